@@ -1,0 +1,49 @@
+"""``INPUT``, ``DATASETS`` and ``DATALOADER``: which clips, from where, how they are loaded."""
+
+from __future__ import annotations
+
+from .node import CfgNode
+
+__all__ = ["dataloader_defaults", "datasets_defaults", "input_defaults"]
+
+
+def input_defaults() -> CfgNode:
+    node = CfgNode()
+    node.NUM_FRAMES = 8
+    # Frames of a clip lie SAMPLING_RATE / TARGET_FPS seconds apart.
+    node.SAMPLING_RATE = 8
+    node.TARGET_FPS = 30.0
+    # Training: the short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast).
+    node.MIN_SIZE_TRAIN = [256, 320]
+    node.MIN_SIZE_TEST = 256  # short side at test time
+    node.CROP_SIZE = 224  # square training crop
+    node.RANDOM_FLIP = 0.5  # probability of a horizontal flip in training
+    node.COLOR_JITTER = CfgNode()
+    node.COLOR_JITTER.PROB = 0.0
+    node.COLOR_JITTER.BRIGHTNESS = 0.4
+    node.COLOR_JITTER.CONTRAST = 0.4
+    node.COLOR_JITTER.SATURATION = 0.4
+    node.GRAYSCALE_PROB = 0.0
+    return node
+
+
+def datasets_defaults() -> CfgNode:
+    node = CfgNode()
+    # Names of the catalogue, or paths of data set description files (*.yaml; datasets/README.md).
+    node.TRAIN = []
+    node.TEST = []
+    # Person boxes: "ground_truth", "detected" (the data set's person boxes) or "both".
+    node.TRAIN_BOXES = "ground_truth"
+    node.TEST_BOXES = "ground_truth"
+    node.PERSON_SCORE_THRESH = 0.9  # detected boxes below it are left out
+    return node
+
+
+def dataloader_defaults() -> CfgNode:
+    node = CfgNode()
+    node.NUM_WORKERS = 2
+    node.PREFETCH_FACTOR = 2
+    node.PIN_MEMORY = True  # without effect on the CPU
+    # The run stops with a list when more than this share of the videos asked for cannot be read.
+    node.MAX_BAD_VIDEO_RATE = 0.01
+    return node

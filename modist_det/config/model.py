@@ -1,0 +1,75 @@
+"""``MODEL``: architecture, weights, device."""
+
+from __future__ import annotations
+
+from .node import CfgNode
+
+__all__ = ["defaults"]
+
+
+def defaults() -> CfgNode:
+    model = CfgNode()
+    model.META_ARCHITECTURE = "ActionDetector"
+    # A checkpoint to start from: a path; any of the formats that modist_det.checkpoint reads.
+    model.WEIGHTS = ""
+    # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
+    model.DEVICE = "auto"
+    # Clips arrive as uint8 RGB; the model computes (x / 255 - mean) / std on the device.
+    model.PIXEL_MEAN = [0.45, 0.45, 0.45]
+    model.PIXEL_STD = [0.225, 0.225, 0.225]
+    # "BGR" swaps the channels on the device, for checkpoints of Caffe2's time.
+    model.INPUT_FORMAT = "RGB"
+    # Width of the last linear layer. 0: the highest class id of the training data's label map.
+    model.NUM_CLASSES = 0
+    model.CHANNELS_LAST = False  # torch.channels_last_3d memory format
+    model.COMPILE = False  # torch.compile
+    model.SYNC_BN = False  # batch statistics over all processes
+
+    model.BACKBONE = CfgNode()
+    model.BACKBONE.NAME = "ResNet3D"
+    model.BACKBONE.FREEZE = False  # no gradients, BN in evaluation mode
+    # Output, in evaluation mode, of normalization layers is that of the stored statistics.
+    model.BACKBONE.FREEZE_BN = False
+
+    model.RESNET3D = CfgNode()
+    model.RESNET3D.DEPTH = 50  # 18, 50 or 101
+    model.RESNET3D.WIDTH = 64
+    model.RESNET3D.STEM_KERNEL = [1, 7, 7]  # (T, H, W)
+    model.RESNET3D.STEM_STRIDE = [1, 2, 2]
+    # Of the first convolution of each block: one size a stage, or a list per stage to alternate.
+    model.RESNET3D.TEMPORAL_KERNELS = [1, 1, 3, 3]
+    model.RESNET3D.POOL_AFTER_RES2 = 1  # temporal size and stride of a max pool (I3D, C2D: 2)
+    model.RESNET3D.DILATE_RES5 = False  # stride 1, dilation 2: the last map keeps 1/16 resolution
+    model.RESNET3D.NORM = "BN"  # "BN", "GN" (32 groups or fewer) or "none"
+    model.RESNET3D.ZERO_INIT_FINAL_NORM = True
+
+    model.SLOWFAST = CfgNode()
+    model.SLOWFAST.DEPTH = 50
+    model.SLOWFAST.WIDTH = 64
+    model.SLOWFAST.ALPHA = 4  # the slow pathway sees every ALPHA-th frame
+    model.SLOWFAST.BETA_INV = 8  # the fast pathway has 1 / BETA_INV of the channels
+    model.SLOWFAST.FUSION_KERNEL = 7
+    model.SLOWFAST.FUSION_RATIO = 2
+    model.SLOWFAST.DILATE_RES5 = False
+    model.SLOWFAST.NORM = "BN"
+    model.SLOWFAST.ZERO_INIT_FINAL_NORM = True
+
+    model.HEAD = CfgNode()
+    model.HEAD.NAME = "RoIActionHead"
+    model.HEAD.DROPOUT = 0.5
+    # Of scores at test time: "sigmoid" (many labels a person) or "softmax" (one).
+    model.HEAD.ACTIVATION = "sigmoid"
+    model.HEAD.ROI_RESOLUTION = 7
+    model.HEAD.ROI_SAMPLING_RATIO = 0  # 0: adaptive, as PySlowFast
+    model.HEAD.ROI_ALIGNED = True  # False for models of Caffe2's time
+    model.HEAD.INIT_STD = 0.01
+
+    model.LOSS = CfgNode()
+    model.LOSS.NAME = "bce_with_logits"
+    model.LOSS.WEIGHT = 1.0
+
+    # Exponential moving average of the weights, evaluated instead of them when enabled.
+    model.EMA = CfgNode()
+    model.EMA.ENABLED = False
+    model.EMA.DECAY = 0.9999
+    return model

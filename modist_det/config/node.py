@@ -1,0 +1,145 @@
+"""``CfgNode``: fvcore's, with errors that name the nearest key and a checked ``VERSION``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import BASE_KEY
+from fvcore.common.config import CfgNode as _FvcoreCfgNode
+
+from ..utils.errors import UserError, nearest
+
+__all__ = ["CONFIG_VERSION", "CfgNode"]
+
+CONFIG_VERSION = 1
+_TYPE_NAMES = {float: "a number", int: "a whole number", bool: "True or False", str: "text", list: "a list"}
+
+
+def _flatten(node: dict, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+class CfgNode(_FvcoreCfgNode):
+    """A tree of settings with attribute access; every key has a default and no other key exists.
+
+    Example::
+
+        cfg = get_cfg()
+        cfg.merge_from_file("configs/AVA/Slow_R50_8x8.yaml")
+        cfg.merge_from_list(["SOLVER.BASE_LR", "0.1"])
+    """
+
+    def merge_from_file(self, cfg_filename: str | os.PathLike, allow_unsafe: bool = False) -> None:
+        """Merge a YAML file, and before it the files that its ``_BASE_`` names (relative to it).
+
+        Raises:
+            UserError: the file is missing, is not a YAML mapping, was written for another config
+                ``VERSION``, or sets a key that does not exist or a value of the wrong type.
+        """
+        path = Path(cfg_filename)
+        if not path.is_file():
+            raise UserError(f"config file {path} does not exist")
+        loaded = _load_with_bases(path)
+        self._merge_checked(loaded, str(path))
+
+    def merge_from_list(self, cfg_list: list) -> None:
+        """Merge ``[KEY, VALUE, KEY, VALUE, ...]``; keys are dotted, values Python literals or text.
+
+        Raises:
+            UserError: an odd number of entries, an unknown key or a value of the wrong type.
+        """
+        if len(cfg_list) % 2:
+            raise UserError(f"config overrides come in KEY VALUE pairs, but {len(cfg_list)} words were given: {cfg_list}")
+        for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
+            self._assign(key, self._decode_cfg_value(value), "the command line")
+
+    def _merge_checked(self, loaded: dict, where: str) -> None:
+        version = loaded.get("VERSION", CONFIG_VERSION)
+        if version != CONFIG_VERSION:
+            raise UserError(
+                f"{where}: VERSION is {version!r}, but this release reads version {CONFIG_VERSION}; "
+                "update the file's keys and set its VERSION"
+            )
+        for key, value in _flatten(loaded).items():
+            self._assign(key, value, where)
+
+    def _assign(self, key: str, value: Any, where: str) -> None:
+        self._check_key(key, where)
+        *sections, leaf = key.split(".")
+        node = self
+        for section in sections:
+            node = node[section]
+        node[leaf] = _coerce(value, node[leaf], key, where)
+
+    def _check_key(self, key: str, where: str) -> None:
+        known = _flatten(self)
+        if key in known:
+            return
+        group = [name for name in known if name.startswith(f"{key}.")]
+        if group:
+            raise UserError(f"{where}: {key} is a group of keys, not a value (for example {group[0]})")
+        # A key set in the wrong section is the commonest slip: compare last words first.
+        leaf = key.rsplit(".", 1)[-1]
+        same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
+        hint = f"; did you mean {same_leaf[0]!r}?" if same_leaf else nearest(key, known)
+        raise UserError(f"{where}: there is no config key {key!r}{hint}")
+
+
+def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
+    """``value`` in the type of ``default``: 1 and "1e-4" are floats where a float is expected."""
+    wanted = type(default)
+    if wanted is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    if wanted is list and isinstance(value, (list, tuple)):
+        return list(value)
+    if wanted is list and isinstance(value, str):
+        return [value]
+    if wanted is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if type(value) is wanted:
+        return value
+    raise UserError(f"{where}: {key} is {value!r}, but takes {_TYPE_NAMES[wanted]} (default {default!r})")
+
+
+def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
+    """The mapping in ``path`` laid over those of its ``_BASE_`` files (one name or a list)."""
+    resolved = path.resolve()
+    if resolved in seen:
+        raise UserError(f"config file {path}: {BASE_KEY} leads back to the file itself")
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    loaded = {} if loaded is None else loaded
+    if not isinstance(loaded, dict):
+        raise UserError(f"config file {path} holds {type(loaded).__name__}, not a mapping of keys to values")
+    bases = loaded.pop(BASE_KEY, [])
+    merged: dict = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        base_path = Path(base).expanduser()
+        base_path = base_path if base_path.is_absolute() else path.parent / base_path
+        if not base_path.is_file():
+            raise UserError(f"config file {path}: its {BASE_KEY} {base_path} does not exist")
+        merged = _lay_over(merged, _load_with_bases(base_path, (*seen, resolved)))
+    return _lay_over(merged, loaded)
+
+
+def _lay_over(below: dict, above: dict) -> dict:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _lay_over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,30 @@
+"""The registries that configs name things in.
+
+``cfg.MODEL.BACKBONE.NAME: ResNet3D`` finds the class registered under that name. A registered
+class takes plain constructor arguments and has a ``from_config`` class method that reads the config.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fvcore.common.registry import Registry
+
+from ..utils.errors import UserError, nearest
+
+__all__ = ["BACKBONE_REGISTRY", "HEAD_REGISTRY", "LOSS_REGISTRY", "META_ARCH_REGISTRY", "lookup"]
+
+BACKBONE_REGISTRY = Registry("BACKBONE")
+HEAD_REGISTRY = Registry("HEAD")
+LOSS_REGISTRY = Registry("LOSS")
+META_ARCH_REGISTRY = Registry("META_ARCH")
+
+
+def lookup(registry: Registry, name: str, key: str) -> Any:
+    """The object registered as ``name``; a :class:`UserError` naming config ``key`` otherwise."""
+    if name not in registry:
+        known = [entry for entry, _ in registry]
+        raise UserError(
+            f"{key} is {name!r}, which is not registered{nearest(name, known)} (known: {', '.join(sorted(known))})"
+        )
+    return registry.get(name)

@@ -1,0 +1,46 @@
+"""Package metadata lives here; tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "modist_det/__init__.py").read_text()).group(1)
+
+CORE = [
+    "torch>=2.4",
+    "torchvision>=0.19",
+    "fvcore>=0.1.5.post20221221",
+    "iopath>=0.1.9",
+    "av>=14,<19",
+    "pycocotools>=2.0.7",
+    "simplejson>=3.17",
+    "scipy>=1.10",
+    "numpy>=1.24",
+    "opencv-python-headless>=4.8",
+    "tabulate>=0.9",
+    "tqdm>=4.60",
+    "tensorboard>=2.12",
+    "matplotlib>=3.7",
+]
+DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tabulate"]
+
+setup(
+    name="modist_det",
+    version=VERSION,
+    description="Spatio-temporal action detection, motion-distilled pretraining and video classification in PyTorch",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["modist_det", "modist_det.*"]),
+    install_requires=CORE,
+    extras_require={
+        "dev": DEV,
+        # The package index has no working release of detectron2.
+        "detectron2": ["detectron2 @ git+https://github.com/facebookresearch/detectron2.git"],
+        "submitit": ["submitit>=1.5"],
+        "onnxruntime": ["onnxruntime>=1.17"],
+    },
+)
