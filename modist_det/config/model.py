@@ -14,7 +14,8 @@ def defaults() -> CfgNode:
     model.WEIGHTS = ""
     # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
     model.DEVICE = "auto"
-    # Clips arrive as uint8 RGB; the model computes (x / 255 - mean) / std on the device.
+    # Clips arrive as uint8 RGB; the model computes (x / 255 - mean) / std on the device. One entry
+    # per channel, in the order of INPUT_FORMAT.
     model.PIXEL_MEAN = [0.45, 0.45, 0.45]
     model.PIXEL_STD = [0.225, 0.225, 0.225]
     # "BGR" swaps the channels on the device, for checkpoints of Caffe2's time.
@@ -28,7 +29,7 @@ def defaults() -> CfgNode:
     model.BACKBONE = CfgNode()
     model.BACKBONE.NAME = "ResNet3D"
     model.BACKBONE.FREEZE = False  # no gradients, BN in evaluation mode
-    # Output, in evaluation mode, of normalization layers is that of the stored statistics.
+    # BN normalizes with its stored statistics in training, too; its weights still learn.
     model.BACKBONE.FREEZE_BN = False
 
     model.RESNET3D = CfgNode()
@@ -50,6 +51,8 @@ def defaults() -> CfgNode:
     model.SLOWFAST.BETA_INV = 8  # the fast pathway has 1 / BETA_INV of the channels
     model.SLOWFAST.FUSION_KERNEL = 7
     model.SLOWFAST.FUSION_RATIO = 2
+    model.SLOWFAST.SLOW_TEMPORAL_KERNELS = [1, 1, 3, 3]  # as RESNET3D.TEMPORAL_KERNELS
+    model.SLOWFAST.FAST_TEMPORAL_KERNELS = [3, 3, 3, 3]
     model.SLOWFAST.DILATE_RES5 = False
     model.SLOWFAST.NORM = "BN"
     model.SLOWFAST.ZERO_INIT_FINAL_NORM = True

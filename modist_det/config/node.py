@@ -59,7 +59,9 @@ class CfgNode(_FvcoreCfgNode):
             UserError: an odd number of entries, an unknown key or a value of the wrong type.
         """
         if len(cfg_list) % 2:
-            raise UserError(f"config overrides come in KEY VALUE pairs, but {len(cfg_list)} words were given: {cfg_list}")
+            raise UserError(
+                f"config overrides come in KEY VALUE pairs, but {len(cfg_list)} words were given: {cfg_list}"
+            )
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
             self._assign(key, self._decode_cfg_value(value), "the command line")
 

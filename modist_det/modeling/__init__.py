@@ -1,0 +1,25 @@
+"""Models: registries, backbones, heads, losses and the meta architectures made of them."""
+
+from .backbone import Backbone, ResNet3D, SlowFast, build_backbone
+from .heads import ClassificationHead, RoIActionHead, build_head
+from .losses import build_loss
+from .meta_arch import ActionDetector, VideoClassifier, build_model
+from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
+
+__all__ = [
+    "BACKBONE_REGISTRY",
+    "HEAD_REGISTRY",
+    "LOSS_REGISTRY",
+    "META_ARCH_REGISTRY",
+    "ActionDetector",
+    "Backbone",
+    "ClassificationHead",
+    "ResNet3D",
+    "RoIActionHead",
+    "SlowFast",
+    "VideoClassifier",
+    "build_backbone",
+    "build_head",
+    "build_loss",
+    "build_model",
+]

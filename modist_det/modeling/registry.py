@@ -1,7 +1,9 @@
 """The registries that configs name things in.
 
 ``cfg.MODEL.BACKBONE.NAME: ResNet3D`` finds the class registered under that name. A registered
-class takes plain constructor arguments and has a ``from_config`` class method that reads the config.
+class takes plain constructor arguments and has a ``from_config`` class method that reads the config:
+``from_config(cfg)``, for heads ``from_config(cfg, backbone)``. Losses are plain functions from logits
+and targets to one value per row.
 """
 
 from __future__ import annotations

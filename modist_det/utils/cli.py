@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from .errors import UserError
@@ -37,6 +38,8 @@ def run_cli(
     130 after Ctrl-C.
     """
     args = parser.parse_args(argv)
+    # Libraries that we import still use it; nothing a user could change.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated")
     try:
         return main(args) or 0
     except UserError as error:

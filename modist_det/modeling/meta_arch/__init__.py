@@ -1,0 +1,8 @@
+"""Meta architectures: batch -> losses in training, predictions in evaluation."""
+
+from .action_detector import ActionDetector
+from .build import build_model
+from .clip_normalizer import ClipNormalizer
+from .video_classifier import VideoClassifier
+
+__all__ = ["ActionDetector", "ClipNormalizer", "VideoClassifier", "build_model"]

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Describe, check and split AVA-style data of your own: videos, one csv of person boxes with actions, a label map."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.datasets import AVADataset
+from modist_det.data.datasets.ava_check import check_dataset, format_report
+from modist_det.data.datasets.ava_prepare import split_dataset, write_description, write_label_map
+from modist_det.utils.ava_files import read_ava_boxes
+from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.errors import UserError
+
+EXAMPLE = """\
+  python datasets/prepare_ava.py init --videos clips --annotations boxes.csv --label-map actions.pbtxt \\
+      --out datasets/mine/all.yaml
+  python datasets/prepare_ava.py check datasets/mine/all.yaml
+  python datasets/prepare_ava.py split datasets/mine/all.yaml --val-share 0.2"""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = make_parser(__doc__, EXAMPLE)
+    commands = p.add_subparsers(dest="command", required=True, metavar="{init,check,split}")
+
+    init = commands.add_parser("init", help="write a description file of a data set")
+    init.add_argument("--videos", type=Path, nargs="+", required=True, metavar="DIR", help="folders of videos, or of folders of frames")
+    init.add_argument("--annotations", type=Path, required=True, metavar="CSV", help="video,second,x1,y1,x2,y2,action[,person]; boxes in [0, 1]")
+    init.add_argument("--label-map", type=Path, metavar="PBTXT", help="names of the actions (default: label_map.pbtxt beside --out, written with names to be edited)")
+    init.add_argument("--person-boxes", type=Path, metavar="CSV", help="of a detector: video,second,x1,y1,x2,y2,,score")
+    init.add_argument("--exclusions", type=Path, metavar="CSV", help="keyframes to leave out: video,second")
+    init.add_argument("--first-second", type=float, metavar="S", help="the csv's second at the first frame of a video (default: 0)")
+    init.add_argument("--fps", type=float, help="frames per second of folders of frames (default: 30)")
+    init.add_argument("--keyframe-spacing", type=float, metavar="S", help="seconds between keyframes (default: 1)")
+    init.add_argument("--out", type=Path, required=True, metavar="YAML", help="the description file to write")
+
+    check = commands.add_parser("check", help="find everything that is wrong; exit status 0 only when nothing is")
+    check.add_argument("dataset", metavar="DESCRIPTION", help="description file, or a name of the catalogue")
+    check.add_argument("--limit", type=int, default=100, metavar="N", help="problems to print (default: %(default)s)")
+    check.add_argument("--threads", type=int, metavar="N", help="videos opened at a time (default: one a CPU)")
+
+    split = commands.add_parser("split", help="divide a data set by video into train.yaml and val.yaml")
+    split.add_argument("dataset", metavar="DESCRIPTION", help="description file")
+    split.add_argument("--val-share", type=float, default=0.2, metavar="X", help="share of the videos for validation (default: %(default)s)")
+    split.add_argument("--seed", type=int, default=0, help="another seed, another split (default: %(default)s)")
+    split.add_argument("--out", type=Path, metavar="DIR", help="folder of the files to write (default: that of DESCRIPTION)")
+    return p
+
+
+def main(args: argparse.Namespace) -> int:
+    return {"init": _init, "check": _check, "split": _split}[args.command](args)
+
+
+def _init(args: argparse.Namespace) -> int:
+    for path in [*args.videos, args.annotations, args.label_map, args.person_boxes, args.exclusions]:
+        if path is not None and not path.exists():
+            raise UserError(f"{path} does not exist")
+    if args.out.exists():
+        raise UserError(f"{args.out} exists; remove it or choose another name")
+    label_map = args.label_map
+    if label_map is None:
+        used = sorted(set(read_ava_boxes(args.annotations).action.tolist()))
+        label_map = write_label_map(args.out.parent / "label_map.pbtxt", used)
+        print(f"wrote {label_map}: give its {len(used)} classes their names")
+    settings = {
+        "videos": args.videos,
+        "label_map": label_map,
+        "annotations": args.annotations,
+        "person_boxes": args.person_boxes,
+        "exclusions": args.exclusions,
+        "first_second": args.first_second,
+        "fps": args.fps,
+        "keyframe_spacing": args.keyframe_spacing,
+    }
+    write_description(args.out, settings)
+    print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    report = check_dataset(_open(args.dataset), threads=args.threads, progress=sys.stderr.isatty())
+    print(format_report(report, args.limit))
+    return 1 if report.problems else 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    folder = args.out or Path(args.dataset).parent
+    for split, (description, videos) in split_dataset(_open(args.dataset), folder, args.val_share, args.seed).items():
+        print(f"wrote {description}: {len(videos)} videos for {split}")
+    return 0
+
+
+def _open(name: str) -> AVADataset:
+    dataset = DatasetCatalog.get(name)
+    if not isinstance(dataset, AVADataset):
+        raise UserError(f"{name} is not an AVA-style data set")
+    return dataset
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(parser(), main))

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Generate the puppets data set: short videos of drawn people who do named actions, with AVA annotations.
+
+The same seed and options give the same files. A set that is already complete is kept; a run that was stopped
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from modist_det.data.puppets import PuppetsParams, contact_sheet, generate
+from modist_det.utils.cli import make_parser, run_cli
+
+EXAMPLE = """\
+  python datasets/prepare_puppets.py --out datasets/puppets
+  python datasets/prepare_puppets.py --out /tmp/hard --max-people 5 --camera-motion 1 --texture-contrast 1
+  python datasets/prepare_puppets.py --out datasets/puppets --contact-sheet puppets.png"""
+
+HELP = {
+    "train_videos": "videos of the training split",
+    "val_videos": "videos of the validation split",
+    "frame_width": "pixels",
+    "frame_height": "pixels",
+    "fps": "frames a second",
+    "seconds": "length of each video",
+    "min_people": "fewest people in a video",
+    "max_people": "most people in a video",
+    "min_figure": "smallest person: height over the frame's height",
+    "max_figure": "largest person: height over the frame's height",
+    "appearances": "how many different persons, and places, the set has",
+    "texture_contrast": "of clothes and backgrounds, 0 to 1",
+    "max_distractors": "most moving things that are nobody, in a video",
+    "distractor_speed": "0: they stand still",
+    "camera_motion": "0: a tripod; 1: shake, pan and zoom",
+    "shadow": "darkness of shadows on the ground, 0 to 1",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = make_parser(__doc__, EXAMPLE)
+    p.add_argument(
+        "--out", type=Path, default=Path("datasets/puppets"), help="folder of the set (default: %(default)s)"
+    )
+    p.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    p.add_argument("--workers", type=int, help="processes; 0: none beside this one (default: one a core)")
+    p.add_argument("--overwrite", action="store_true", help="replace another puppets set in the folder")
+    p.add_argument(
+        "--contact-sheet",
+        type=Path,
+        metavar="FILE",
+        help="also write a PNG with a strip of frames for each class",
+    )
+    for field in fields(PuppetsParams):
+        option, kind = "--" + field.name.replace("_", "-"), type(field.default)
+        p.add_argument(
+            option, type=kind, default=field.default, help=f"{HELP[field.name]} (default: %(default)s)"
+        )
+    return p
+
+
+def main(args: argparse.Namespace) -> None:
+    params = PuppetsParams(**{field.name: getattr(args, field.name) for field in fields(PuppetsParams)})
+    made = generate(args.out, params, seed=args.seed, workers=args.workers, overwrite=args.overwrite)
+    videos = f"{params.train_videos} training and {params.val_videos} validation videos"
+    print(f"{args.out}: {videos}, {'written' if made else 'already complete, kept'}")
+    if args.contact_sheet:
+        contact_sheet(args.out, args.contact_sheet, split="val" if params.val_videos else "train")
+        print(f"contact sheet: {args.contact_sheet}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(parser(), main))

@@ -1,0 +1,176 @@
+"""``load_weights``: start a model from a checkpoint of this or another code base."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ..utils.errors import UserError
+from .describe import describe_backbone
+from .formats import Weights, convert, detect_format, read_state_dict
+
+__all__ = ["LoadReport", "Mismatch", "load_weights"]
+
+logger = logging.getLogger(__name__)
+
+_NAMES_SHOWN = 4
+
+
+class Mismatch(NamedTuple):
+    """A tensor whose shape in the file differs from the model's."""
+
+    name: str
+    checkpoint_shape: tuple[int, ...]
+    model_shape: tuple[int, ...]
+
+
+@dataclass
+class LoadReport:
+    """What became of the tensors of a checkpoint and of a model. ``str()`` is a summary.
+
+    Attributes:
+        path: of the file.
+        format: "modist_det", "pyslowfast" or "modist", as given or found.
+        loaded: names in the model that got their values from the file.
+        missing: names in the model that the file has nothing for; they keep their values.
+        unexpected: names in the file that the model has no place for.
+        mismatched: same name, other shape; the model keeps its values.
+        dropped: (name in the file, reason) of what is left out on purpose.
+    """
+
+    path: str
+    format: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[Mismatch] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+
+    def require_complete(self) -> None:
+        """For evaluation, where a tensor with its initial values makes the result meaningless.
+
+        Raises:
+            UserError: some tensor of the model was not loaded.
+        """
+        lacking = self.missing + [mismatch.name for mismatch in self.mismatched]
+        if lacking:
+            raise UserError(
+                f"{self.path} (format {self.format}) lacks a part of the model, or has it in another shape: "
+                f"{_some(lacking)}; check MODEL.META_ARCHITECTURE and MODEL.NUM_CLASSES"
+            )
+
+    def __str__(self) -> str:
+        shapes = [f"{m.name} {list(m.checkpoint_shape)} -> {list(m.model_shape)}" for m in self.mismatched]
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.dropped:
+            reasons.setdefault(reason, []).append(name)
+        lines = [f"loaded {len(self.loaded)} tensors from {self.path} (format {self.format})"]
+        for title, names in (
+            ("missing in the file", self.missing),
+            ("unexpected, no place in the model", self.unexpected),
+            ("of another shape in the file", shapes),
+            *((f"left out ({reason})", names) for reason, names in reasons.items()),
+        ):
+            if names:
+                lines.append(f"  {len(names)} {title}: {_some(names)}")
+        return "\n".join(lines)
+
+
+def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str = "auto") -> LoadReport:
+    """Copy the weights of a checkpoint file into ``model``.
+
+    A backbone loads whole or not at all. A head that the file lacks, or has for other classes, keeps
+    its initial weights, which is usual in fine-tuning; the report says so and a warning is logged.
+
+    Args:
+        model: a backbone, or a meta architecture with ``backbone`` and ``head``; may be wrapped in
+            DistributedDataParallel or ``torch.compile``.
+        path_or_url: a local file: our own checkpoint, PySlowFast's ``.pyth``, the MoDist authors'
+            (``encoder_q.``), or a plain state dict.
+        format: "auto" (found from the names), "modist_det", "pyslowfast" or "modist".
+
+    Raises:
+        UserError: the file cannot be read (see :func:`~modist_det.checkpoint.formats.read_state_dict`),
+            has nothing for this model, or another backbone. The model is then unchanged.
+    """
+    state_dict = read_state_dict(path_or_url)
+    if format == "auto":
+        format = detect_format(state_dict)
+    weights = convert(state_dict, format)
+
+    model = _unwrap(model)
+    targets = model.state_dict()
+    prefix = "" if any(name.startswith("backbone.") for name in targets) else "backbone."
+    if prefix:
+        targets = {prefix + name: tensor for name, tensor in targets.items()}
+        for name in [name for name in weights.tensors if not name.startswith(prefix)]:
+            weights.drop(name, "the model is a backbone alone")
+    report = _compare(weights, targets, LoadReport(os.fspath(path_or_url), format))
+    _check(report, weights, targets)
+
+    report.unexpected = [weights.sources[name] for name in report.unexpected]
+    chosen = {name.removeprefix(prefix): weights.tensors[name] for name in report.loaded}
+    report.loaded = list(chosen)
+    model.load_state_dict(chosen, strict=False)
+    initial = report.missing + [mismatch.name for mismatch in report.mismatched]
+    if initial:
+        logger.warning("not loaded from %s, so left at initial values: %s", report.path, _some(initial))
+    return report
+
+
+def _compare(weights: Weights, targets: dict[str, Tensor], report: LoadReport) -> LoadReport:
+    """Fill ``report``, for the time being with our names for what is unexpected."""
+    report.dropped += weights.dropped
+    for name, tensor in weights.tensors.items():
+        if name not in targets:
+            report.unexpected.append(name)
+        elif tensor.shape != targets[name].shape:
+            report.mismatched.append(Mismatch(name, tuple(tensor.shape), tuple(targets[name].shape)))
+        else:
+            report.loaded.append(name)
+    # Counters of BN, which old files lack, matter only to averaging without a momentum.
+    report.missing += [
+        name for name in targets if name not in weights.tensors and not name.endswith("num_batches_tracked")
+    ]
+    return report
+
+
+def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> None:
+    """Refuse a file without anything for the model, and one with another backbone."""
+    if not report.loaded and not report.mismatched:
+        sources = list(weights.sources.values()) + [name for name, _ in weights.dropped]
+        raise UserError(
+            f"nothing in {report.path} (format {report.format}) fits this model: the file has "
+            f"{_some(sources)}; the model has {_some(list(targets))}"
+        )
+    problems = {
+        "are missing in the file": report.missing,
+        "have no place in the model": report.unexpected,
+        "have another shape": [mismatch.name for mismatch in report.mismatched],
+    }
+    for problem, names in problems.items():
+        in_backbone = [name for name in names if name.startswith("backbone.")]
+        if in_backbone:
+            raise UserError(
+                f"{report.path} (format {report.format}) has another backbone than the model: "
+                f"{len(in_backbone)} tensors {problem} ({_some(in_backbone)}). "
+                f"The file: {describe_backbone(weights.tensors)}. The model: {describe_backbone(targets)}"
+            )
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """The model inside DistributedDataParallel (``module``) and ``torch.compile`` (``_orig_mod``)."""
+    for attribute in ("module", "_orig_mod"):
+        inner = getattr(model, attribute, None)
+        if isinstance(inner, nn.Module):
+            return _unwrap(inner)
+    return model

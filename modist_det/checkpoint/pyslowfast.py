@@ -1,0 +1,91 @@
+"""PySlowFast's parameter names and ours, in both directions.
+
+PySlowFast numbers stages (``s1`` the stem, ``s2`` ... ``s5``) and pathways (``pathway0``: the only or
+the slow one, ``pathway1``: the fast one); ours are those of
+:class:`~modist_det.modeling.backbone.ResNet3D` and :class:`~modist_det.modeling.backbone.SlowFast`
+below ``backbone.``. For example ``s3.pathway0_res1.branch2.a_bn.weight`` is
+``backbone.res3.1.norm_a.weight`` in a ResNet3D and ``backbone.slow.res3.1.norm_a.weight`` in a
+SlowFast.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["from_pyslowfast", "has_two_pathways", "to_pyslowfast"]
+
+_STEM = re.compile(r"s1\.pathway(?P<pathway>[01])_stem\.(?P<layer>conv|bn)\.(?P<rest>.+)")
+_BLOCK = re.compile(
+    r"s(?P<stage>[2-5])\.pathway(?P<pathway>[01])_res(?P<block>\d+)\."
+    r"(?P<layer>branch1_bn|branch1|branch2\.[abc]_bn|branch2\.[abc])\.(?P<rest>.+)"
+)
+_NONLOCAL = re.compile(r"s(?P<stage>[2-5])\.pathway(?P<pathway>[01])_nonlocal(?P<block>\d+)\.(?P<rest>.+)")
+_FUSE = re.compile(r"s(?P<stage>[1-4])_fuse\.(?P<layer>conv_f2s|bn)\.(?P<rest>.+)")
+
+_OUR_PARAMETER = re.compile(
+    r"backbone\.(?:(?P<pathway>slow|fast)\.)?(?:"
+    r"stem\.(?P<stem_layer>conv|norm)"
+    r"|res(?P<stage>[2-5])\.(?P<block>\d+)\.(?P<layer>shortcut_norm|shortcut|conv_[abc]|norm_[abc]|nonlocal_block)"
+    r"|fuse_(?P<fused>stem|res2|res3|res4)\.(?P<fuse_layer>conv|norm)"
+    r")\.(?P<rest>.+)"
+)
+
+_BLOCK_LAYERS = {
+    "branch1": "shortcut",
+    "branch1_bn": "shortcut_norm",
+    **{f"branch2.{letter}": f"conv_{letter}" for letter in "abc"},
+    **{f"branch2.{letter}_bn": f"norm_{letter}" for letter in "abc"},
+}
+_THEIR_BLOCK_LAYERS = {ours: theirs for theirs, ours in _BLOCK_LAYERS.items()}
+
+
+def has_two_pathways(names: Iterable[str]) -> bool:
+    """Whether PySlowFast ``names`` are those of a SlowFast: only that one fuses its pathways."""
+    return any(_FUSE.fullmatch(name) for name in names)
+
+
+def from_pyslowfast(name: str, two_pathways: bool) -> str | None:
+    """Our name of PySlowFast's parameter ``name``; ``None`` where it is no name of these networks.
+
+    Args:
+        two_pathways: the network is a SlowFast. Otherwise pathway 1 has no place.
+    """
+    if name.startswith("head."):
+        return name
+    if match := _FUSE.fullmatch(name):
+        fused = "stem" if match["stage"] == "1" else f"res{match['stage']}"
+        return f"backbone.fuse_{fused}.{'norm' if match['layer'] == 'bn' else 'conv'}.{match['rest']}"
+    match = _STEM.fullmatch(name) or _BLOCK.fullmatch(name) or _NONLOCAL.fullmatch(name)
+    if match is None or (match["pathway"] == "1" and not two_pathways):
+        return None
+    pathway = f"{('slow', 'fast')[int(match['pathway'])]}." if two_pathways else ""
+    if match.re is _STEM:
+        layer = "stem.norm" if match["layer"] == "bn" else "stem.conv"
+    elif match.re is _BLOCK:
+        layer = f"res{match['stage']}.{match['block']}.{_BLOCK_LAYERS[match['layer']]}"
+    else:
+        layer = f"res{match['stage']}.{match['block']}.nonlocal_block"
+    return f"backbone.{pathway}{layer}.{match['rest']}"
+
+
+def to_pyslowfast(name: str) -> str | None:
+    """PySlowFast's name of our parameter ``name`` (``backbone. ...`` or ``head. ...``), the inverse of
+    :func:`from_pyslowfast`; ``None`` where PySlowFast has no such parameter."""
+    if name.startswith("head."):
+        return name
+    match = _OUR_PARAMETER.fullmatch(name)
+    if match is None:
+        return None
+    pathway = 1 if match["pathway"] == "fast" else 0
+    rest = match["rest"]
+    if match["stem_layer"]:
+        return f"s1.pathway{pathway}_stem.{'bn' if match['stem_layer'] == 'norm' else 'conv'}.{rest}"
+    if match["fused"]:
+        stage = 1 if match["fused"] == "stem" else match["fused"][3:]
+        return f"s{stage}_fuse.{'bn' if match['fuse_layer'] == 'norm' else 'conv_f2s'}.{rest}"
+    if match["layer"] == "nonlocal_block":
+        return f"s{match['stage']}.pathway{pathway}_nonlocal{match['block']}.{rest}"
+    return (
+        f"s{match['stage']}.pathway{pathway}_res{match['block']}.{_THEIR_BLOCK_LAYERS[match['layer']]}.{rest}"
+    )

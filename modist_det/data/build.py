@@ -1,0 +1,245 @@
+"""Loaders: records and a mapper in, batches out.
+
+What a sample looks like depends on (seed, epoch, index) and on nothing else, so any number of workers or processes
+gives the same samples, and a resumed run sees what an uninterrupted one would have seen.
+
+Example::
+
+    records = DatasetCatalog.get("puppets_train").records("ground_truth")
+    loader = build_train_loader(records, mapper, batch_size=16, num_workers=2)
+    batch = next(BadVideoMonitor().watch(loader))
+    batch["video"]   # uint8 (16, 3, T, H, W)
+    batch["boxes"]   # list of 16 float (N, 4)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ..utils.errors import UserError
+from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
+from .samplers import EvalSampler, Key, TrainSampler, iterations_per_epoch
+from .video import VideoError
+
+__all__ = [
+    "BadVideoMonitor",
+    "Batch",
+    "Item",
+    "MappedDataset",
+    "TestLoader",
+    "build_test_loader",
+    "build_train_loader",
+    "collate",
+    "collate_by_size",
+    "iterations_per_epoch",
+]
+
+Batch = dict[str, Any]
+Sample = dict[str, Any]
+Mapper = Callable[[Any, np.random.Generator], Sample]
+
+# Records tried in place of one whose video cannot be read.
+_REPLACEMENTS = 10
+
+
+class Item(NamedTuple):
+    """What a key of :class:`MappedDataset` gives."""
+
+    sample: Sample | None  # None: no video could be read
+    bad_videos: list[BadVideo]  # met on the way
+
+
+class MappedDataset(Dataset):
+    """Samples of records, asked for by (epoch, index).
+
+    Args:
+        records: what the mapper maps.
+        mapper: ``mapper(record, rng) -> sample``; raises ``VideoError`` for a video that cannot be read.
+        seed: with the key it seeds the generator that the mapper gets.
+        replace_bad: put another sample, drawn from the same generator, in the place of one that cannot be
+            read (training); otherwise its item has no sample (evaluation).
+    """
+
+    def __init__(self, records: Sequence, mapper: Mapper, *, seed: int = 0, replace_bad: bool = False) -> None:
+        self.records = records
+        self.mapper = mapper
+        self.seed = seed
+        self.tries = 1 + _REPLACEMENTS if replace_bad else 1
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: Key) -> Item:
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        bad: list[BadVideo] = []
+        for _ in range(self.tries):
+            try:
+                return Item(self.mapper(self.records[index], rng), bad)
+            except VideoError as error:
+                bad.append((error.path, error.reason))
+            index = int(rng.integers(len(self.records)))
+        return Item(None, bad)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only."""
+    samples = [item.sample for item in items if item.sample is not None]
+    batch: Batch = {name: [sample[name] for sample in samples] for name in (samples[0] if samples else ())}
+    if samples:
+        batch["video"] = torch.stack(batch["video"])
+    batch["bad_videos"] = [bad for item in items for bad in item.bad_videos]
+    return batch
+
+
+def collate_by_size(items: Sequence[Item]) -> list[Batch]:
+    """Items with clips of any sizes -> batches of one size each, in order of first appearance.
+
+    Bad videos travel with the first. When no item has a sample the only batch has ``bad_videos`` and nothing else.
+    """
+    groups: dict[torch.Size | None, list[Item]] = {}
+    for item in items:
+        if item.sample is not None:
+            groups.setdefault(item.sample["video"].shape, []).append(Item(item.sample, []))
+    batches = [collate(group) for group in groups.values()] or [collate([])]
+    batches[0]["bad_videos"] = [bad for item in items for bad in item.bad_videos]
+    return batches
+
+
+def build_train_loader(
+    records: Sequence,
+    mapper: Mapper,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    num_workers: int = 0,
+    prefetch_factor: int = 2,
+    pin_memory: bool = True,
+    start_iteration: int = 0,
+    accumulation_steps: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[Batch]:
+    """An endless iterator over this rank's training batches.
+
+    Args:
+        batch_size: samples an optimizer step, over all ranks and accumulation steps; a step takes
+            ``accumulation_steps`` batches of ``batch_size / (world_size * accumulation_steps)``.
+        start_iteration: optimizer steps already made.
+
+    Raises:
+        UserError: no records, a batch size that cannot be shared, or (while iterating) a sample for which
+            no readable video was found in many tries.
+    """
+    sampler = TrainSampler(
+        len(records),
+        batch_size,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        start_iteration=start_iteration,
+        accumulation_steps=accumulation_steps,
+    )
+    loader = _make_loader(
+        MappedDataset(records, mapper, seed=seed, replace_bad=True),
+        collate,
+        num_workers,
+        prefetch_factor,
+        pin_memory,
+        batch_sampler=sampler,
+    )
+    return _full_batches(loader, batch_size // (world_size * accumulation_steps))
+
+
+def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    for batch in batches:
+        if num_samples(batch) < size:
+            raise UserError(
+                f"{1 + _REPLACEMENTS} videos drawn one after the other could not be read: "
+                f"{describe_bad_videos(batch['bad_videos'])}"
+            )
+        yield batch
+
+
+def build_test_loader(
+    records: Sequence,
+    mapper: Mapper,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    num_workers: int = 0,
+    prefetch_factor: int = 2,
+    pin_memory: bool = True,
+    rank: int = 0,
+    world_size: int = 1,
+) -> TestLoader:
+    """This rank's share of a test set, each record exactly once over all ranks.
+
+    Args:
+        batch_size: clips a batch, of this rank.
+        seed: for mappers that draw random numbers in evaluation too.
+    """
+    loader = _make_loader(
+        MappedDataset(records, mapper, seed=seed),
+        collate_by_size,
+        num_workers,
+        prefetch_factor,
+        pin_memory,
+        sampler=EvalSampler(len(records), rank=rank, world_size=world_size),
+        batch_size=batch_size,
+    )
+    return TestLoader(loader)
+
+
+class TestLoader:
+    """Batches of one test set; every ``iter`` is a new pass over it.
+
+    Clips of different sizes never share a batch, so a batch may be smaller than asked for. A batch of which no
+    clip can be read has no ``video``: iterate over ``BadVideoMonitor.watch(loader)``, which counts and drops it.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of one pass, those that cannot be read included."""
+        return len(self.loader.sampler)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (batch for batches in self.loader for batch in batches)
+
+
+def _make_loader(
+    dataset: MappedDataset,
+    collate_fn: Callable,
+    num_workers: int,
+    prefetch_factor: int,
+    pin_memory: bool,
+    **sampling: Any,
+) -> DataLoader:
+    return DataLoader(
+        dataset,
+        collate_fn=collate_fn,
+        num_workers=num_workers,
+        prefetch_factor=prefetch_factor if num_workers else None,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        worker_init_fn=_init_worker,
+        # Its own generator: making an iterator must not advance the global one.
+        generator=torch.Generator(),
+        **sampling,
+    )
+
+
+def _init_worker(worker_id: int) -> None:
+    """One thread a worker: the workers are the parallelism."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

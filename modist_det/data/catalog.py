@@ -1,0 +1,139 @@
+"""Data sets by name, or by the path of a description file.
+
+Names are looked up under the data root: ``$MODIST_DATASETS``, or else the repository's ``datasets`` folder.
+``datasets/README.md`` shows the folder that each name expects.
+
+Example::
+
+    dataset = DatasetCatalog.get("ava_v2.2_val")
+    dataset = DatasetCatalog.get("datasets/mine/train.yaml")
+    DatasetCatalog.register("mine", lambda: AVADataset("mine", videos="/data/clips", annotations="mine.csv"))
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..utils.errors import UserError, nearest
+from .datasets import AVADataset, load_description
+
+__all__ = ["DatasetCatalog", "data_root"]
+
+_WITHOUT_DATA = (
+    "Puppets needs no download: python datasets/prepare_puppets.py && "
+    "python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml"
+)
+
+
+def data_root() -> Path:
+    """``$MODIST_DATASETS``, or the ``datasets`` folder of the repository, or that of the current folder."""
+    if "MODIST_DATASETS" in os.environ:
+        return Path(os.environ["MODIST_DATASETS"]).expanduser()
+    beside_package = Path(__file__).resolve().parents[2] / "datasets"
+    return beside_package if beside_package.is_dir() else Path("datasets")
+
+
+class Catalog:
+    """Maps names to functions that make the data set when it is asked for."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, Callable[[], Any]] = {}
+
+    def register(self, name: str, factory: Callable[[], Any]) -> None:
+        """Let :meth:`get` find ``name``; a name can be given once."""
+        if name in self._factories:
+            raise ValueError(f"the data set {name!r} is registered twice")
+        self._factories[name] = factory
+
+    def list(self) -> Sequence[str]:
+        """Every registered name."""
+        return sorted(self._factories)
+
+    def get(self, name: str | os.PathLike) -> Any:
+        """The data set of this name, or of this description file (``*.yaml``, ``*.yml``).
+
+        Raises:
+            UserError: there is no such name, or files of the data set are missing.
+        """
+        name = os.fspath(name)
+        if name in self._factories:
+            return self._factories[name]()
+        if Path(name).suffix.lower() in (".yaml", ".yml"):
+            return load_description(name)
+        raise UserError(
+            f"there is no data set named {name!r}{nearest(name, self._factories)} "
+            f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
+        )
+
+
+def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str) -> AVADataset:
+    root = data_root() / "ava"
+    annotations = root / "annotations"
+    required = {
+        "annotations": annotations / f"ava_{split}_v{version}.csv",
+        "label_map": annotations / label_map,
+        "exclusions": annotations / f"ava_{split}_excluded_timestamps_v{version}.csv",
+    }
+    # Frame folders and cut clips begin at the film's second 900, whole films at 0.
+    starts = {"frames": 900.0, "videos_15min": 900.0, "videos": 0.0}
+    folder = next((folder for folder in starts if (root / folder).is_dir()), None)
+    missing = [str(path.relative_to(root)) for path in required.values() if not path.is_file()]
+    if folder is None:
+        missing.append("one of the folders " + ", ".join(starts))
+    if missing:
+        if not (annotations / person_boxes).is_file():
+            missing.append(f"annotations/{person_boxes} (for detected person boxes)")
+        raise UserError(
+            f"data set {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section AVA of "
+            f"datasets/README.md ($MODIST_DATASETS names another data root). {_WITHOUT_DATA}"
+        )
+    assert folder is not None
+    return AVADataset(
+        name,
+        videos=root / folder,
+        person_boxes=annotations / person_boxes,
+        first_second=starts[folder],
+        num_classes=80,  # the label map names the 60 that are evaluated
+        **required,
+    )
+
+
+def _puppets(name: str, split: str) -> Any:
+    description = data_root() / "puppets" / f"{split}.yaml"
+    if not description.is_file():
+        raise UserError(
+            f"data set {name!r} has not been generated: {description} is missing; "
+            "run python datasets/prepare_puppets.py"
+        )
+    return load_description(description)
+
+
+DatasetCatalog = Catalog()
+
+
+def _register_builtin() -> None:
+    labels = {
+        "2.1": "ava_action_list_v2.1_for_activitynet_2018.pbtxt",
+        "2.2": "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
+    }
+    person_boxes = {
+        ("2.1", "train"): "ava_train_predicted_boxes.csv",
+        ("2.1", "val"): "ava_val_predicted_boxes.csv",
+        ("2.2", "train"): "person_box_67091280_iou90/"
+        "ava_detection_train_boxes_and_labels_include_negative_v2.2.csv",
+        ("2.2", "val"): "person_box_67091280_iou90/ava_detection_val_boxes_and_labels.csv",
+    }
+    for (version, split), boxes in person_boxes.items():
+        name = f"ava_v{version}_{split}"
+        factory = partial(_ava, name, split, label_map=labels[version], version=version, person_boxes=boxes)
+        DatasetCatalog.register(name, factory)
+    for split in ("train", "val"):
+        name = f"puppets_{split}"
+        DatasetCatalog.register(name, partial(_puppets, name, split))
+
+
+_register_builtin()

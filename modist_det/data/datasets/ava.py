@@ -1,0 +1,324 @@
+"""AVA-style data: keyframes of long videos, in each of them person boxes with any number of actions.
+
+What differs between data sets (classes, frame rate of frame folders, the second at which videos begin, how far
+keyframes are apart) is an argument, so AVA itself and data of one's own are read by the same code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...utils.ava_files import (
+    BoxTable,
+    KeyTable,
+    read_ava_boxes,
+    read_exclusions,
+    read_frame_list,
+    read_label_map,
+    read_person_boxes,
+)
+from ...utils.errors import UserError, nearest
+from .description import register_format
+from .persons import Persons, group_persons, join, match_persons
+from .records import DetectionRecord, DetectionRecords
+from .videos import find_videos
+
+__all__ = ["BOX_SOURCES", "AVADataset", "AVAMetadata", "DetectionRecord", "DetectionRecords"]
+
+logger = logging.getLogger(__name__)
+
+BOX_SOURCES = ("ground_truth", "detected", "both")
+
+# A keyframe as one number: the video's, then the second in microseconds (11 days of them fit).
+_SECOND_BITS = 40
+_TICKS = 1_000_000
+
+
+@dataclass(frozen=True)
+class AVAMetadata:
+    """Facts about an AVA-style data set.
+
+    Attributes:
+        name: of the data set.
+        class_names: name of each class id of the label map; ids begin at 1 and may have gaps.
+        num_classes: width of a model's output; class id ``c`` is channel ``c - 1``.
+        fps: frames per second of folders of frames (video files know their own rate).
+        first_second: the annotation's second at the first frame of every video.
+        keyframe_spacing: seconds between keyframes.
+        groundtruth: the annotations' file; None when there are only detected persons.
+        label_map: the label map's file.
+        exclusions: file of keyframes that are neither trained on nor evaluated.
+    """
+
+    name: str
+    class_names: Mapping[int, str]
+    num_classes: int
+    fps: float
+    first_second: float
+    keyframe_spacing: float
+    groundtruth: str | None
+    label_map: str
+    exclusions: str | None
+
+
+class AVADataset:
+    """Videos with annotations in AVA's formats. Parses files when something is asked of it; opens no video.
+
+    Args:
+        name: for messages.
+        videos: folder, or folders, with ``ID.mp4`` (or any other kind of video file) or ``ID/`` with frames.
+        label_map: names of the class ids, ``item { name: "walk" id: 12 }``.
+        annotations: ground truth csv: ``video,second,x1,y1,x2,y2,action[,person]``.
+        person_boxes: a detector's csv: ``video,second,x1,y1,x2,y2,action or empty,score``.
+        exclusions: csv of keyframes to leave out: ``video,second``.
+        frame_list: PySlowFast's list of frames: which folder in ``videos`` holds the frames of which video.
+        fps: frames per second of folders of frames.
+        first_second: the annotation's second at the first frame of every video: 0 when seconds count from
+            there, 900 for AVA's clips that were cut at 15 minutes.
+        keyframe_spacing: seconds between keyframes.
+        num_classes: width of a model's output; default: the highest id of the label map. AVA trains 80
+            classes and its label map names the 60 that are evaluated.
+        match_iou: see :meth:`records`.
+        max_missing: share of the annotated videos that may be missing from ``videos``.
+
+    Raises:
+        UserError: an argument is out of range. Files are read, and checked, when something is asked for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        label_map: str | os.PathLike,
+        annotations: str | os.PathLike | None = None,
+        person_boxes: str | os.PathLike | None = None,
+        exclusions: str | os.PathLike | None = None,
+        frame_list: str | os.PathLike | None = None,
+        fps: float = 30.0,
+        first_second: float = 0.0,
+        keyframe_spacing: float = 1.0,
+        num_classes: int | None = None,
+        match_iou: float = 0.75,
+        max_missing: float = 0.1,
+    ) -> None:
+        folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
+        self.name = name
+        self.videos = [os.fspath(folder) for folder in folders]
+        self.label_map = _path("label_map", label_map)
+        self.annotations = None if annotations is None else _path("annotations", annotations)
+        self.person_boxes = None if person_boxes is None else _path("person_boxes", person_boxes)
+        self.exclusions = None if exclusions is None else _path("exclusions", exclusions)
+        self.frame_list = None if frame_list is None else _path("frame_list", frame_list)
+        self.fps = _number("fps", fps, above=0)
+        self.first_second = _number("first_second", first_second)
+        self.keyframe_spacing = _number("keyframe_spacing", keyframe_spacing, above=0)
+        self.num_classes = num_classes
+        self.match_iou = _number("match_iou", match_iou, above=0)
+        self.max_missing = _number("max_missing", max_missing)
+        if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
+            raise UserError(f"num_classes is {num_classes!r}, but must be a whole number from 1")
+        if not self.videos:
+            raise UserError("'videos' names no folder")
+        if self.annotations is None and self.person_boxes is None:
+            raise UserError("there are neither 'annotations' nor 'person_boxes'")
+
+    @cached_property
+    def metadata(self) -> AVAMetadata:
+        """Facts about the data set.
+
+        Raises:
+            UserError: the label map cannot be read or has an id above ``num_classes``.
+        """
+        class_names = {number: entry.name for number, entry in read_label_map(self.label_map).items()}
+        highest = max(class_names)
+        if self.num_classes is not None and self.num_classes < highest:
+            raise UserError(f"num_classes is {self.num_classes}, but {self.label_map} has class id {highest}")
+        return AVAMetadata(
+            name=self.name,
+            class_names=class_names,
+            num_classes=self.num_classes or highest,
+            fps=self.fps,
+            first_second=self.first_second,
+            keyframe_spacing=self.keyframe_spacing,
+            groundtruth=self.annotations,
+            label_map=self.label_map,
+            exclusions=self.exclusions,
+        )
+
+    def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:
+        """Path of each video that is there; missing ones are left out.
+
+        Raises:
+            UserError: a folder of videos does not exist, or an id stands for two files.
+        """
+        if self.frame_list is None:
+            return find_videos(self.videos, video_ids)
+        frames = read_frame_list(self.frame_list)
+        candidates = (
+            (video_id, Path(folder, frames[video_id].folder))
+            for video_id in video_ids
+            if video_id in frames
+            for folder in self.videos
+        )
+        return {video_id: str(path) for video_id, path in candidates if path.is_dir()}
+
+    def records(self, boxes: str = "ground_truth", min_score: float = 0.9) -> DetectionRecords:
+        """Keyframes that have at least one person, in order of video and second; excluded ones are left out.
+
+        Rows of one keyframe with the same box are one person with several actions.
+
+        Args:
+            boxes: which persons:
+
+                - ``"ground_truth"``: the annotated ones.
+                - ``"detected"``: person boxes with a score of at least ``min_score``, of annotated videos only (so
+                  that one file of them can serve training and validation). If their file gives actions
+                  (PySlowFast's training boxes do), these are the labels, and a box without any is a
+                  negative. If it gives none, a box is labelled as the annotated person that it overlaps
+                  most, if their IoU is at least ``match_iou``, and has no labels otherwise.
+                - ``"both"``: the two together, for training; boxes of a file without actions that match
+                  nobody are left out, since it is not known what these people do.
+            min_score: in [0, 1].
+
+        Raises:
+            UserError: files cannot be read, a class id is above ``num_classes``, or videos are missing: all of
+                them, or a share above ``max_missing``.
+        """
+        if boxes not in BOX_SOURCES:
+            raise UserError(
+                f"person boxes {boxes!r} are unknown{nearest(boxes, BOX_SOURCES)} (known: {', '.join(BOX_SOURCES)})"
+            )
+        names: dict[str, int] = {}
+        if boxes == "ground_truth":
+            persons = self._annotated(names)
+        elif boxes == "both":
+            annotated = self._annotated(names)
+            detected, unknown = self._detected(names, min_score, annotated)
+            persons = join(annotated, detected.take(~unknown))
+        else:
+            annotated = _no_persons() if self.annotations is None else self._annotated(names)
+            persons, _ = self._detected(names, min_score, annotated)
+        if self.exclusions is not None:
+            persons = persons.take(~np.isin(persons.keys, _keys(read_exclusions(self.exclusions), names)))
+        return self._to_records(persons, list(names))
+
+    def _annotated(self, names: dict[str, int]) -> Persons:
+        if self.annotations is None:
+            raise UserError(f"data set {self.name} has no 'annotations', which ground truth boxes come from")
+        return self._to_persons(read_ava_boxes(self.annotations), names)
+
+    def _detected(
+        self, names: dict[str, int], min_score: float, annotated: Persons
+    ) -> tuple[Persons, NDArray[np.bool_]]:
+        """Detected persons with labels, and of which of them it is not known what they do."""
+        if self.person_boxes is None:
+            raise UserError(f"data set {self.name} has no 'person_boxes', which detected boxes come from")
+        table = read_person_boxes(self.person_boxes)
+        num_annotated = len(names)
+        persons = self._to_persons(table, names)
+        persons = persons.take(persons.scores >= min_score)
+        if self.annotations is not None:
+            persons = persons.take(persons.keys >> _SECOND_BITS < num_annotated)
+        if (table.action >= 1).any():
+            return persons, np.zeros(len(persons), dtype=bool)
+        match = match_persons(persons, annotated, self.match_iou)
+        return persons.with_actions_of(annotated, match), match < 0
+
+    def _to_persons(self, table: BoxTable, names: dict[str, int]) -> Persons:
+        """The persons whose boxes have an area."""
+        num_classes = self.metadata.num_classes
+        for row in np.flatnonzero(table.action > num_classes)[:1].tolist():
+            raise UserError(
+                f"{table.path}:{table.line[row]}: class id {table.action[row]} is above {num_classes}, "
+                f"the highest of {self.label_map}"
+            )
+        boxes = np.clip(table.boxes, 0, 1).astype(np.float32)
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        if not has_area.all():
+            logger.warning("%s: %d boxes without area are left out", table.path, (~has_area).sum())
+        return group_persons(
+            _keys(table, names)[has_area],
+            boxes[has_area],
+            table.score[has_area].astype(np.float32),
+            table.action[has_area].astype(np.int64),
+        )
+
+    def _to_records(self, persons: Persons, names: list[str]) -> DetectionRecords:
+        asked = [names[number] for number in np.unique(persons.keys >> _SECOND_BITS).tolist()]
+        found = self.find_videos(asked)
+        self._report_missing(asked, found)
+        present = [number for number, name in enumerate(names) if name in found]
+        place = np.full(len(names), -1, dtype=np.int32)  # of each name, among those that are present
+        place[present] = np.arange(len(present))
+        persons = persons.take(place[persons.keys >> _SECOND_BITS] >= 0)
+        keys, box_starts = np.unique(persons.keys, return_index=True)
+        return DetectionRecords(
+            video_ids=[names[number] for number in present],
+            videos=[found[names[number]] for number in present],
+            video_index=place[keys >> _SECOND_BITS],
+            seconds=(keys & ((1 << _SECOND_BITS) - 1)) / _TICKS,
+            first_second=self.first_second,
+            fps=self.fps,
+            box_starts=np.append(box_starts, len(persons)),
+            boxes=persons.boxes,
+            scores=persons.scores,
+            action_starts=persons.action_starts,
+            actions=persons.actions,
+        )
+
+    def _report_missing(self, asked: Sequence[str], found: Mapping[str, str]) -> None:
+        missing = [name for name in asked if name not in found]
+        if not missing:
+            return
+        example = Path(self.videos[0], missing[0])
+        text = (
+            f"data set {self.name}: {len(missing)} of {len(asked)} videos are missing from {', '.join(self.videos)}, "
+            f"for example {example}.mp4 (or another kind of video file, or a folder {example} of frames)"
+        )
+        if len(missing) > self.max_missing * len(asked) or not found:
+            raise UserError(
+                f"{text}; put them there or let 'videos' name the right folder; 'max_missing' is the share that "
+                "may be missing"
+            )
+        logger.warning("%s; their keyframes are left out: %s", text, ", ".join(missing))
+
+
+register_format(
+    "ava",
+    AVADataset,
+    path_arguments=("videos", "annotations", "person_boxes", "label_map", "exclusions", "frame_list"),
+)
+
+
+def _path(name: str, value: object) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f"{name} is {value!r}, but takes one path")
+    return os.fspath(value)
+
+
+def _number(name: str, value: object, above: float | None = None) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
+        if above is None or value > above:
+            return float(value)
+    raise UserError(f"{name} is {value!r}, but must be a number" + ("" if above is None else f" above {above:g}"))
+
+
+def _keys(rows: BoxTable | KeyTable, names: dict[str, int]) -> NDArray[np.int64]:
+    """The keyframe of each row as a number; numbers new video names in ``names``."""
+    numbers = np.array([names.setdefault(video, len(names)) for video in rows.videos], dtype=np.int64)
+    ticks = np.rint(rows.second * _TICKS).astype(np.int64)
+    return (numbers[rows.video] << _SECOND_BITS) | ticks
+
+
+def _no_persons() -> Persons:
+    none = np.zeros(0, dtype=np.int64)
+    boxes, scores = np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    return Persons(none, boxes, scores, np.zeros(1, dtype=np.int64), none)

@@ -1,0 +1,289 @@
+"""Everything that is wrong with an AVA-style data set, found before hours of training are spent on it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from ...utils.ava_files import (
+    EXCLUSIONS,
+    GROUND_TRUTH,
+    PERSON_BOXES,
+    BoxTable,
+    KeyTable,
+    Layout,
+    find_problems,
+    read_ava_boxes,
+    read_person_boxes,
+)
+from ...utils.errors import UserError
+from ..video import VideoError, open_video
+from .ava import AVADataset
+from .videos import VIDEO_EXTENSIONS
+
+__all__ = ["Report", "check_dataset", "format_report"]
+
+_GRID_TOLERANCE = 1e-3  # seconds
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        problems: what would go wrong, one line each, beginning with file and line where there is one.
+        warnings: what may be meant so.
+        summary: (what, number) of the data set.
+        classes: (id, name, persons who do it).
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    summary: list[tuple[str, str]] = field(default_factory=list)
+    classes: list[tuple[int, str, int]] = field(default_factory=list)
+
+
+def format_report(report: Report, limit: int = 100) -> str:
+    """The report as text: tables, warnings, then at most ``limit`` problems and how many more there are."""
+    lines = [tabulate(report.summary, tablefmt="plain", disable_numparse=True)]
+    if report.classes:
+        lines += ["", tabulate(report.classes, headers=["id", "class", "persons"], disable_numparse=True)]
+    for title, entries in (("warning", report.warnings), ("problem", report.problems)):
+        lines += ["", f"{len(entries)} {title}s" if len(entries) != 1 else f"1 {title}"] if entries else []
+        lines += [f"  {entry}" for entry in entries[:limit]]
+        lines += [f"  ... and {len(entries) - limit} more"] if len(entries) > limit else []
+    if not report.problems:
+        lines += ["", "nothing is wrong with this data set"]
+    return "\n".join(lines)
+
+
+def check_dataset(dataset: AVADataset, threads: int | None = None, progress: bool = False) -> Report:
+    """Look at every row of every file and open every video.
+
+    Args:
+        threads: videos opened at a time; default: one a CPU.
+        progress: show a bar over the videos.
+    """
+    report = Report()
+    annotations = _read(dataset.annotations, GROUND_TRUTH, read_ava_boxes, report)
+    person_boxes = _read(dataset.person_boxes, PERSON_BOXES, read_person_boxes, report)
+    if dataset.exclusions is not None:
+        report.problems += _problems(dataset.exclusions, EXCLUSIONS)
+    tables = [table for table in (annotations, person_boxes) if table is not None]
+    class_names = _check_classes(dataset, tables, report)
+    for table in tables:
+        _check_grid(dataset, table, report)
+    _check_videos(dataset, tables, report, threads, progress)
+    _summarize(annotations, person_boxes, class_names, report)
+    return report
+
+
+# ---- files ------------------------------------------------------------------------------------
+
+
+def _problems(path: str, layout: Layout) -> list[str]:
+    try:
+        return [str(problem) for problem in find_problems(path, layout)]
+    except UserError as error:
+        return [str(error)]
+
+
+def _read(
+    path: str | None, layout: Layout, read: Callable[[str], BoxTable], report: Report
+) -> BoxTable | None:
+    """The rows that can be read; the others become problems."""
+    if path is None:
+        return None
+    problems = _problems(path, layout)
+    report.problems += problems
+    try:
+        return read(path)
+    except UserError as error:
+        if not problems:
+            report.problems.append(str(error))
+        return _read_rest(path, {problem.split(": ")[0] for problem in problems}, read)
+
+
+def _read_rest(path: str, bad: set[str], read: Callable[[str], BoxTable]) -> BoxTable | None:
+    """The file without the rows at ``"path:line"``, so that one bad row does not hide what is wrong elsewhere."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "rows.csv")
+        # A blank line in the place of a bad row: the others keep their numbers.
+        kept = ("" if f"{path}:{number}" in bad else line for number, line in enumerate(lines, start=1))
+        copy.write_text("\n".join(kept), encoding="utf-8")
+        try:
+            return replace(read(str(copy)), path=path)
+        except UserError:  # no row is left, or a row spans lines
+            return None
+
+
+def _check_classes(dataset: AVADataset, tables: Sequence[BoxTable], report: Report) -> Mapping[int, str]:
+    """Problems with class ids; returns the names of the classes."""
+    try:
+        metadata = dataset.metadata
+    except UserError as error:
+        if str(error) not in report.problems:
+            report.problems.append(str(error))
+        return {}
+    known = set(metadata.class_names)
+    if dataset.num_classes is not None:
+        # AVA trains 80 classes and names the 60 that are evaluated.
+        known |= set(range(1, dataset.num_classes + 1))
+    seen: set[int] = set()
+    for table in tables:
+        for number in np.unique(table.action[table.action >= 1]).tolist():
+            rows = np.flatnonzero(table.action == number)
+            seen.add(number)
+            if number not in known:
+                report.problems.append(
+                    f"{_where(table, rows[0])}: class id {number} is not in {metadata.label_map}"
+                    f"{_more(len(rows), 'row')}"
+                )
+    unused = [f"{metadata.class_names[n]} ({n})" for n in sorted(set(metadata.class_names) - seen)]
+    if unused:
+        report.warnings.append(f"no row has class {', '.join(unused)}")
+    return metadata.class_names
+
+
+def _check_grid(dataset: AVADataset, table: BoxTable, report: Report) -> None:
+    steps = (table.second - dataset.first_second) / dataset.keyframe_spacing
+    off = np.abs(steps - np.rint(steps)) * dataset.keyframe_spacing > _GRID_TOLERANCE
+    for video in np.unique(table.video[off]).tolist():
+        rows = np.flatnonzero(off & (table.video == video))
+        report.warnings.append(
+            f"{_where(table, rows[0])}: second {table.second[rows[0]]:g} of {table.videos[video]} is not a multiple of "
+            f"keyframe_spacing {dataset.keyframe_spacing:g} after first_second {dataset.first_second:g}"
+            f"{_more(len(rows), 'row')}"
+        )
+
+
+def _where(table: BoxTable | KeyTable, row: int) -> str:
+    return f"{table.path}:{table.line[row]}"
+
+
+def _more(count: int, what: str) -> str:
+    others = count - 1
+    return f" (and in {others} other {what}{'s' * (others != 1)})" if others else ""
+
+
+# ---- videos -----------------------------------------------------------------------------------
+
+
+def _check_videos(
+    dataset: AVADataset, tables: Sequence[BoxTable], report: Report, threads: int | None, progress: bool
+) -> None:
+    names = list(dict.fromkeys(name for table in tables for name in table.videos))
+    try:
+        found = dataset.find_videos(names)
+    except UserError as error:
+        report.problems.append(str(error))
+        return
+    missing = [name for name in names if name not in found]
+    folders = ", ".join(dataset.videos)
+    report.problems += [f"video {name} is missing from {folders}" for name in missing]
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        results = pool.map(lambda path: _open(path, dataset.fps), found.values())
+        opened = dict(
+            zip(found, tqdm(results, "videos", len(found), disable=not progress, leave=False), strict=True)
+        )
+    for name, result in opened.items():
+        if isinstance(result, VideoError):
+            report.problems.append(str(result))
+    durations = {name: result for name, result in opened.items() if isinstance(result, float)}
+    for table in tables:
+        for rows in (table, table.keyframes):
+            _check_seconds(dataset, rows, durations, report)
+    strangers = _without_annotations(dataset, set(found.values()))
+    if strangers:
+        report.warnings.append(f"{len(strangers)} videos have no annotations: {', '.join(strangers)}")
+    report.summary += [
+        ("videos", f"{len(names)} annotated, {len(found)} found, {len(durations)} readable"),
+        ("duration", f"{sum(durations.values()):.1f} s"),
+    ]
+
+
+def _open(path: str, fps: float) -> float | VideoError:
+    """Duration in seconds of a video whose first and last frame can be decoded, or why there is none."""
+    try:
+        with open_video(path, fps) as video:
+            video.frames_at_times([0.0, video.info.duration], short_side=16)
+            return float(video.info.duration)
+    except VideoError as error:
+        return error
+
+
+def _check_seconds(
+    dataset: AVADataset, rows: BoxTable | KeyTable, durations: dict[str, float], report: Report
+) -> None:
+    times = rows.second - dataset.first_second
+    ends = np.array([durations.get(name, np.inf) for name in rows.videos])
+    for wrong, text in (
+        (times < 0, "is before the video's first frame, which is second {first:g} (first_second)"),
+        (times >= ends[rows.video], "is beyond the video's end, which is second {last:.2f}"),
+    ):
+        for video in np.unique(rows.video[wrong]).tolist():
+            of_video = np.flatnonzero(wrong & (rows.video == video))
+            reason = text.format(first=dataset.first_second, last=dataset.first_second + ends[video])
+            report.problems.append(
+                f"{_where(rows, of_video[0])}: second {rows.second[of_video[0]]:g} of {rows.videos[video]} "
+                f"{reason}{_more(len(of_video), 'row')}"
+            )
+
+
+def _without_annotations(dataset: AVADataset, used: set[str]) -> list[str]:
+    return sorted(
+        entry.name
+        for folder in dataset.videos
+        for entry in os.scandir(folder)
+        if Path(entry.name).suffix.lower() in VIDEO_EXTENSIONS and entry.path not in used
+    )
+
+
+# ---- what there is ----------------------------------------------------------------------------
+
+
+def _summarize(
+    annotations: BoxTable | None,
+    person_boxes: BoxTable | None,
+    class_names: Mapping[int, str],
+    report: Report,
+) -> None:
+    keyframes: set[tuple[str, float]] = set()
+    if annotations is not None:
+        keys = _keys(annotations)
+        keyframes = set(keys)
+        empty = set(_keys(annotations.keyframes)) - keyframes
+        persons = set(zip(keys, map(tuple, annotations.boxes.tolist()), strict=True))
+        report.summary += [
+            ("keyframes", f"{len(keyframes)} with persons, {len(empty)} without"),
+            ("persons", f"{len(persons)} with {len(annotations)} actions"),
+        ]
+        numbers, counts = np.unique(annotations.action, return_counts=True)
+        report.classes = [
+            (number, class_names.get(number, "?"), count)
+            for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+        ]
+    if person_boxes is not None:
+        detected = set(_keys(person_boxes))
+        report.summary.append(("detected boxes", f"{len(person_boxes)} in {len(detected)} keyframes"))
+        if keyframes and not keyframes & detected:
+            report.warnings.append(
+                f"no keyframe is in both {annotations and annotations.path} and {person_boxes.path}; "
+                "do their videos and seconds agree?"
+            )
+
+
+def _keys(rows: BoxTable | KeyTable) -> list[tuple[str, float]]:
+    return [(rows.videos[v], s) for v, s in zip(rows.video.tolist(), rows.second.tolist(), strict=True)]

@@ -1,0 +1,107 @@
+"""Description files: a data set of one's own in a few lines of YAML.
+
+::
+
+    format: ava                      # which reader
+    videos: videos                   # its arguments; paths are relative to this file
+    annotations: annotations.csv
+    label_map: label_map.pbtxt
+
+``~`` and ``$VARIABLES`` in paths are expanded. A reader becomes a format with :func:`register_format`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ...utils.errors import UserError, nearest
+
+__all__ = ["format_names", "load_description", "register_format"]
+
+
+class _Format(NamedTuple):
+    factory: Callable[..., Any]
+    path_arguments: frozenset[str]
+
+
+_FORMATS: dict[str, _Format] = {}
+
+
+def register_format(name: str, factory: Callable[..., Any], path_arguments: Collection[str]) -> None:
+    """Let ``format: NAME`` in a description file call ``factory(name=..., **the file's other keys)``.
+
+    Args:
+        path_arguments: the arguments that are a path or a list of paths.
+    """
+    if name in _FORMATS:
+        raise ValueError(f"the format {name!r} is registered twice")
+    _FORMATS[name] = _Format(factory, frozenset(path_arguments))
+
+
+def format_names() -> list[str]:
+    return sorted(_FORMATS)
+
+
+def load_description(path: str | os.PathLike) -> Any:
+    """The data set that a description file describes; its ``name`` is the file's unless it gives one.
+
+    Raises:
+        UserError: the file is missing or is not a YAML mapping, names an unknown format, has a
+            key that the format does not know or lacks one that it needs, or a path is not text.
+    """
+    path = Path(path)
+    settings = _read_mapping(path)
+    if "format" not in settings:
+        raise UserError(f"{path}: there is no 'format:' line; formats are {', '.join(format_names())}")
+    format_name = settings.pop("format")
+    if format_name not in _FORMATS:
+        hint = nearest(str(format_name), _FORMATS)
+        raise UserError(f"{path}: unknown format {format_name!r}{hint} (formats are {', '.join(format_names())})")
+    factory, path_arguments = _FORMATS[format_name]
+    settings.setdefault("name", path.stem)
+    _check_keys(settings, factory, path)
+    for key in path_arguments & settings.keys():
+        settings[key] = _resolve(settings[key], path, key)
+    try:
+        return factory(**settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"data set description {path} does not exist")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is not a mapping of keys to values such as 'format: ava'")
+    return settings
+
+
+def _check_keys(settings: dict[str, Any], factory: Callable[..., Any], path: Path) -> None:
+    parameters = inspect.signature(factory).parameters
+    for key in settings:
+        if key not in parameters:
+            known = ", ".join(parameters)
+            raise UserError(f"{path}: unknown key {key!r}{nearest(str(key), parameters)} (keys are {known})")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in settings:
+            raise UserError(f"{path}: the key {key!r} is missing")
+
+
+def _resolve(value: Any, description: Path, key: str) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [_resolve(entry, description, key) for entry in value]
+    if not isinstance(value, str):
+        raise UserError(f"{description}: {key} is {value!r}, but takes a path or a list of paths")
+    return str(description.parent / Path(os.path.expandvars(value)).expanduser())

@@ -1,0 +1,128 @@
+"""Rows of annotation csv files -> persons -> keyframes, as operations on whole columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Persons", "group_persons", "join", "match_persons", "pairs_of_equal_keys", "pairwise_iou"]
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Persons:
+    """P persons in order of their keyframe.
+
+    Attributes:
+        keys: int64 (P,), number of the keyframe that each is in, ascending.
+        boxes: float32 (P, 4).
+        scores: float32 (P,).
+        action_starts: int64 (P + 1,): person i does ``actions[action_starts[i]:action_starts[i + 1]]``.
+        actions: int64 (A,), class ids.
+    """
+
+    keys: IntArray
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    action_starts: IntArray
+    actions: IntArray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def action_counts(self) -> IntArray:
+        return np.diff(self.action_starts)
+
+    def take(self, index: NDArray) -> Persons:
+        """These persons; ``index`` (ascending in keyframes) or a mask."""
+        index = np.arange(len(self))[index]
+        action_starts, actions = _take_ragged(self.action_starts, self.actions, index)
+        return Persons(self.keys[index], self.boxes[index], self.scores[index], action_starts, actions)
+
+    def with_actions_of(self, others: Persons, index: IntArray) -> Persons:
+        """The same persons doing what ``others`` at ``index`` (P,) do; nothing where ``index`` is -1."""
+        none = len(others)
+        starts = np.append(others.action_starts, others.action_starts[-1])  # a last one who does nothing
+        action_starts, actions = _take_ragged(starts, others.actions, np.where(index < 0, none, index))
+        return Persons(self.keys, self.boxes, self.scores, action_starts, actions)
+
+
+def group_persons(
+    keys: IntArray, boxes: NDArray[np.float32], scores: NDArray[np.float32], actions: IntArray
+) -> Persons:
+    """Rows -> persons: rows of one keyframe with exactly the same box are one person doing several actions.
+
+    (PySlowFast groups by box as well. Person ids are not used: they are optional, and data sets exist whose ids are all
+    equal.) Actions below 1 mean that none is known. The score is the highest of a person's rows.
+    """
+    order = np.lexsort((actions, *boxes.T[::-1], keys))
+    keys, boxes, scores, actions = keys[order], boxes[order], scores[order], actions[order]
+    is_first = np.ones(len(keys), dtype=bool)
+    is_first[1:] = (keys[1:] != keys[:-1]) | (boxes[1:] != boxes[:-1]).any(axis=1)
+    person = np.cumsum(is_first) - 1
+    counted = actions >= 1
+    counted[1:] &= is_first[1:] | (actions[1:] != actions[:-1])
+    first = np.flatnonzero(is_first)
+    return Persons(
+        keys=keys[first],
+        boxes=boxes[first],
+        scores=np.maximum.reduceat(scores, first) if len(first) else scores,
+        action_starts=_starts(np.bincount(person[counted], minlength=len(first))),
+        actions=actions[counted],
+    )
+
+
+def join(first: Persons, second: Persons) -> Persons:
+    """Both, in order of keyframes; within one those of ``first`` come before those of ``second``."""
+    joined = Persons(
+        np.concatenate([first.keys, second.keys]),
+        np.concatenate([first.boxes, second.boxes]),
+        np.concatenate([first.scores, second.scores]),
+        _starts(np.concatenate([first.action_counts, second.action_counts])),
+        np.concatenate([first.actions, second.actions]),
+    )
+    return joined.take(np.argsort(joined.keys, kind="stable"))
+
+
+def match_persons(persons: Persons, others: Persons, min_iou: float) -> IntArray:
+    """For each person the index of the other in the same keyframe with the highest IoU, or -1 if that is below ``min_iou``."""
+    a, b = pairs_of_equal_keys(persons.keys, others.keys)
+    iou = pairwise_iou(persons.boxes[a], others.boxes[b])
+    by_iou = np.argsort(iou, kind="stable")
+    by_iou = by_iou[iou[by_iou] >= min_iou]
+    best = np.full(len(persons), -1, dtype=np.int64)
+    best[a[by_iou]] = b[by_iou]  # of several assignments to one place the last, the highest, stays
+    return best
+
+
+def pairs_of_equal_keys(keys: IntArray, others: IntArray) -> tuple[IntArray, IntArray]:
+    """Every (i, j) with ``keys[i] == others[j]``; ``others`` ascending."""
+    start = np.searchsorted(others, keys, side="left")
+    count = np.searchsorted(others, keys, side="right") - start
+    i = np.repeat(np.arange(len(keys)), count)
+    j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
+    return i, j
+
+
+def pairwise_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
+    """IoU (M,) of boxes (M, 4) with boxes (M, 4), row by row."""
+    overlap = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    shared = np.clip(overlap, 0, None).prod(axis=1)
+    areas = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1)
+    return shared / (areas - shared)
+
+
+def _starts(counts: NDArray) -> IntArray:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _take_ragged(starts: IntArray, values: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
+    """The runs ``values[starts[i]:starts[i + 1]]`` of ``index``, one after the other, and where each begins."""
+    counts = np.diff(starts)[index]
+    taken = _starts(counts)
+    positions = np.arange(taken[-1]) + np.repeat(starts[index] - taken[:-1], counts)
+    return taken, values[positions]

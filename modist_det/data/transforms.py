@@ -1,0 +1,249 @@
+"""Spatial and photometric transforms of whole clips, with the boxes that lie in them.
+
+A clip is a uint8 tensor (3, T, H, W), RGB. Boxes are float arrays (N, 4), x1y1x2y2, in pixels of the clip, measured
+between pixel edges: the box of the whole frame is (0, 0, W, H). That is the convention of an aligned
+RoIAlign. (PySlowFast mirrors boxes with ``x' = W - x - 1``, which is right for coordinates of pixel centres; for
+coordinates in [0, 1] times the width it moves every mirrored box by one pixel. Here ``x' = W - x``.)
+
+Every function treats all frames of a clip alike. What is random is drawn first, by the functions named
+``draw_...`` from a ``numpy.random.Generator``; the transforms themselves are pure functions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = [
+    "ColorJitter",
+    "Window",
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_saturation",
+    "center_window",
+    "clip_boxes",
+    "color_jitter",
+    "crop",
+    "crop_boxes",
+    "draw_color_jitter",
+    "draw_resized_window",
+    "draw_short_side",
+    "draw_window",
+    "flip",
+    "flip_boxes",
+    "grayscale",
+    "resize",
+    "scale_boxes",
+    "visible",
+    "window_around",
+]
+
+Boxes = NDArray[np.float32]
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow and torchvision
+
+
+class Window(NamedTuple):
+    """A rectangle of whole pixels inside a frame."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+# ---- size and position ------------------------------------------------------------------------
+
+
+def draw_short_side(rng: np.random.Generator, smallest: int, largest: int) -> int:
+    """A length in pixels for the short side, its inverse uniform in [1/largest, 1/smallest] (PySlowFast).
+
+    Drawn before a clip is decoded, so that the decoder scales straight to it.
+    """
+    return round(1.0 / rng.uniform(1.0 / largest, 1.0 / smallest))
+
+
+def draw_window(rng: np.random.Generator, height: int, width: int, size: int) -> Window:
+    """A square of side ``size`` anywhere inside a (height, width) frame, every position equally likely.
+
+    Raises:
+        ValueError: the frame is smaller than the square.
+    """
+    _check_fits(height, width, size)
+    top = int(rng.integers(0, height - size, endpoint=True))
+    left = int(rng.integers(0, width - size, endpoint=True))
+    return Window(top, left, size, size)
+
+
+def center_window(height: int, width: int, size: int) -> Window:
+    """The central square of side ``size``; an odd pixel is left over at the top and left, as in PySlowFast."""
+    _check_fits(height, width, size)
+    return Window(math.ceil((height - size) / 2), math.ceil((width - size) / 2), size, size)
+
+
+def window_around(box: Boxes, height: int, width: int, size: int) -> Window:
+    """The square of side ``size`` inside the frame whose centre is nearest to that of ``box`` (4,)."""
+    _check_fits(height, width, size)
+    center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    top = min(max(round(float(center_y) - size / 2), 0), height - size)
+    left = min(max(round(float(center_x) - size / 2), 0), width - size)
+    return Window(top, left, size, size)
+
+
+def draw_resized_window(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    area: tuple[float, float] = (0.3, 1.0),
+    aspect: tuple[float, float] = (0.5, 2.0),
+) -> Window:
+    """A rectangle for a random resized crop.
+
+    Its share of the frame's area is uniform in ``area``, its width over height log-uniform in ``aspect``. After
+    ten draws that do not fit: the largest central rectangle whose aspect ratio is allowed.
+    """
+    for _ in range(10):
+        target = rng.uniform(*area) * height * width
+        ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        crop_width, crop_height = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(rng.integers(0, height - crop_height, endpoint=True))
+            left = int(rng.integers(0, width - crop_width, endpoint=True))
+            return Window(top, left, crop_height, crop_width)
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    crop_width = min(width, max(1, round(height * ratio)))
+    crop_height = min(height, max(1, round(width / ratio)))
+    return Window((height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width)
+
+
+def crop(clip: Tensor, window: Window) -> Tensor:
+    """The window of every frame, as a view."""
+    top, left, height, width = window
+    return clip[..., top : top + height, left : left + width]
+
+
+def crop_boxes(boxes: Boxes, window: Window) -> Boxes:
+    """Boxes in coordinates of the window; they may reach over its edges (:func:`clip_boxes`)."""
+    return boxes - np.array([window.left, window.top] * 2, dtype=np.float32)
+
+
+def flip(clip: Tensor) -> Tensor:
+    """Every frame mirrored left to right."""
+    return clip.flip(-1)
+
+
+def flip_boxes(boxes: Boxes, width: int) -> Boxes:
+    """Boxes of a clip of this width after :func:`flip`."""
+    flipped = boxes.copy()
+    flipped[:, 0] = width - boxes[:, 2]
+    flipped[:, 2] = width - boxes[:, 0]
+    return flipped
+
+
+def resize(clip: Tensor, height: int, width: int) -> Tensor:
+    """Every frame scaled to (height, width), bilinear with antialiasing; uint8 in and out."""
+    frames = clip.permute(1, 0, 2, 3)
+    scaled = torch.nn.functional.interpolate(frames, (height, width), mode="bilinear", antialias=True)
+    return scaled.permute(1, 0, 2, 3)
+
+
+def scale_boxes(boxes: Boxes, height: float, width: float) -> Boxes:
+    """Boxes times (width, height): from [0, 1] to pixels, or by the two factors of a :func:`resize`."""
+    return boxes * np.array([width, height] * 2, dtype=np.float32)
+
+
+def clip_boxes(boxes: Boxes, height: int, width: int) -> Boxes:
+    """The part of each box inside a (height, width) frame; without extent where there is none."""
+    return np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
+
+
+def visible(inside: Boxes, whole: Boxes, size: int, share: float = 0.25) -> NDArray[np.bool_]:
+    """Which persons (N,) are still to be seen in a crop of side ``size``.
+
+    Of both their width and height at least ``share`` must be there, or ``share`` of the crop's side for persons larger than it.
+    A label on a hand's breadth of somebody teaches nothing. (PySlowFast keeps all, even boxes without extent.)
+
+    Args:
+        inside: boxes clipped to the crop.
+        whole: boxes before cropping; only their sizes count.
+    """
+    possible = np.minimum(whole[:, 2:] - whole[:, :2], size)
+    return (inside[:, 2:] - inside[:, :2] >= share * possible).all(axis=1)
+
+
+def _check_fits(height: int, width: int, size: int) -> None:
+    if size > min(height, width):
+        raise ValueError(f"a crop of {size} pixels does not fit into frames of {width}x{height}")
+
+
+# ---- colour -----------------------------------------------------------------------------------
+
+
+class ColorJitter(NamedTuple):
+    """Factors (1 changes nothing) and the order in which they are applied."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    order: tuple[int, int, int]  # positions in (brightness, contrast, saturation)
+
+
+def draw_color_jitter(
+    rng: np.random.Generator, brightness: float, contrast: float, saturation: float
+) -> ColorJitter:
+    """Factors uniform in [1 - x, 1 + x] (never negative) in a random order, one draw for a whole clip."""
+    factors = [float(rng.uniform(max(0.0, 1.0 - x), 1.0 + x)) for x in (brightness, contrast, saturation)]
+    first, second, third = (int(i) for i in rng.permutation(3))
+    return ColorJitter(*factors, order=(first, second, third))
+
+
+def color_jitter(clip: Tensor, jitter: ColorJitter) -> Tensor:
+    """Brightness, contrast and saturation changed in the drawn order; values stay in [0, 255]."""
+    adjust = (adjust_brightness, adjust_contrast, adjust_saturation)
+    for position in jitter.order:
+        clip = adjust[position](clip, jitter[position])
+    return clip
+
+
+def adjust_brightness(clip: Tensor, factor: float) -> Tensor:
+    """Blend with black; ``factor`` 0 is black, 1 is the clip itself."""
+    return _by_table(clip, factor, 0.0)
+
+
+def adjust_contrast(clip: Tensor, factor: float) -> Tensor:
+    """Blend with the mean luma of the whole clip; ``factor`` 0 is a flat gray, 1 the clip itself.
+
+    One mean for all frames: a mean per frame would turn a person walking in into flicker.
+    """
+    channel_means = torch.stack([channel.to(torch.float32).mean() for channel in clip])
+    mean = float(channel_means @ torch.tensor(_LUMA))
+    return _by_table(clip, factor, mean)
+
+
+def adjust_saturation(clip: Tensor, factor: float) -> Tensor:
+    """Blend with the clip in gray; ``factor`` 0 is gray, 1 the clip itself."""
+    gray = _luma(clip)
+    return (clip * factor + gray * (1.0 - factor)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def grayscale(clip: Tensor) -> Tensor:
+    """Luma in all three channels."""
+    return _luma(clip).round_().to(torch.uint8).expand_as(clip)
+
+
+def _luma(clip: Tensor) -> Tensor:
+    """(3, T, H, W) uint8 -> (1, T, H, W) float32 in [0, 255]."""
+    red, green, blue = clip
+    return (red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]).unsqueeze(0)
+
+
+def _by_table(clip: Tensor, factor: float, other: float) -> Tensor:
+    """``factor * clip + (1 - factor) * other``, computed for the 256 values and looked up for the pixels."""
+    values = np.arange(256, dtype=np.float32) * factor + other * (1.0 - factor)
+    table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return torch.from_numpy(np.take(table, clip.numpy()))

@@ -1,0 +1,78 @@
+"""Opening a video file, with reasons in plain words where that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from .video_info import VideoError
+
+__all__ = ["open_container", "reason_of"]
+
+
+def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoStream]:
+    """Open a file and choose its video stream; packets of other streams are not read where PyAV can.
+
+    Raises:
+        VideoError: the file cannot be opened or has no video that FFmpeg can decode.
+    """
+    try:
+        if path.is_dir():
+            raise VideoError(path, "it is a folder")
+        if path.stat().st_size == 0:
+            raise VideoError(path, "the file is empty (0 bytes)")
+        # An absolute path is never taken for a protocol ("a:b.mp4"), and only local files are read,
+        # whatever a playlist disguised as a video names.
+        container = av.open(
+            str(path.absolute()),
+            metadata_errors="ignore",  # titles that are not UTF-8 are no reason to fail
+            container_options={"protocol_whitelist": "file"},
+        )
+    except OSError as error:
+        raise VideoError(path, reason_of(error)) from error
+    except av.FFmpegError as error:
+        raise VideoError(path, _why_not_a_video(path, error)) from error
+    try:
+        return container, _choose_stream(container, path, threads)
+    except BaseException:
+        container.close()
+        raise
+
+
+def reason_of(error: Exception) -> str:
+    """What an exception of the system or of FFmpeg says, without path and number."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        kinds = sorted({other.type for other in container.streams})
+        raise VideoError(path, f"it has no video stream, only {' and '.join(kinds) or 'a header'}")
+    # PyAV 14.0 has no dispositions; FFmpeg's choice above still puts cover pictures last.
+    disposition = getattr(stream, "disposition", None)
+    if disposition is not None and disposition & type(disposition).attached_pic:
+        raise VideoError(path, "it has no video stream, only sound and a cover picture")
+    if stream.codec_context is None:
+        raise VideoError(path, "FFmpeg has no decoder for its video stream")
+    stream.thread_count = threads
+    if threads > 1:
+        stream.thread_type = "AUTO"
+    for other in container.streams:
+        if other is not stream and hasattr(other, "discard"):
+            other.discard = type(other.discard).all
+    return stream
+
+
+def _why_not_a_video(path: Path, error: av.FFmpegError) -> str:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[4:8] == b"ftyp":
+        return "it is cut off or was never finished (an mp4 without its 'moov' index); fetch it again"
+    if not head.strip(b"\0"):
+        return "it holds only zero bytes"
+    if b"\0" not in head:
+        return "it is a text file, not a video"
+    return f"not a video, or a damaged one (FFmpeg: {reason_of(error)})"

@@ -1,0 +1,57 @@
+"""How stored pictures are turned and mirrored to be shown: the display matrix of a video."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Orientation"]
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """A turn by right angles: rows and columns swapped, then order of rows and of columns reversed."""
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    @classmethod
+    def of_frame(cls, frame: av.VideoFrame) -> Orientation:
+        """From the display matrix attached to a decoded frame (none: as stored).
+
+        The matrix holds nine native 32-bit integers, row by row: a stored point (x, y), y downwards, is
+        shown at (a x + c y, b x + d y) with a, b, c, d its entries 0, 1, 3, 4 (FFmpeg,
+        ``libavutil/display.h``). Angles between right angles go to the nearest one.
+        """
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(memoryview(data), dtype=np.int32)[:5].tolist()
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return cls(False, flip_rows=d < 0, flip_columns=a < 0)
+        return cls(True, flip_rows=b < 0, flip_columns=c < 0)
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise, 0, 90, 180 or 270, by which the stored rows' direction is turned."""
+        along = -1 if (self.flip_rows if self.transpose else self.flip_columns) else 1
+        x, y = (0, along) if self.transpose else (along, 0)
+        return round(math.degrees(math.atan2(y, x))) % 360
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) as shown of a stored picture, and the reverse."""
+        return (width, height) if self.transpose else (height, width)
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of a stored picture (H, W, 3) as it is to be shown."""
+        if self.transpose:
+            picture = picture.transpose(1, 0, 2)
+        rows = slice(None, None, -1 if self.flip_rows else 1)
+        columns = slice(None, None, -1 if self.flip_columns else 1)
+        return picture[rows, columns]

@@ -1,0 +1,34 @@
+"""Arguments of ``tools/run_net.py``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..utils.cli import make_parser
+
+__all__ = ["run_net_parser"]
+
+_EXAMPLE = """\
+  python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml
+  python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml --resume SOLVER.MAX_EPOCH 20
+  python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml --eval-only MODEL.WEIGHTS model.pth
+  torchrun --nproc_per_node 8 tools/run_net.py --cfg configs/AVA/Slow_R50_8x8.yaml"""
+
+
+def run_net_parser() -> argparse.ArgumentParser:
+    """The fixed command line of training and evaluation."""
+    parser = make_parser("Train a model, or evaluate one with --eval-only, as a config file says.", _EXAMPLE)
+    parser.add_argument("--cfg", required=True, metavar="FILE", help="config file (YAML)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, do not train")
+    parser.add_argument(
+        "--num-gpus",
+        type=int,
+        default=None,
+        metavar="N",
+        help="processes on this machine, one per GPU; 0 runs on the CPU (default: 1 where there is a GPU, else 0)",
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY VALUE", help="config keys to set, e.g. SOLVER.BASE_LR 0.1"
+    )
+    return parser

@@ -1,0 +1,99 @@
+"""Running a model over the test sets of a config."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..checkpoint import load_weights
+from ..checkpoint.checkpointer import Checkpointer
+from ..config import CfgNode
+from ..data.build import BadVideoMonitor, build_test_loader
+from ..evaluation.evaluator import inference_on_dataset
+from ..modeling import build_model
+from ..tasks import Task
+from ..utils import comm
+from ..utils.errors import UserError
+
+__all__ = ["autocast_factory", "checkpoint_folder", "evaluate", "evaluate_only", "place_model"]
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast_factory(cfg: CfgNode, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    """A function that makes the context in which the model runs: autocast, or none, as ``SOLVER.AMP`` says."""
+    if not cfg.SOLVER.AMP.ENABLED:
+        return contextlib.nullcontext
+    precision = cfg.SOLVER.AMP.PRECISION
+    if precision not in _PRECISIONS:
+        raise UserError(f"SOLVER.AMP.PRECISION is {precision!r}; known: 'bf16', 'fp16'")
+    return functools.partial(torch.autocast, device.type, _PRECISIONS[precision])
+
+
+def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Module:
+    """Move the model to the device, with its 3D convolution weights in the memory format of the config."""
+    memory_format = torch.channels_last_3d if cfg.MODEL.CHANNELS_LAST else torch.preserve_format
+    model = model.to(device)
+    for parameter in model.parameters():
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
+    return model
+
+
+def checkpoint_folder(cfg: CfgNode) -> Path:
+    """Where a run keeps its checkpoints."""
+    return Path(cfg.OUTPUT_DIR) / "checkpoints"
+
+
+def evaluate(
+    cfg: CfgNode, task: Task, model: nn.Module, device: torch.device, iteration: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Figures of ``model`` on each of DATASETS.TEST."""
+    results = {}
+    for name in cfg.DATASETS.TEST:
+        records, mapper = task.test_data(cfg, name)
+        loader = build_test_loader(
+            records,
+            mapper,
+            batch_size=cfg.TEST.BATCH_SIZE,
+            seed=cfg.SEED,
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+            prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
+            pin_memory=cfg.DATALOADER.PIN_MEMORY,
+            rank=comm.get_rank(),
+            world_size=comm.get_world_size(),
+        )
+        monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
+        evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
+        title = task.title(name)
+        progress = f"evaluating on {title}" + ("" if iteration is None else f" after {iteration} steps")
+        with autocast_factory(cfg, device)():
+            results[title] = inference_on_dataset(
+                model, monitor.watch(loader), evaluator, num_clips=loader.num_clips, title=progress
+            )
+    return results
+
+
+def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, dict[str, Any]]:
+    """Figures of the model in MODEL.WEIGHTS, or else of the last checkpoint in OUTPUT_DIR."""
+    if not cfg.DATASETS.TEST:
+        raise UserError("--eval-only, but DATASETS.TEST is empty")
+    weights = cfg.MODEL.WEIGHTS or Checkpointer(checkpoint_folder(cfg)).last()
+    if not weights:
+        raise UserError(
+            f"--eval-only needs weights: set MODEL.WEIGHTS to a checkpoint (none is in {checkpoint_folder(cfg)})"
+        )
+    model = build_model(cfg)
+    report = load_weights(model, weights)
+    logger.info("%s", report)
+    report.require_complete()
+    return evaluate(cfg, task, place_model(cfg, model, device), device)

@@ -1,0 +1,245 @@
+"""What happens around a step: schedule, averaging, evaluation, logging, checkpoints, stopping."""
+
+from __future__ import annotations
+
+import logging
+import math
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from fvcore.common.param_scheduler import ParamScheduler
+from torch import nn
+from tqdm import tqdm
+
+from ..checkpoint.checkpointer import Checkpointer
+from ..utils import comm
+from ..utils.progress import progress_bar
+from .metrics import NonFiniteError, Writer
+from .trainer import Hook, Trainer
+
+__all__ = [
+    "AverageHook",
+    "CheckpointHook",
+    "EvaluationHook",
+    "LogHook",
+    "ProgressHook",
+    "ScheduleHook",
+    "StopOnSignalHook",
+    "is_due",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def is_due(iteration: int, period: float) -> bool:
+    """Whether step number ``iteration`` (from 1) is the one that completes a multiple of ``period`` steps.
+
+    ``period`` may be fractional (epochs that are no whole number of steps); 0 or less is never due.
+    """
+    return period > 0 and math.floor(iteration / period) > math.floor((iteration - 1) / period)
+
+
+class ScheduleHook(Hook):
+    """Sets the learning rate before each step from ``schedule(progress)``.
+
+    Args:
+        schedule: learning rate at a progress in [0, 1].
+        total: steps of the whole run; ``MAX_EPOCH`` times the steps of an epoch, possibly fractional.
+    """
+
+    def __init__(self, schedule: ParamScheduler, total: float) -> None:
+        self.schedule = schedule
+        self.total = total
+
+    def before_step(self, trainer: Trainer) -> None:
+        rate = self.schedule(min(trainer.iteration / self.total, 1.0))
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = rate
+
+
+class AverageHook(Hook):
+    """Keeps an exponential moving average of the weights up to date."""
+
+    def __init__(self, averaged: torch.optim.swa_utils.AveragedModel, model: nn.Module) -> None:
+        self.averaged = averaged
+        self.model = model
+
+    def after_step(self, trainer: Trainer) -> None:
+        self.averaged.update_parameters(self.model)
+
+
+class EvaluationHook(Hook):
+    """Evaluates every ``period`` steps and after the last one; keeps the latest figures in ``results``."""
+
+    def __init__(
+        self, evaluate: Callable[[int], dict[str, dict[str, Any]]], period: float, writers: Sequence[Writer]
+    ) -> None:
+        """``evaluate(iteration)`` returns the figures of each test set."""
+        self.evaluate = evaluate
+        self.period = period
+        self.writers = writers
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.iteration < trainer.max_iter and not is_due(trainer.iteration, self.period):
+            return
+        trainer.losses.flush()
+        self.results = self.evaluate(trainer.iteration)
+        numbers = {
+            f"{test_set}/{name}": value
+            for test_set, figures in self.results.items()
+            for name, value in figures.items()
+            if isinstance(value, (int, float))
+        }
+        for writer in self.writers:
+            writer.write(trainer.iteration, numbers)
+
+
+class LogHook(Hook):
+    """Every ``period`` steps, one line with losses, learning rate, times, ETA and memory to all writers."""
+
+    def __init__(self, period: int, steps_per_epoch: int, writers: Sequence[Writer]) -> None:
+        self.period = period
+        self.steps_per_epoch = steps_per_epoch
+        self.writers = writers
+        self._times: list[tuple[float, float]] = []
+
+    def after_step(self, trainer: Trainer) -> None:
+        self._times.append((trainer.step_seconds, trainer.data_seconds))
+        if trainer.iteration < trainer.max_iter and trainer.iteration % self.period:
+            return
+        # A collective call: every rank takes part, the main process alone has writers.
+        losses = trainer.losses.take_means()
+        step, data = (sum(column) / len(self._times) for column in zip(*self._times, strict=True))
+        self._times = []
+        values = {
+            "epoch": trainer.iteration / self.steps_per_epoch,
+            **losses,
+            "lr": trainer.optimizer.param_groups[0]["lr"],
+            "time": step,
+            "data_time": data,
+            "eta_seconds": (trainer.max_iter - trainer.iteration) * step,
+            "memory_mb": _peak_memory_mb(),
+        }
+        for writer in self.writers:
+            writer.write(trainer.iteration, values)
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+def _peak_memory_mb() -> float:
+    """Most memory held so far: of the GPU where there is one, otherwise of this process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class CheckpointHook(Hook):
+    """Saves every ``period`` steps, after the last one, and when training is asked to stop.
+
+    Args:
+        state: makes what is saved; called on the main process only.
+    """
+
+    def __init__(
+        self, checkpointer: Checkpointer, state: Callable[[Trainer], dict[str, Any]], period: float
+    ) -> None:
+        self.checkpointer = checkpointer
+        self.state = state
+        self.period = period
+        self._saved_at = -1
+
+    def after_step(self, trainer: Trainer) -> None:
+        if is_due(trainer.iteration, self.period):
+            self._save(trainer)
+
+    def after_train(self, trainer: Trainer) -> None:
+        if self._saved_at != trainer.iteration:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.losses.flush()
+        if comm.is_main_process():
+            state = self.state(trainer)
+            _check_finite(state["model"], trainer.iteration)
+            path = self.checkpointer.save(trainer.iteration, state)
+            logger.info("saved %s", path)
+        self._saved_at = trainer.iteration
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor], iteration: int) -> None:
+    floating = [tensor for tensor in weights.values() if tensor.is_floating_point()]
+    if floating and not torch.stack([tensor.isfinite().all() for tensor in floating]).all():
+        bad = [
+            name
+            for name, tensor in weights.items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ]
+        raise NonFiniteError(
+            f"weights are not finite after {iteration} steps ({len(bad)} tensors, the first {bad[0]}); "
+            "lower SOLVER.BASE_LR, warm up longer, or clip gradients (SOLVER.CLIP_GRADIENTS)"
+        )
+
+
+class StopOnSignalHook(Hook):
+    """After SIGTERM or SIGINT, ends training at a step's end, so that the checkpoint hook saves.
+
+    Processes agree on the step: those of a run with several look at it together every ``agree_period`` steps.
+    A second signal acts at once, as without this hook. ``received`` is the signal's number or 0.
+    """
+
+    def __init__(self, agree_period: int = 20) -> None:
+        self.agree_period = agree_period
+        self.received = 0
+        self._previous: dict[int, Any] = {}
+
+    def before_train(self, trainer: Trainer) -> None:
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        except ValueError:
+            logger.debug("not the main thread: signals are left alone")
+
+    def after_step(self, trainer: Trainer) -> None:
+        if comm.get_world_size() == 1:
+            trainer.stop_requested = bool(self.received)
+        elif trainer.iteration % self.agree_period == 0:
+            self.received = max(comm.all_gather(self.received))
+            trainer.stop_requested = bool(self.received)
+
+    def close(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        self.received = number
+        signal.signal(number, self._previous[number])
+        logger.warning("%s: stopping after this step; the checkpoint is saved", signal.Signals(number).name)
+
+
+class ProgressHook(Hook):
+    """A progress bar over the steps, on the main process."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def before_train(self, trainer: Trainer) -> None:
+        self._bar = progress_bar(
+            "training", "step", trainer.max_iter, initial=trainer.iteration, show=comm.is_main_process()
+        )
+
+    def after_step(self, trainer: Trainer) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

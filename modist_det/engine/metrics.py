@@ -1,0 +1,179 @@
+"""Numbers of a run: losses without a host sync per step, and the files they end up in."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import simplejson
+import torch
+from tqdm import tqdm
+
+from ..utils import comm
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+
+__all__ = [
+    "ConsoleWriter",
+    "JSONWriter",
+    "LossBuffer",
+    "NonFiniteError",
+    "TensorBoardWriter",
+    "Writer",
+    "is_loss",
+    "read_metrics",
+]
+
+logger = logging.getLogger(__name__)
+
+# What a log line says in words of its own.
+_TIMING = ("epoch", "lr", "time", "data_time", "eta_seconds", "memory_mb")
+
+
+class NonFiniteError(UserError):
+    """A loss or weight is NaN or infinite."""
+
+
+def is_loss(name: str) -> bool:
+    """Whether a number that a model returns in training is minimized (``loss...``) or only logged."""
+    return name.startswith("loss")
+
+
+class LossBuffer:
+    """Losses and other scalars of recent steps, kept on their device until :meth:`flush` fetches them all at once.
+
+    A loss that is NaN or infinite is therefore noticed at the next flush, which names its iteration and
+    the ids of its batch. The trainer flushes at every log line and before every checkpoint, so no
+    checkpoint holds weights from after such a loss.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, list[str], torch.Tensor]] = []
+        self._names: list[str] = []
+        self._window: list[list[float]] = []
+
+    def append(self, iteration: int, ids: list[str], losses: Mapping[str, torch.Tensor]) -> None:
+        """Remember the scalar losses of one step (detached here)."""
+        names = list(losses)
+        if self._names and names != self._names:
+            raise ValueError(f"a step returned losses {names}, earlier steps {self._names}")
+        self._names = names
+        stacked = torch.stack([loss.detach().float() for loss in losses.values()])
+        self._pending.append((iteration, ids, stacked))
+
+    def flush(self) -> None:
+        """Fetch what is on the device and check it.
+
+        Raises:
+            NonFiniteError: a loss is NaN or infinite.
+        """
+        if not self._pending:
+            return
+        rows = torch.stack([row for _, _, row in self._pending]).tolist()
+        pending, self._pending = self._pending, []
+        for (iteration, ids, _), row in zip(pending, rows, strict=True):
+            if not all(math.isfinite(value) for value in row):
+                values = ", ".join(f"{name} {value}" for name, value in zip(self._names, row, strict=True))
+                raise NonFiniteError(
+                    f"the loss is not finite at iteration {iteration} ({values}); batch: {', '.join(ids)}; "
+                    "lower SOLVER.BASE_LR, warm up longer, or clip gradients (SOLVER.CLIP_GRADIENTS)"
+                )
+            self._window.append(row)
+
+    def take_means(self) -> dict[str, float]:
+        """Mean of each number, and of the sum of losses ``loss``, since the last call, over all ranks."""
+        self.flush()
+        if not self._window:
+            return {}
+        means = [sum(column) / len(column) for column in zip(*self._window, strict=True)]
+        self._window = []
+        every_rank = comm.all_gather(means)
+        means = [sum(column) / len(column) for column in zip(*every_rank, strict=True)]
+        named = dict(zip(self._names, means, strict=True))
+        return {"loss": sum(value for name, value in named.items() if is_loss(name)), **named}
+
+
+class Writer(Protocol):
+    """Keeps the numbers of a run somewhere."""
+
+    def write(self, iteration: int, values: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class ConsoleWriter:
+    """Writes the numbers as a line of the log."""
+
+    def __init__(self, max_iter: int) -> None:
+        self.max_iter = max_iter
+
+    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+        if "lr" not in values:
+            return  # an evaluation; its table is in the log already
+        shown = [name for name in values if name not in _TIMING]
+        losses = "  ".join(f"{name} {values[name]:.4f}" for name in shown)
+        logger.info(
+            "step %d/%d  epoch %.2f  %s  lr %.3g  %.3f s a step (%.3f data, %.3f compute)  ETA %s  %.0f MB",
+            iteration,
+            self.max_iter,
+            values["epoch"],
+            losses,
+            values["lr"],
+            values["time"],
+            values["data_time"],
+            values["time"] - values["data_time"],
+            tqdm.format_interval(values["eta_seconds"]),
+            values["memory_mb"],
+        )
+
+    def close(self) -> None: ...
+
+
+class JSONWriter:
+    """Appends one JSON object per line to ``metrics.json``."""
+
+    def __init__(self, path: Path, start_iteration: int) -> None:
+        """``start_iteration``: lines of a stopped run from later iterations are dropped; they come again."""
+        if path.exists():
+            kept = [row for row in read_metrics(path) if row["iteration"] <= start_iteration]
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(simplejson.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+        self._file.write(simplejson.dumps({"iteration": iteration, **values}, ignore_nan=True) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The lines of a ``metrics.json``; a last line cut off by a kill is left out."""
+    rows = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(simplejson.loads(line))
+        except simplejson.JSONDecodeError:
+            continue
+    return rows
+
+
+class TensorBoardWriter:
+    """TensorBoard scalars in ``OUTPUT_DIR/tensorboard``."""
+
+    def __init__(self, folder: Path, start_iteration: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=start_iteration + 1 if start_iteration else None)
+
+    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, iteration)
+
+    def close(self) -> None:
+        self._writer.close()

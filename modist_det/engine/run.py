@@ -1,0 +1,40 @@
+"""A whole run, from a config to the table of results."""
+
+from __future__ import annotations
+
+import logging
+
+from ..config import CfgNode
+from ..evaluation.report import results_table
+from ..tasks import build_task
+from ..utils import comm
+from .evaluate import evaluate_only
+from .setup import prepare_run
+from .train import train
+
+__all__ = ["run"]
+
+logger = logging.getLogger(__name__)
+
+
+def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
+    """Train and evaluate, or only evaluate, as ``cfg`` says. Returns the exit status.
+
+    0: the work was done. 128 + N: training was stopped by signal N, after saving a checkpoint.
+
+    Raises:
+        UserError: the config, the data or the weights cannot be used; the loss became NaN or infinite.
+    """
+    task = build_task(cfg)
+    task.complete_config(cfg)
+    cfg.freeze()
+    device = prepare_run(cfg)
+    if eval_only:
+        results = evaluate_only(cfg, task, device)
+        status = 0
+    else:
+        results, status = train(cfg, task, device, resume)
+    if comm.is_main_process() and results:
+        logger.info("results\n%s", results_table(results))
+    logger.info("output is in %s", cfg.OUTPUT_DIR)
+    return status

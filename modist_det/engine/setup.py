@@ -1,0 +1,121 @@
+"""Before a run: log, seeds, device."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .. import __version__
+from ..config import CfgNode
+from ..utils import comm
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+
+__all__ = ["machine_line", "prepare_run", "resolve_device", "seed_everything", "setup_logger"]
+
+logger = logging.getLogger(__name__)
+
+
+class _TqdmHandler(logging.StreamHandler):
+    """Writes log lines above progress bars instead of through them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def setup_logger(output_dir: str | os.PathLike | None) -> None:
+    """Send the package's log to the terminal (main process) and to ``output_dir/log.txt``.
+
+    Other ranks write ``log.rankN.txt``. Calling it again replaces the earlier handlers.
+    """
+    package_logger = logging.getLogger("modist_det")
+    package_logger.setLevel(logging.INFO)
+    package_logger.propagate = False
+    for handler in list(package_logger.handlers):
+        package_logger.removeHandler(handler)
+        handler.close()
+    formatter = logging.Formatter("[%(asctime)s] %(levelname)s %(message)s", "%m-%d %H:%M:%S")
+    handlers: list[logging.Handler] = []
+    rank = comm.get_rank()
+    if rank == 0:
+        handlers.append(_TqdmHandler())
+    if output_dir is not None:
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(folder / ("log.txt" if rank == 0 else f"log.rank{rank}.txt")))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        package_logger.addHandler(handler)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that ``MODEL.DEVICE`` means: "auto" is this rank's GPU where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"MODEL.DEVICE is {name!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(
+                f"MODEL.DEVICE is {name!r}, but no CUDA device is available; use MODEL.DEVICE cpu"
+            )
+        if device.index is None:
+            device = torch.device("cuda", comm.get_local_rank())
+        if device.index >= torch.cuda.device_count():
+            raise UserError(
+                f"{device} does not exist; this machine has {torch.cuda.device_count()} CUDA devices"
+            )
+        torch.cuda.set_device(device)
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch alike on all ranks, so that all build the same initial model."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries that draw from the global generator)
+    torch.manual_seed(seed)
+
+
+def machine_line(device: torch.device) -> str:
+    """Versions and device in one line."""
+    import torchvision
+
+    where = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    return (
+        f"modist_det {__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}, "
+        f"python {platform.python_version()}, {device} ({where}), {comm.get_world_size()} process(es)"
+    )
+
+
+def prepare_run(cfg: CfgNode) -> torch.device:
+    """Set up log, seeds and determinism, write the resolved config, return the device."""
+    output_dir = Path(cfg.OUTPUT_DIR)
+    try:
+        setup_logger(output_dir)
+    except OSError as error:
+        raise UserError(f"OUTPUT_DIR {output_dir} cannot be written: {error.strerror}") from error
+    device = resolve_device(cfg.MODEL.DEVICE)
+    config_path = output_dir / "config.yaml"
+    if comm.is_main_process():
+        with atomic_path(config_path) as temporary:
+            temporary.write_text(cfg.dump(), encoding="utf-8")
+    logger.info("%s; config %s", machine_line(device), config_path)
+    seed_everything(cfg.SEED)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    if cfg.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return device

@@ -1,0 +1,263 @@
+"""A training run: build everything that a config names, and train."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from fvcore.nn.precise_bn import update_bn_stats
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..checkpoint import load_weights
+from ..checkpoint.checkpointer import Checkpointer
+from ..config import CfgNode
+from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
+from ..modeling import build_model
+from ..solver import build_lr_schedule, build_optimizer, clip_gradients
+from ..tasks import Task
+from ..utils import comm
+from ..utils.errors import UserError
+from . import hooks
+from .evaluate import autocast_factory, checkpoint_folder, evaluate, place_model
+from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
+from .trainer import Trainer
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainingState:
+    """Everything of a training run that a checkpoint keeps, and the steps it was made after."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    averaged: AveragedModel | None
+    facts: dict[str, Any]  # what must be equal for a resumed run to go on exactly
+    iteration: int = 0
+
+    @classmethod
+    def build(cls, cfg: CfgNode, device: torch.device, num_records: int) -> TrainingState:
+        """A freshly initialized model and what goes with it."""
+        model = place_model(cfg, build_model(cfg), device)
+        if cfg.MODEL.SYNC_BN and comm.get_world_size() > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        averaged = None
+        if cfg.MODEL.EMA.ENABLED:
+            averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(cfg.MODEL.EMA.DECAY))
+        amp = cfg.SOLVER.AMP
+        return cls(
+            model=model,
+            optimizer=build_optimizer(cfg, model),
+            scaler=torch.amp.GradScaler(device.type, enabled=amp.ENABLED and amp.PRECISION == "fp16"),
+            averaged=averaged,
+            facts={"seed": cfg.SEED, "clips a step": cfg.SOLVER.IMS_PER_BATCH, "samples": num_records},
+        )
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The averaged weights where the run keeps them, otherwise the trained ones."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def state_dict(self, cfg: CfgNode, iteration: int) -> dict[str, Any]:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "iteration": iteration,
+            "config": cfg.dump(),
+            "run": self.facts,
+        }
+        if self.averaged is not None:
+            state["ema"] = self.averaged.module.state_dict()
+            state["ema_updates"] = int(self.averaged.n_averaged)
+        return state
+
+    def load(self, state: dict[str, Any], path: Path) -> None:
+        """Put the content of checkpoint ``path`` in place.
+
+        Raises:
+            UserError: it was made with another architecture or optimizer.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            if self.averaged is not None:
+                self.averaged.module.load_state_dict(state["ema"])
+                self.averaged.n_averaged.fill_(state["ema_updates"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{path} does not fit this config ({reason}); resume with the config in "
+                "OUTPUT_DIR/config.yaml, or start from its weights with MODEL.WEIGHTS"
+            ) from error
+        for name, value in self.facts.items():
+            before = state["run"].get(name)
+            if before != value:
+                logger.warning(
+                    "%s: %s, before %s; the run goes on, but not as it would have", name, value, before
+                )
+        self.iteration = state["iteration"]
+
+
+def train(
+    cfg: CfgNode, task: Task, device: torch.device, resume: bool
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Train as ``cfg`` says; the figures of the last evaluation and the exit status (see ``run``)."""
+    records, mapper = task.train_data(cfg)
+    epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
+    total = cfg.SOLVER.MAX_EPOCH * epoch_length
+    max_iter = max(1, round(total))
+    checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
+    state = TrainingState.build(cfg, device, len(records))
+    _fill_from_checkpoint(cfg, state, checkpointer, resume)
+    logger.info(
+        "%d training samples, %d steps an epoch, %d steps in all, from step %d",
+        len(records),
+        epoch_length,
+        max_iter,
+        state.iteration,
+    )
+
+    def batches(first_iteration: int) -> Iterator[dict[str, Any]]:
+        loader = build_train_loader(
+            records,
+            mapper,
+            batch_size=cfg.SOLVER.IMS_PER_BATCH,
+            seed=cfg.SEED,
+            start_iteration=first_iteration,
+            accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+            prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
+            pin_memory=cfg.DATALOADER.PIN_MEMORY,
+            rank=comm.get_rank(),
+            world_size=comm.get_world_size(),
+        )
+        return BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE).watch(loader)
+
+    def evaluate_now(iteration: int) -> dict[str, dict[str, Any]]:
+        model = state.evaluated_model
+        if cfg.TEST.PRECISE_BN.ENABLED:
+            number = min(cfg.TEST.PRECISE_BN.NUM_ITER, epoch_length) * cfg.SOLVER.ACCUMULATION_STEPS
+            with autocast_factory(cfg, device)():
+                _recompute_bn_statistics(model, itertools.islice(batches(iteration), number), number)
+        _broadcast_buffers(model)
+        return evaluate(cfg, task, model, device, iteration)
+
+    if state.iteration >= max_iter:
+        logger.info("all %d steps were made before: only evaluating", max_iter)
+        return evaluate_now(state.iteration), 0
+
+    writers = _build_writers(cfg, max_iter, state.iteration)
+    stop = hooks.StopOnSignalHook()
+    evaluation = hooks.EvaluationHook(evaluate_now, cfg.TEST.EVAL_PERIOD * epoch_length, writers)
+    saving = hooks.CheckpointHook(
+        checkpointer,
+        lambda trainer: state.state_dict(cfg, trainer.iteration),
+        cfg.SOLVER.CHECKPOINT_PERIOD * epoch_length,
+    )
+    averaging = [] if state.averaged is None else [hooks.AverageHook(state.averaged, state.model)]
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    trainer = Trainer(
+        _wrap(cfg, state.model),
+        state.optimizer,
+        batches(state.iteration),
+        max_iter,
+        start_iteration=state.iteration,
+        accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
+        seed=cfg.SEED,
+        autocast=autocast_factory(cfg, device),
+        scaler=state.scaler,
+        clip=functools.partial(clip_gradients, clip_type=clip.CLIP_TYPE, clip_value=clip.CLIP_VALUE)
+        if clip.ENABLED
+        else None,
+        hooks=[
+            hooks.ScheduleHook(build_lr_schedule(cfg), total),
+            *averaging,
+            stop,
+            hooks.LogHook(cfg.LOG_PERIOD, epoch_length, writers),
+            evaluation,
+            saving,
+            hooks.ProgressHook(),
+        ],
+    )
+    try:
+        trainer.train()
+    except NonFiniteError as error:
+        raise UserError(f"{error}; last good checkpoint: {checkpointer.last() or 'none yet'}") from error
+    if trainer.iteration < max_iter:
+        logger.info("stopped after %d of %d steps; go on with --resume", trainer.iteration, max_iter)
+        return {}, 128 + stop.received
+    return evaluation.results, 0
+
+
+def _fill_from_checkpoint(
+    cfg: CfgNode, state: TrainingState, checkpointer: Checkpointer, resume: bool
+) -> None:
+    """Fill ``state`` from the run's last checkpoint (``resume``) or from ``MODEL.WEIGHTS``."""
+    if resume:
+        if comm.is_main_process():
+            checkpointer.remove_leftovers()
+        loaded = checkpointer.load_last()
+        if loaded is not None:
+            path, content = loaded
+            state.load(content, path)
+            logger.info("resumed %s after %d steps", path, state.iteration)
+            return
+        logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
+    elif checkpointer.last() is not None:
+        raise UserError(
+            f"{checkpointer.folder} already holds checkpoints; go on from them with --resume, "
+            "or choose another OUTPUT_DIR"
+        )
+    if cfg.MODEL.WEIGHTS:
+        logger.info("%s", load_weights(state.model, cfg.MODEL.WEIGHTS))
+        if state.averaged is not None:
+            state.averaged.module.load_state_dict(state.model.state_dict())
+
+
+def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int) -> list[Writer]:
+    if not comm.is_main_process():
+        return []
+    output_dir = Path(cfg.OUTPUT_DIR)
+    return [
+        ConsoleWriter(max_iter),
+        JSONWriter(output_dir / "metrics.json", start_iteration),
+        TensorBoardWriter(output_dir / "tensorboard", start_iteration),
+    ]
+
+
+def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    if comm.get_world_size() > 1:
+        # The model moves its batches itself; BN statistics are made equal before each evaluation.
+        model = DistributedDataParallel(model, broadcast_buffers=False)
+    if cfg.MODEL.COMPILE:
+        model = torch.compile(model)  # type: ignore[assignment]
+    return model
+
+
+def _recompute_bn_statistics(model: nn.Module, batches: Iterator[dict[str, Any]], number: int) -> None:
+    """Replace running averages of BN statistics by true averages over ``number`` training batches."""
+    was_training = model.training
+    model.train()
+    with torch.no_grad():
+        update_bn_stats(model, batches, number)
+    model.train(was_training)
+
+
+def _broadcast_buffers(model: nn.Module) -> None:
+    """Give every rank the main process's BN statistics, so that all evaluate the same model."""
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, 0)

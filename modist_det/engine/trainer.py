@@ -1,0 +1,150 @@
+"""The training loop. It knows nothing of data or model; hooks carry everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..utils import comm
+from .metrics import LossBuffer, is_loss
+
+__all__ = ["Hook", "Trainer", "seed_step"]
+
+
+class Hook:
+    """Called by :class:`Trainer` at fixed points; override what you need.
+
+    ``trainer.iteration`` is the number of steps made: 0 in the first ``before_step``, 1 in the first
+    ``after_step``.
+    """
+
+    def before_train(self, trainer: Trainer) -> None: ...
+
+    def before_step(self, trainer: Trainer) -> None: ...
+
+    def after_step(self, trainer: Trainer) -> None: ...
+
+    def after_train(self, trainer: Trainer) -> None:
+        """The loop has ended without an error (all steps made, or a stop was asked for)."""
+
+    def close(self) -> None:
+        """Release files and bars; called however training ends."""
+
+
+def seed_step(seed: int, iteration: int, rank: int) -> None:
+    """Seed torch's generators for one step.
+
+    Dropout and the like thus depend on nothing but (seed, iteration, rank): a resumed run draws what the
+    uninterrupted one would have drawn, without generator states in the checkpoint.
+    """
+    torch.manual_seed(
+        int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1, np.uint64)[0] >> 1)
+    )
+
+
+class Trainer:
+    """Makes optimizer steps from ``iteration`` up to ``max_iter``.
+
+    Args:
+        model: in training mode; called with a batch, returns a dict of scalars. Those named
+            ``loss...`` are summed and minimized, the others only logged. May be wrapped (DDP, compile).
+        optimizer: over the model's parameters.
+        batches: endless iterator of batches; a step takes ``accumulation_steps`` of them.
+        max_iter: number of optimizer steps of the whole run.
+        start_iteration: steps already made (resume).
+        seed: see :func:`seed_step`.
+        autocast: makes the context in which the model runs, e.g. ``lambda: torch.autocast("cuda", torch.bfloat16)``.
+        scaler: gradient scaler for float16; disabled by default.
+        clip: called with the parameters after the gradients were unscaled.
+        hooks: called in this order.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[dict[str, Any]],
+        max_iter: int,
+        *,
+        start_iteration: int = 0,
+        accumulation_steps: int = 1,
+        seed: int = 0,
+        autocast: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+        scaler: torch.amp.GradScaler | None = None,
+        clip: Callable[[list[nn.Parameter]], None] | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.batches = batches
+        self.max_iter = max_iter
+        self.iteration = start_iteration  # steps made
+        self.accumulation_steps = accumulation_steps
+        self.seed = seed
+        self.autocast = autocast
+        self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+        self.clip = clip
+        self.hooks = list(hooks)
+        self.losses = LossBuffer()
+        self.data_seconds = 0.0  # of the last step: waiting for batches
+        self.step_seconds = 0.0  # of the last step: everything
+        self.stop_requested = False
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def train(self) -> None:
+        """Run the loop; returns after ``max_iter`` steps or when a hook set ``stop_requested``."""
+        self.model.train()
+        try:
+            for hook in self.hooks:
+                hook.before_train(self)
+            while self.iteration < self.max_iter and not self.stop_requested:
+                for hook in self.hooks:
+                    hook.before_step(self)
+                self._step()
+                self.iteration += 1
+                for hook in self.hooks:
+                    hook.after_step(self)
+            self.losses.flush()
+            for hook in self.hooks:
+                hook.after_train(self)
+        finally:
+            for hook in self.hooks:
+                hook.close()
+
+    def _step(self) -> None:
+        began = time.perf_counter()
+        self.data_seconds = 0.0
+        seed_step(self.seed, self.iteration, comm.get_rank())
+        self.optimizer.zero_grad(set_to_none=True)
+        ids: list[str] = []
+        totals: dict[str, torch.Tensor] = {}
+        for part in range(self.accumulation_steps):
+            waiting = time.perf_counter()
+            batch = next(self.batches)
+            self.data_seconds += time.perf_counter() - waiting
+            ids += batch["id"]
+            last = part == self.accumulation_steps - 1
+            # DDP reduces gradients once, with the last part's backward pass.
+            reduce_later = getattr(self.model, "no_sync", contextlib.nullcontext)
+            with contextlib.nullcontext() if last else reduce_later():
+                with self.autocast():
+                    losses = {
+                        name: loss / self.accumulation_steps for name, loss in self.model(batch).items()
+                    }
+                    total = torch.stack(list(losses.values())).sum()
+                self.scaler.scale(total).backward()
+            for name, loss in losses.items():
+                totals[name] = totals[name] + loss.detach() if name in totals else loss.detach()
+        if self.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            self.clip(self._parameters)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.losses.append(self.iteration, ids, totals)
+        self.step_seconds = time.perf_counter() - began

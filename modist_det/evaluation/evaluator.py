@@ -1,0 +1,94 @@
+"""What an evaluator is, and the one loop that runs a model over a test set."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..utils import comm
+from ..utils.progress import progress_bar
+
+__all__ = ["Evaluator", "inference_on_dataset"]
+
+logger = logging.getLogger(__name__)
+
+# The first batches pay for start-up (workers, kernels, caches) and are left out of the timing.
+_WARMUP_BATCHES = 3
+
+
+class Evaluator(Protocol):
+    """Collects predictions batch by batch and turns them into figures once.
+
+    ``process`` runs on every rank for the rank's own shard of the data; ``evaluate`` is called on
+    every rank, gathers, and returns the figures on the main process and ``{}`` elsewhere. Shards may
+    be of different size or empty.
+    """
+
+    def reset(self) -> None: ...
+
+    def process(self, batch: dict[str, Any], predictions: Sequence[dict[str, Any]]) -> None: ...
+
+    def evaluate(self) -> dict[str, Any]: ...
+
+
+@torch.no_grad()
+def inference_on_dataset(
+    model: nn.Module,
+    batches: Iterable[dict[str, Any]],
+    evaluator: Evaluator,
+    *,
+    num_clips: int | None = None,
+    title: str = "evaluation",
+) -> dict[str, Any]:
+    """Run ``model`` in evaluation mode over ``batches`` and return ``evaluator``'s figures.
+
+    The model's training flags are put back afterwards, module by module. Logs clips per second of this
+    rank, without the first batches, split into waiting for data and computing.
+
+    Args:
+        model: called with a batch, returns one prediction per clip.
+        batches: batches of this rank's shard; ``batch["id"]`` has one entry per clip.
+        num_clips: length of the shard, for the progress bar.
+        title: what the progress bar and the log call this run.
+    """
+    evaluator.reset()
+    training_flags = {module: module.training for module in model.modules()}
+    model.eval()
+    data_seconds = compute_seconds = 0.0
+    timed_clips = clips = 0
+    bar = progress_bar(title, "clip", num_clips, show=comm.is_main_process())
+    try:
+        last = time.perf_counter()
+        for number, batch in enumerate(batches):
+            arrived = time.perf_counter()
+            # Turning scores into CPU arrays inside ``process`` waits for the device.
+            evaluator.process(batch, model(batch))
+            done = time.perf_counter()
+            clips += len(batch["id"])
+            if number >= _WARMUP_BATCHES:
+                data_seconds += arrived - last
+                compute_seconds += done - arrived
+                timed_clips += len(batch["id"])
+            bar.update(len(batch["id"]))
+            last = done
+    finally:
+        bar.close()
+        for module, flag in training_flags.items():
+            module.training = flag
+    if timed_clips:
+        logger.info(
+            "%s: %d clips, %.1f ms a clip (%.1f data, %.1f model)",
+            title,
+            clips,
+            1e3 * (data_seconds + compute_seconds) / timed_clips,
+            1e3 * data_seconds / timed_clips,
+            1e3 * compute_seconds / timed_clips,
+        )
+    else:
+        logger.info("%s: %d clips", title, clips)
+    return evaluator.evaluate()

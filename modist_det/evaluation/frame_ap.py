@@ -1,0 +1,118 @@
+"""Matching detections with ground truth and average precision, for all keyframes and classes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "IOU_THRESHOLD",
+    "Detections",
+    "GroundTruth",
+    "average_precisions",
+    "match",
+    "run_starts",
+]
+
+IOU_THRESHOLD = 0.5
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The boxes that count, sorted by ``place``: number of the keyframe x number of classes + class."""
+
+    keyframes: IntArray  # (F,) keys, ascending: every one evaluated, also those with nothing in them
+    place: IntArray  # (n,)
+    boxes: NDArray[np.float64]  # (n, 4)
+    counts: IntArray  # (C,) boxes of each class
+    excluded_counts: IntArray  # (C,) boxes that lie in excluded keyframes
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections that count, grouped by keyframe, within each in the order of the file."""
+
+    row: IntArray  # (n,) in the table that they come from
+    keyframe: NDArray[
+        np.int32
+    ]  # (n,) number of the keyframe in the ground truth, -1 where it is not in there
+    class_index: NDArray[np.integer]  # (n,) of the smallest type, which sorts fastest
+    score: NDArray[np.float64]  # (n,)
+
+
+def match(
+    detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth, *, by_score: bool
+) -> NDArray[np.bool_]:
+    """Mask (n,) of the detections that are true positives.
+
+    Args:
+        boxes: (rows of the table, 4), which ``detections.row`` points into.
+        by_score: within a keyframe, match the detection with the highest score first, else the first row.
+    """
+    is_hit = np.zeros(len(detections.row), dtype=bool)
+    if not len(truth.place):
+        return is_hit
+    # Below 0 for keyframes that are not in the ground truth.
+    place = detections.keyframe.astype(np.int64) * len(truth.counts) + detections.class_index
+    begin = np.searchsorted(truth.place, place)
+    found = np.flatnonzero(truth.place[np.minimum(begin, len(truth.place) - 1)] == place)
+    if not len(found):
+        return is_hit
+    # All pairs of a detection and a ground-truth box of its keyframe and class.
+    begin = begin[found]
+    count = np.searchsorted(truth.place, place[found], side="right") - begin
+    pair_start = np.cumsum(count) - count
+    pair_detection = np.repeat(found, count)
+    pair_box = np.arange(len(pair_detection)) - np.repeat(pair_start - begin, count)
+    iou = _iou(boxes[detections.row[pair_detection]], truth.boxes[pair_box])
+    best = np.maximum.reduceat(iou, pair_start)
+    # The first of the boxes that overlap most, if that is enough.
+    chosen = np.flatnonzero(iou == np.repeat(np.where(best >= IOU_THRESHOLD, best, np.inf), count))
+    chosen = chosen[run_starts(pair_detection[chosen])]
+    detection, box = pair_detection[chosen], pair_box[chosen]
+    # Of the detections that chose a box, the first finds it.
+    keys = (detection, -detections.score[detection], box) if by_score else (detection, box)
+    order = np.lexsort(keys)
+    is_hit[detection[order][run_starts(box[order])]] = True
+    return is_hit
+
+
+def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU (n,) of boxes (n, 4) with boxes (n, 4), in the order of operations of the official evaluator.
+
+    (So that an IoU of exactly one half falls on the same side.)
+    """
+    height = np.maximum(0.0, np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]))
+    width = np.maximum(0.0, np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]))
+    shared = height * width
+    area_a = (a[:, 3] - a[:, 1]) * (a[:, 2] - a[:, 0])
+    area_b = (b[:, 3] - b[:, 1]) * (b[:, 2] - b[:, 0])
+    return shared / (area_a + area_b - shared)
+
+
+def average_precisions(
+    detections: Detections, is_hit: NDArray[np.bool_], num_groundtruth: IntArray
+) -> tuple[NDArray[np.float64], IntArray]:
+    """AP of each class, NaN where it has no ground truth, and its number of detections; both (C,)."""
+    num_detections = np.bincount(detections.class_index, minlength=len(num_groundtruth))
+    ends = np.cumsum(num_detections)
+    by_class = np.argsort(detections.class_index, kind="stable")
+    ap = np.full(len(num_groundtruth), np.nan)
+    for c in np.flatnonzero(num_groundtruth).tolist():
+        of_class = by_class[ends[c] - num_detections[c] : ends[c]]
+        ranking = np.argsort(detections.score[of_class], kind="stable")[::-1]
+        hits = is_hit[of_class][ranking]
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        ap[c] = envelope[hits].sum() / num_groundtruth[c]
+    return ap, num_detections
+
+
+def run_starts(values: NDArray) -> IntArray:
+    """Where a value differs from the one before it; 0 included."""
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    return np.concatenate(([0] if len(values) else [], changes)).astype(np.int64)

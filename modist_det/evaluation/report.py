@@ -1,0 +1,25 @@
+"""Figures as a table for the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+__all__ = ["results_table"]
+
+
+def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row per test set and headline figure.
+
+    A headline figure is a number whose name has no slash; figures of single classes are named
+    ``AP/<class>`` and have tables of their own.
+    """
+    rows = [
+        (test_set, name, f"{value:.4f}" if isinstance(value, float) else value)
+        for test_set, figures in results.items()
+        for name, value in figures.items()
+        if isinstance(value, (int, float)) and "/" not in name
+    ]
+    return tabulate(rows, headers=["test set", "figure", "value"], disable_numparse=True)

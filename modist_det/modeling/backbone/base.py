@@ -1,0 +1,46 @@
+"""``Backbone``: what the other parts may expect of a backbone."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+__all__ = ["Backbone"]
+
+
+class Backbone(nn.Module):
+    """A network from a clip to feature maps, one per pathway.
+
+    ``forward(clip)`` takes a float tensor (B, C, T, H, W) and returns a list of maps
+    (B, ``out_channels[p]``, T_p, H', W'). H' and W' are those of the clip divided by
+    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``.
+    """
+
+    out_channels: tuple[int, ...]
+    temporal_strides: tuple[int, ...]
+    spatial_stride: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fixed_statistics = False
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        raise NotImplementedError
+
+    def fix_statistics(self) -> Backbone:
+        """Normalize with the stored BN statistics in training, too; weights still learn."""
+        self._fixed_statistics = True
+        return self.train(self.training)
+
+    def freeze(self) -> Backbone:
+        """No gradients, stored BN statistics: the features of a clip never change."""
+        self.requires_grad_(False)
+        return self.fix_statistics()
+
+    def train(self, mode: bool = True) -> Backbone:
+        super().train(mode)
+        if self._fixed_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self

@@ -1,0 +1,203 @@
+"""Stem, residual blocks and stages of 3D ResNets (He et al. 2016, inflated in time).
+
+All stages keep the temporal resolution; space is halved by the first block of a stage, in its
+3x3 convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ...utils.errors import UserError
+
+__all__ = [
+    "NORMS",
+    "BasicBlock",
+    "BottleneckBlock",
+    "Stem",
+    "conv3d",
+    "initialize",
+    "make_norm",
+    "make_stage",
+    "zero_last_layers",
+]
+
+NORMS = ("BN", "GN", "none")
+
+
+def make_norm(norm: str, channels: int) -> nn.Module:
+    """A normalization layer for ``channels``: one of :data:`NORMS`.
+
+    "GN" makes groups of at least two channels, 32 groups at most. "none" is the identity; the
+    convolution before it has a bias instead.
+    """
+    if norm == "BN":
+        return nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
+    if norm == "GN":
+        groups = math.gcd(32, channels)
+        return nn.GroupNorm(max(1, groups // 2) if groups == channels else groups, channels)
+    if norm == "none":
+        return nn.Identity()
+    raise UserError(f"the backbone's norm is {norm!r}, but takes one of {', '.join(NORMS)}")
+
+
+def conv3d(
+    in_channels: int,
+    out_channels: int,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (1, 1, 1),
+    dilation: int = 1,
+    norm: str = "BN",
+) -> nn.Conv3d:
+    """A convolution whose output keeps the size of its input, but for ``stride``.
+
+    Args:
+        kernel: (T, H, W), odd sizes.
+        dilation: in space.
+        norm: of the layer that follows; a bias where there is none.
+    """
+    if any(size % 2 == 0 for size in kernel):
+        raise UserError(f"convolution kernels take odd sizes, not {tuple(kernel)}")
+    time, height, width = kernel
+    return nn.Conv3d(
+        in_channels,
+        out_channels,
+        (time, height, width),
+        stride=(stride[0], stride[1], stride[2]),
+        padding=(time // 2, height // 2 * dilation, width // 2 * dilation),
+        dilation=(1, dilation, dilation),
+        bias=norm == "none",
+    )
+
+
+class Stem(nn.Module):
+    """Convolution, norm, ReLU and a 1x3x3 max pool of stride 1x2x2."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int], norm: str
+    ) -> None:
+        super().__init__()
+        self.conv = conv3d(in_channels, out_channels, kernel, stride, norm=norm)
+        self.norm = make_norm(norm, out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.pool(self.relu(self.norm(self.conv(clip))))
+
+
+class _ResidualBlock(nn.Module):
+    """The skip connection: a 1x1 convolution with norm where the shape changes, else nothing."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        if in_channels != out_channels or stride != 1:
+            self.shortcut: nn.Module = conv3d(
+                in_channels, out_channels, (1, 1, 1), (1, stride, stride), norm=norm
+            )
+            self.shortcut_norm = make_norm(norm, out_channels)
+        else:
+            self.shortcut = nn.Identity()
+            self.shortcut_norm = nn.Identity()
+
+    def skip(self, x: Tensor) -> Tensor:
+        return self.shortcut_norm(self.shortcut(x))
+
+    def last_layer(self) -> nn.Module:
+        """The layer whose weight, when zero, makes the block the identity (but for the ReLU)."""
+        raise NotImplementedError
+
+
+class BottleneckBlock(_ResidualBlock):
+    """Tx1x1, 1x3x3 and 1x1x1 convolutions; the output has four times the inner channels."""
+
+    expansion = 4
+
+    def __init__(
+        self, in_channels: int, inner: int, temporal_kernel: int, stride: int, dilation: int, norm: str
+    ) -> None:
+        super().__init__(in_channels, inner * self.expansion, stride, norm)
+        self.conv_a = conv3d(in_channels, inner, (temporal_kernel, 1, 1), norm=norm)
+        self.norm_a = make_norm(norm, inner)
+        self.conv_b = conv3d(inner, inner, (1, 3, 3), (1, stride, stride), dilation, norm)
+        self.norm_b = make_norm(norm, inner)
+        self.conv_c = conv3d(inner, inner * self.expansion, (1, 1, 1), norm=norm)
+        self.norm_c = make_norm(norm, inner * self.expansion)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm_a(self.conv_a(x)))
+        out = self.relu(self.norm_b(self.conv_b(out)))
+        return self.relu(self.skip(x) + self.norm_c(self.conv_c(out)))
+
+    def last_layer(self) -> nn.Module:
+        return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
+
+
+class BasicBlock(_ResidualBlock):
+    """Tx3x3 and 1x3x3 convolutions; the output has as many channels as the inner one."""
+
+    expansion = 1
+
+    def __init__(
+        self, in_channels: int, inner: int, temporal_kernel: int, stride: int, dilation: int, norm: str
+    ) -> None:
+        super().__init__(in_channels, inner, stride, norm)
+        self.conv_a = conv3d(in_channels, inner, (temporal_kernel, 3, 3), (1, stride, stride), dilation, norm)
+        self.norm_a = make_norm(norm, inner)
+        self.conv_b = conv3d(inner, inner, (1, 3, 3), (1, 1, 1), dilation, norm)
+        self.norm_b = make_norm(norm, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm_a(self.conv_a(x)))
+        return self.relu(self.skip(x) + self.norm_b(self.conv_b(out)))
+
+    def last_layer(self) -> nn.Module:
+        return self.conv_b if isinstance(self.norm_b, nn.Identity) else self.norm_b
+
+
+def make_stage(
+    block: type[BottleneckBlock] | type[BasicBlock],
+    depth: int,
+    in_channels: int,
+    inner: int,
+    temporal_kernels: int | Sequence[int],
+    stride: int,
+    dilation: int,
+    norm: str,
+) -> nn.Sequential:
+    """``depth`` blocks, of which the first one has ``stride``.
+
+    ``temporal_kernels`` is one size for all blocks or sizes that repeat: block i has entry i modulo
+    their number.
+    """
+    kernels = [temporal_kernels] if isinstance(temporal_kernels, int) else list(temporal_kernels)
+    blocks = []
+    for i in range(depth):
+        kernel = kernels[i % len(kernels)]
+        blocks.append(block(in_channels, inner, kernel, stride if i == 0 else 1, dilation, norm))
+        in_channels = inner * block.expansion
+    return nn.Sequential(*blocks)
+
+
+def initialize(network: nn.Module) -> None:
+    """MSRA fill for convolutions, as Caffe2's (normal, fan out); ones and zeros for norms."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.BatchNorm3d, nn.GroupNorm)):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def zero_last_layers(network: nn.Module) -> None:
+    """Make every residual block start as the identity: the weight of its last norm is zero, or, where
+    there is no norm, that of its last convolution."""
+    for module in network.modules():
+        if isinstance(module, _ResidualBlock):
+            nn.init.zeros_(module.last_layer().get_parameter("weight"))

@@ -1,0 +1,23 @@
+"""``build_backbone``: the backbone that a config names."""
+
+from __future__ import annotations
+
+from ...config import CfgNode
+from ..registry import BACKBONE_REGISTRY, lookup
+from .base import Backbone
+
+__all__ = ["build_backbone"]
+
+
+def build_backbone(cfg: CfgNode) -> Backbone:
+    """The backbone ``cfg.MODEL.BACKBONE.NAME`` on the CPU, frozen as the config says.
+
+    Raises:
+        UserError: an unknown name, or settings that the backbone refuses.
+    """
+    backbone = lookup(BACKBONE_REGISTRY, cfg.MODEL.BACKBONE.NAME, "MODEL.BACKBONE.NAME").from_config(cfg)
+    if cfg.MODEL.BACKBONE.FREEZE:
+        return backbone.freeze()
+    if cfg.MODEL.BACKBONE.FREEZE_BN:
+        return backbone.fix_statistics()
+    return backbone

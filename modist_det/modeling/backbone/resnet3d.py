@@ -1,0 +1,159 @@
+"""``ResNet3D``: the single-pathway 3D ResNets (Slow, dense Slow, I3D, C2D, motion pathways)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ...utils.errors import UserError, nearest
+from ..registry import BACKBONE_REGISTRY
+from .base import Backbone
+from .blocks import BasicBlock, BottleneckBlock, Stem, initialize, make_stage, zero_last_layers
+
+__all__ = ["PRESETS", "STAGE_DEPTHS", "ResNet3D", "TemporalKernels"]
+
+# Per stage (res2 to res5): one size, or sizes that repeat over the stage's blocks.
+TemporalKernels = Sequence[int | Sequence[int]]
+
+# Blocks of res2 to res5. Depth 18 has basic blocks, the others bottlenecks.
+STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+# What tells the published networks apart. Slow, I3D and C2D: PySlowFast; dense Slow: the visual
+# pathway of MoDist; motion: its motion pathway at 1/8 width.
+PRESETS: dict[str, dict[str, Any]] = {
+    "slow": {"stem_kernel": (1, 7, 7), "stem_stride": (1, 2, 2), "temporal_kernels": (1, 1, 3, 3)},
+    "dense_slow": {"stem_kernel": (5, 7, 7), "stem_stride": (2, 2, 2), "temporal_kernels": (1, 1, 3, 3)},
+    "i3d": {
+        "stem_kernel": (5, 7, 7),
+        "stem_stride": (1, 2, 2),
+        "temporal_kernels": (3, (3, 1), (3, 1), (1, 3)),
+        "pool_after_res2": 2,
+    },
+    "c2d": {
+        "stem_kernel": (1, 7, 7),
+        "stem_stride": (1, 2, 2),
+        "temporal_kernels": (1, 1, 1, 1),
+        "pool_after_res2": 2,
+    },
+    "motion": {
+        "width": 8,
+        "stem_kernel": (5, 7, 7),
+        "stem_stride": (2, 2, 2),
+        "temporal_kernels": (1, 1, 1, 1),
+    },
+}
+
+
+@BACKBONE_REGISTRY.register()
+class ResNet3D(Backbone):
+    """A 3D ResNet with one pathway.
+
+    Layers are called ``stem``, ``res2`` ... ``res5``; a stage is a sequence of blocks with
+    ``conv_a``, ``norm_a``, ``conv_b``, ... and, where the shape changes, ``shortcut``.
+
+    Args:
+        depth: 18, 50 or 101.
+        width: channels of the stem. The map has 32 times as many (depth 18: 8 times).
+        stem_kernel: (T, H, W), odd.
+        stem_stride: (T, H, W).
+        temporal_kernels: of the first convolution of each block, for res2 to res5: a size, or a
+            list of sizes that repeat over the stage's blocks.
+        dilate_res5: res5 has stride 1 and dilation 2, so that the map keeps 1/16 resolution.
+        in_channels: of the clip.
+        pool_after_res2: temporal size and stride of a max pool after res2; 1: none.
+        norm: "BN", "GN" or "none" (convolutions with biases).
+        zero_init_final_norm: residual blocks start as the identity.
+        lateral_channels: channels that somebody concatenates to the inputs of res2 to res5
+            (:class:`SlowFast` does); with any of them not 0 the stages are called one by one.
+
+    Raises:
+        UserError: an unknown depth or norm, an even kernel, not four temporal kernels.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        width: int = 64,
+        stem_kernel: Sequence[int] = (1, 7, 7),
+        stem_stride: Sequence[int] = (1, 2, 2),
+        temporal_kernels: TemporalKernels = (1, 1, 3, 3),
+        dilate_res5: bool = False,
+        in_channels: int = 3,
+        pool_after_res2: int = 1,
+        norm: str = "BN",
+        zero_init_final_norm: bool = True,
+        lateral_channels: Sequence[int] = (0, 0, 0, 0),
+    ) -> None:
+        super().__init__()
+        if depth not in STAGE_DEPTHS:
+            raise UserError(
+                f"a ResNet of depth {depth} is not known (known: {', '.join(map(str, STAGE_DEPTHS))})"
+            )
+        if len(temporal_kernels) != 4:
+            raise UserError(
+                f"temporal kernels are given for res2, res3, res4 and res5, not {temporal_kernels!r}"
+            )
+        block: type[BottleneckBlock] | type[BasicBlock] = BasicBlock if depth == 18 else BottleneckBlock
+        strides, dilations = (1, 2, 2, 2), (1, 1, 1, 1)
+        if dilate_res5:
+            strides, dilations = (1, 2, 2, 1), (1, 1, 1, 2)
+
+        self.stem = Stem(in_channels, width, stem_kernel, stem_stride, norm)
+        stages = []
+        channels = width
+        for i, blocks in enumerate(STAGE_DEPTHS[depth]):
+            channels += lateral_channels[i]
+            inner = width * 2**i
+            stages.append(
+                make_stage(
+                    block, blocks, channels, inner, temporal_kernels[i], strides[i], dilations[i], norm
+                )
+            )
+            channels = inner * block.expansion
+        self.res2, self.res3, self.res4, self.res5 = stages
+        self.pool = nn.MaxPool3d((pool_after_res2, 1, 1)) if pool_after_res2 > 1 else nn.Identity()
+
+        self.stage_channels = tuple(width * 2**i * block.expansion for i in range(4))
+        self.out_channels = (channels,)
+        self.temporal_strides = (stem_stride[0] * pool_after_res2,)
+        self.spatial_stride = 16 if dilate_res5 else 32
+        initialize(self)
+        if zero_init_final_norm:
+            zero_last_layers(self)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> ResNet3D:
+        """One of :data:`PRESETS` ("slow", "dense_slow", "i3d", "c2d", "motion") with ``changes``.
+
+        Example::
+
+            ResNet3D.preset("dense_slow", dilate_res5=True)
+        """
+        if name not in PRESETS:
+            raise UserError(f"there is no ResNet3D preset {name!r}{nearest(name, PRESETS)}")
+        return cls(**{**PRESETS[name], **changes})
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> ResNet3D:
+        """Built from ``cfg.MODEL.RESNET3D``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
+        node = cfg.MODEL.RESNET3D
+        return cls(
+            depth=node.DEPTH,
+            width=node.WIDTH,
+            stem_kernel=node.STEM_KERNEL,
+            stem_stride=node.STEM_STRIDE,
+            temporal_kernels=node.TEMPORAL_KERNELS,
+            dilate_res5=node.DILATE_RES5,
+            in_channels=len(cfg.MODEL.PIXEL_MEAN),
+            pool_after_res2=node.POOL_AFTER_RES2,
+            norm=node.NORM,
+            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
+        )
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]."""
+        x = self.pool(self.res2(self.stem(clip)))
+        return [self.res5(self.res4(self.res3(x)))]

@@ -1,0 +1,155 @@
+"""``SlowFast`` (Feichtenhofer et al., ICCV 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ...utils.errors import UserError
+from ..registry import BACKBONE_REGISTRY
+from .base import Backbone
+from .blocks import conv3d, initialize, make_norm
+from .resnet3d import ResNet3D, TemporalKernels
+
+__all__ = ["FuseFastToSlow", "SlowFast", "slow_frame_indices"]
+
+
+def slow_frame_indices(num_frames: int, alpha: int) -> list[int]:
+    """The frames of a clip that the slow pathway sees: ``num_frames // alpha`` of them.
+
+    Evenly spaced from the first to the last frame and rounded down, ``linspace(0, T - 1, T //
+    alpha)`` truncated, in exact arithmetic. PySlowFast rounds in float32, which gives the same
+    frames for every clip of up to 159 frames.
+
+    Raises:
+        UserError: ``num_frames`` is no positive multiple of ``alpha``.
+    """
+    count = num_frames // alpha
+    if count == 0 or num_frames % alpha:
+        raise UserError(
+            f"SlowFast with alpha {alpha} takes clips of a multiple of {alpha} frames, not {num_frames}"
+        )
+    return [i * (num_frames - 1) // max(count - 1, 1) for i in range(count)]
+
+
+class FuseFastToSlow(nn.Module):
+    """Fast features in the slow pathway's time: a strided temporal convolution, norm, ReLU."""
+
+    def __init__(self, channels: int, ratio: int, kernel: int, alpha: int, norm: str) -> None:
+        super().__init__()
+        self.conv = conv3d(channels, channels * ratio, (kernel, 1, 1), (alpha, 1, 1), norm=norm)
+        self.norm = make_norm(norm, channels * ratio)
+        self.relu = nn.ReLU(inplace=True)
+        initialize(self)
+
+    def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
+        """``slow`` with the fused channels concatenated behind its own."""
+        return torch.cat([slow, self.relu(self.norm(self.conv(fast)))], dim=1)
+
+
+@BACKBONE_REGISTRY.register()
+class SlowFast(Backbone):
+    """A slow pathway (few frames, many channels) and a fast one (all frames, few channels).
+
+    The two are :class:`ResNet3D` named ``slow`` and ``fast``. After the stem, res2, res3 and res4
+    fast features are fused into the slow pathway (``fuse_stem`` ... ``fuse_res4``). ``forward``
+    takes the clip at the full frame rate and picks the slow pathway's frames itself.
+
+    Args:
+        depth, width, dilate_res5, in_channels, norm, zero_init_final_norm: as in :class:`ResNet3D`.
+        alpha: the slow pathway sees every ``alpha``-th frame.
+        beta_inv: the fast pathway has ``width // beta_inv`` stem channels.
+        fusion_kernel: temporal size of the fusion convolutions, odd.
+        fusion_ratio: fused channels per fast channel.
+        slow_temporal_kernels, fast_temporal_kernels: as ``temporal_kernels`` of :class:`ResNet3D`.
+            (The "R101 50_50" models have ``[3] * 6 + [1] * 17`` in res4.)
+
+    Raises:
+        UserError: as :class:`ResNet3D`; ``width`` is no multiple of ``beta_inv``.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        width: int = 64,
+        alpha: int = 4,
+        beta_inv: int = 8,
+        fusion_kernel: int = 7,
+        fusion_ratio: int = 2,
+        dilate_res5: bool = False,
+        in_channels: int = 3,
+        norm: str = "BN",
+        zero_init_final_norm: bool = True,
+        slow_temporal_kernels: TemporalKernels = (1, 1, 3, 3),
+        fast_temporal_kernels: TemporalKernels = (3, 3, 3, 3),
+    ) -> None:
+        super().__init__()
+        if width % beta_inv:
+            raise UserError(f"SlowFast's width {width} is no multiple of beta_inv {beta_inv}")
+        self.alpha = alpha
+        self.fast = ResNet3D(
+            depth=depth,
+            width=width // beta_inv,
+            stem_kernel=(5, 7, 7),
+            temporal_kernels=fast_temporal_kernels,
+            dilate_res5=dilate_res5,
+            in_channels=in_channels,
+            norm=norm,
+            zero_init_final_norm=zero_init_final_norm,
+        )
+        fast_channels = (width // beta_inv, *self.fast.stage_channels[:3])
+        self.slow = ResNet3D(
+            depth=depth,
+            width=width,
+            temporal_kernels=slow_temporal_kernels,
+            dilate_res5=dilate_res5,
+            in_channels=in_channels,
+            norm=norm,
+            zero_init_final_norm=zero_init_final_norm,
+            lateral_channels=[channels * fusion_ratio for channels in fast_channels],
+        )
+        self.fuse_stem, self.fuse_res2, self.fuse_res3, self.fuse_res4 = (
+            FuseFastToSlow(channels, fusion_ratio, fusion_kernel, alpha, norm) for channels in fast_channels
+        )
+        self.out_channels = self.slow.out_channels + self.fast.out_channels
+        self.temporal_strides = (alpha, 1)
+        self.spatial_stride = self.slow.spatial_stride
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> SlowFast:
+        """Built from ``cfg.MODEL.SLOWFAST``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
+        node = cfg.MODEL.SLOWFAST
+        return cls(
+            depth=node.DEPTH,
+            width=node.WIDTH,
+            alpha=node.ALPHA,
+            beta_inv=node.BETA_INV,
+            fusion_kernel=node.FUSION_KERNEL,
+            fusion_ratio=node.FUSION_RATIO,
+            dilate_res5=node.DILATE_RES5,
+            in_channels=len(cfg.MODEL.PIXEL_MEAN),
+            norm=node.NORM,
+            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
+            slow_temporal_kernels=node.SLOW_TEMPORAL_KERNELS,
+            fast_temporal_kernels=node.FAST_TEMPORAL_KERNELS,
+        )
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """(B, C, T, H, W) -> slow map (T / alpha frames) and fast map (T frames).
+
+        Raises:
+            UserError: T is no multiple of ``alpha``.
+        """
+        # Slices known on the host: an index tensor would have to be copied to the device.
+        frames = slow_frame_indices(clip.shape[2], self.alpha)
+        slow = self.slow.stem(torch.stack([clip[:, :, i] for i in frames], dim=2))
+        fast = self.fast.stem(clip)
+        slow = self.slow.res2(self.fuse_stem(slow, fast))
+        fast = self.fast.res2(fast)
+        slow = self.slow.res3(self.fuse_res2(slow, fast))
+        fast = self.fast.res3(fast)
+        slow = self.slow.res4(self.fuse_res3(slow, fast))
+        fast = self.fast.res4(fast)
+        slow = self.slow.res5(self.fuse_res4(slow, fast))
+        return [slow, self.fast.res5(fast)]

@@ -1,0 +1,27 @@
+"""``build_head``: the head that a config names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...config import CfgNode
+from ...utils.errors import UserError
+from ..backbone import Backbone
+from ..registry import HEAD_REGISTRY, lookup
+
+__all__ = ["build_head"]
+
+
+def build_head(cfg: CfgNode, backbone: Backbone) -> Any:
+    """The head ``cfg.MODEL.HEAD.NAME`` for the maps of ``backbone``.
+
+    Raises:
+        UserError: an unknown name, ``MODEL.NUM_CLASSES`` of 0, settings that the head refuses.
+    """
+    head = lookup(HEAD_REGISTRY, cfg.MODEL.HEAD.NAME, "MODEL.HEAD.NAME")
+    if cfg.MODEL.NUM_CLASSES < 1:
+        raise UserError(
+            f"MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}: set the number of classes, or let the task "
+            "fill it in from the label map of DATASETS.TRAIN"
+        )
+    return head.from_config(cfg, backbone)

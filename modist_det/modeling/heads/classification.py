@@ -1,0 +1,74 @@
+"""``ClassificationHead``: class scores of a whole clip."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...config import CfgNode
+from ..backbone import Backbone
+from ..registry import HEAD_REGISTRY
+from .linear import LinearHead
+
+__all__ = ["ClassificationHead"]
+
+
+@HEAD_REGISTRY.register()
+class ClassificationHead(LinearHead):
+    """Average of each pathway, then a linear layer.
+
+    In training the average is over all of the map. At test time it is over all of time and a window
+    in space that slides over the map (a larger test crop has several positions), and scores are
+    averaged over the positions: PySlowFast's fully convolutional testing.
+
+    Args:
+        in_channels: of each pathway.
+        num_classes: K.
+        window: cells of the map in one direction that a training crop has; 0: all, at test time too.
+        dropout, activation, init_std: as in :class:`LinearHead`.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        window: int = 0,
+        dropout: float = 0.5,
+        activation: str = "softmax",
+        init_std: float = 0.01,
+    ) -> None:
+        super().__init__(sum(in_channels), num_classes, dropout, activation, init_std)
+        self.window = window
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, backbone: Backbone) -> ClassificationHead:
+        node = cfg.MODEL.HEAD
+        return cls(
+            in_channels=backbone.out_channels,
+            num_classes=cfg.MODEL.NUM_CLASSES,
+            window=math.ceil(cfg.INPUT.CROP_SIZE / backbone.spatial_stride),
+            dropout=node.DROPOUT,
+            activation=node.ACTIVATION,
+            init_std=node.INIT_STD,
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C_p, T_p, H, W) -> logits (B, P, K) at P positions, one in training."""
+        images = [feature.mean(dim=2) for feature in features]
+        if self.window and not self.training:
+            images = [self._slide(image) for image in images]
+        else:
+            images = [image.mean(dim=(2, 3), keepdim=True) for image in images]
+        return self.classify(torch.cat(images, dim=1).flatten(2).transpose(1, 2))
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Logits (B, P, K) -> scores (B, K) in [0, 1], float32: the mean over positions."""
+        return self.activate(logits).mean(dim=1)
+
+    def _slide(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        return F.avg_pool2d(image, (min(self.window, height), min(self.window, width)), stride=1)

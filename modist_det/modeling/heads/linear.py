@@ -1,0 +1,47 @@
+"""What the heads share: dropout, the linear layer and the scores made from its output."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ...utils.errors import UserError
+
+__all__ = ["ACTIVATIONS", "LinearHead"]
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
+
+class LinearHead(nn.Module):
+    """Dropout and a linear layer called ``projection``, on concatenated pathways.
+
+    Args:
+        in_channels: all pathways together.
+        num_classes: K.
+        dropout: probability, in training.
+        activation: of scores: "sigmoid" (each class by itself) or "softmax" (one class).
+        init_std: of the initial weights (normal, mean 0); biases start at 0.
+    """
+
+    def __init__(
+        self, in_channels: int, num_classes: int, dropout: float, activation: str, init_std: float
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"a head takes at least one class, not {num_classes}")
+        if activation not in ACTIVATIONS:
+            raise UserError(f"a head's activation is {' or '.join(ACTIVATIONS)}, not {activation!r}")
+        self.num_classes = num_classes
+        self.activation = activation
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(in_channels, num_classes)
+        nn.init.normal_(self.projection.weight, std=init_std)
+        nn.init.zeros_(self.projection.bias)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(..., ``in_channels``) -> logits (..., K)."""
+        return self.projection(self.dropout(features))
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Logits (..., K) -> scores in [0, 1], float32."""
+        logits = logits.float()
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=-1)

@@ -1,0 +1,73 @@
+"""Losses of action scores: ``(logits (N, K), targets) -> float32 (N,)``, one value per row.
+
+They are computed in float32, under autocast too. Averaging over rows is left to
+:func:`mean_over_ranks`, because rows may be spread unevenly over processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...config import CfgNode
+from ...utils.comm import all_reduce_mean, get_world_size
+from ..registry import LOSS_REGISTRY, lookup
+
+__all__ = ["Loss", "bce_with_logits", "build_loss", "cross_entropy", "mean_over_ranks"]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@LOSS_REGISTRY.register()
+def bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over the K classes of each row.
+
+    Args:
+        logits: (N, K).
+        targets: (N, K) in [0, 1]; several classes of a row may be 1.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
+    return losses.mean(dim=1)
+
+
+@LOSS_REGISTRY.register()
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy with softmax.
+
+    Args:
+        logits: (N, K).
+        targets: class ids (N,) of an integer type, counted from 0; or (N, K), not negative: the
+            target distribution of a row is then the row divided by its sum. So the classes of a
+            multi-hot row share the probability, and a row without any class has the loss 0.
+    """
+    if targets.dim() == 1:
+        return F.cross_entropy(logits.float(), targets.long(), reduction="none")
+    targets = targets.float()
+    targets = targets / targets.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return F.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def build_loss(cfg: CfgNode) -> Loss:
+    """The loss ``cfg.MODEL.LOSS.NAME``."""
+    return lookup(LOSS_REGISTRY, cfg.MODEL.LOSS.NAME, "MODEL.LOSS.NAME")
+
+
+def mean_over_ranks(losses: Tensor) -> Tensor:
+    """Sum of this process's rows, divided by the mean number of rows per process.
+
+    Data-parallel training averages gradients over processes; with this divisor that gives the
+    gradient of the mean over the rows of all processes, as one process with all of them would
+    have. Without any row the result is 0 and gradients are 0. Every process must call it, with or
+    without rows of its own. The device is not waited for.
+
+    Args:
+        losses: (N,), N >= 0.
+    """
+    if get_world_size() == 1:
+        return losses.sum() / max(len(losses), 1)
+    # Filled on the device: a tensor made from a Python number would be copied there, synchronously.
+    rows = all_reduce_mean(torch.full((), len(losses), dtype=torch.float32, device=losses.device))
+    return losses.sum() / rows.clamp(min=1 / get_world_size())

@@ -1,0 +1,66 @@
+"""``ActionDetector``: clip and person boxes -> action scores of each person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...utils.errors import UserError
+from ..losses import mean_over_ranks
+from ..registry import META_ARCH_REGISTRY
+from .base import ClipModel
+
+__all__ = ["ActionDetector"]
+
+
+@META_ARCH_REGISTRY.register()
+class ActionDetector(ClipModel):
+    """Backbone and RoI head (Feichtenhofer et al. 2019, section 5), for given person boxes.
+
+    The head is called with the maps and rois (N, 5), as :class:`~modist_det.modeling.RoIActionHead`.
+    """
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training mode, predictions in evaluation mode.
+
+        Args:
+            batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized already; ``boxes``:
+                B tensors (N_i, 4), x1y1x2y2 in pixels of the clip, any of them empty; in training
+                ``labels``: B tensors (N_i, K) in [0, 1]. On any device.
+
+        Returns:
+            ``{"loss_action": ...}``, a mean over the boxes of all processes (see
+            :func:`~modist_det.modeling.losses.mean_over_ranks`); or B dicts with ``scores``, float32
+            (N_i, K) in [0, 1] on the model's device.
+
+        Raises:
+            UserError: shapes that do not fit together.
+        """
+        clip = self.normalizer(batch["video"])
+        counts = [len(boxes) for boxes in batch["boxes"]]
+        if len(counts) != len(clip):
+            raise UserError(
+                f"a batch has one tensor of boxes per clip, not {len(counts)} for {len(clip)} clips"
+            )
+        logits = self.head(self.backbone(clip), _to_rois(batch["boxes"]).to(clip.device, non_blocking=True))
+        if not self.training:
+            return [{"scores": scores} for scores in self.head.scores(logits).split(counts)]
+
+        labels = torch.cat(list(batch["labels"]))
+        if labels.shape != logits.shape:
+            raise UserError(
+                f"a batch's labels are {tuple(labels.shape)}, but there are {len(logits)} boxes, scored for "
+                f"{logits.shape[1]} classes (MODEL.NUM_CLASSES)"
+            )
+        losses = self.loss(logits, labels.to(logits.device, non_blocking=True))
+        return {"loss_action": self.loss_weight * mean_over_ranks(losses)}
+
+
+def _to_rois(boxes: Sequence[Tensor]) -> Tensor:
+    """B tensors (N_i, 4) -> float32 (N, 5), the index of the clip first."""
+    indices = [tensor.new_full((len(tensor), 1), i, dtype=torch.float32) for i, tensor in enumerate(boxes)]
+    coordinates = [tensor.reshape(-1, 4).float() for tensor in boxes]
+    return torch.cat([torch.cat(indices), torch.cat(coordinates)], dim=1)

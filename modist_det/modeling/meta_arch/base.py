@@ -1,0 +1,61 @@
+"""``ClipModel``: what the meta architectures with one backbone and one head share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ...config import CfgNode
+from ..backbone import Backbone, build_backbone
+from ..heads import build_head
+from ..losses import Loss, build_loss
+from .clip_normalizer import ClipNormalizer
+
+__all__ = ["ClipModel"]
+
+
+class ClipModel(nn.Module):
+    """Normalizer, ``backbone``, ``head`` and loss; a subclass's ``forward`` connects them.
+
+    Args:
+        backbone: clip -> feature maps.
+        head: feature maps -> logits.
+        loss: (logits (N, K), targets) -> (N,).
+        pixel_mean, pixel_std, input_format, channels_last: as in :class:`ClipNormalizer`.
+        loss_weight: factor of the loss.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Any,
+        loss: Loss,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        input_format: str = "RGB",
+        channels_last: bool = False,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.normalizer = ClipNormalizer(pixel_mean, pixel_std, input_format, channels_last)
+        self.backbone = backbone
+        self.head = head
+        self.loss = loss
+        self.loss_weight = loss_weight
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> ClipModel:
+        """Built from ``cfg.MODEL``."""
+        backbone = build_backbone(cfg)
+        return cls(
+            backbone=backbone,
+            head=build_head(cfg, backbone),
+            loss=build_loss(cfg),
+            pixel_mean=cfg.MODEL.PIXEL_MEAN,
+            pixel_std=cfg.MODEL.PIXEL_STD,
+            input_format=cfg.MODEL.INPUT_FORMAT,
+            channels_last=cfg.MODEL.CHANNELS_LAST,
+            loss_weight=cfg.MODEL.LOSS.WEIGHT,
+        )

@@ -1,0 +1,74 @@
+"""Optimizers and their parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ..config import CfgNode
+from ..utils.errors import UserError
+
+__all__ = ["build_optimizer", "clip_gradients", "parameter_groups"]
+
+_NORM_LAYERS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.modules.instancenorm._InstanceNorm,
+)
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, weight_decay_norm: float, weight_decay_bias: float
+) -> list[dict]:
+    """The trainable parameters in at most three groups by weight decay.
+
+    Parameters of normalization layers get ``weight_decay_norm``, other biases ``weight_decay_bias``,
+    the rest ``weight_decay``. A parameter that two modules share is listed once. Groups with equal weight
+    decay are one group; the order inside a group is that of ``model.modules()``.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    seen: set[nn.Parameter] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or parameter in seen:
+                continue
+            seen.add(parameter)
+            if isinstance(module, _NORM_LAYERS):
+                decay = weight_decay_norm
+            elif name == "bias":
+                decay = weight_decay_bias
+            else:
+                decay = weight_decay
+            groups.setdefault(decay, []).append(parameter)
+    return [{"params": params, "weight_decay": decay} for decay, params in groups.items()]
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of ``cfg.SOLVER`` over ``model``'s trainable parameters, at BASE_LR."""
+    solver = cfg.SOLVER
+    groups = parameter_groups(model, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
+    if not groups:
+        raise UserError("the model has no trainable parameter; check MODEL.BACKBONE.FREEZE")
+    if solver.OPTIMIZER == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=solver.BASE_LR,
+            momentum=solver.MOMENTUM,
+            nesterov=solver.NESTEROV and solver.MOMENTUM > 0,
+        )
+    if solver.OPTIMIZER == "adamw":
+        return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
+    raise UserError(f"SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; known: 'sgd', 'adamw'")
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], clip_type: str, clip_value: float) -> None:
+    """Limit the gradients in place: their joint L2 norm (``"norm"``) or each element (``"value"``)."""
+    if clip_type == "norm":
+        nn.utils.clip_grad_norm_(parameters, clip_value)
+    elif clip_type == "value":
+        nn.utils.clip_grad_value_(parameters, clip_value)
+    else:
+        raise UserError(f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip_type!r}; known: 'norm', 'value'")

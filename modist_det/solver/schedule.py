@@ -1,0 +1,75 @@
+"""Learning rate as a pure function of training progress in [0, 1].
+
+The schedules are fvcore's; this module reads the config and adds the warm-up of PySlowFast:
+the rate rises in a straight line to what the policy has at the end of the warm-up.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+from fvcore.common.param_scheduler import (
+    CompositeParamScheduler,
+    CosineParamScheduler,
+    LinearParamScheduler,
+    ParamScheduler,
+)
+
+from ..config import CfgNode
+from ..utils.errors import UserError
+
+__all__ = ["RelativeSteps", "build_lr_schedule", "with_warmup"]
+
+
+class RelativeSteps(ParamScheduler):
+    """``base_lr * lrs[i]`` from epoch ``steps[i]`` on (PySlowFast's ``steps_with_relative_lrs``).
+
+    Example::
+
+        schedule = RelativeSteps(0.1, [0, 10, 15], [1, 0.1, 0.01], max_epoch=20)
+        schedule(12 / 20)  # 0.01
+    """
+
+    def __init__(self, base_lr: float, steps: list[float], lrs: list[float], max_epoch: float) -> None:
+        if not steps or len(steps) != len(lrs) or steps[0] != 0 or sorted(set(steps)) != list(steps):
+            raise UserError(
+                f"SOLVER.STEPS {steps} and SOLVER.LRS {lrs} need the same length, and STEPS must rise from 0"
+            )
+        # A step's epoch reached through a division may come out a rounding error too small.
+        self._starts = [step / max_epoch - 1e-9 for step in steps]
+        self._values = [base_lr * lr for lr in lrs]
+
+    def __call__(self, where: float) -> float:
+        return self._values[bisect.bisect_right(self._starts, where) - 1]
+
+
+def with_warmup(policy: ParamScheduler, start_value: float, warmup_progress: float) -> ParamScheduler:
+    """``policy``, but for progress below ``warmup_progress`` a line from ``start_value`` to ``policy``'s
+    value at ``warmup_progress``."""
+    if warmup_progress <= 0:
+        return policy
+    return CompositeParamScheduler(
+        [LinearParamScheduler(start_value, policy(warmup_progress)), policy],
+        lengths=[warmup_progress, 1 - warmup_progress],
+        interval_scaling=["rescaled", "fixed"],
+    )
+
+
+def build_lr_schedule(cfg: CfgNode) -> ParamScheduler:
+    """The schedule of ``cfg.SOLVER``; call it with ``epoch / MAX_EPOCH``, a number in [0, 1]."""
+    solver = cfg.SOLVER
+    if solver.MAX_EPOCH <= 0:
+        raise UserError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}; it must be above 0")
+    if solver.LR_POLICY == "cosine":
+        policy: ParamScheduler = CosineParamScheduler(solver.BASE_LR, solver.COSINE_END_LR)
+    elif solver.LR_POLICY == "steps_with_relative_lrs":
+        policy = RelativeSteps(solver.BASE_LR, solver.STEPS, solver.LRS, solver.MAX_EPOCH)
+    else:
+        raise UserError(
+            f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}; known: 'cosine', 'steps_with_relative_lrs'"
+        )
+    if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
+        raise UserError(
+            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than SOLVER.MAX_EPOCH ({solver.MAX_EPOCH})"
+        )
+    return with_warmup(policy, solver.WARMUP_START_LR, solver.WARMUP_EPOCHS / solver.MAX_EPOCH)

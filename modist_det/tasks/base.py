@@ -1,0 +1,47 @@
+"""What a task tells the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fvcore.common.registry import Registry
+
+from ..config import CfgNode
+from ..evaluation.evaluator import Evaluator
+from ..utils.errors import UserError, nearest
+
+__all__ = ["TASK_REGISTRY", "Task", "build_task"]
+
+# Maps cfg.TASK to a function of the config that returns the task.
+TASK_REGISTRY = Registry("TASK")
+
+Mapper = Callable[..., dict[str, Any]]
+
+
+class Task(Protocol):
+    """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`."""
+
+    def complete_config(self, cfg: CfgNode) -> None:
+        """Fill in what the data decides (``MODEL.NUM_CLASSES``); raise ``UserError`` where they disagree."""
+
+    def train_data(self, cfg: CfgNode) -> tuple[Sequence[Any], Mapper]:
+        """Records of all training sets together, and the training mapper."""
+
+    def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[Any], Mapper]:
+        """Records of the test set ``name`` and the evaluation mapper."""
+
+    def title(self, name: str) -> str:
+        """What figures and files of the data set ``name`` are called; unique among the test sets."""
+
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator:
+        """What turns predictions on the test set ``name`` into figures; it may write into ``output_dir``."""
+
+
+def build_task(cfg: CfgNode) -> Task:
+    """The task that ``cfg.TASK`` names."""
+    if cfg.TASK not in TASK_REGISTRY:
+        known = [name for name, _ in TASK_REGISTRY]
+        raise UserError(f"TASK is {cfg.TASK!r}{nearest(cfg.TASK, known)} (known: {', '.join(sorted(known))})")
+    return TASK_REGISTRY.get(cfg.TASK)(cfg)

@@ -1,0 +1,87 @@
+"""Spatio-temporal action detection: person boxes at keyframes in, action scores out, AVA mAP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.data import ConcatDataset
+
+from ..config import CfgNode
+from ..data.catalog import DatasetCatalog
+from ..data.datasets.ava import AVADataset, DetectionRecord
+from ..data.mappers import DetectionMapper
+from ..evaluation import AVAEvaluator
+from ..utils.errors import UserError
+from .base import TASK_REGISTRY
+
+__all__ = ["DetectionTask", "detection"]
+
+
+@TASK_REGISTRY.register()
+def detection(cfg: CfgNode) -> DetectionTask:
+    """``TASK: detection``."""
+    return DetectionTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+
+
+class DetectionTask:
+    """Train on the keyframes of AVA-style data sets, test by frame mAP.
+
+    Args:
+        names: catalogue names or description files of every data set used; each is opened once.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._datasets = {name: _open(name) for name in names}
+
+    def complete_config(self, cfg: CfgNode) -> None:
+        widths = {name: dataset.metadata.num_classes for name, dataset in self._datasets.items()}
+        if cfg.MODEL.NUM_CLASSES == 0 and widths:
+            cfg.MODEL.NUM_CLASSES = max(widths.values())
+        for name, width in widths.items():
+            if width > cfg.MODEL.NUM_CLASSES:
+                raise UserError(
+                    f"data set {name} has class ids up to {width}, but MODEL.NUM_CLASSES is "
+                    f"{cfg.MODEL.NUM_CLASSES}; set it to {width}, or to 0 to take it from the data"
+                )
+
+        titles = [self.title(name) for name in cfg.DATASETS.TEST]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise UserError(f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file")
+
+    def title(self, name: str) -> str:
+        return self._datasets[name].metadata.name
+
+    def train_data(self, cfg: CfgNode) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
+        if not cfg.DATASETS.TRAIN:
+            raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+        parts = [self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES) for name in cfg.DATASETS.TRAIN]
+        records = parts[0] if len(parts) == 1 else ConcatDataset(parts)
+        return records, DetectionMapper.from_config(cfg, is_train=True)
+
+    def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
+        return self._records(cfg, name, cfg.DATASETS.TEST_BOXES), DetectionMapper.from_config(
+            cfg, is_train=False
+        )
+
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> AVAEvaluator:
+        metadata = self._datasets[name].metadata
+        return AVAEvaluator(
+            metadata.groundtruth,
+            metadata.label_map,
+            metadata.exclusions,
+            output_dir=output_dir,
+            dataset_name=metadata.name,
+            mode=cfg.TEST.AVA.MODE,
+        )
+
+    def _records(self, cfg: CfgNode, name: str, boxes: str) -> Sequence[DetectionRecord]:
+        return self._datasets[name].records(boxes=boxes, min_score=cfg.DATASETS.PERSON_SCORE_THRESH)
+
+
+def _open(name: str) -> AVADataset:
+    dataset = DatasetCatalog.get(name)
+    if not isinstance(dataset, AVADataset):
+        raise UserError(f"data set {name} is a {type(dataset).__name__}; TASK detection needs AVA-style data")
+    return dataset

@@ -1,0 +1,165 @@
+"""AVA's csv files as columns of arrays: what a table holds and what rows a file may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DETECTIONS",
+    "EXCLUSIONS",
+    "GROUND_TRUTH",
+    "MAX_SECOND",
+    "PERSON_BOXES",
+    "BoxTable",
+    "KeyTable",
+    "Layout",
+    "Problem",
+    "TableBuilder",
+]
+
+# Seconds up to this (11 days) with six decimals fit into 40 bits, on which the evaluator's keys rely.
+MAX_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class KeyTable:
+    """Keyframes, one a row.
+
+    Attributes:
+        path: file that the rows come from.
+        videos: names that ``video`` points into.
+        video: int32 (n,).
+        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
+        line: int64 (n,), line of the file, from 1.
+    """
+
+    path: str
+    videos: tuple[str, ...]
+    video: NDArray[np.int32]
+    second: NDArray[np.float64]
+    line: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxTable:
+    """Boxes, one a row, in the order of the file.
+
+    Attributes:
+        path: file that the rows come from.
+        videos: names that ``video`` points into, in order of their first row of either kind.
+        video: int32 (n,).
+        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
+        boxes: float64 (n, 4), x1y1x2y2 as fractions of the image's width and height.
+        action: int32 (n,), class id from 1; -1 where the column is empty.
+        score: float64 (n,); 1 in ground truth.
+        person: int32 (n,), person id; -1 where there is none.
+        line: int64 (n,), line of the file, from 1.
+        keyframes: the rows without a box (``video, second``): keyframes with nothing in them.
+    """
+
+    path: str
+    videos: tuple[str, ...]
+    video: NDArray[np.int32]
+    second: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    action: NDArray[np.int32]
+    score: NDArray[np.float64]
+    person: NDArray[np.int32]
+    line: NDArray[np.int64]
+    keyframes: KeyTable
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the rows of one kind of file hold.
+
+    Attributes:
+        name: of the kind, for messages.
+        usage: the columns, for messages.
+        widths: numbers of columns that a row may have.
+        last: what column 8 holds: ``"person"``, ``"score"`` or ``""``.
+        action_optional: the action may be empty or -1.
+        min_box, max_box: limits of the coordinates.
+        ordered: x1 <= x2 and y1 <= y2 is required.
+    """
+
+    name: str
+    usage: str
+    widths: tuple[int, ...]
+    last: str = ""
+    action_optional: bool = False
+    min_box: float = 0.0
+    max_box: float = 1.0
+    ordered: bool = True
+
+
+GROUND_TRUTH = Layout(
+    "ground truth", "video,second[,x1,y1,x2,y2,action[,person]]", widths=(2, 7, 8), last="person"
+)
+# A model may well draw a box over the edge, or turn one inside out: the metric knows what that is worth. What is far
+# outside was written in pixels.
+DETECTIONS = Layout(
+    "detection",
+    "video,second,x1,y1,x2,y2,action,score",
+    widths=(2, 8),
+    last="score",
+    min_box=-1.0,
+    max_box=2.0,
+    ordered=False,
+)
+PERSON_BOXES = Layout(
+    "person box",
+    "video,second,x1,y1,x2,y2,action or empty,score",
+    widths=(2, 8),
+    last="score",
+    action_optional=True,
+)
+EXCLUSIONS = Layout("exclusion", "video,second", widths=(2,))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a row; as text, one line that begins with file and line."""
+
+    path: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}"
+
+
+class TableBuilder:
+    """Pieces of columns that become one table."""
+
+    def __init__(self) -> None:
+        self._boxes: list[tuple] = []
+        self._keyframes: list[tuple] = []
+
+    def add_boxes(self, video, second, boxes, action, score, person, line) -> None:
+        self._boxes.append((video, second, boxes, action, score, person, line))
+
+    def add_keyframes(self, video, second, line) -> None:
+        self._keyframes.append((video, second, line))
+
+    def table(self, path: str, videos: tuple[str, ...]) -> BoxTable:
+        def join(pieces: list[tuple], *types: type) -> list[np.ndarray]:
+            columns = zip(*pieces, strict=True) if pieces else ([()] for _ in types)
+            return [np.concatenate(c).astype(t, copy=False) for c, t in zip(columns, types, strict=True)]
+
+        keyframes = KeyTable(path, videos, *join(self._keyframes, np.int32, np.float64, np.int64))
+        video, second, boxes, action, score, person, line = join(
+            self._boxes, np.int32, np.float64, np.float64, np.int32, np.float64, np.int32, np.int64
+        )
+        return BoxTable(
+            path, videos, video, second, boxes.reshape(-1, 4), action, score, person, line, keyframes
+        )

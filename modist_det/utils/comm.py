@@ -1,0 +1,84 @@
+"""Talking between the processes of one run; every function also works in a run of one process."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+__all__ = [
+    "all_gather",
+    "all_reduce_mean",
+    "broadcast_object",
+    "gather",
+    "get_local_rank",
+    "get_rank",
+    "get_world_size",
+    "is_main_process",
+    "synchronize",
+]
+
+
+def _active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def get_world_size() -> int:
+    return dist.get_world_size() if _active() else 1
+
+
+def get_rank() -> int:
+    return dist.get_rank() if _active() else 0
+
+
+def get_local_rank() -> int:
+    """Rank among the processes of this machine, as torchrun and our launcher set it."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if _active() else 0
+
+
+def is_main_process() -> bool:
+    return get_rank() == 0
+
+
+def synchronize() -> None:
+    """Wait for every process."""
+    if get_world_size() > 1:
+        dist.barrier()
+
+
+def gather(obj: Any) -> list[Any]:
+    """Every rank's object, in order of rank, on the main process; ``[]`` on the others."""
+    if get_world_size() == 1:
+        return [obj]
+    received = [None] * get_world_size() if is_main_process() else None
+    dist.gather_object(obj, received, dst=0)
+    return received or []
+
+
+def all_gather(obj: Any) -> list[Any]:
+    """Every rank's object, in order of rank, on every process."""
+    if get_world_size() == 1:
+        return [obj]
+    received: list[Any] = [None] * get_world_size()
+    dist.all_gather_object(received, obj)
+    return received
+
+
+def broadcast_object(obj: Any) -> Any:
+    """The main process's object, on every process."""
+    if get_world_size() == 1:
+        return obj
+    box = [obj]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def all_reduce_mean(tensor: torch.Tensor) -> torch.Tensor:
+    """Mean over ranks of a tensor that has one shape everywhere; stays on its device, no host sync."""
+    if get_world_size() == 1:
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / get_world_size()

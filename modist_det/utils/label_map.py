@@ -1,0 +1,110 @@
+"""AVA's label maps: a small subset of protocol buffer text."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["LabelEntry", "read_label_map"]
+
+_TOKEN = re.compile(
+    r"""(?P<space>[\s,;]+|\#[^\n]*)
+    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+    |(?P<mark>[{}:])
+    |(?P<word>[\w.+-]+)""",
+    re.VERBOSE,
+)
+_ESCAPES = {"n": "\n", "t": "\t"}
+_ID_FIELDS = ("id", "label_id")
+
+
+@dataclass(frozen=True)
+class LabelEntry:
+    """A class: its name and, where the map says it (AVA 2.2), its type, such as ``PERSON_MOVEMENT``."""
+
+    name: str
+    type: str = ""
+
+
+def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
+    """Classes by id, ascending.
+
+    Reads ``item { name: "x" id: 1 }`` (AVA 2.1) and ``label { name: "x" label_id: 1 label_type: T }``
+    (AVA 2.2); other fields are ignored, ``#`` begins a comment.
+
+    Raises:
+        UserError: the file is missing or not text, is malformed, defines no class or an id twice, or a
+            class lacks its name or its id; names file and line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read label map {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"label map {path} is not UTF-8 text") from error
+    entries: dict[int, LabelEntry] = {}
+    lines: dict[int, int] = {}
+    for line, fields in _blocks(text, path):
+        number, entry = _entry(fields, f"{path}:{line}")
+        if number in entries:
+            raise UserError(f"{path}:{line}: class id {number} was already given in line {lines[number]}")
+        entries[number], lines[number] = entry, line
+    if not entries:
+        raise UserError(
+            f'{path}: no class in this label map; write blocks such as item {{ name: "walk" id: 1 }}'
+        )
+    return dict(sorted(entries.items()))
+
+
+def _blocks(text: str, path: str | os.PathLike) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line of its first word, fields) of every ``item {...}`` or ``label {...}``."""
+    tokens = list(_tokens(text, path))
+    end_line = text.count("\n") + 1
+    tokens += [("end", "the end of the file", end_line)] * 3
+    i = 0
+    while tokens[i][0] != "end":
+        (kind, word, line), (_, opening, _) = tokens[i], tokens[i + 1]
+        if kind != "word" or word not in ("item", "label") or opening != "{":
+            raise UserError(f"{path}:{line}: expected 'item {{' or 'label {{', found {word!r}")
+        i += 2
+        fields: dict[str, str] = {}
+        while tokens[i][1] != "}" or tokens[i][0] != "mark":
+            (kind, name, at), (_, colon, _), (value_kind, value, _) = tokens[i : i + 3]
+            if kind != "word" or colon != ":" or value_kind not in ("word", "text"):
+                raise UserError(f"{path}:{at}: expected a field such as 'id: 1' or '}}', found {name!r}")
+            fields[name] = value
+            i += 3
+        i += 1
+        yield line, fields
+
+
+def _tokens(text: str, path: str | os.PathLike) -> Iterator[tuple[str, str, int]]:
+    position, line = 0, 1
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            rest = text[position:].splitlines()[0]
+            raise UserError(f"{path}:{line}: cannot read {rest!r}; a quote may be missing")
+        kind, word = str(match.lastgroup), match.group()
+        if kind == "text":
+            yield kind, re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), word[1:-1]), line
+        elif kind != "space":
+            yield kind, word, line
+        line += word.count("\n")
+        position = match.end()
+
+
+def _entry(fields: dict[str, str], where: str) -> tuple[int, LabelEntry]:
+    numbers = [fields[name] for name in _ID_FIELDS if name in fields]
+    if not fields.get("name") or len(numbers) != 1:
+        raise UserError(
+            f"{where}: a class needs one name and one id, but this one has {sorted(fields) or 'nothing'}"
+        )
+    if not re.fullmatch(r"[0-9]{1,6}", numbers[0]) or int(numbers[0]) < 1:
+        raise UserError(f"{where}: class id is {numbers[0]!r}, but ids are whole numbers from 1 to 999999")
+    return int(numbers[0]), LabelEntry(fields["name"], fields.get("label_type", ""))

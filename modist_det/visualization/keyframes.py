@@ -1,0 +1,83 @@
+"""People, their boxes and their actions drawn on frames, and frames laid out on a sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BoxLabels", "contact_sheet", "draw_people"]
+
+Image = NDArray[np.uint8]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GREEN, _ORANGE, _WHITE = (60, 200, 60), (255, 150, 30), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class BoxLabels:
+    """One person on a frame.
+
+    Attributes:
+        box: x1, y1, x2, y2 in [0, 1].
+        lines: text written at the box, one line each.
+        truth: drawn in green at the bottom of the box instead of in orange at its top.
+    """
+
+    box: tuple[float, float, float, float]
+    lines: tuple[str, ...]
+    truth: bool = False
+
+
+def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with the people's boxes and labels on it."""
+    canvas = np.ascontiguousarray(image).copy()
+    height, width = canvas.shape[:2]
+    scale = max(0.35, height / 700)
+    for person in people:
+        color = _GREEN if person.truth else _ORANGE
+        x1, y1, x2, y2 = (round(v * s) for v, s in zip(person.box, (width, height, width, height), strict=True))
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, 2 if not person.truth else 1)
+        _write(canvas, person.lines, x1, y2 if person.truth else y1, color, scale, upward=person.truth)
+    return canvas
+
+
+def _write(
+    canvas: Image, lines: Sequence[str], x: int, y: int, color: tuple[int, ...], scale: float, upward: bool
+) -> None:
+    """Text lines on a dark ground, growing down from (x, y), or up to it; kept inside the canvas."""
+    line_height = int(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.8)
+    top = y - line_height * len(lines) if upward else y
+    top = min(max(top, 0), max(canvas.shape[0] - line_height * len(lines), 0))
+    for number, line in enumerate(lines):
+        text_width = cv2.getTextSize(line, _FONT, scale, 1)[0][0]
+        left = min(max(x, 0), max(canvas.shape[1] - text_width - 2, 0))
+        y1 = top + number * line_height
+        cell = canvas[y1 : y1 + line_height, left : left + text_width + 2]
+        cell[:] = cell // 3
+        cv2.putText(canvas, line, (left + 1, y1 + line_height - line_height // 4), _FONT, scale, color, 1, cv2.LINE_AA)
+
+
+def contact_sheet(images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 360) -> Image:
+    """Images of any sizes on one sheet, each scaled to ``cell_width`` with its title above it."""
+    if not images:
+        raise ValueError("a contact sheet needs at least one image")
+    bar = 22
+    cells = []
+    for image, title in zip(images, titles, strict=True):
+        height = max(1, round(image.shape[0] * cell_width / image.shape[1]))
+        scaled = cv2.resize(image, (cell_width, height), interpolation=cv2.INTER_AREA)
+        header = np.zeros((bar, cell_width, 3), np.uint8)
+        cv2.putText(header, title, (4, 15), _FONT, 0.42, _WHITE, 1, cv2.LINE_AA)
+        cells.append(np.concatenate([header, scaled]))
+    rows = []
+    for first in range(0, len(cells), columns):
+        row = cells[first : first + columns]
+        height = max(cell.shape[0] for cell in row)
+        padded = [np.pad(cell, ((0, height - cell.shape[0]), (0, 0), (0, 0))) for cell in row]
+        padded += [np.zeros((height, cell_width, 3), np.uint8)] * (columns - len(row))
+        rows.append(np.concatenate(padded, axis=1))
+    return np.concatenate(rows)

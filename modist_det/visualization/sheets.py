@@ -1,0 +1,91 @@
+"""Detections in AVA's format on keyframes of their videos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..data.catalog import DatasetCatalog
+from ..data.datasets.ava import AVADataset
+from ..data.datasets.records import DetectionRecord
+from ..data.video import open_video
+from ..utils.ava_files import read_detections
+from ..utils.ava_tables import BoxTable
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from .keyframes import BoxLabels, contact_sheet, draw_people
+
+__all__ = ["draw_detection_sheet"]
+
+_COLUMNS = 4
+
+
+def draw_detection_sheet(
+    dataset_name: str,
+    detections: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    keyframes: int = 12,
+    top: int = 2,
+    min_score: float = 0.2,
+) -> None:
+    """Write a PNG with detections (orange) and ground truth (green) on evenly spread annotated keyframes.
+
+    Args:
+        dataset_name: catalogue name or description file of an AVA-style data set with annotations.
+        detections: csv in AVA's format.
+        keyframes: how many, at most.
+        top: actions written per person, the best ones.
+        min_score: actions with a lower score are not written.
+
+    Raises:
+        UserError: files are missing or malformed, or the data set has no annotated keyframes.
+    """
+    dataset = DatasetCatalog.get(dataset_name)
+    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
+        raise UserError(f"data set {dataset_name} has no annotations in AVA's format to draw")
+    records = dataset.records(boxes="ground_truth")
+    if not len(records):
+        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+    table = read_detections(detections)
+    names = dataset.metadata.class_names
+    images, titles = [], []
+    for index in np.unique(np.linspace(0, len(records) - 1, keyframes).round().astype(int)):
+        record = records[int(index)]
+        with open_video(record.video, record.fps) as video:
+            frame = video.frames_at_times([record.time])[0]
+        truth = [
+            BoxLabels(tuple(box), tuple(_name(names, action) for action in actions), truth=True)
+            for box, actions in zip(record.boxes.tolist(), record.actions, strict=True)
+        ]
+        images.append(draw_people(frame, truth + _detected(table, record, names, top, min_score)))
+        titles.append(f"{record.video_id}  {record.second:g} s")
+    sheet = contact_sheet(images, titles, _COLUMNS)
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    assert encoded
+    with atomic_path(Path(out)) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _detected(
+    table: BoxTable, record: DetectionRecord, names: dict[int, str], top: int, min_score: float
+) -> list[BoxLabels]:
+    """The detections of one keyframe, one entry per box with its best actions."""
+    if record.video_id not in table.videos:
+        return []
+    here = (table.video == table.videos.index(record.video_id)) & (table.second == record.second)
+    rows = np.flatnonzero(here & (table.score >= min_score))
+    people: dict[tuple[float, ...], list[int]] = {}
+    for row in rows[np.argsort(-table.score[rows])]:
+        people.setdefault(tuple(table.boxes[row].tolist()), []).append(row)
+    return [
+        BoxLabels(box, tuple(f"{_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top]))
+        for box, rows in people.items()
+    ]
+
+
+def _name(names: dict[int, str], action: int) -> str:
+    return names.get(action, f"class {action}")

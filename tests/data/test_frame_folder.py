@@ -1,0 +1,133 @@
+"""Folders of images through the interface of videos."""
+
+from __future__ import annotations
+
+import os
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.video.reformatter import Interpolation
+
+from modist_det.data.frame_folder import FrameFolder, natural_key
+from modist_det.data.video import VideoError, VideoReader, open_video, probe
+
+
+@pytest.fixture
+def folder(tmp_path, draw):
+    """Twelve PNG images whose names sort wrongly as text: frame_1.png ... frame_12.png."""
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"frame_{number + 1}.png"), draw(number)[..., ::-1])
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._frame_3.png").write_bytes(b"left behind by a Mac")
+    return tmp_path
+
+
+def test_natural_order():
+    names = ["b10.jpg", "a2_10.jpg", "B9.jpg", "a2_9.jpg", "a10.jpg", "007.jpg", "08.jpg", "6.jpg"]
+    assert sorted(names, key=natural_key) == [
+        "6.jpg", "007.jpg", "08.jpg", "a2_9.jpg", "a2_10.jpg", "a10.jpg", "B9.jpg", "b10.jpg"
+    ]  # fmt: skip
+
+
+def test_frames_by_number(folder, draw):
+    with open_video(folder, fps=30) as video:
+        assert isinstance(video, FrameFolder)
+        got = video.frames_at_indices([11, 0, 9, 9, -4, 99])
+        assert got.dtype == np.uint8
+        assert np.array_equal(got, [draw(i) for i in (11, 0, 9, 9, 0, 11)])
+        assert video.frames_at_indices([]).shape == (0, 64, 96, 3)
+        with pytest.raises(ValueError, match="whole numbers"):
+            video.frames_at_indices([1.0])
+
+
+def test_frames_by_time_as_in_a_file(folder, draw, encode):
+    path = encode(folder / "same.mkv", "ffv1", 12, pix_fmt="bgr0")  # without loss
+    seconds = [0.0, 0.01, 0.02, 0.0201, 0.06, 0.1, 0.2999, 0.3, 0.44, 5.0, -1.0]
+    expected = [0, 0, 0, 1, 1, 2, 7, 7, 11, 11, 0]  # halves go to the earlier one
+    with open_video(folder, fps=25) as images, VideoReader(path) as video:
+        assert np.array_equal(images.frames_at_times(seconds), [draw(i) for i in expected])
+        assert np.array_equal(video.frames_at_times(seconds), [draw(i) for i in expected])
+        assert np.array_equal(
+            images.frames_at_times(seconds, short_side=40), video.frames_at_times(seconds, short_side=40)
+        )
+
+
+def test_fractional_rates(folder, draw):
+    with FrameFolder(folder, fps=29.97) as video:
+        times = np.arange(12) / 29.97
+        assert np.array_equal(video.frames_at_times(times), [draw(i) for i in range(12)])
+
+
+def test_facts(folder):
+    info = probe(folder, fps=25)
+    assert (info.width, info.height, info.num_frames, info.codec, info.rotation) == (96, 64, 12, "images", 0)
+    assert info.rate == 25
+    assert info.duration == pytest.approx(0.48)
+
+
+def test_scaling(folder, draw):
+    frame = av.VideoFrame.from_ndarray(draw(4), format="rgb24")
+    expected = frame.to_ndarray(format="rgb24", width=45, height=30, interpolation=Interpolation.BILINEAR)
+    with open_video(folder, fps=25) as video:
+        assert np.array_equal(video.frames_at_indices([4], size=(30, 45))[0], expected)
+        assert np.array_equal(video.frames_at_indices([4], short_side=30)[0], expected)
+
+
+def test_jpeg_colours(tmp_path, draw):
+    cv2.imwrite(str(tmp_path / "1.JPG"), np.full((40, 60, 3), (10, 120, 240), np.uint8)[..., ::-1])
+    with open_video(tmp_path, fps=1) as video:
+        assert np.abs(video.frames_at_indices([0]).astype(int) - (10, 120, 240)).max() <= 3
+
+
+def test_new_images_are_seen(folder, draw):
+    assert probe(folder, fps=25).num_frames == 12
+    cv2.imwrite(str(folder / "frame_13.png"), draw(12))
+    os.utime(folder, ns=(1, 1))  # in case the clock of the file system is coarse
+    assert probe(folder, fps=25).num_frames == 13
+
+
+def test_folder_without_rate(folder):
+    with pytest.raises(VideoError, match=r"say how many there are a second \(fps\)"):
+        open_video(folder)
+    with pytest.raises(VideoError, match="must be above 0"):
+        open_video(folder, fps=0)
+
+
+def test_folder_without_images(tmp_path):
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.raises(VideoError, match=rf"{tmp_path}: no \.jpg or \.png images"):
+        open_video(tmp_path, fps=25)
+    with pytest.raises(VideoError, match="No such file"):
+        FrameFolder(tmp_path / "nothing", fps=25)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "empty"), (b"no image at all", "not an image"), (None, "not an image")]
+)
+def test_broken_image(data, reason, folder):
+    path = folder / "frame_5.png"
+    path.write_bytes(path.read_bytes()[:40] if data is None else data)
+    with open_video(folder, fps=25) as video:
+        assert len(video.frames_at_indices([3, 5])) == 2
+        with pytest.raises(VideoError, match=rf"{path}: .*{reason}"):
+            video.frames_at_indices([3, 4])
+
+
+def test_jpeg_that_is_cut_off(tmp_path, draw, capfd):
+    path = tmp_path / "1.jpg"
+    cv2.imwrite(str(path), draw(200))
+    path.write_bytes(path.read_bytes()[:-200])
+    with open_video(tmp_path, fps=25) as video, pytest.raises(VideoError, match="cut off"):
+        video.frames_at_indices([0])
+    assert capfd.readouterr().err == ""
+
+
+def test_images_of_different_sizes(folder):
+    cv2.imwrite(str(folder / "frame_7.png"), np.zeros((10, 20, 3), np.uint8))
+    with (
+        open_video(folder, fps=25) as video,
+        pytest.raises(VideoError, match=r"20x10 pixels, but frame_1\.png is 96x64"),
+    ):
+        video.frames_at_indices([0, 6])

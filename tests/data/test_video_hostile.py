@@ -1,0 +1,218 @@
+"""Files that cannot be read, or not wholly: one line with the path and the reason, nothing on stderr."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from modist_det.data.video import VideoError, VideoReader, open_video, probe
+from modist_det.utils.errors import UserError
+
+X264 = {"preset": "veryfast", "g": "12", "bf": "2"}
+
+
+def assert_refused(path, reason: str) -> None:
+    for act in (open_video, probe):
+        with pytest.raises(VideoError, match=reason) as caught:
+            act(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory, encode):
+    """An mp4 with its index in front of the frames, keyframes at 0, 12, 24, 36, 48."""
+    path = tmp_path_factory.mktemp("healthy") / "clip.mp4"
+    options = X264 | {"x264-params": "open-gop=0:scenecut=0"}
+    return encode(path, num_frames=60, options=options, muxer_options={"movflags": "faststart"})
+
+
+def test_missing_file(tmp_path):
+    assert_refused(tmp_path / "no such.mp4", "No such file")
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    assert_refused(tmp_path / "empty.mp4", r"empty \(0 bytes\)")
+
+
+def test_only_zeros(tmp_path):
+    (tmp_path / "zeros.mp4").write_bytes(bytes(100_000))
+    assert_refused(tmp_path / "zeros.mp4", "only zero bytes")
+
+
+@pytest.mark.parametrize("text", ["404 Not Found\n" * 50, "<html><body>Sign in</body></html>", "x"])
+def test_text_called_mp4(text, tmp_path):
+    (tmp_path / "page.mp4").write_text(text)
+    assert_refused(tmp_path / "page.mp4", "text file")
+
+
+def test_noise(tmp_path):
+    (tmp_path / "noise.avi").write_bytes(np.random.default_rng(0).bytes(50_000))
+    assert_refused(tmp_path / "noise.avi", "not a video, or a damaged one|no frame of it can be decoded")
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:9/clip.mp4", "other.ts"])
+def test_a_playlist_reads_no_other_file(target, tmp_path, encode):
+    encode(tmp_path / "other.ts", num_frames=5)
+    (tmp_path / "list.mp4").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{target}\n#EXT-X-ENDLIST\n"
+    )
+    assert_refused(tmp_path / "list.mp4", "text file")
+
+
+def test_only_sound(tmp_path):
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert_refused(path, "no video stream, only audio")
+
+
+def test_only_sound_and_a_cover(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        cover = container.add_stream("png", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 32, 32, "rgb24"
+        cover.disposition = 0x400  # attached_pic
+        picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9, np.uint8), format="rgb24")
+        container.mux(cover.encode(picture))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    assert_refused(path, "only sound and a cover picture")
+
+
+def test_mp4_without_its_index(tmp_path, encode):
+    path = encode(tmp_path / "clip.mp4", options=X264)
+    path.write_bytes(path.read_bytes()[:-3000])  # the index is at the end
+    assert_refused(path, "'moov'")
+
+
+def test_no_permission(tmp_path, encode):
+    path = encode(tmp_path / "secret.mp4", num_frames=5)
+    path.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root may read everything
+        assert_refused(path, "[Pp]ermission denied")
+    finally:
+        os.seteuid(user)
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(VideoError, match="it is a folder"):
+        VideoReader(tmp_path)
+
+
+def test_nothing_that_can_be_decoded(tmp_path, healthy):
+    data = healthy.read_bytes()
+    start = data.index(b"mdat") + 4
+    path = tmp_path / "hollow.mp4"
+    path.write_bytes(data[:start] + bytes(len(data) - start))
+    assert_refused(path, "no frame of it can be decoded")
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.avi"])
+def test_a_truncated_file_ends_with_its_last_whole_frame(name, share, tmp_path, healthy, encode, decode_all):
+    if name == "clip.avi":
+        path = encode(tmp_path / name, "mjpeg", 60, pix_fmt="yuvj420p")
+    elif name == "clip.mp4":
+        path = tmp_path / name
+        path.write_bytes(healthy.read_bytes())
+    else:
+        path = encode(tmp_path / name, num_frames=60, options=X264 | {"x264-params": "open-gop=0:scenecut=0"})
+    frames = decode_all(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with VideoReader(path) as video:
+        total = video.info.num_frames
+        assert 10 < total < 60
+        # In the last group of pictures frames shown earlier may be missing: times stay right.
+        times = np.array([0, 10, total // 2, 9999])
+        first, tenth, middle, last = video.frames_at_times(times / 25)
+        for frame, expected in ((first, 0), (tenth, 10), (middle, total // 2)):
+            assert np.array_equal(frame, frames[expected])
+        assert np.array_equal(video.frames_at_indices([total + 5])[0], last)
+        if name != "clip.ts":  # a stream ends where it ends, in the middle of a frame too
+            assert any(np.array_equal(last, frame) for frame in frames[total - 3 :])
+
+
+@pytest.mark.parametrize("junk", ["zeros", "noise"])
+def test_damage_in_the_middle(junk, tmp_path, healthy, decode_all, capfd):
+    frames = decode_all(healthy)
+    with av.open(str(healthy)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        hit = packets[27]
+        start, length = hit.pos, hit.size
+    data = bytearray(healthy.read_bytes())
+    data[start : start + length] = (
+        bytes(length) if junk == "zeros" else np.random.default_rng(1).bytes(length)
+    )
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    with VideoReader(path) as video:
+        assert video.info.num_frames == 60
+        # The groups of pictures before and after are whole.
+        assert np.array_equal(video.frames_at_indices([23, 5, 36, 59]), [frames[i] for i in (23, 5, 36, 59)])
+        with pytest.raises(VideoError, match=rf"{path}: damaged at about (0\.9|1\.)"):
+            video.frames_at_indices([3, 35])
+        # The reader is as good as before.
+        assert np.array_equal(video.frames_at_times([0.2]), [frames[5]])
+    assert capfd.readouterr().err == ""
+
+
+def test_damage_is_found_where_frames_are_counted(tmp_path, encode, decode_all):
+    path = encode(tmp_path / "clip.avi", options=X264 | {"g": "10"})
+    frames = decode_all(path)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        hit = [packet for packet in container.demux(video=0) if packet.size][22]
+    data[hit.pos + 8 : hit.pos + 8 + hit.size] = bytes(hit.size)
+    path.write_bytes(data)
+    with VideoReader(path) as video, pytest.raises(VideoError, match="damaged"):
+        video.frames_at_indices([25])
+    assert len(frames) == 40
+
+
+def test_metadata_that_is_not_utf8(tmp_path, healthy, decode_all, real_data):
+    clip = real_data / "hmdb51/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi"
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(clip))
+    assert probe(clip).num_frames == 83
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "100%d.mp4", "sp ace #1.mp4", "clip", "filme\u0301.mp4"])
+def test_any_file_name(name, tmp_path, healthy, monkeypatch):
+    (tmp_path / name).write_bytes(healthy.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert probe(name).num_frames == 60
+
+
+def test_errors_cross_process_boundaries():
+    error = pickle.loads(pickle.dumps(VideoError("x.mp4", "it is a folder")))
+    assert isinstance(error, UserError)
+    assert (error.path, error.reason) == ("x.mp4", "it is a folder")
+    assert str(error) == "cannot read video x.mp4: it is a folder"
+
+
+def test_files_are_closed(healthy, tmp_path):
+    (tmp_path / "page.mp4").write_text("no video")
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(20):
+        with VideoReader(healthy) as video:
+            video.frames_at_indices([30])
+        with pytest.raises(VideoError):
+            VideoReader(tmp_path / "page.mp4")
+    assert len(list(Path("/dev/fd").iterdir())) == before

@@ -1,0 +1,134 @@
+"""Hooks, each on a real trainer of a one-parameter model."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+
+import pytest
+import torch
+from fvcore.common.param_scheduler import LinearParamScheduler
+from torch import nn
+
+from modist_det.checkpoint.checkpointer import Checkpointer
+from modist_det.engine import hooks
+from modist_det.engine.metrics import JSONWriter, NonFiniteError, read_metrics
+from modist_det.engine.trainer import Hook, Trainer
+
+
+class Constant(nn.Module):
+    """A loss with gradient 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def forward(self, batch):
+        return {"loss_w": self.w + 0.0}
+
+
+def run(max_iter, *used, start=0):
+    model = Constant()
+    stream = ({"id": [str(n)]} for n in itertools.count())
+    trainer = Trainer(
+        model, torch.optim.SGD(model.parameters(), lr=1.0), stream, max_iter, start_iteration=start, hooks=used
+    )
+    trainer.train()
+    return trainer
+
+
+def test_is_due_counts_multiples_of_a_fractional_period():
+    assert [n for n in range(1, 11) if hooks.is_due(n, 2.5)] == [3, 5, 8, 10]
+    assert [n for n in range(1, 7) if hooks.is_due(n, 3)] == [3, 6]
+    assert not any(hooks.is_due(n, 0) for n in range(1, 5))
+
+
+def test_the_schedule_sets_the_rate_before_each_step():
+    trainer = run(4, hooks.ScheduleHook(LinearParamScheduler(1.0, 0.0), total=4))
+    # rates 1, 0.75, 0.5, 0.25 with gradient 1
+    assert trainer.model.w.item() == pytest.approx(-2.5)
+
+
+def test_the_average_follows_the_weights():
+    model = Constant()
+    averaged = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5)
+    )
+    stream = ({"id": ["a"]} for _ in itertools.count())
+    Trainer(
+        model,
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        stream,
+        3,
+        hooks=[hooks.AverageHook(averaged, model)],
+    ).train()
+    # weights -1, -2, -3; the first update copies
+    assert averaged.module.w.item() == pytest.approx(-1 * 0.25 + -2 * 0.25 + -3 * 0.5)
+
+
+def test_checkpoints_come_at_their_period_and_at_the_end(tmp_path):
+    checkpointer = Checkpointer(tmp_path, keep=0)
+    run(5, hooks.CheckpointHook(checkpointer, lambda t: {"model": t.model.state_dict()}, period=2))
+    assert [p.name for p in checkpointer.saved()] == [f"model_000000{n}.pth" for n in (2, 4, 5)]
+    assert torch.load(checkpointer.path(4))["model"]["w"].item() == -4.0
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    class Break(Hook):
+        def after_step(self, trainer):
+            with torch.no_grad():
+                trainer.model.w.fill_(float("inf"))
+
+    checkpointer = Checkpointer(tmp_path)
+    saving = hooks.CheckpointHook(checkpointer, lambda t: {"model": t.model.state_dict()}, period=1)
+    with pytest.raises(NonFiniteError, match="weights are not finite after 1 steps"):
+        run(3, Break(), saving)
+    assert checkpointer.saved() == []
+
+
+def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path):
+    class SignalAt(Hook):
+        def before_step(self, trainer):
+            if trainer.iteration == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    checkpointer = Checkpointer(tmp_path)
+    stop = hooks.StopOnSignalHook()
+    saving = hooks.CheckpointHook(checkpointer, lambda t: {"model": t.model.state_dict()}, period=0)
+    trainer = run(100, SignalAt(), stop, saving)
+    assert trainer.iteration == 3 and stop.received == signal.SIGTERM
+    assert [p.name for p in checkpointer.saved()] == ["model_0000003.pth"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_log_lines_hold_means_since_the_last_line(tmp_path):
+    writer = JSONWriter(tmp_path / "metrics.json", 0)
+    run(5, hooks.LogHook(period=2, steps_per_epoch=4, writers=[writer]))
+    rows = read_metrics(tmp_path / "metrics.json")
+    # losses 0, -1 | -2, -3 | -4
+    assert [(r["iteration"], r["loss"], r["loss_w"]) for r in rows] == [(2, -0.5, -0.5), (4, -2.5, -2.5), (5, -4, -4)]
+    assert [r["epoch"] for r in rows] == [0.5, 1.0, 1.25]
+    assert all(r["time"] >= r["data_time"] >= 0 and r["memory_mb"] > 1 and "eta_seconds" in r for r in rows)
+
+
+def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"iteration": 2, "loss": 1}\n{"iteration": 4, "loss": 2}\n{"iteration": 6, "lo')
+    writer = JSONWriter(path, start_iteration=2)
+    writer.write(3, {"loss": float("nan")})
+    writer.close()
+    assert read_metrics(path) == [{"iteration": 2, "loss": 1}, {"iteration": 3, "loss": None}]
+
+
+def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
+    writer = JSONWriter(tmp_path / "metrics.json", 0)
+    hook = hooks.EvaluationHook(lambda n: {"val": {"mAP": n / 10, "note": "text"}}, period=2, writers=[writer])
+    run(5, hook)
+    assert read_metrics(tmp_path / "metrics.json") == [
+        {"iteration": 2, "val/mAP": 0.2},
+        {"iteration": 4, "val/mAP": 0.4},
+        {"iteration": 5, "val/mAP": 0.5},
+    ]
+    assert hook.results == {"val": {"mAP": 0.5, "note": "text"}}

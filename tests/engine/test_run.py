@@ -1,0 +1,267 @@
+"""Whole runs: the files they leave, resuming, stopping, several processes."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from modist_det.config import get_cfg
+from modist_det.engine.metrics import read_metrics
+from modist_det.engine.run import run
+from modist_det.utils.errors import UserError
+
+
+def configured(path: Path, output: Path, *overrides):
+    cfg = get_cfg()
+    cfg.merge_from_file(path)
+    cfg.merge_from_list(["OUTPUT_DIR", str(output), "MODEL.DEVICE", "cpu", *map(str, overrides)])
+    return cfg
+
+
+def command(root: Path, *arguments) -> list[str]:
+    return [sys.executable, str(root / "tools/run_net.py"), *map(str, arguments)]
+
+
+def last_checkpoint(output: Path) -> dict:
+    folder = output / "checkpoints"
+    return torch.load(folder / (folder / "last_checkpoint").read_text().strip(), weights_only=True)
+
+
+def assert_equal_states(first: dict, second: dict) -> None:
+    assert first["iteration"] == second["iteration"]
+    for part in ("model", "ema"):
+        assert (part in first) == (part in second)
+        for name, tensor in first.get(part, {}).items():
+            assert torch.equal(tensor, second[part][name]), f"{part} {name}"
+    for key, state in first["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(second["optimizer"]["state"][key][name]))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_run_leaves_its_files_and_evaluates_again_the_same(write_config, tmp_path):
+    output = tmp_path / "out"
+    assert run(configured(write_config(), output, "SOLVER.MAX_EPOCH", 1)) == 0
+    for name in ("config.yaml", "log.txt", "metrics.json", "checkpoints/last_checkpoint"):
+        assert (output / name).is_file(), name
+    assert list((output / "tensorboard").iterdir())
+    csv = output / "inference/puppets_val_detections.csv"
+    trained = csv.read_bytes()
+    assert trained
+    first_line = (output / "log.txt").read_text().splitlines()[0]
+    assert torch.__version__ in first_line and "cpu" in first_line and str(output / "config.yaml") in first_line
+    rows = read_metrics(output / "metrics.json")
+    logged = [row for row in rows if "loss" in row]
+    assert logged[0].keys() >= {"epoch", "lr", "loss", "loss_action", "time", "data_time", "eta_seconds", "memory_mb"}
+    evaluated = [row for row in rows if any(key.endswith("/mAP") for key in row)]
+    assert len(evaluated) == 1
+
+    # The written config is complete: it runs again without the one that it came from.
+    csv.unlink()
+    assert run(configured(output / "config.yaml", output), eval_only=True) == 0
+    assert csv.read_bytes() == trained
+
+
+def test_stopping_and_resuming_changes_nothing(write_config, tmp_path):
+    switches = ("MODEL.EMA.ENABLED", True, "MODEL.EMA.DECAY", 0.9, "SOLVER.ACCUMULATION_STEPS", 2)
+    config = write_config()
+    through, halves = tmp_path / "through", tmp_path / "halves"
+    run(configured(config, through, *switches))
+    run(configured(config, halves, *switches, "SOLVER.CHECKPOINTS_KEPT", 0))
+    checkpoints = sorted((halves / "checkpoints").glob("*.pth"))
+    assert len(checkpoints) > 3
+    for checkpoint in checkpoints[2:]:
+        checkpoint.unlink()
+    metrics = [row for row in read_metrics(halves / "metrics.json") if "loss" in row]
+    run(configured(config, halves, *switches), resume=True)
+    assert_equal_states(last_checkpoint(halves), last_checkpoint(through))
+    again = [row for row in read_metrics(halves / "metrics.json") if "loss" in row]
+    assert [(row["iteration"], row["lr"]) for row in again] == [(row["iteration"], row["lr"]) for row in metrics]
+
+
+def test_any_number_of_workers_trains_the_same_weights(write_config, tmp_path):
+    config = write_config()
+    for workers in (0, 2):
+        run(configured(config, tmp_path / str(workers), "SOLVER.MAX_EPOCH", 1, "DATALOADER.NUM_WORKERS", workers))
+    assert_equal_states(last_checkpoint(tmp_path / "0"), last_checkpoint(tmp_path / "2"))
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_weights(write_config, tmp_path, root):
+    """kill -9 twenty times at random moments, with a checkpoint written at every step."""
+    config, output = write_config(), tmp_path / "killed"
+    overrides = ("SOLVER.MAX_EPOCH", 100)
+    often = (*overrides, "SOLVER.CHECKPOINT_PERIOD", 0.01, "SOLVER.CHECKPOINTS_KEPT", 1)
+    moments = random.Random(0)
+    reached = 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            command(root, "--cfg", config, "--resume", "--num-gpus", 0, "OUTPUT_DIR", output, *often),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"OMP_NUM_THREADS": "1", "PATH": ""},
+        )
+        deadline = time.monotonic() + 120
+        while newest_checkpoint(output) <= reached and process.poll() is None:
+            assert time.monotonic() < deadline, "no step was made"
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.1))
+        process.kill()
+        assert process.communicate()[1].count(b"error:") == 0
+        assert process.returncode == -signal.SIGKILL
+        assert newest_checkpoint(output) > reached
+        reached = newest_checkpoint(output)
+    assert run(configured(config, output, *overrides), resume=True) == 0
+    run(configured(config, tmp_path / "straight", *overrides, "SOLVER.CHECKPOINT_PERIOD", 0))
+    assert_equal_states(last_checkpoint(output), last_checkpoint(tmp_path / "straight"))
+
+
+def newest_checkpoint(output: Path) -> int:
+    """Steps of the newest checkpoint file; 0 where there is none."""
+    return max((int(path.stem[-7:]) for path in output.glob("checkpoints/model_*.pth")), default=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_signal_saves_and_says_so_in_the_exit_status(write_config, tmp_path, root, number):
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        command(root, "--cfg", write_config(), "--num-gpus", 0, "OUTPUT_DIR", output, "SOLVER.MAX_EPOCH", 1000),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not read_log(output, "step 2/"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    process.send_signal(number)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number, printed
+    assert "go on with --resume" in printed
+    assert last_checkpoint(output)["iteration"] >= 2
+
+
+def read_log(output: Path, text: str) -> bool:
+    log = output / "log.txt"
+    return log.is_file() and text in log.read_text()
+
+
+def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
+    config = write_config("none")
+    common = ("--num-gpus", 0, "SOLVER.MAX_EPOCH", 1, "MODEL.HEAD.DROPOUT", 0)
+    run(configured(config, tmp_path / "one", *common[2:]))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"),
+            *command(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")[1:],
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = last_checkpoint(tmp_path / "one"), last_checkpoint(tmp_path / "two")
+    for name, tensor in one["model"].items():
+        torch.testing.assert_close(two["model"][name], tensor, rtol=1e-5, atol=1e-5)
+
+    # The same weights give the same detections.
+    weights = sorted((tmp_path / "one/checkpoints").glob("*.pth"))[-1]
+    evaluate = ("--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights)
+    for name, launcher in (
+        ("eval1", (sys.executable,)),
+        ("eval2", (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29612")),
+    ):
+        subprocess.run(
+            [*launcher, *command(root, "--cfg", config, *evaluate, "OUTPUT_DIR", tmp_path / name)[1:]],
+            check=True,
+            capture_output=True,
+            timeout=240,
+        )
+    results = [
+        (tmp_path / name / "inference/puppets_val_ava_result.json").read_text() for name in ("eval1", "eval2")
+    ]
+    assert results[0] == results[1]
+    rows = [
+        sorted((tmp_path / name / "inference/puppets_val_detections.csv").read_text().splitlines())
+        for name in ("eval1", "eval2")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
+    config = write_config()
+    output = tmp_path / "out"
+    with pytest.raises(UserError, match="--eval-only needs weights"):
+        run(configured(config, output), eval_only=True)
+    with pytest.raises(UserError, match="MODEL.NUM_CLASSES is 3"):
+        run(configured(config, output, "MODEL.NUM_CLASSES", 3))
+    with pytest.raises(UserError, match="did you mean 'detection'"):
+        run(configured(config, output, "TASK", "detections"))
+    with pytest.raises(UserError, match="there is no data set named 'puppets_trian'; did you mean 'puppets_train'"):
+        run(configured(config, output, "DATASETS.TRAIN", "['puppets_trian']"))
+    run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
+    with pytest.raises(UserError, match="already holds checkpoints"):
+        run(configured(config, output))
+    with pytest.raises(UserError, match="does not fit this config"):
+        run(configured(config, output, "MODEL.RESNET3D.WIDTH", 16), resume=True)
+
+
+def test_a_loss_that_explodes_names_the_last_good_checkpoint(write_config, tmp_path):
+    overrides = ("SOLVER.BASE_LR", 1e30, "SOLVER.CHECKPOINT_PERIOD", 0)
+    with pytest.raises(UserError, match=r"not finite.*last good checkpoint: none yet"):
+        run(configured(write_config("none"), tmp_path / "out", *overrides))
+    assert not list((tmp_path / "out/checkpoints").glob("*.pth"))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains(write_config, tmp_path, precision):
+    overrides = ("SOLVER.AMP.ENABLED", True, "SOLVER.AMP.PRECISION", precision, "MODEL.CHANNELS_LAST", True)
+    assert run(configured(write_config(), tmp_path / "out", "SOLVER.MAX_EPOCH", 1, *overrides)) == 0
+    losses = [row["loss"] for row in read_metrics(tmp_path / "out/metrics.json") if "loss" in row]
+    assert all(0 < loss < 2 for loss in losses)
+
+
+def test_precise_bn_replaces_the_running_statistics(write_config, tmp_path):
+    switches = ("SOLVER.MAX_EPOCH", 1, "TEST.PRECISE_BN.ENABLED")
+    for enabled in (False, True):
+        run(configured(write_config(), tmp_path / str(enabled), *switches, enabled))
+    plain, precise = (last_checkpoint(tmp_path / str(enabled))["model"] for enabled in (False, True))
+    changed = {name for name in plain if not torch.equal(plain[name], precise[name])}
+    assert changed and all(name.endswith(("_mean", "_var", "_tracked")) for name in changed)
+
+
+def test_freezing_the_backbone_trains_the_head_only(write_config, tmp_path):
+    config = write_config()
+    run(configured(config, tmp_path / "first", "SOLVER.MAX_EPOCH", 0.5))
+    weights = sorted((tmp_path / "first/checkpoints").glob("*.pth"))[-1]
+    overrides = ("MODEL.WEIGHTS", weights, "MODEL.BACKBONE.FREEZE", True, "SOLVER.MAX_EPOCH", 1)
+    run(configured(config, tmp_path / "second", *overrides))
+    first, second = last_checkpoint(tmp_path / "first")["model"], last_checkpoint(tmp_path / "second")["model"]
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert changed and all(name.startswith("head.") for name in changed)
+
+
+def test_ava_without_its_files_is_one_clear_line(root, tmp_path, monkeypatch):
+    done = subprocess.run(
+        command(root, "--cfg", root / "configs/AVA/MoDist_R50.yaml", "--num-gpus", 0, "OUTPUT_DIR", tmp_path / "out"),
+        capture_output=True,
+        text=True,
+        env={"MODIST_DATASETS": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    for needed in ("ava_train_v2.2.csv", str(tmp_path / "ava"), "datasets/README.md", "configs/Puppets/Slow_R18.yaml"):
+        assert needed in done.stderr
+    assert not (tmp_path / "out").exists()

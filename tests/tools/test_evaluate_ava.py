@@ -1,0 +1,91 @@
+"""tools/evaluate_ava.py as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+GROUNDTRUTH = "a,0902,0.1,0.1,0.5,0.9,1,0\na,0903\n"
+DETECTIONS = "a,902,0.1,0.1,0.5,0.9,1,0.9\na,903,0.1,0.1,0.5,0.9,1,0.95\n"
+
+
+@pytest.fixture
+def command(root, tmp_path):
+    """Run the tool on files of these contents; returns the finished process."""
+
+    def run(*options, groundtruth=GROUNDTRUTH, detections=DETECTIONS, labels='item { name: "walk" id: 1 }'):
+        for name, text in (("g.csv", groundtruth), ("d.csv", detections), ("l.pbtxt", labels)):
+            (tmp_path / name).write_text(text)
+        words = [
+            sys.executable,
+            str(root / "tools" / "evaluate_ava.py"),
+            "-l",
+            "l.pbtxt",
+            "-g",
+            "g.csv",
+            "-d",
+            "d.csv",
+        ]
+        return subprocess.run([*words, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_table_and_json(command, tmp_path):
+    done = command("--json", "out/result.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mAP@0.5 (official): 0.5000" in done.stdout
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["mAP"] == 0.5
+
+
+def test_exclusions_and_mode(command, tmp_path):
+    (tmp_path / "e.csv").write_text("a,903\n")
+    done = command("-e", "e.csv", "--mode", "pyslowfast")
+    assert done.returncode == 0
+    assert "mAP@0.5 (pyslowfast): 1.0000" in done.stdout
+
+
+def test_a_mistake_is_one_line_and_status_1(command, tmp_path):
+    done = command("--json", "result.json", detections="a,902,0.1,0.1,0.5,x,1,0.9\n")
+    assert done.returncode == 1
+    assert done.stderr == "error: d.csv:1: y2 is 'x', not a finite number\n"
+    assert not (tmp_path / "result.json").exists()
+    assert "Traceback" in command("--debug", detections="a\n").stderr
+
+
+def test_warnings_go_to_stderr(command):
+    done = command(detections="")
+    assert done.returncode == 0
+    assert "mAP@0.5 (official): 0.0000" in done.stdout
+    assert done.stderr == "warning: d.csv: no detections\n"
+
+
+def test_help_shows_an_example(command):
+    done = command("--help")
+    assert done.returncode == 0
+    assert "python tools/evaluate_ava.py -l" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options", [["--help"], ["-l", "l.pbtxt", "-g", "g.csv", "-d", "d.csv", "--json", "o.json"]]
+)
+def test_no_torch(command, root, tmp_path, options):
+    command()  # writes the files
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['evaluate_ava.py', *{options!r}]\n"
+        "try:\n"
+        f"    runpy.run_path({str(root / 'tools' / 'evaluate_ava.py')!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "from modist_det.evaluation import evaluate_ava\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'av', 'scipy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

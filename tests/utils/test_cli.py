@@ -1,0 +1,81 @@
+"""What all command lines share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.errors import UserError, nearest
+from modist_det.utils.files import atomic_path
+
+
+def call(main, *argv):
+    return run_cli(make_parser("Does a thing.", "  thing"), main, argv)
+
+
+def test_exit_status_and_the_one_line_of_a_mistake(capsys):
+    def mistake(args):
+        raise UserError("boxes.csv:3: no")
+
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    assert call(lambda args: None) == 0
+    assert call(lambda args: 143) == 143
+    assert call(mistake) == 1
+    assert capsys.readouterr().err == "error: boxes.csv:3: no\n"
+    assert call(interrupted) == 130
+    with pytest.raises(UserError):
+        call(mistake, "--debug")
+
+
+def test_other_errors_keep_their_traceback():
+    def bug(args):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        call(bug)
+
+
+def test_help_ends_with_the_example(capsys):
+    with pytest.raises(SystemExit) as exited:
+        call(lambda args: None, "--help")
+    assert exited.value.code == 0
+    assert capsys.readouterr().out.endswith("example:\n  thing\n")
+
+
+def test_nearest_names_a_close_word_or_nothing():
+    assert nearest("Slow_R5O", ["Slow_R50", "C2D"]) == "; did you mean 'Slow_R50'?"
+    assert nearest("xyz", ["Slow_R50"]) == ""
+
+
+def test_an_atomic_file_is_whole_or_absent(tmp_path):
+    path = tmp_path / "sub" / "a.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("first")
+        assert not path.exists()
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["tools/run_net.py", "tools/evaluate_ava.py", "tools/draw_detections.py", "tools/benchmark.py"]
+    + ["datasets/prepare_ava.py", "datasets/prepare_puppets.py"],
+)
+def test_help_is_shown_without_torch(root, script):
+    probe = (
+        "import runpy, sys\n"
+        "sys.argv = [sys.argv[1], '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as error:\n    print('status', error.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, str(root / script)], capture_output=True, text=True, cwd=root)
+    assert done.stdout.splitlines()[-1] == "status 0 False", done.stderr
+    assert "example:" in done.stdout

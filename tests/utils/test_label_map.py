@@ -1,0 +1,81 @@
+"""Label maps of AVA 2.1 and 2.2."""
+
+from __future__ import annotations
+
+import pytest
+
+from modist_det.utils.errors import UserError
+from modist_det.utils.label_map import LabelEntry, read_label_map
+
+
+@pytest.fixture
+def label_map(tmp_path):
+    def write(text: str):
+        path = tmp_path / "labels.pbtxt"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_version_2_1_and_2_2_in_one_file_by_id(label_map):
+    path = label_map(
+        'label {\n  name: "watch (e.g., TV)"\n  label_id: 80\n  label_type: PERSON_INTERACTION\n}\n'
+        'item {\n  name: "bend/bow (at the waist)"\n  id: 1\n}\n'
+    )
+    assert list(read_label_map(path).items()) == [
+        (1, LabelEntry("bend/bow (at the waist)")),
+        (80, LabelEntry("watch (e.g., TV)", "PERSON_INTERACTION")),
+    ]
+
+
+def test_quotes_comments_one_line_and_unknown_fields(label_map):
+    path = label_map(
+        '\ufeff# all classes\nitem{name:"say \\"#hi\\"" id:2}  # the second\n'
+        "item { id: 3, name: 'it\\'s {odd}', display_name: \"Odd\" }\n"
+    )
+    assert read_label_map(path) == {2: LabelEntry('say "#hi"'), 3: LabelEntry("it's {odd}")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no class in this label map"),
+        ("# nothing\n", "no class in this label map"),
+        ('item { name: "a" }', ":1: a class needs one name and one id"),
+        ("\nitem { id: 1 }", ":2: a class needs one name and one id"),
+        ('item { name: "a" id: 1 label_id: 2 }', ":1: a class needs one name and one id"),
+        ('item { name: "a" id: 0 }', ":1: class id is '0'"),
+        ('item { name: "a" id: one }', ":1: class id is 'one'"),
+        ('item { name: "a" id: 99999999999 }', ":1: class id is '99999999999'"),
+        ('item { name: "a" id: 1 }\nitem { name: "b" id: 1 }', ":2: class id 1 was already given in line 1"),
+        ('item { name: "a\n id: 1 }', ":1: cannot read"),
+        ('item { name: "a" id: 1', "expected a field such as 'id: 1' or '}', found 'the end of the file'"),
+        ('item { name "a" }', ":1: expected a field"),
+        ("1: walk\n2: run\n", ":1: expected 'item {' or 'label {', found '1'"),
+        ("walk\n", ":1: expected 'item {'"),
+    ],
+)
+def test_malformed_maps(label_map, text, message):
+    with pytest.raises(UserError) as caught:
+        read_label_map(label_map(text))
+    assert message in str(caught.value)
+    assert "labels.pbtxt" in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read label map .*none.pbtxt"):
+        read_label_map(tmp_path / "none.pbtxt")
+    (tmp_path / "bytes").write_bytes(b"\xff\xff")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_label_map(tmp_path / "bytes")
+
+
+def test_real_maps(real_data):
+    challenge = read_label_map(real_data / "ava" / "ava_action_list_v2.1_for_activitynet_2018.pbtxt")
+    assert len(challenge) == 60
+    assert challenge[1].name == "bend/bow (at the waist)"
+    assert max(challenge) == 80
+    typed = read_label_map(real_data / "ucf101_24" / "label_map.pbtxt")
+    assert len(typed) == 24
+    assert typed[3] == LabelEntry("Biking", "PERSON_MOVEMENT")

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""AVA frame-mAP@0.5 of a file of detections: the mean, the means by label type and every class."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from modist_det.evaluation.ava import MODES, class_table, evaluate_ava
+from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.files import atomic_path
+
+EXAMPLE = """\
+  python tools/evaluate_ava.py -l ava_action_list_v2.2_for_activitynet_2019.pbtxt \\
+      -g ava_val_v2.2.csv -e ava_val_excluded_timestamps_v2.2.csv \\
+      -d output/inference/ava_v2.2_val_detections.csv --json result.json"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, EXAMPLE)
+    add = parser.add_argument
+    add("-l", "--labelmap", required=True, help="classes that count (pbtxt, AVA 2.1 or 2.2)")
+    add("-g", "--groundtruth", required=True, help="csv: video,second[,x1,y1,x2,y2,action[,person]]")
+    add("-d", "--detections", required=True, help="csv: video,second,x1,y1,x2,y2,action,score")
+    add("-e", "--exclusions", help="csv of keyframes to leave out: video,second")
+    add(
+        "--mode",
+        choices=MODES,
+        default="official",
+        help="the official metric (default), or PySlowFast's variant of it to compare with its published figures",
+    )
+    add("--json", metavar="OUT", help="write the result to this file")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    result = evaluate_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode)
+    print(class_table(result))
+    for warning in result["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
+        print(f"wrote {args.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(get_parser(), main))

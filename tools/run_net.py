@@ -1,0 +1,29 @@
+#!/usr/bin/env python3
+"""Train or evaluate a model: python tools/run_net.py --cfg FILE [--resume] [--eval-only] [--num-gpus N] [KEY VALUE ...]"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+
+from modist_det.engine.arguments import run_net_parser
+from modist_det.utils.cli import run_cli
+
+
+def main(args: argparse.Namespace) -> int:
+    # Here and not above, so that --help and a wrong option answer at once.
+    from modist_det.config import get_cfg
+    from modist_det.engine.launch import launch
+    from modist_det.engine.run import run
+
+    cfg = get_cfg()
+    cfg.merge_from_file(args.cfg)
+    cfg.merge_from_list(args.overrides)
+    if args.num_gpus == 0:
+        cfg.MODEL.DEVICE = "cpu"
+    return launch(functools.partial(run, cfg, resume=args.resume, eval_only=args.eval_only), args.num_gpus)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(run_net_parser(), main))
