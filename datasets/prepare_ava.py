@@ -29,26 +29,69 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="command", required=True, metavar="{init,check,split}")
 
     init = commands.add_parser("init", help="write a description file of a data set")
-    init.add_argument("--videos", type=Path, nargs="+", required=True, metavar="DIR", help="folders of videos, or of folders of frames")
-    init.add_argument("--annotations", type=Path, required=True, metavar="CSV", help="video,second,x1,y1,x2,y2,action[,person]; boxes in [0, 1]")
-    init.add_argument("--label-map", type=Path, metavar="PBTXT", help="names of the actions (default: label_map.pbtxt beside --out, written with names to be edited)")
-    init.add_argument("--person-boxes", type=Path, metavar="CSV", help="of a detector: video,second,x1,y1,x2,y2,,score")
+    init.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="folders of videos, or of folders of frames",
+    )
+    init.add_argument(
+        "--annotations",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="video,second,x1,y1,x2,y2,action[,person]; boxes in [0, 1]",
+    )
+    init.add_argument(
+        "--label-map",
+        type=Path,
+        metavar="PBTXT",
+        help="names of the actions (default: label_map.pbtxt beside --out, written with names to be edited)",
+    )
+    init.add_argument(
+        "--person-boxes", type=Path, metavar="CSV", help="of a detector: video,second,x1,y1,x2,y2,,score"
+    )
     init.add_argument("--exclusions", type=Path, metavar="CSV", help="keyframes to leave out: video,second")
-    init.add_argument("--first-second", type=float, metavar="S", help="the csv's second at the first frame of a video (default: 0)")
+    init.add_argument(
+        "--first-second",
+        type=float,
+        metavar="S",
+        help="the csv's second at the first frame of a video (default: 0)",
+    )
     init.add_argument("--fps", type=float, help="frames per second of folders of frames (default: 30)")
-    init.add_argument("--keyframe-spacing", type=float, metavar="S", help="seconds between keyframes (default: 1)")
+    init.add_argument(
+        "--keyframe-spacing", type=float, metavar="S", help="seconds between keyframes (default: 1)"
+    )
     init.add_argument("--out", type=Path, required=True, metavar="YAML", help="the description file to write")
 
-    check = commands.add_parser("check", help="find everything that is wrong; exit status 0 only when nothing is")
+    check = commands.add_parser(
+        "check", help="find everything that is wrong; exit status 0 only when nothing is"
+    )
     check.add_argument("dataset", metavar="DESCRIPTION", help="description file, or a name of the catalogue")
-    check.add_argument("--limit", type=int, default=100, metavar="N", help="problems to print (default: %(default)s)")
-    check.add_argument("--threads", type=int, metavar="N", help="videos opened at a time (default: one a CPU)")
+    check.add_argument(
+        "--limit", type=int, default=100, metavar="N", help="problems to print (default: %(default)s)"
+    )
+    check.add_argument(
+        "--threads", type=int, metavar="N", help="videos opened at a time (default: one a CPU)"
+    )
 
     split = commands.add_parser("split", help="divide a data set by video into train.yaml and val.yaml")
     split.add_argument("dataset", metavar="DESCRIPTION", help="description file")
-    split.add_argument("--val-share", type=float, default=0.2, metavar="X", help="share of the videos for validation (default: %(default)s)")
-    split.add_argument("--seed", type=int, default=0, help="another seed, another split (default: %(default)s)")
-    split.add_argument("--out", type=Path, metavar="DIR", help="folder of the files to write (default: that of DESCRIPTION)")
+    split.add_argument(
+        "--val-share",
+        type=float,
+        default=0.2,
+        metavar="X",
+        help="share of the videos for validation (default: %(default)s)",
+    )
+    split.add_argument(
+        "--seed", type=int, default=0, help="another seed, another split (default: %(default)s)"
+    )
+    split.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the files to write (default: that of DESCRIPTION)"
+    )
     return p
 
 
@@ -90,7 +133,9 @@ def _check(args: argparse.Namespace) -> int:
 
 def _split(args: argparse.Namespace) -> int:
     folder = args.out or Path(args.dataset).parent
-    for split, (description, videos) in split_dataset(_open(args.dataset), folder, args.val_share, args.seed).items():
+    for split, (description, videos) in split_dataset(
+        _open(args.dataset), folder, args.val_share, args.seed
+    ).items():
         print(f"wrote {description}: {len(videos)} videos for {split}")
     return 0
 

@@ -15,13 +15,21 @@ _EXAMPLE = """\
 
 
 def parser() -> argparse.ArgumentParser:
-    made = make_parser("Draw detections (orange) and ground truth (green) on keyframes, on one sheet.", _EXAMPLE)
-    made.add_argument("--data", required=True, metavar="NAME", help="data set: catalogue name or description file")
+    made = make_parser(
+        "Draw detections (orange) and ground truth (green) on keyframes, on one sheet.", _EXAMPLE
+    )
+    made.add_argument(
+        "--data", required=True, metavar="NAME", help="data set: catalogue name or description file"
+    )
     made.add_argument("--detections", required=True, metavar="CSV", help="detections in AVA's format")
     made.add_argument("--out", required=True, type=Path, metavar="PNG", help="picture to write")
-    made.add_argument("--keyframes", type=int, default=12, help="how many keyframes, evenly spread (default 12)")
+    made.add_argument(
+        "--keyframes", type=int, default=12, help="how many keyframes, evenly spread (default 12)"
+    )
     made.add_argument("--top", type=int, default=2, help="actions written per person (default 2)")
-    made.add_argument("--min-score", type=float, default=0.2, help="scores below it are not written (default 0.2)")
+    made.add_argument(
+        "--min-score", type=float, default=0.2, help="scores below it are not written (default 0.2)"
+    )
     return made
 
 

@@ -71,6 +71,29 @@ def defaults() -> CfgNode:
     model.LOSS.NAME = "bce_with_logits"
     model.LOSS.WEIGHT = 1.0
 
+    # Contrastive pretraining (META_ARCHITECTURE: MoDist); its visual backbone is BACKBONE above.
+    model.MODIST = CfgNode()
+    model.MODIST.VISUAL_WEIGHT = 1.0  # of the RGB-RGB term; 0 leaves a term out
+    model.MODIST.CROSS_WEIGHT = 1.0  # of RGB-motion and motion-RGB; 0: RGB only, as MoCo
+    model.MODIST.MOTION_WEIGHT = 0.0  # of motion-motion
+    model.MODIST.SAME_TIME = False  # cross-modal terms within one clip instead of between two
+    model.MODIST.QUEUE_SIZE = 65536  # keys of all processes
+    model.MODIST.DIM = 128
+    model.MODIST.PROJECTION_HIDDEN = 2048
+    model.MODIST.PROJECTION_NORM = "none"  # or "BN"
+    model.MODIST.TEMPERATURE = 0.1
+    model.MODIST.MOMENTUM = 0.999
+    model.MODIST.ANNEAL_MOMENTUM = True  # from MOMENTUM to 1 along a cosine
+    model.MODIST.SHUFFLE_BN = True
+    model.MODIST.MASK_SAME_VIDEO = False  # keys of the query's own video are no negatives
+
+    # The motion pathway, a ResNet3D with these keys.
+    model.MOTION_PATHWAY = model.RESNET3D.clone()
+    model.MOTION_PATHWAY.WIDTH = 8
+    model.MOTION_PATHWAY.STEM_KERNEL = [5, 7, 7]
+    model.MOTION_PATHWAY.STEM_STRIDE = [2, 2, 2]
+    model.MOTION_PATHWAY.TEMPORAL_KERNELS = [1, 1, 1, 1]  # [3, 3, 3, 3]: the 3D variant
+
     # Exponential moving average of the weights, evaluated instead of them when enabled.
     model.EMA = CfgNode()
     model.EMA.ENABLED = False

@@ -66,7 +66,9 @@ class BadVideoMonitor:
         bad_videos = list(bad_videos)
         for path, reason in bad_videos:
             if path not in self.reasons:
-                logger.warning("left out a video that cannot be read: %s", describe_bad_videos([(path, reason)]))
+                logger.warning(
+                    "left out a video that cannot be read: %s", describe_bad_videos([(path, reason)])
+                )
             self.reasons[path] = reason
         self.failed += len(bad_videos)
         self.asked += good + len(bad_videos)

@@ -66,7 +66,9 @@ class MappedDataset(Dataset):
             read (training); otherwise its item has no sample (evaluation).
     """
 
-    def __init__(self, records: Sequence, mapper: Mapper, *, seed: int = 0, replace_bad: bool = False) -> None:
+    def __init__(
+        self, records: Sequence, mapper: Mapper, *, seed: int = 0, replace_bad: bool = False
+    ) -> None:
         self.records = records
         self.mapper = mapper
         self.seed = seed

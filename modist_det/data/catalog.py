@@ -73,15 +73,13 @@ class Catalog:
 def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str) -> AVADataset:
     root = data_root() / "ava"
     annotations = root / "annotations"
-    required = {
-        "annotations": annotations / f"ava_{split}_v{version}.csv",
-        "label_map": annotations / label_map,
-        "exclusions": annotations / f"ava_{split}_excluded_timestamps_v{version}.csv",
-    }
+    ground_truth = annotations / f"ava_{split}_v{version}.csv"
+    exclusions = annotations / f"ava_{split}_excluded_timestamps_v{version}.csv"
+    required = (ground_truth, annotations / label_map, exclusions)
     # Frame folders and cut clips begin at the film's second 900, whole films at 0.
     starts = {"frames": 900.0, "videos_15min": 900.0, "videos": 0.0}
     folder = next((folder for folder in starts if (root / folder).is_dir()), None)
-    missing = [str(path.relative_to(root)) for path in required.values() if not path.is_file()]
+    missing = [str(path.relative_to(root)) for path in required if not path.is_file()]
     if folder is None:
         missing.append("one of the folders " + ", ".join(starts))
     if missing:
@@ -95,10 +93,12 @@ def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str)
     return AVADataset(
         name,
         videos=root / folder,
+        label_map=annotations / label_map,
+        annotations=ground_truth,
         person_boxes=annotations / person_boxes,
+        exclusions=exclusions,
         first_second=starts[folder],
         num_classes=80,  # the label map names the 60 that are evaluated
-        **required,
     )
 
 

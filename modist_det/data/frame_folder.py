@@ -21,6 +21,7 @@ from .video_info import (
     VideoInfo,
     as_indices,
     as_seconds,
+    nearest_frames,
     output_size,
 )
 
@@ -87,7 +88,7 @@ class FrameFolder:
         self, indices: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
     ) -> NDArray[np.uint8]:
         """RGB frames uint8 (T, H, W, 3) in the order asked for; see ``VideoReader.frames_at_indices``."""
-        wanted = as_indices(indices, len(self._names))
+        wanted = np.minimum(as_indices(indices), len(self._names) - 1)
         first = self._load(int(wanted[0])) if len(wanted) else self._load(0)
         height, width = output_size(first.shape[0], first.shape[1], size, short_side)
         out = np.empty((len(wanted), height, width, 3), dtype=np.uint8)
@@ -109,9 +110,7 @@ class FrameFolder:
         self, seconds: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
     ) -> NDArray[np.uint8]:
         """RGB frames uint8 (T, H, W, 3) nearest to each time; image ``i`` stands at ``i / fps`` seconds."""
-        # Halves round down: the earlier of two images as near. The margin is for rounding errors.
-        position = as_seconds(seconds) * float(self.rate)
-        indices = np.ceil(np.clip(position, 0, len(self._names)) - 0.5 - 1e-6).astype(np.int64)
+        indices = nearest_frames(as_seconds(seconds), self.rate)
         return self.frames_at_indices(indices, size, short_side)
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class DetectionMapper:
         crop_size: side of the training crop.
         flip_prob: of a horizontal flip in training.
         jitter_prob: of a colour jitter in training.
-        jitter: half-widths of the brightness, contrast and saturation factors.
+        jitter: ranges of brightness, contrast and saturation (see :func:`.transforms.draw_color_jitter`).
         grayscale_prob: in training.
         is_train: which of the two.
 
@@ -80,7 +80,9 @@ class DetectionMapper:
             )
         smallest, largest = min_size_train
         if not 0 < smallest <= largest:
-            raise UserError(f"INPUT.MIN_SIZE_TRAIN is [{smallest}, {largest}]; give [smallest, largest] in pixels")
+            raise UserError(
+                f"INPUT.MIN_SIZE_TRAIN is [{smallest}, {largest}]; give [smallest, largest] in pixels"
+            )
         if is_train and crop_size > smallest:
             raise UserError(
                 f"INPUT.CROP_SIZE {crop_size} does not fit into clips of short side {smallest}; "
@@ -102,7 +104,9 @@ class DetectionMapper:
         """Settings from ``cfg.INPUT``, the number of classes from ``cfg.MODEL.NUM_CLASSES``."""
         node = cfg.INPUT
         if len(node.MIN_SIZE_TRAIN) != 2:
-            raise UserError(f"INPUT.MIN_SIZE_TRAIN is {node.MIN_SIZE_TRAIN}; give [smallest, largest] in pixels")
+            raise UserError(
+                f"INPUT.MIN_SIZE_TRAIN is {node.MIN_SIZE_TRAIN}; give [smallest, largest] in pixels"
+            )
         return cls(
             cfg.MODEL.NUM_CLASSES,
             num_frames=node.NUM_FRAMES,
@@ -119,8 +123,21 @@ class DetectionMapper:
         )
 
     def __call__(self, record: DetectionRecord, rng: np.random.Generator) -> dict[str, Any]:
+        clip, original_size = self.decode(record, rng)
+        return self.transform(record, clip, original_size, rng)
+
+    def decode(self, record: DetectionRecord, rng: np.random.Generator) -> tuple[Tensor, tuple[int, int]]:
+        """The first half of a call: the frames wanted, scaled, and (height, width) of the video."""
         short_side = T.draw_short_side(rng, *self.min_size_train) if self.is_train else self.min_size_test
-        clip, original_size = self._decode(record, short_side)
+        with open_video(record.video, fps=record.fps) as video:
+            frames = video.frames_at_times(record.time + self.offsets, short_side=short_side)
+            original_size = (video.info.height, video.info.width)
+        return torch.from_numpy(frames).permute(3, 0, 1, 2), original_size
+
+    def transform(
+        self, record: DetectionRecord, clip: Tensor, original_size: tuple[int, int], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """The second half of a call: from what :meth:`decode` returned to the sample."""
         height, width = clip.shape[-2:]
         boxes = T.clip_boxes(T.scale_boxes(record.boxes, height, width), height, width)
         kept = np.arange(len(boxes))
@@ -137,12 +154,6 @@ class DetectionMapper:
             "original_size": original_size,
         }
 
-    def _decode(self, record: DetectionRecord, short_side: int) -> tuple[Tensor, tuple[int, int]]:
-        with open_video(record.video, fps=record.fps) as video:
-            frames = video.frames_at_times(record.time + self.offsets, short_side=short_side)
-            original_size = (video.info.height, video.info.width)
-        return torch.from_numpy(frames).permute(3, 0, 1, 2), original_size
-
     def _augment(
         self, clip: Tensor, boxes: NDArray[np.float32], rng: np.random.Generator
     ) -> tuple[Tensor, NDArray[np.float32], NDArray[np.intp]]:
@@ -153,7 +164,7 @@ class DetectionMapper:
         if rng.random() < self.flip_prob:
             clip, boxes = T.flip(clip), T.flip_boxes(boxes, self.crop_size)
         if rng.random() < self.jitter_prob:
-            clip = T.color_jitter(clip, T.draw_color_jitter(rng, *self.jitter))
+            clip = T.color_jitter(clip, T.draw_color_jitter(rng, self.jitter))
         if rng.random() < self.grayscale_prob:
             clip = T.grayscale(clip)
         return clip, boxes, kept

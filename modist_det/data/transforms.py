@@ -165,8 +165,9 @@ def clip_boxes(boxes: Boxes, height: int, width: int) -> Boxes:
 def visible(inside: Boxes, whole: Boxes, size: int, share: float = 0.25) -> NDArray[np.bool_]:
     """Which persons (N,) are still to be seen in a crop of side ``size``.
 
-    Of both their width and height at least ``share`` must be there, or ``share`` of the crop's side for persons larger than it.
-    A label on a hand's breadth of somebody teaches nothing. (PySlowFast keeps all, even boxes without extent.)
+    Of both their width and height at least ``share`` must be there, or ``share`` of the crop's side for
+    persons larger than it. A label on a hand's breadth of somebody teaches nothing. (PySlowFast keeps all, even boxes
+    without extent.)
 
     Args:
         inside: boxes clipped to the crop.
@@ -185,28 +186,28 @@ def _check_fits(height: int, width: int, size: int) -> None:
 
 
 class ColorJitter(NamedTuple):
-    """Factors (1 changes nothing) and the order in which they are applied."""
+    """Factors of brightness, contrast and saturation (1 changes nothing) and the order in which they are applied."""
 
-    brightness: float
-    contrast: float
-    saturation: float
-    order: tuple[int, int, int]  # positions in (brightness, contrast, saturation)
+    factors: tuple[float, float, float]
+    order: tuple[int, int, int]  # positions in ``factors``
 
 
-def draw_color_jitter(
-    rng: np.random.Generator, brightness: float, contrast: float, saturation: float
-) -> ColorJitter:
-    """Factors uniform in [1 - x, 1 + x] (never negative) in a random order, one draw for a whole clip."""
-    factors = [float(rng.uniform(max(0.0, 1.0 - x), 1.0 + x)) for x in (brightness, contrast, saturation)]
+def draw_color_jitter(rng: np.random.Generator, ranges: tuple[float, float, float]) -> ColorJitter:
+    """Factors uniform in [1 - range, 1 + range] (never negative) in a random order, one draw for a whole clip.
+
+    Args:
+        ranges: of brightness, contrast and saturation.
+    """
+    brightness, contrast, saturation = (float(rng.uniform(max(0.0, 1.0 - r), 1.0 + r)) for r in ranges)
     first, second, third = (int(i) for i in rng.permutation(3))
-    return ColorJitter(*factors, order=(first, second, third))
+    return ColorJitter((brightness, contrast, saturation), (first, second, third))
 
 
 def color_jitter(clip: Tensor, jitter: ColorJitter) -> Tensor:
     """Brightness, contrast and saturation changed in the drawn order; values stay in [0, 255]."""
     adjust = (adjust_brightness, adjust_contrast, adjust_saturation)
     for position in jitter.order:
-        clip = adjust[position](clip, jitter[position])
+        clip = adjust[position](clip, jitter.factors[position])
     return clip
 
 

@@ -23,13 +23,9 @@ def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoSt
             raise VideoError(path, "it is a folder")
         if path.stat().st_size == 0:
             raise VideoError(path, "the file is empty (0 bytes)")
-        # An absolute path is never taken for a protocol ("a:b.mp4"), and only local files are read,
-        # whatever a playlist disguised as a video names.
-        container = av.open(
-            str(path.absolute()),
-            metadata_errors="ignore",  # titles that are not UTF-8 are no reason to fail
-            container_options={"protocol_whitelist": "file"},
-        )
+        # An absolute path is never taken for a protocol ("a:b.mp4"); titles that are not UTF-8 are no
+        # reason to fail.
+        container = av.open(str(path.absolute()), metadata_errors="ignore")
     except OSError as error:
         raise VideoError(path, reason_of(error)) from error
     except av.FFmpegError as error:

@@ -28,6 +28,7 @@ from .video_info import (
     as_indices,
     as_seconds,
     nearest,
+    nearest_frames,
     output_size,
 )
 from .video_orientation import Orientation
@@ -64,8 +65,9 @@ class VideoReader:
     request: right, but slow if they are long. In a raw stream without a container frame ``i`` is shown
     at ``i / rate``, with the rate that FFmpeg states (25 where it knows none).
 
-    A truncated file ends with its last whole frame. Damage that FFmpeg reports, in a frame or in one
-    that it depends on, is an error; damage that FFmpeg conceals without a word goes unseen.
+    A truncated file ends with its last whole frame (of a transport stream the last frame may be an
+    error: it does not tell). Damage that FFmpeg reports, in a frame or in one that it depends on, is an
+    error; damage that FFmpeg conceals without a word goes unseen.
 
     Not to be shared by processes or threads: open it where it is used. Opening takes a few
     milliseconds.
@@ -104,7 +106,7 @@ class VideoReader:
         # AVI stores frames in the order of decoding, without the times at which they are shown.
         reordered_avi = container_format.name == "avi" and codec.has_b_frames
         self._ordered_by_pts = first.pts is not None and not reordered_avi
-        self._has_times = not int(container_format.flags) & _NO_TIMESTAMPS
+        self._has_times = not (reordered_avi or int(container_format.flags) & _NO_TIMESTAMPS)
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -133,13 +135,14 @@ class VideoReader:
         Raises:
             VideoError: a frame wanted is damaged.
         """
+        wanted = as_indices(indices)
         if self._ordered_by_pts:
             try:
-                pts = self._pts[as_indices(indices, len(self._pts))]
+                pts = self._pts[np.minimum(wanted, len(self._pts) - 1)]
                 return self._read(pts.astype(np.float64), size, short_side)
             except UntimedError:
                 self._distrust_pts()
-        return self._read_in_order(as_indices(indices, len(self._counted_times)), size, short_side)
+        return self._read_in_order(wanted, size, short_side)
 
     def frames_at_times(
         self, seconds: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
@@ -153,13 +156,15 @@ class VideoReader:
                 the first or after the last frame give that frame.
             size, short_side: as in :meth:`frames_at_indices`; so are the result and the errors.
         """
-        times = np.maximum(as_seconds(seconds), 0.0)
-        if self._ordered_by_pts and self._has_times:
+        times = as_seconds(seconds)
+        if not self._has_times:
+            return self.frames_at_indices(nearest_frames(times, self._stated_rate), size, short_side)
+        if self._ordered_by_pts:
             try:
                 return self._read(times / self._tick, size, short_side)
             except UntimedError:
                 self._distrust_pts()
-        return self.frames_at_indices(nearest(self._frame_times(), times, 1e-9), size, short_side)
+        return self._read_in_order(nearest(self._frame_times, times, 1e-9), size, short_side)
 
     def close(self) -> None:
         """Close the file. ``info`` remains usable."""
@@ -174,7 +179,7 @@ class VideoReader:
     # Times of all frames
 
     def _measure(self) -> Timing:
-        times = self._frame_times()
+        times = self._frame_times
         rate = self._stated_rate
         if len(times) > 1:
             measured = (len(times) - 1) / float(times[-1])
@@ -183,16 +188,21 @@ class VideoReader:
                 rate = Fraction(measured).limit_denominator(1001)
         return Timing(len(times), rate, float(times[-1]) + float(1 / rate))
 
+    @cached_property
     def _frame_times(self) -> NDArray[np.float64]:
         """Seconds (N,) at which the frames are shown, rising from 0."""
+        stamps: list[int | None] = []
         if self._ordered_by_pts:
             try:
-                if self._has_times:
-                    return self._pts.astype(np.float64) * self._tick
-                return np.arange(len(self._pts)) / float(self._stated_rate)
+                stamps = self._pts.tolist()
             except UntimedError:
                 self._distrust_pts()
-        return self._counted_times
+        if not self._ordered_by_pts:
+            stamps = [frame.pts for frame in self._decode_all()]
+        known = np.array([stamp for stamp in stamps if stamp is not None], dtype=np.float64)
+        if self._has_times and len(known) == len(stamps) and (np.diff(known) > 0).all():
+            return (known - known[0]) * self._tick
+        return np.arange(len(stamps)) / float(self._stated_rate)
 
     @cached_property
     def _pts(self) -> NDArray[np.int64]:
@@ -204,15 +214,6 @@ class VideoReader:
         if len(pts) < len(shown) or not shown:
             raise UntimedError
         return pts
-
-    @cached_property
-    def _counted_times(self) -> NDArray[np.float64]:
-        """Seconds (N,) of all frames, found by decoding all of them."""
-        stamps = [frame.pts for frame in self._decode_all()]
-        known = np.array([stamp for stamp in stamps if stamp is not None], dtype=np.float64)
-        if self._has_times and len(known) == len(stamps) and (np.diff(known) > 0).all():
-            return (known - known[0]) * self._tick
-        return np.arange(len(stamps)) / float(self._stated_rate)
 
     def _distrust_pts(self) -> None:
         self._ordered_by_pts = False
@@ -320,13 +321,10 @@ class VideoReader:
         codec = self._stream.codec_context
         codec.flush_buffers()
         for packet in packets:
-            damaged = packet.data.is_corrupt
+            if packet.data.is_corrupt:
+                raise self._damaged(packet.pts * self._tick)
             if self._codec_name in _SKIPPABLE:
                 codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-                # A hole in the file, which the decoder takes for a frame that may be skipped.
-                damaged = damaged or bytes(memoryview(packet.data)[:4]) == bytes(4)
-            if damaged:
-                raise self._damaged(packet.pts * self._tick)
             yield from packet.data.decode()
         yield from self._stream.decode(None)
 
@@ -339,12 +337,14 @@ class VideoReader:
         whole = True
         for index, frame in enumerate(self._decode_all()):
             if not rows:
-                break
+                return out
             whole = (whole or frame.key_frame) and not frame.is_corrupt
             if index in rows:
                 if not whole:
-                    raise self._damaged(self._counted_times[index])
+                    raise self._damaged(index / float(self._stated_rate))
                 self._convert(frame, out, rows.pop(index))
+        for beyond in rows.values():
+            self._convert(frame, out, beyond)
         return out
 
     def _decode_all(self) -> Iterator[av.VideoFrame]:
@@ -355,11 +355,7 @@ class VideoReader:
     def _decode_from_start(
         self, container: InputContainer, stream: av.VideoStream
     ) -> Iterator[av.VideoFrame]:
-        """All frames in the order of showing.
-
-        Packets that cannot be decoded are passed over at the start (a recording that begins before
-        a keyframe) and at the end (a truncated file).
-        """
+        """All frames in the order of showing; packets at the end that cannot be decoded are passed over."""
         started = False
         error: av.FFmpegError | None = None
         try:
@@ -370,7 +366,7 @@ class VideoReader:
                     error = caught
                     continue
                 for frame in frames:
-                    if error and started:
+                    if error:
                         raise error
                     started = True
                     yield frame

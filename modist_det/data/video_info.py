@@ -23,6 +23,7 @@ __all__ = [
     "as_indices",
     "as_seconds",
     "nearest",
+    "nearest_frames",
     "output_size",
 ]
 
@@ -60,7 +61,7 @@ class VideoInfo:
 
     Size, codec and rotation are known when a video is open. The number of frames, the rate and the
     duration are those of the frames that are really there, not what the file's header claims; the
-    first use of one of the three reads through the file (without decoding it) to count.
+    first use of one of the three reads through the file to count, without decoding it where possible.
 
     Attributes:
         width, height: pixels of a frame as shown, that is after ``rotation``. Pixels that are not
@@ -104,10 +105,10 @@ class VideoInfo:
         return self._timing.duration
 
     def __repr__(self) -> str:
-        return (
-            f"VideoInfo(width={self.width}, height={self.height}, num_frames={self.num_frames}, "
-            f"rate={self.rate}, duration={self.duration:.3f}, codec={self.codec!r}, rotation={self.rotation})"
-        )
+        known = [f"{self.width}x{self.height}", self.codec, f"rotation {self.rotation}"]
+        if "_timing" in vars(self):  # printing must not read the file
+            known += [f"{self.num_frames} frames", f"{self.fps:.5g} fps", f"{self.duration:.3f} s"]
+        return f"VideoInfo({', '.join(known)})"
 
 
 def output_size(
@@ -133,20 +134,25 @@ def output_size(
     return int(new_height), int(new_width)
 
 
-def as_indices(indices: ArrayLike, num_frames: int) -> NDArray[np.int64]:
-    """Frame numbers as an array (T,), clamped to ``[0, num_frames - 1]``."""
+def as_indices(indices: ArrayLike) -> NDArray[np.int64]:
+    """Frame numbers as an array (T,); negative ones become 0."""
     array = np.asarray(indices)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise ValueError(f"frame indices are a list of whole numbers, not {indices!r}")
-    return np.clip(array.astype(np.int64), 0, num_frames - 1)
+    return np.maximum(array.astype(np.int64), 0)
 
 
 def as_seconds(seconds: ArrayLike) -> NDArray[np.float64]:
-    """Times as an array (T,) of finite numbers."""
+    """Times as an array (T,) of finite numbers; negative ones become 0."""
     array = np.asarray(seconds, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"times are a list of finite numbers of seconds, not {seconds!r}")
-    return array
+    return np.maximum(array, 0.0)
+
+
+def nearest_frames(seconds: NDArray[np.float64], rate: Fraction) -> NDArray[np.int64]:
+    """Numbers of the frames nearest to ``seconds`` where frame ``i`` stands at ``i / rate``; halves round down."""
+    return np.ceil(seconds * float(rate) - 0.5 - 1e-6).astype(np.int64)
 
 
 def nearest(sorted_times: NDArray, wanted: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:

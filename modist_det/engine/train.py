@@ -239,11 +239,11 @@ def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int) -> list[Wr
 
 
 def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
+    if cfg.MODEL.COMPILE:
+        model.compile()  # in place: names in checkpoints stay as they are
     if comm.get_world_size() > 1:
         # The model moves its batches itself; BN statistics are made equal before each evaluation.
-        model = DistributedDataParallel(model, broadcast_buffers=False)
-    if cfg.MODEL.COMPILE:
-        model = torch.compile(model)  # type: ignore[assignment]
+        return DistributedDataParallel(model, broadcast_buffers=False)
     return model
 
 

@@ -5,12 +5,13 @@ MoDist used.
 
 Example::
 
-    estimate = build_flow_estimator("DIS")
+    estimate = build_flow_estimator("DIS", preset="fast")
     flow = estimate(frames, earlier)  # uint8 (N, H, W, 3) twice -> float32 (N, 2, H, W)
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,10 @@ Frames = NDArray[np.uint8]
 
 
 class FlowEstimator(Protocol):
-    """Called with frames and the frames that they are compared with."""
+    """Called with frames and the frames that they are compared with.
+
+    Its ``repr`` names everything that its results depend on: extracted maps remember it.
+    """
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         """Where each pixel of a frame is in the other one.
@@ -43,8 +47,11 @@ class FlowEstimator(Protocol):
             frames, others: uint8 (N, H, W, 3), RGB.
 
         Returns:
-            float32 (N, 2, H, W) on the CPU: the pixel at (x, y) of ``frames[i]`` is at ``(x + flow[0], y + flow[1])``
-            of ``others[i]``.
+            float32 (N, 2, H, W) on the estimator's device: the pixel at (x, y) of ``frames[i]`` is at ``(x + flow[i, 0],
+            y + flow[i, 1])`` of ``others[i]``.
+
+        Raises:
+            UserError: the frames are too small for the estimator.
         """
         ...
 
@@ -53,12 +60,27 @@ def build_flow_estimator(name: str = "DIS", **options: Any) -> FlowEstimator:
     """The estimator registered as ``name``: "DIS", "Farneback" or "RAFT", with its constructor's options.
 
     Raises:
-        UserError: there is no such estimator.
+        UserError: there is no such estimator or option, or an option's value is impossible.
     """
     if name not in FLOW_REGISTRY:
         known = [entry for entry, _ in FLOW_REGISTRY]
         raise UserError(f"there is no flow estimator {name!r}{nearest(name, known)} (known: {', '.join(known)})")
-    return FLOW_REGISTRY.get(name)(**options)
+    estimator = FLOW_REGISTRY.get(name)
+    parameters = inspect.signature(estimator).parameters
+    for option in options:
+        if option not in parameters:
+            raise UserError(
+                f"the flow estimator {name} has no option {option!r}{nearest(option, parameters)} "
+                f"(options are {', '.join(parameters)})"
+            )
+    return estimator(**options)
+
+
+_DIS_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
 
 
 @FLOW_REGISTRY.register()
@@ -70,18 +92,18 @@ class DIS:
     """
 
     def __init__(self, preset: str = "medium") -> None:
-        presets = {
-            "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-            "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-            "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-        }
-        if preset not in presets:
-            raise UserError(f"DIS has no preset {preset!r}{nearest(preset, presets)} (known: {', '.join(presets)})")
-        self._preset = presets[preset]
+        if preset not in _DIS_PRESETS:
+            raise UserError(
+                f"DIS has no preset {preset!r}{nearest(str(preset), _DIS_PRESETS)} (known: {', '.join(_DIS_PRESETS)})"
+            )
+        self.preset = preset
+
+    def __repr__(self) -> str:
+        return f"DIS(preset={self.preset!r})"
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         # Made for each call: OpenCV's object cannot be pickled into a worker process.
-        estimator = cv2.DISOpticalFlow.create(self._preset)
+        estimator = cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset])
         return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, None))
 
 
@@ -90,22 +112,27 @@ class Farneback:
     """Polynomial expansion (Farneback 2003), OpenCV's.
 
     Args:
-        levels, window, iterations: of the pyramid, in pixels of the averaging window, per level.
+        levels: of the pyramid.
+        window: side of the averaging window in pixels.
+        iterations: at each level.
     """
 
     def __init__(self, levels: int = 3, window: int = 15, iterations: int = 3) -> None:
+        _check_positive("Farneback", levels=levels, window=window, iterations=iterations)
         self.levels = levels
         self.window = window
         self.iterations = iterations
 
+    def __repr__(self) -> str:
+        return f"Farneback(levels={self.levels}, window={self.window}, iterations={self.iterations})"
+
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
-        return _pair_by_pair(
-            frames,
-            others,
-            lambda frame, other: cv2.calcOpticalFlowFarneback(
+        def estimate(frame: Any, other: Any) -> Any:
+            return cv2.calcOpticalFlowFarneback(
                 frame, other, None, 0.5, self.levels, self.window, self.iterations, 5, 1.1, 0
-            ),
-        )
+            )
+
+        return _pair_by_pair(frames, others, estimate)
 
 
 @FLOW_REGISTRY.register()
@@ -120,9 +147,12 @@ class RAFT:
         iterations: of the update block.
         batch_size: pairs computed at once.
         device: "cpu", "cuda", ...
+
+    Raises:
+        UserError: no such size or weights, a file that does not hold this model's weights, a failed download.
     """
 
-    # Width and height that the network works on: multiples of 8, and large enough for its 4-level pyramid.
+    # The network works on multiples of 8 pixels; at 1/8 its pyramid of 4 levels needs 16.
     _MULTIPLE, _SMALLEST = 8, 128
 
     def __init__(
@@ -133,57 +163,71 @@ class RAFT:
         batch_size: int = 4,
         device: str | torch.device = "cpu",
     ) -> None:
-        from torchvision.models import get_model, get_weight
-
         if size not in ("large", "small"):
             raise UserError(f"RAFT comes as 'large' and 'small', not {size!r}")
+        _check_positive("RAFT", iterations=iterations, batch_size=batch_size)
+        self.size = size
+        self.weights = weights
         self.iterations = iterations
         self.batch_size = batch_size
         self.device = torch.device(device)
-        if os.path.sep in weights or Path(weights).is_file():
-            model = get_model(f"raft_{size}", weights=None)
-            _load_state(model, weights)
-        else:
-            family = f"Raft_{size.capitalize()}_Weights"
-            try:
-                entry = get_weight(f"{family}.{weights}")
-            except ValueError as error:
-                raise UserError(f"torchvision has no RAFT weights {weights!r} for size {size!r}") from error
-            try:
-                model = get_model(f"raft_{size}", weights=entry)
-            except OSError as error:
-                raise UserError(
-                    f"RAFT's weights could not be downloaded ({error}); download {entry.url} elsewhere and give "
-                    "the file's path as weights"
-                ) from error
-        self.model = model.to(self.device).eval()
+        self.model = _build_raft(size, weights).to(self.device).eval()
 
-    @torch.inference_mode()
+    def __repr__(self) -> str:
+        return f"RAFT(size={self.size!r}, weights={Path(self.weights).name!r}, iterations={self.iterations})"
+
+    @torch.no_grad()
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         _check_pairs(frames, others)
         height, width = frames.shape[1:3]
-        flows = [torch.zeros(0, 2, height, width)]
+        top, left = self._padding(height)[0], self._padding(width)[0]
+        out = torch.empty(len(frames), 2, height, width, device=self.device)
         for first in range(0, len(frames), self.batch_size):
             part = slice(first, first + self.batch_size)
-            pair = (self._prepare(frames[part]), self._prepare(others[part]))
+            pair = self._prepare(frames[part]), self._prepare(others[part])
             flow = self.model(*pair, num_flow_updates=self.iterations)[-1]
-            top, left = self._padding(height)[0], self._padding(width)[0]
-            flows.append(flow[..., top : top + height, left : left + width].float().cpu())
-        return torch.cat(flows)
+            out[part] = flow[..., top : top + height, left : left + width]
+        return out
 
     def _padding(self, length: int) -> tuple[int, int]:
         """Pixels added before and after so that the network can work on ``length`` pixels."""
-        wanted = max(-(-length // self._MULTIPLE) * self._MULTIPLE, self._SMALLEST)
-        return (wanted - length) // 2, wanted - length - (wanted - length) // 2
+        missing = max(-(-length // self._MULTIPLE) * self._MULTIPLE, self._SMALLEST) - length
+        return missing // 2, missing - missing // 2
 
     def _prepare(self, frames: Frames) -> Tensor:
-        clip = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        clip = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        clip = clip.permute(0, 3, 1, 2).float() / 127.5 - 1
         height, width = frames.shape[1:3]
         return F.pad(clip, (*self._padding(width), *self._padding(height)), mode="replicate")
 
 
-def _load_state(model: torch.nn.Module, path: str) -> None:
-    if not Path(path).is_file():
+def _build_raft(size: str, weights: str) -> torch.nn.Module:
+    from torchvision.models import get_model, get_model_weights
+
+    path = Path(weights).expanduser()
+    if os.path.sep in weights or path.is_file():
+        model = get_model(f"raft_{size}", weights=None)
+        _load_state(model, path)
+        return model
+    known = get_model_weights(f"raft_{size}").__members__
+    if weights not in known:
+        raise UserError(
+            f"RAFT {size} has no weights {weights!r}{nearest(weights, known)} (torchvision's are {', '.join(known)}; "
+            "or give the path of a file)"
+        )
+    url = known[weights].value.url
+    try:
+        return get_model(f"raft_{size}", weights=known[weights])
+    except (OSError, RuntimeError) as error:  # no connection; or what came has another hash
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"RAFT's weights {weights} could not be downloaded from {url} ({reason}); "
+            "fetch that file elsewhere and give its path as weights"
+        ) from error
+
+
+def _load_state(model: torch.nn.Module, path: Path) -> None:
+    if not path.is_file():
         raise UserError(f"RAFT's weights {path} do not exist")
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -197,12 +241,26 @@ def _pair_by_pair(frames: Frames, others: Frames, estimate: Callable[[Any, Any],
     _check_pairs(frames, others)
     flow = np.empty((*frames.shape[:3], 2), np.float32)
     for index, (frame, other) in enumerate(zip(frames, others, strict=True)):
-        flow[index] = estimate(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.cvtColor(other, cv2.COLOR_RGB2GRAY))
-    return torch.from_numpy(flow).permute(0, 3, 1, 2).contiguous()
+        pair = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.cvtColor(other, cv2.COLOR_RGB2GRAY)
+        try:
+            flow[index] = estimate(*pair)
+        except cv2.error as error:
+            height, width = frames.shape[1:3]
+            raise UserError(
+                f"OpenCV cannot estimate flow between frames of {width}x{height} pixels ({error.err}); use larger ones"
+            ) from error
+    return torch.from_numpy(flow).permute(0, 3, 1, 2)
 
 
 def _check_pairs(frames: Frames, others: Frames) -> None:
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.shape != others.shape or frames.dtype != np.uint8:
         raise ValueError(
-            f"flow needs two uint8 arrays (N, H, W, 3) of one shape, not {frames.shape} and {others.shape}"
+            f"flow needs two uint8 arrays (N, H, W, 3) of one shape, not {frames.dtype} {frames.shape} "
+            f"and {others.dtype} {others.shape}"
         )
+
+
+def _check_positive(estimator: str, **options: int) -> None:
+    for name, value in options.items():
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{estimator}: {name} is {value!r}, but takes a whole number above 0")

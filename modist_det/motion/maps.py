@@ -1,35 +1,42 @@
 """From optical flow to what the motion pathway sees: uint8 maps.
 
-Flow is in pixels of the source frame, (..., 2, H, W), x to the right first, y down second. All functions take numpy
-arrays or tensors and work on any leading dimensions at once.
+Flow is (..., 2, H, W), x to the right first, y down second, in pixels of the source frame. All functions work on any
+leading dimensions and on any device, and wait for no device. Values are rounded to the nearest whole number (halves to even).
+
+:data:`MOTION_KINDS` has the kinds of maps by name, for configs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from ..utils.errors import UserError, nearest
 
 __all__ = [
     "EDGE_MAX",
-    "MAGNITUDE_MAX",
+    "FLOW_MAX",
+    "MOTION_KINDS",
+    "MotionKind",
+    "flip_maps",
     "flow_edges",
     "flow_magnitude",
     "flow_xy",
     "frame_difference",
+    "motion_kind",
 ]
 
-EDGE_MAX = 10.0  # the value that becomes 255 (METHOD of arXiv 2106.09703, motion extraction)
-MAGNITUDE_MAX = 20.0
-
-# Derivative across three pixels and smoothing along the other axis; the absolute weights add up to 1.
-_SOBEL_X = ((-0.125, 0.0, 0.125), (-0.25, 0.0, 0.25), (-0.125, 0.0, 0.125))
+EDGE_MAX = 10.0  # pixels a pixel; becomes 255 (motion extraction by the authors of arXiv 2106.09703)
+FLOW_MAX = 20.0  # pixels; becomes 255. Ours: faster motion is rare in clips of 256 pixels
 
 
 def flow_edges(flow: Tensor) -> Tensor:
     """Edges of the flow's speed: where something moves differently from what is around it.
 
-    The gradient magnitude, by a Sobel kernel divided by 8 (borders repeat), of the flow's length per
+    The gradient's length, by Sobel kernels divided by 8 (borders repeat), of the flow's length at each
     pixel; limited to [0, 10] and scaled to [0, 255]. A camera's smooth motion has no edges.
 
     Args:
@@ -39,44 +46,96 @@ def flow_edges(flow: Tensor) -> Tensor:
         uint8 (..., 1, H, W).
     """
     speed = _speed(flow)
-    padded = F.pad(speed.reshape(-1, 1, *speed.shape[-2:]), (1, 1, 1, 1), mode="replicate")
-    kernel_x = torch.tensor(_SOBEL_X, dtype=speed.dtype, device=speed.device)
-    kernels = torch.stack([kernel_x, kernel_x.T]).unsqueeze(1)
-    gradient = F.conv2d(padded, kernels)
-    edges = torch.linalg.vector_norm(gradient, dim=1)
-    return _to_uint8(edges / EDGE_MAX).reshape(speed.shape).unsqueeze(-3)
+    padded = torch.cat([speed[..., :1, :], speed, speed[..., -1:, :]], dim=-2)
+    padded = torch.cat([padded[..., :1], padded, padded[..., -1:]], dim=-1)
+    # The kernels are separable: a difference along one axis, (1, 2, 1) along the other.
+    above, here, below = padded[..., :-2, :], padded[..., 1:-1, :], padded[..., 2:, :]
+    blurred_y = torch.add(above, here, alpha=2).add_(below)
+    step_y = below - above
+    gradient_x = blurred_y[..., 2:] - blurred_y[..., :-2]
+    gradient_y = torch.add(step_y[..., :-2], step_y[..., 1:-1], alpha=2).add_(step_y[..., 2:])
+    length = gradient_x.square_().add_(gradient_y.square_()).sqrt_()
+    return _to_uint8(length, 8 * EDGE_MAX).unsqueeze(-3)
 
 
 def flow_magnitude(flow: Tensor) -> Tensor:
-    """The flow's length per pixel, limited to [0, 20] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
-    return _to_uint8(_speed(flow) / MAGNITUDE_MAX).unsqueeze(-3)
+    """The flow's length at each pixel, limited to [0, 20] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
+    return _to_uint8(_speed(flow), FLOW_MAX).unsqueeze(-3)
 
 
 def flow_xy(flow: Tensor) -> Tensor:
-    """The flow itself, limited to [-20, 20] per axis; 0 becomes 128, one pixel 6.35: uint8 (..., 2, H, W)."""
-    scaled = flow.float().clamp(-MAGNITUDE_MAX, MAGNITUDE_MAX) * (127 / MAGNITUDE_MAX) + 128
-    return scaled.round().to(torch.uint8)
+    """The flow itself, limited to [-20, 20] on each axis: ``128 + 6.35 * pixels``, uint8 (..., 2, H, W) in [1, 255]."""
+    _check_flow(flow)
+    scaled = flow.float().clamp(-FLOW_MAX, FLOW_MAX).mul_(127 / FLOW_MAX).add_(128)
+    return scaled.round_().to(torch.uint8)
 
 
 def frame_difference(frames: Tensor, earlier: Tensor) -> Tensor:
-    """Absolute difference of brightness (ITU-R BT.601) of RGB frames and earlier ones.
+    """Absolute difference in brightness (ITU-R BT.601) of frames and earlier ones.
 
     Args:
-        frames, earlier: uint8 (..., 3, H, W).
+        frames, earlier: RGB, uint8 (..., 3, H, W).
 
     Returns:
         uint8 (..., 1, H, W).
     """
-    weights = torch.tensor((0.299, 0.587, 0.114), device=frames.device).view(3, 1, 1)
-    difference = ((frames.float() - earlier.float()) * weights).sum(dim=-3, keepdim=True)
-    return difference.abs().round().clamp(max=255).to(torch.uint8)
+    red, green, blue = (frames.float() - earlier.float()).unbind(-3)
+    difference = (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+    return difference.abs_().round_().to(torch.uint8).unsqueeze(-3)
+
+
+class MotionKind(NamedTuple):
+    """A kind of motion map: how many channels it has, and how it is made from flow.
+
+    ``from_flow`` is None for the one that needs no flow (:func:`frame_difference`).
+    """
+
+    channels: int
+    from_flow: Callable[[Tensor], Tensor] | None
+
+
+MOTION_KINDS = {
+    "edges": MotionKind(1, flow_edges),
+    "magnitude": MotionKind(1, flow_magnitude),
+    "flow": MotionKind(2, flow_xy),
+    "difference": MotionKind(1, None),
+}
+
+
+def motion_kind(name: str) -> MotionKind:
+    """The kind of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in MOTION_KINDS:
+        raise UserError(
+            f"there is no motion input {name!r}{nearest(name, MOTION_KINDS)} (known: {', '.join(MOTION_KINDS)})"
+        )
+    return MOTION_KINDS[name]
+
+
+def flip_maps(maps: Tensor, kind: str) -> Tensor:
+    """Maps (..., C, H, W) of a ``kind`` as those of the mirrored video: what moved right moves left."""
+    flipped = maps.flip(-1)
+    if kind == "flow":
+        # 128 is no motion. A map from a lossy file may hold 0, which no flow has.
+        flipped[..., 0, :, :] = 0 - flipped[..., 0, :, :].clamp(min=1)
+    return flipped
+
+
+def _check_flow(flow: Tensor) -> None:
+    if flow.dim() < 3 or flow.shape[-3] != 2:
+        raise ValueError(f"flow has the shape (..., 2, H, W), not {tuple(flow.shape)}")
 
 
 def _speed(flow: Tensor) -> Tensor:
-    if flow.dim() < 3 or flow.shape[-3] != 2:
-        raise ValueError(f"flow has the shape (..., 2, H, W), not {tuple(flow.shape)}")
-    return torch.linalg.vector_norm(flow.float(), dim=-3)
+    """(..., 2, H, W) -> (..., H, W), a tensor of its own."""
+    _check_flow(flow)
+    x, y = flow.float().unbind(-3)
+    return x.square().addcmul_(y, y).sqrt_()
 
 
-def _to_uint8(share: Tensor) -> Tensor:
-    return (share.clamp(0, 1) * 255).round().to(torch.uint8)
+def _to_uint8(values: Tensor, largest: float) -> Tensor:
+    """``values`` (overwritten) with [0, largest] spread over [0, 255]."""
+    return values.mul_(255 / largest).clamp_(0, 255).round_().to(torch.uint8)

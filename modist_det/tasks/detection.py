@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from torch.utils.data import ConcatDataset
 
@@ -48,7 +49,9 @@ class DetectionTask:
         titles = [self.title(name) for name in cfg.DATASETS.TEST]
         for title in titles:
             if titles.count(title) > 1:
-                raise UserError(f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file")
+                raise UserError(
+                    f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file"
+                )
 
     def title(self, name: str) -> str:
         return self._datasets[name].metadata.name
@@ -57,7 +60,10 @@ class DetectionTask:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
         parts = [self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES) for name in cfg.DATASETS.TRAIN]
-        records = parts[0] if len(parts) == 1 else ConcatDataset(parts)
+        # ConcatDataset needs no more of its parts than length and items.
+        records = (
+            parts[0] if len(parts) == 1 else cast(Sequence[DetectionRecord], ConcatDataset(cast(Any, parts)))
+        )
         return records, DetectionMapper.from_config(cfg, is_train=True)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[DetectionRecord], DetectionMapper]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,8 @@ __all__ = [
     "write_ava_boxes",
     "write_detections",
 ]
+
+_ROWS_AT_A_TIME = 1 << 17  # of writing
 
 
 def read_ava_boxes(path: str | os.PathLike) -> BoxTable:
@@ -164,38 +166,35 @@ def write_detections(path: str | os.PathLike, table: BoxTable) -> None:
     Whole seconds are written as ``%04d``, boxes with 6 decimals, scores with 9 significant digits, which is
     all that a float32 holds.
     """
-    _write(path, table, [f"{score:.9g}" for score in table.score.tolist()])
+    _write(path, table, lambda part: [f",{score:.9g}" for score in table.score[part].tolist()])
 
 
 def write_ava_boxes(path: str | os.PathLike, table: BoxTable) -> None:
     """Write ground truth as AVA's csv, whole or not at all; the eighth column, person ids, only if there are any."""
-    has_person = bool((table.person >= 0).any())
-    last = [str(p) if p >= 0 else "" for p in table.person.tolist()] if has_person else None
-    _write(path, table, last)
+    if (table.person >= 0).any():
+        _write(path, table, lambda part: [f",{p}" if p >= 0 else "," for p in table.person[part].tolist()])
+    else:
+        _write(path, table, lambda part: [""] * len(table.person[part]))
 
 
-def _write(path: str | os.PathLike, table: BoxTable, last: Sequence[str] | None) -> None:
+def _write(path: str | os.PathLike, table: BoxTable, last_cells: Callable[[slice], list[str]]) -> None:
+    """Write the rows; ``last_cells`` words what follows the action in the rows of a slice."""
     names = [_quoted(name) for name in table.videos]
+    keyframes = zip(table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
-        for video, second in zip(
-            table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True
-        ):
-            out.write(f"{names[video]},{_second_text(second)}\n")
-        # The rows of one person differ in class and score only: word the rest once.
-        location = np.column_stack([table.video, table.second, table.boxes])
-        new = np.ones(len(table), dtype=bool)
-        new[1:] = (location[1:] != location[:-1]).any(axis=1)
-        prefixes = [
-            f"{names[int(video)]},{_second_text(second)},{x1:.6f},{y1:.6f},{x2:.6f},{y2:.6f}"
-            for video, second, x1, y1, x2, y2 in location[new].tolist()
-        ]
-        of_row = (np.cumsum(new) - 1).tolist()
-        actions = [str(a) if a >= 0 else "" for a in table.action.tolist()]
-        if last is None:
-            out.writelines(f"{prefixes[i]},{a}\n" for i, a in zip(of_row, actions, strict=True))
-        else:
-            rows = zip(of_row, actions, last, strict=True)
-            out.writelines(f"{prefixes[i]},{a},{text}\n" for i, a, text in rows)
+        out.writelines(f"{names[video]},{_second_text(second)}\n" for video, second in keyframes)
+        for start in range(0, len(table), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            # The rows of one person differ in class and score only: word the rest once.
+            place = np.column_stack([table.video[part], table.second[part], table.boxes[part]])
+            new = np.append(True, (place[1:] != place[:-1]).any(axis=1))
+            prefixes = [
+                f"{names[int(video)]},{_second_text(second)},{x1:.6f},{y1:.6f},{x2:.6f},{y2:.6f}"
+                for video, second, x1, y1, x2, y2 in place[new].tolist()
+            ]
+            actions = [str(a) if a >= 0 else "" for a in table.action[part].tolist()]
+            rows = zip((np.cumsum(new) - 1).tolist(), actions, last_cells(part), strict=True)
+            out.write("".join([f"{prefixes[i]},{action}{last}\n" for i, action, last in rows]))
 
 
 def _second_text(second: float) -> str:

@@ -117,10 +117,10 @@ def _number_videos(
 ) -> NDArray[np.int32]:
     """Number of each row's video; a new name gets the next number."""
     runs = runs_of_equal_text(text, starts, ends)
-    of_run = np.empty(len(runs), dtype=np.int32)
-    for i, run in enumerate(runs.tolist()):
-        of_run[i] = numbers.setdefault(text[starts[run] : ends[run]].tobytes(), len(numbers))
-    return np.repeat(of_run, np.diff(runs, append=len(starts)))
+    data = text.tobytes()
+    edges = zip(starts[runs].tolist(), ends[runs].tolist(), strict=True)
+    of_run = [numbers.setdefault(data[start:end], len(numbers)) for start, end in edges]
+    return np.repeat(np.array(of_run, dtype=np.int32), np.diff(runs, append=len(starts)))
 
 
 def _whole_numbers(

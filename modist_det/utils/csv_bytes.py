@@ -122,17 +122,17 @@ def _parse_simple(text: np.ndarray, starts: np.ndarray, length: int) -> tuple[np
     values = mantissa / _POWERS[decimals]
     if length > 16:
         large = np.flatnonzero(mantissa > _EXACT)
-        values[large], unsure = _divide(mantissa[large], decimals[large])
-        left[large] = unsure
+        values[large] = _divide(mantissa[large], _POWERS[decimals[large]])
     return values, left
 
 
-def _divide(mantissa: np.ndarray, decimals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``mantissa / 10**decimals`` rounded once, and a mask of the quotients too near a tie to be sure of that.
+def _divide(mantissa: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """``mantissa / power`` rounded once, though the mantissa (uint64) is no double; ``power`` is 10**k, k <= 19.
 
-    One step of correction with the remainder of the division, of which Dekker's product gives every bit.
+    The quotient of the nearest doubles is corrected by the remainder of that division, which Dekker's product
+    gives without error. Their sum rounds as the true quotient does: a tie has an exact correction, and anything
+    else is further from a tie (1 / (2 * 5**19) units of the last place) than the correction is wrong (2**-54).
     """
-    power = _POWERS[decimals]
     high = mantissa.astype(np.float64)
     low = (mantissa - high.astype(np.uint64)).view(np.int64).astype(np.float64)
     quotient = high / power
@@ -140,11 +140,7 @@ def _divide(mantissa: np.ndarray, decimals: np.ndarray) -> tuple[np.ndarray, np.
     q1, p1 = _upper_half(quotient), _upper_half(power)
     q2, p2 = quotient - q1, power - p1
     error = ((q1 * p1 - product) + q1 * p2 + q2 * p1) + q2 * p2
-    correction = ((high - product) - error + low) / power
-    # Ties lie at half a unit of the last place, or at a quarter below a power of two.
-    quarters = 4 * correction / np.spacing(quotient)
-    unsure = np.abs(quarters - np.rint(quarters)) < 1e-5
-    return quotient + correction, unsure
+    return quotient + ((high - product) - error + low) / power
 
 
 def _upper_half(value: np.ndarray) -> np.ndarray:

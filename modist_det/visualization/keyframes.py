@@ -39,7 +39,9 @@ def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
     scale = max(0.35, height / 700)
     for person in people:
         color = _GREEN if person.truth else _ORANGE
-        x1, y1, x2, y2 = (round(v * s) for v, s in zip(person.box, (width, height, width, height), strict=True))
+        x1, y1, x2, y2 = (
+            round(v * s) for v, s in zip(person.box, (width, height, width, height), strict=True)
+        )
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, 2 if not person.truth else 1)
         _write(canvas, person.lines, x1, y2 if person.truth else y1, color, scale, upward=person.truth)
     return canvas
@@ -58,10 +60,14 @@ def _write(
         y1 = top + number * line_height
         cell = canvas[y1 : y1 + line_height, left : left + text_width + 2]
         cell[:] = cell // 3
-        cv2.putText(canvas, line, (left + 1, y1 + line_height - line_height // 4), _FONT, scale, color, 1, cv2.LINE_AA)
+        cv2.putText(
+            canvas, line, (left + 1, y1 + line_height - line_height // 4), _FONT, scale, color, 1, cv2.LINE_AA
+        )
 
 
-def contact_sheet(images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 360) -> Image:
+def contact_sheet(
+    images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 360
+) -> Image:
     """Images of any sizes on one sheet, each scaled to ``cell_width`` with its title above it."""
     if not images:
         raise ValueError("a contact sheet needs at least one image")

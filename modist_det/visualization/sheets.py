@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -58,7 +59,7 @@ def draw_detection_sheet(
         with open_video(record.video, record.fps) as video:
             frame = video.frames_at_times([record.time])[0]
         truth = [
-            BoxLabels(tuple(box), tuple(_name(names, action) for action in actions), truth=True)
+            _labels(box, tuple(_name(names, action) for action in actions), truth=True)
             for box, actions in zip(record.boxes.tolist(), record.actions, strict=True)
         ]
         images.append(draw_people(frame, truth + _detected(table, record, names, top, min_score)))
@@ -71,7 +72,7 @@ def draw_detection_sheet(
 
 
 def _detected(
-    table: BoxTable, record: DetectionRecord, names: dict[int, str], top: int, min_score: float
+    table: BoxTable, record: DetectionRecord, names: Mapping[int, str], top: int, min_score: float
 ) -> list[BoxLabels]:
     """The detections of one keyframe, one entry per box with its best actions."""
     if record.video_id not in table.videos:
@@ -82,10 +83,17 @@ def _detected(
     for row in rows[np.argsort(-table.score[rows])]:
         people.setdefault(tuple(table.boxes[row].tolist()), []).append(row)
     return [
-        BoxLabels(box, tuple(f"{_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top]))
+        _labels(
+            box, tuple(f"{_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top])
+        )
         for box, rows in people.items()
     ]
 
 
-def _name(names: dict[int, str], action: int) -> str:
+def _name(names: Mapping[int, str], action: int) -> str:
     return names.get(action, f"class {action}")
+
+
+def _labels(box: Sequence[float], lines: tuple[str, ...], truth: bool = False) -> BoxLabels:
+    x1, y1, x2, y2 = box
+    return BoxLabels((x1, y1, x2, y2), lines, truth)

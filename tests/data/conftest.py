@@ -68,13 +68,19 @@ def _encode(
     return path
 
 
-def _remux(source: Path, target: Path, change: Callable[[int, bytes], bytes]) -> Path:
+def _remux(
+    source: Path,
+    target: Path,
+    change: Callable[[int, bytes], bytes] = lambda number, data: data,
+    retime: Callable[[int, int], int] = lambda number, pts: pts,
+) -> Path:
     with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
         stream = reader.streams.video[0]
         copy = writer.add_stream_from_template(stream)
         for number, packet in enumerate(packet for packet in reader.demux(stream) if packet.size):
             changed = av.Packet(change(number, bytes(packet)))
-            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+            changed.pts, changed.dts = retime(number, packet.pts), packet.dts
+            changed.time_base = packet.time_base
             changed.is_keyframe, changed.stream = packet.is_keyframe, copy
             writer.mux(changed)
     return target
@@ -107,7 +113,7 @@ def encode() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def remux() -> Callable[..., Path]:
-    """``remux(source, target, change)``: packets copied, with ``change(number, data)`` applied to each."""
+    """``remux(source, target, change, retime)``: packets copied, data and pts passed through functions."""
     return _remux
 
 

@@ -42,7 +42,9 @@ def clock(tmp_path_factory) -> Path:
     return path
 
 
-def record(path: Path, time: float = 1.0, boxes: np.ndarray = BOXES, actions=ACTIONS, **kwargs) -> DetectionRecord:
+def record(
+    path: Path, time: float = 1.0, boxes: np.ndarray = BOXES, actions=ACTIONS, **kwargs
+) -> DetectionRecord:
     return DetectionRecord(
         video_id="v",
         video=str(path),
@@ -111,7 +113,9 @@ def test_evaluation_sample(still) -> None:
     # Pixels of the clip, which is twice as large.
     assert sample["boxes"].dtype == torch.float32
     torch.testing.assert_close(sample["boxes"], torch.tensor([[24.0, 16, 72, 112], [120, 32, 168, 96]]))
-    assert sample["labels"].tolist() == [[1, 0, 1, 0], [0, 1, 0, 0]] and sample["labels"].dtype == torch.float32
+    assert (
+        sample["labels"].tolist() == [[1, 0, 1, 0], [0, 1, 0, 0]] and sample["labels"].dtype == torch.float32
+    )
     assert (sample["id"], sample["video_id"], sample["second"]) == ("v,0901", "v", 901.0)
     assert np.array_equal(sample["original_boxes"], BOXES.astype(np.float32))
     assert sample["original_size"] == (64, 96)
@@ -119,13 +123,17 @@ def test_evaluation_sample(still) -> None:
 
 def test_evaluation_keeps_every_person(still) -> None:
     boxes = np.array([[0.5, 0.5, 0.5001, 0.5001], [0, 0, 1, 1]])
-    sample = DetectionMapper(1, num_frames=1, min_size_test=64)(record(still, boxes=boxes, actions=((), ())), rng())
+    sample = DetectionMapper(1, num_frames=1, min_size_test=64)(
+        record(still, boxes=boxes, actions=((), ())), rng()
+    )
     assert len(sample["boxes"]) == 2 and sample["boxes"][1].tolist() == [0, 0, 96, 64]
     assert sample["labels"].tolist() == [[0], [0]]
 
 
 def test_evaluation_without_persons(still) -> None:
-    sample = DetectionMapper(2, num_frames=1, min_size_test=64)(record(still, boxes=BOXES[:0], actions=()), rng())
+    sample = DetectionMapper(2, num_frames=1, min_size_test=64)(
+        record(still, boxes=BOXES[:0], actions=()), rng()
+    )
     assert sample["boxes"].shape == (0, 4) and sample["labels"].shape == (0, 2)
 
 
@@ -139,7 +147,13 @@ def test_portrait_video_has_its_width_scaled(tmp_path) -> None:
 
 
 def train_mapper(**settings) -> DetectionMapper:
-    defaults = {"num_frames": 2, "sampling_rate": 2, "min_size_train": (64, 80), "crop_size": 56, "is_train": True}
+    defaults = {
+        "num_frames": 2,
+        "sampling_rate": 2,
+        "min_size_train": (64, 80),
+        "crop_size": 56,
+        "is_train": True,
+    }
     return DetectionMapper(3, **(defaults | settings))
 
 
@@ -191,7 +205,9 @@ def test_a_crop_always_has_somebody(still) -> None:
 
 
 def test_a_person_larger_than_the_crop_is_kept(still) -> None:
-    sample = train_mapper(flip_prob=0)(record(still, boxes=np.array([[0.0, 0, 1, 1]]), actions=((2,),)), rng())
+    sample = train_mapper(flip_prob=0)(
+        record(still, boxes=np.array([[0.0, 0, 1, 1]]), actions=((2,),)), rng()
+    )
     assert sample["boxes"].tolist() == [[0, 0, 56, 56]]
 
 

@@ -175,6 +175,7 @@ def test_restart_after_a_kill(tiny: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(done) == 2
     assert not (out / "dataset.json").exists()
     done[0].write_bytes(done[0].read_bytes()[:500])
+    (out / "videos/.val_0001.mp4.tmp-123").write_bytes(b"half")
 
     calls.clear()
     monkeypatch.setattr(module, "render", lambda script: calls.append(script) or render(script))
@@ -234,6 +235,12 @@ def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 def test_impossible_parameters(change: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(TINY, **change)
+
+
+def test_negative_seed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="seed and workers are 0 or more, but are -1 and 0"):
+        generate(tmp_path / "set", TINY, seed=-1, workers=0)
+    assert not (tmp_path / "set").exists()
 
 
 def test_command_line(root: Path, tmp_path: Path) -> None:

@@ -58,7 +58,12 @@ def test_processes_and_parts_and_resumption_see_the_same_batches(
 ) -> None:
     batch_size = share * world_size * accumulation_steps
     whole = take(start + 4, size, batch_size, seed=5)[start:]
-    shape = {"seed": 5, "world_size": world_size, "accumulation_steps": accumulation_steps, "start_iteration": start}
+    shape = {
+        "seed": 5,
+        "world_size": world_size,
+        "accumulation_steps": accumulation_steps,
+        "start_iteration": start,
+    }
     ranks = [take(4 * accumulation_steps, size, batch_size, rank=r, **shape) for r in range(world_size)]
     for i, expected in enumerate(whole):
         parts = range(i * accumulation_steps, (i + 1) * accumulation_steps)
@@ -80,4 +85,6 @@ def test_shards_of_a_test_set(size, world_size) -> None:
     shards = [list(EvalSampler(size, rank=r, world_size=world_size)) for r in range(world_size)]
     assert [key for shard in shards for key in shard] == [(0, i) for i in range(size)]
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
-    assert [len(EvalSampler(size, rank=r, world_size=world_size)) for r in range(world_size)] == list(map(len, shards))
+    assert [len(EvalSampler(size, rank=r, world_size=world_size)) for r in range(world_size)] == list(
+        map(len, shards)
+    )

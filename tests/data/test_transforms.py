@@ -55,7 +55,9 @@ def test_window_as_large_as_the_frame() -> None:
     assert T.draw_window(np.random.default_rng(0), 8, 8, 8) == T.Window(0, 0, 8, 8)
 
 
-@pytest.mark.parametrize("call", [T.center_window, lambda h, w, s: T.draw_window(np.random.default_rng(0), h, w, s)])
+@pytest.mark.parametrize(
+    "call", [T.center_window, lambda h, w, s: T.draw_window(np.random.default_rng(0), h, w, s)]
+)
 def test_window_larger_than_the_frame_is_an_error(call) -> None:
     with pytest.raises(ValueError, match="224 pixels does not fit into frames of 300x223"):
         call(223, 300, 224)
@@ -85,7 +87,9 @@ def test_resized_window_keeps_area_and_aspect() -> None:
     aspect = np.array([w.width / w.height for w in windows])
     assert 0.29 < area.min() < 0.35 and area.max() <= 1
     assert 0.49 < aspect.min() < 0.6 and 1.7 < aspect.max() < 2.02
-    assert all(w.top >= 0 and w.left >= 0 and w.top + w.height <= 240 and w.left + w.width <= 320 for w in windows)
+    assert all(
+        w.top >= 0 and w.left >= 0 and w.top + w.height <= 240 and w.left + w.width <= 320 for w in windows
+    )
 
 
 def test_resized_window_that_never_fits_is_the_largest_central_one() -> None:
@@ -97,7 +101,10 @@ def test_resized_window_that_never_fits_is_the_largest_central_one() -> None:
 
 
 def test_flip_by_hand() -> None:
-    assert T.flip_boxes(boxes_of([10, 20, 30, 40], [0, 0, 100, 50]), 100).tolist() == [[70, 20, 90, 40], [0, 0, 100, 50]]
+    assert T.flip_boxes(boxes_of([10, 20, 30, 40], [0, 0, 100, 50]), 100).tolist() == [
+        [70, 20, 90, 40],
+        [0, 0, 100, 50],
+    ]
 
 
 def test_crop_and_clip_by_hand() -> None:
@@ -111,8 +118,12 @@ def test_scale_boxes_by_hand() -> None:
 
 
 def test_visible() -> None:
-    whole = boxes_of([0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 100, 8], [0, 0, 100, 8], [0, 0, 0.5, 0.5])
-    inside = boxes_of([0, 0, 2, 8], [0, 0, 1.9, 8], [0, 0, 0, 8], [0, 0, 5, 8], [0, 0, 4.9, 8], [0, 0, 0.5, 0.5])
+    whole = boxes_of(
+        [0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 8, 8], [0, 0, 100, 8], [0, 0, 100, 8], [0, 0, 0.5, 0.5]
+    )
+    inside = boxes_of(
+        [0, 0, 2, 8], [0, 0, 1.9, 8], [0, 0, 0, 8], [0, 0, 5, 8], [0, 0, 4.9, 8], [0, 0, 0.5, 0.5]
+    )
     assert T.visible(inside, whole, size=20).tolist() == [True, False, False, True, False, True]
 
 
@@ -162,8 +173,18 @@ def test_resized_boxes_are_right_to_a_pixel(height, width) -> None:
 def test_inputs_are_left_alone() -> None:
     clip, boxes = clip_with_box(20, 20, 2, 3, 9, 8), boxes_of([2, 3, 9, 8])
     before = clip.clone(), boxes.copy()
-    T.flip(clip), T.flip_boxes(boxes, 20), T.crop_boxes(boxes, T.Window(1, 1, 5, 5)), T.clip_boxes(boxes, 5, 5)
-    T.grayscale(clip), T.adjust_contrast(clip, 0.3), T.adjust_saturation(clip, 0.3), T.adjust_brightness(clip, 2.0)
+    (
+        T.flip(clip),
+        T.flip_boxes(boxes, 20),
+        T.crop_boxes(boxes, T.Window(1, 1, 5, 5)),
+        T.clip_boxes(boxes, 5, 5),
+    )
+    (
+        T.grayscale(clip),
+        T.adjust_contrast(clip, 0.3),
+        T.adjust_saturation(clip, 0.3),
+        T.adjust_brightness(clip, 2.0),
+    )
     assert torch.equal(clip, before[0]) and np.array_equal(boxes, before[1])
 
 
@@ -183,7 +204,10 @@ def frames(clip: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("factor", [0.0, 0.6, 1.0, 1.4])
 def test_brightness_and_saturation_are_torchvisions(noise, factor) -> None:
     # torchvision truncates where we round.
-    for ours, theirs in ((T.adjust_brightness, tv.adjust_brightness), (T.adjust_saturation, tv.adjust_saturation)):
+    for ours, theirs in (
+        (T.adjust_brightness, tv.adjust_brightness),
+        (T.adjust_saturation, tv.adjust_saturation),
+    ):
         difference = frames(ours(noise, factor)).int() - theirs(frames(noise), factor).int()
         assert difference.abs().max() <= 1
 
@@ -205,8 +229,8 @@ def test_contrast_blends_with_one_mean_for_the_whole_clip() -> None:
 def test_color_jitter_goes_in_the_drawn_order() -> None:
     clip = torch.full((3, 1, 1, 2), 100, dtype=torch.uint8)
     clip[..., 1] = 200
-    bright_first = T.color_jitter(clip, T.ColorJitter(2.0, 0.5, 1.0, (0, 1, 2)))
-    contrast_first = T.color_jitter(clip, T.ColorJitter(2.0, 0.5, 1.0, (1, 0, 2)))
+    bright_first = T.color_jitter(clip, T.ColorJitter((2.0, 0.5, 1.0), (0, 1, 2)))
+    contrast_first = T.color_jitter(clip, T.ColorJitter((2.0, 0.5, 1.0), (1, 0, 2)))
     # x2 clips at 255, mean 227.5, halfway: 213.75 and 241.25; the other way round: 125 and 175, then x2.
     assert bright_first[0].flatten().tolist() == [214, 241]
     assert contrast_first[0].flatten().tolist() == [250, 255]
@@ -214,8 +238,8 @@ def test_color_jitter_goes_in_the_drawn_order() -> None:
 
 def test_factors_and_orders_drawn() -> None:
     rng = np.random.default_rng(0)
-    draws = [T.draw_color_jitter(rng, 0.4, 0.2, 1.5) for _ in range(300)]
-    brightness, contrast, saturation = (np.array(column) for column in list(zip(*draws, strict=True))[:3])
+    draws = [T.draw_color_jitter(rng, (0.4, 0.2, 1.5)) for _ in range(300)]
+    brightness, contrast, saturation = np.array([draw.factors for draw in draws]).T
     assert 0.6 <= brightness.min() < 0.62 and 1.38 < brightness.max() <= 1.4
     assert 0.8 <= contrast.min() < 0.82 and 1.18 < contrast.max() <= 1.2
     assert 0.0 <= saturation.min() < 0.1 and 2.4 < saturation.max() <= 2.5

@@ -56,6 +56,8 @@ FORMATS: dict[str, dict] = {
     "odd.mp4": {"height": 63, "width": 97, "pix_fmt": "yuv444p", "options": X264},
     "one.mp4": {"num_frames": 1},
 }
+# Formats in which only decoding from the start tells which frame is which.
+COUNTED = {"refresh.ts", "mpeg4_b.avi", "h264_b.avi", "mpeg2.mpg", "raw.h264"}
 
 
 class Video(NamedTuple):
@@ -96,6 +98,41 @@ def test_every_frame_by_number_and_by_time(name, videos, read_number):
             wanted = rng.integers(0, len(frames), rng.integers(1, 6))
             assert_same(video.frames_at_indices(wanted), frames, wanted)
             assert_same(video.frames_at_times(times[wanted]), frames, wanted)
+        assert video._ordered_by_pts == (name not in COUNTED)
+
+
+@pytest.mark.parametrize("name", ["open.mkv", "mpeg4_b.avi", "mpeg2.ts", "edit_list.mp4"])
+def test_every_frame_alone(name, videos):
+    path, frames = videos[name]
+    for index in range(len(frames)):
+        with VideoReader(path) as video:
+            assert_same(video.frames_at_indices([index]), frames, [index])
+        with VideoReader(path) as video:
+            assert_same(video.frames_at_times([index / 25]), frames, [index])
+
+
+def test_frames_that_share_a_time(tmp_path, videos, remux, decode_all):
+    def retime(number: int, pts: int) -> int:
+        return pts + 512 if number == 3 else pts  # in 1 / 12800 s: 25 frames a second are 512 apart
+
+    path = remux(videos["closed.mp4"].path, tmp_path / "same.mp4", retime=retime)
+    frames = decode_all(path)
+    for index in (0, 2, 3, 4, 20, 38):
+        with VideoReader(path) as video:
+            assert_same(video.frames_at_indices([index]), frames, [index])
+            assert video.info.num_frames == len(frames)
+
+
+def test_times_in_the_order_of_decoding(tmp_path, videos, remux, decode_all):
+    # As in old files of DivX that were put into another container as they were.
+    path = remux(
+        videos["mpeg4.mp4"].path, tmp_path / "old.mkv", retime=lambda number, pts: (number + 1) * 512
+    )
+    frames = decode_all(path)
+    for index in (14, 17, 32):
+        with VideoReader(path) as video:
+            assert_same(video.frames_at_indices([index, index + 3]), frames, [index, index + 3])
+            assert video.info.num_frames == 40
 
 
 @pytest.mark.parametrize("name", ["open.mp4", "open.ts", "mpeg4.mp4", "hevc.mp4", "vp9.webm", "live.mkv"])
@@ -160,8 +197,9 @@ def test_facts(videos):
     assert probe(videos["hevc.mp4"].path).codec == "hevc"
     video = VideoReader(videos["long.mp4"].path)
     video.close()
+    assert repr(video.info) == "VideoInfo(96x64, h264, rotation 0)"
     assert video.info.num_frames == 120  # counted although closed
-    assert "num_frames=120, rate=25, duration=4.800, codec='h264', rotation=0" in repr(video.info)
+    assert repr(video.info) == "VideoInfo(96x64, h264, rotation 0, 120 frames, 25 fps, 4.800 s)"
 
 
 @pytest.mark.parametrize("name", ["closed.mp4", "odd.webm", "mpeg4_b.avi"])
@@ -267,7 +305,7 @@ def test_invisible_frames_are_not_counted(tmp_path, videos, remux, decode_all, r
     def hide(number: int, data: bytes) -> bytes:
         return bytes([data[0] & ~0x10]) + data[1:] if number in (5, 20) else data
 
-    path = remux(videos["vp8.webm"].path, tmp_path / "hidden.webm", hide)
+    path = remux(videos["vp8.webm"].path, tmp_path / "hidden.webm", change=hide)
     frames = decode_all(path)
     assert [read_number(frame) for frame in frames[:6]] == [0, 1, 2, 3, 4, 6]
     with VideoReader(path) as video:
@@ -287,7 +325,7 @@ def test_packets_without_a_frame(length, tmp_path, videos, remux, decode_all):
         assert not data[4] & 0x20
         return (data[:5] + bytes([data[5] & ~0x20]) + data[6:])[:length]
 
-    path = remux(videos["mpeg4.mp4"].path, tmp_path / "not_coded.mp4", not_coded)
+    path = remux(videos["mpeg4.mp4"].path, tmp_path / "not_coded.mp4", change=not_coded)
     frames = decode_all(path)
     assert 36 < len(frames) < 39  # by version of FFmpeg
     wanted = [len(frames) - 1, 5, 21, 4, len(frames) - 1]
@@ -316,17 +354,37 @@ def test_only_the_group_needed_is_decoded(videos, monkeypatch):
     assert decoded == [3, 3, 7]
 
 
-@pytest.fixture(scope="session")
-def long_film(tmp_path_factory, encode) -> Path:
-    """Five frames a second, keyframes every 4 s, 48 s: far-apart times are sought one by one."""
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
-    return encode(
-        path, num_frames=240, rate=5, options=X264 | {"g": "20", "x264-params": "scenecut=0"}, sound=True
-    )
+@pytest.fixture(
+    scope="session", params=["film.mp4", "film.ts", "film.mkv", "live.mkv", "film.avi", "film.m4v"]
+)
+def film(request, tmp_path_factory, encode, decode_all) -> Video:
+    """Five frames a second, keyframes every 4 s, 48 s."""
+    x264 = X264 | {"g": "20", "x264-params": "scenecut=0:open-gop=1"}
+    arguments = {
+        "film.avi": {"codec": "mpeg4", "options": {"g": "20"}},
+        "film.m4v": {"codec": "mpeg4", "options": {"g": "20"}, "muxer": "m4v"},
+        "live.mkv": {"options": x264, "muxer_options": {"live": "1"}},
+    }
+    path = tmp_path_factory.mktemp("film") / request.param
+    encode(path, num_frames=240, rate=5, **arguments.get(request.param, {"options": x264, "sound": True}))
+    return Video(path, decode_all(path))
 
 
-def test_far_apart_times_are_sought(long_film, decode_all, monkeypatch):
-    frames = decode_all(long_film)
+def test_seeking_in_a_film(film):
+    path, frames = film
+    rate = 25 if path.suffix == ".m4v" else 5  # a raw stream has no times of its own
+    rng = np.random.default_rng(1)
+    with VideoReader(path) as video:
+        for _ in range(25):
+            wanted = rng.integers(0, 240, rng.integers(1, 4))
+            assert_same(video.frames_at_times(wanted / rate), frames, wanted)
+        assert_same(video.frames_at_indices([200, 7, 120]), frames, [200, 7, 120])
+        assert video._ordered_by_pts
+
+
+def test_far_apart_times_are_sought_one_by_one(film, monkeypatch):
+    if film.path.name in ("live.mkv", "film.m4v"):
+        return  # have no index to seek by
     read: list[int] = []
     original = VideoReader._packets_until
 
@@ -336,11 +394,11 @@ def test_far_apart_times_are_sought(long_film, decode_all, monkeypatch):
         return packets
 
     monkeypatch.setattr(VideoReader, "_packets_until", spy)
-    with VideoReader(long_film) as video:
+    with VideoReader(film.path) as video:
         wanted = [230, 3, 110, 4]
-        assert_same(video.frames_at_times(np.array(wanted) / 5), frames, wanted)
-    assert len(read) == 3
-    assert sum(read) < 120
+        assert_same(video.frames_at_times(np.array(wanted) / 5), film.frames, wanted)
+    assert sum(read) < 150
+    assert np.count_nonzero(read) == 3
 
 
 def test_cover_picture_is_not_the_video(tmp_path, encode, read_number):

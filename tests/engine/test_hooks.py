@@ -32,7 +32,12 @@ def run(max_iter, *used, start=0):
     model = Constant()
     stream = ({"id": [str(n)]} for n in itertools.count())
     trainer = Trainer(
-        model, torch.optim.SGD(model.parameters(), lr=1.0), stream, max_iter, start_iteration=start, hooks=used
+        model,
+        torch.optim.SGD(model.parameters(), lr=1.0),
+        stream,
+        max_iter,
+        start_iteration=start,
+        hooks=used,
     )
     trainer.train()
     return trainer
@@ -108,7 +113,11 @@ def test_log_lines_hold_means_since_the_last_line(tmp_path):
     run(5, hooks.LogHook(period=2, steps_per_epoch=4, writers=[writer]))
     rows = read_metrics(tmp_path / "metrics.json")
     # losses 0, -1 | -2, -3 | -4
-    assert [(r["iteration"], r["loss"], r["loss_w"]) for r in rows] == [(2, -0.5, -0.5), (4, -2.5, -2.5), (5, -4, -4)]
+    assert [(r["iteration"], r["loss"], r["loss_w"]) for r in rows] == [
+        (2, -0.5, -0.5),
+        (4, -2.5, -2.5),
+        (5, -4, -4),
+    ]
     assert [r["epoch"] for r in rows] == [0.5, 1.0, 1.25]
     assert all(r["time"] >= r["data_time"] >= 0 and r["memory_mb"] > 1 and "eta_seconds" in r for r in rows)
 
@@ -124,7 +133,9 @@ def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path):
 
 def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
     writer = JSONWriter(tmp_path / "metrics.json", 0)
-    hook = hooks.EvaluationHook(lambda n: {"val": {"mAP": n / 10, "note": "text"}}, period=2, writers=[writer])
+    hook = hooks.EvaluationHook(
+        lambda n: {"val": {"mAP": n / 10, "note": "text"}}, period=2, writers=[writer]
+    )
     run(5, hook)
     assert read_metrics(tmp_path / "metrics.json") == [
         {"iteration": 2, "val/mAP": 0.2},

@@ -42,7 +42,9 @@ def assert_equal_states(first: dict, second: dict) -> None:
             assert torch.equal(tensor, second[part][name]), f"{part} {name}"
     for key, state in first["optimizer"]["state"].items():
         for name, value in state.items():
-            assert torch.equal(torch.as_tensor(value), torch.as_tensor(second["optimizer"]["state"][key][name]))
+            assert torch.equal(
+                torch.as_tensor(value), torch.as_tensor(second["optimizer"]["state"][key][name])
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +65,21 @@ def test_a_run_leaves_its_files_and_evaluates_again_the_same(write_config, tmp_p
     trained = csv.read_bytes()
     assert trained
     first_line = (output / "log.txt").read_text().splitlines()[0]
-    assert torch.__version__ in first_line and "cpu" in first_line and str(output / "config.yaml") in first_line
+    assert (
+        torch.__version__ in first_line and "cpu" in first_line and str(output / "config.yaml") in first_line
+    )
     rows = read_metrics(output / "metrics.json")
     logged = [row for row in rows if "loss" in row]
-    assert logged[0].keys() >= {"epoch", "lr", "loss", "loss_action", "time", "data_time", "eta_seconds", "memory_mb"}
+    assert logged[0].keys() >= {
+        "epoch",
+        "lr",
+        "loss",
+        "loss_action",
+        "time",
+        "data_time",
+        "eta_seconds",
+        "memory_mb",
+    }
     evaluated = [row for row in rows if any(key.endswith("/mAP") for key in row)]
     assert len(evaluated) == 1
 
@@ -90,13 +103,19 @@ def test_stopping_and_resuming_changes_nothing(write_config, tmp_path):
     run(configured(config, halves, *switches), resume=True)
     assert_equal_states(last_checkpoint(halves), last_checkpoint(through))
     again = [row for row in read_metrics(halves / "metrics.json") if "loss" in row]
-    assert [(row["iteration"], row["lr"]) for row in again] == [(row["iteration"], row["lr"]) for row in metrics]
+    assert [(row["iteration"], row["lr"]) for row in again] == [
+        (row["iteration"], row["lr"]) for row in metrics
+    ]
 
 
 def test_any_number_of_workers_trains_the_same_weights(write_config, tmp_path):
     config = write_config()
     for workers in (0, 2):
-        run(configured(config, tmp_path / str(workers), "SOLVER.MAX_EPOCH", 1, "DATALOADER.NUM_WORKERS", workers))
+        run(
+            configured(
+                config, tmp_path / str(workers), "SOLVER.MAX_EPOCH", 1, "DATALOADER.NUM_WORKERS", workers
+            )
+        )
     assert_equal_states(last_checkpoint(tmp_path / "0"), last_checkpoint(tmp_path / "2"))
 
 
@@ -138,7 +157,9 @@ def newest_checkpoint(output: Path) -> int:
 def test_a_polite_signal_saves_and_says_so_in_the_exit_status(write_config, tmp_path, root, number):
     output = tmp_path / "out"
     process = subprocess.Popen(
-        command(root, "--cfg", write_config(), "--num-gpus", 0, "OUTPUT_DIR", output, "SOLVER.MAX_EPOCH", 1000),
+        command(
+            root, "--cfg", write_config(), "--num-gpus", 0, "OUTPUT_DIR", output, "SOLVER.MAX_EPOCH", 1000
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -164,7 +185,15 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
     run(configured(config, tmp_path / "one", *common[2:]))
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"),
+            *(
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nproc_per_node",
+                "2",
+                "--master_port",
+                "29611",
+            ),
             *command(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")[1:],
         ],
         capture_output=True,
@@ -181,7 +210,18 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
     evaluate = ("--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights)
     for name, launcher in (
         ("eval1", (sys.executable,)),
-        ("eval2", (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29612")),
+        (
+            "eval2",
+            (
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nproc_per_node",
+                "2",
+                "--master_port",
+                "29612",
+            ),
+        ),
     ):
         subprocess.run(
             [*launcher, *command(root, "--cfg", config, *evaluate, "OUTPUT_DIR", tmp_path / name)[1:]],
@@ -209,7 +249,9 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
         run(configured(config, output, "MODEL.NUM_CLASSES", 3))
     with pytest.raises(UserError, match="did you mean 'detection'"):
         run(configured(config, output, "TASK", "detections"))
-    with pytest.raises(UserError, match="there is no data set named 'puppets_trian'; did you mean 'puppets_train'"):
+    with pytest.raises(
+        UserError, match="there is no data set named 'puppets_trian'; did you mean 'puppets_train'"
+    ):
         run(configured(config, output, "DATASETS.TRAIN", "['puppets_trian']"))
     run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
     with pytest.raises(UserError, match="already holds checkpoints"):
@@ -248,20 +290,36 @@ def test_freezing_the_backbone_trains_the_head_only(write_config, tmp_path):
     weights = sorted((tmp_path / "first/checkpoints").glob("*.pth"))[-1]
     overrides = ("MODEL.WEIGHTS", weights, "MODEL.BACKBONE.FREEZE", True, "SOLVER.MAX_EPOCH", 1)
     run(configured(config, tmp_path / "second", *overrides))
-    first, second = last_checkpoint(tmp_path / "first")["model"], last_checkpoint(tmp_path / "second")["model"]
+    first, second = (
+        last_checkpoint(tmp_path / "first")["model"],
+        last_checkpoint(tmp_path / "second")["model"],
+    )
     changed = {name for name in first if not torch.equal(first[name], second[name])}
     assert changed and all(name.startswith("head.") for name in changed)
 
 
 def test_ava_without_its_files_is_one_clear_line(root, tmp_path, monkeypatch):
     done = subprocess.run(
-        command(root, "--cfg", root / "configs/AVA/MoDist_R50.yaml", "--num-gpus", 0, "OUTPUT_DIR", tmp_path / "out"),
+        command(
+            root,
+            "--cfg",
+            root / "configs/AVA/MoDist_R50.yaml",
+            "--num-gpus",
+            0,
+            "OUTPUT_DIR",
+            tmp_path / "out",
+        ),
         capture_output=True,
         text=True,
         env={"MODIST_DATASETS": str(tmp_path), "PATH": ""},
     )
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
-    for needed in ("ava_train_v2.2.csv", str(tmp_path / "ava"), "datasets/README.md", "configs/Puppets/Slow_R18.yaml"):
+    for needed in (
+        "ava_train_v2.2.csv",
+        str(tmp_path / "ava"),
+        "datasets/README.md",
+        "configs/Puppets/Slow_R18.yaml",
+    ):
         assert needed in done.stderr
     assert not (tmp_path / "out").exists()

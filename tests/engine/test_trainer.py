@@ -88,7 +88,15 @@ def test_hooks_are_called_in_order_and_closed_even_after_an_error():
     recorder = Recorder()
     trainer(batches(([1.0], [0.0])), 2, hooks=[recorder]).train()
     assert recorder.calls == [
-        *("before_train", "before_step 0", "after_step 1", "before_step 1", "after_step 2", "after_train", "close")
+        *(
+            "before_train",
+            "before_step 0",
+            "after_step 1",
+            "before_step 1",
+            "after_step 2",
+            "after_train",
+            "close",
+        )
     ]
     recorder = Recorder()
     with pytest.raises(StopIteration):

@@ -122,6 +122,22 @@ def test_only_the_50_best_of_a_keyframe_count(evaluate):
     assert ap_by_id(evaluate(truth, detections, mode="pyslowfast"))[WALK] == pytest.approx(1 / 51)
 
 
+def test_of_equal_scores_at_the_limit_the_first_50_come_in_and_later_better_ones_push_the_least_out(evaluate):
+    truth = [("a,1", LEFT, WALK), ("a,1", LEFT, RUN)]
+    tied = [("a,1", RIGHT, WALK, 0.5)] * 49
+    hit = {action: ("a,1", LEFT, action, 0.5) for action in (WALK, RUN)}
+    # The 50th row comes in, the 51st finds the places taken though its class id is greater.
+    assert ap_by_id(evaluate(truth, [*tied, hit[WALK], hit[RUN]])) == {
+        WALK: pytest.approx(1.0),
+        RUN: 0.0,
+        WAVE: None,
+    }
+    # LEFT is less than RIGHT at equal class, so it goes first; RUN is greater than WALK and stays.
+    better = ("a,1", RIGHT, WAVE, 0.9)
+    assert ap_by_id(evaluate(truth, [*tied, hit[WALK], better]))[WALK] == 0.0
+    assert ap_by_id(evaluate(truth, [*tied, hit[RUN], better]))[RUN] == 1.0
+
+
 def test_exclusions_leave_out_keyframes_on_both_sides(evaluate):
     truth = [("a,1", LEFT, WALK), ("a,2", LEFT, WALK), ("b,2", LEFT, RUN)]
     detections = [("a,0002", LEFT, WALK, 0.9), ("a,1", RIGHT, WALK, 0.8), ("a,1", LEFT, WALK, 0.7)]

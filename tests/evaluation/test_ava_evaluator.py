@@ -91,6 +91,22 @@ def test_figures_files_and_command_line_agree(data, tmp_path):
     assert json.loads((tmp_path / "inference" / "my_set_ava_result.json").read_text()) == result
 
 
+def test_boxes_are_evaluated_as_they_are_written(tmp_path):
+    """IoU one half in the annotation's decimals, less than that in float32."""
+    box, person = (0, 0, 0.05, 0.9), (0, 0, 0.1, 0.9)
+    (tmp_path / "gt.csv").write_text("a,1," + ",".join(map(str, person)) + ",1\n")
+    (tmp_path / "labels.pbtxt").write_text('item { name: "walk" id: 1 }')
+    keyframe = ("a", 1, np.array([box], dtype=np.float32), np.ones((1, 1), dtype=np.float32))
+    figures = run(
+        AVAEvaluator(tmp_path / "gt.csv", tmp_path / "labels.pbtxt", output_dir=tmp_path), [keyframe]
+    )
+    assert figures["mAP"] == 1.0
+    assert (
+        evaluate_ava(tmp_path / "gt.csv", tmp_path / "ava_detections.csv", tmp_path / "labels.pbtxt")["mAP"]
+        == 1.0
+    )
+
+
 def test_order_of_batches_and_repeated_keyframes_do_not_matter(data):
     groundtruth, labels, keyframes = data
     evaluator = AVAEvaluator(groundtruth, labels)
@@ -160,8 +176,8 @@ def test_files_are_checked_when_it_is_made(data, tmp_path):
 def _worker(rank, world_size, port, groundtruth, labels, keyframes, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    # Shards of 9, 3 and none; the second repeats a keyframe of the first, as padding samplers do.
-    shard = [keyframes[:9], keyframes[8:], []][rank]
+    # Shards of 4, 9 and none; the second repeats a keyframe of the first, as padding samplers do.
+    shard = [keyframes[8:], keyframes[:9], []][rank]
     figures = run(AVAEvaluator(groundtruth, labels, output_dir=folder / f"rank{rank}"), shard)
     (folder / f"figures{rank}.json").write_text(json.dumps(figures))
     dist.destroy_process_group()

@@ -12,7 +12,9 @@ from modist_det.utils.errors import UserError
 
 
 def test_groups_separate_norm_bias_and_the_rest():
-    model = nn.Sequential(nn.Conv3d(2, 3, 1), nn.BatchNorm3d(3), nn.GroupNorm(1, 3), nn.Linear(3, 1, bias=False))
+    model = nn.Sequential(
+        nn.Conv3d(2, 3, 1), nn.BatchNorm3d(3), nn.GroupNorm(1, 3), nn.Linear(3, 1, bias=False)
+    )
     model[3].weight.requires_grad_(False)
     groups = {g["weight_decay"]: {id(p) for p in g["params"]} for g in parameter_groups(model, 0.3, 0.2, 0.1)}
     conv, batch_norm, group_norm, _ = model
@@ -33,7 +35,16 @@ def test_a_shared_parameter_is_listed_once():
 def test_sgd_decays_only_what_it_should():
     cfg = get_cfg()
     cfg.merge_from_list(
-        ["SOLVER.BASE_LR", "0.5", "SOLVER.MOMENTUM", "0", "SOLVER.WEIGHT_DECAY", "0.1", "SOLVER.WEIGHT_DECAY_NORM", "0"]
+        [
+            "SOLVER.BASE_LR",
+            "0.5",
+            "SOLVER.MOMENTUM",
+            "0",
+            "SOLVER.WEIGHT_DECAY",
+            "0.1",
+            "SOLVER.WEIGHT_DECAY_NORM",
+            "0",
+        ]
     )
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
     with torch.no_grad():

@@ -35,14 +35,28 @@ def test_cosine_runs_from_the_start_and_warm_up_meets_it():
 
 def test_relative_steps_change_at_their_epochs():
     lr = schedule(
-        LR_POLICY="steps_with_relative_lrs", BASE_LR=0.3, STEPS=[0, 16, 24, 28], LRS=[1, 0.1, 0.01, 0.001], MAX_EPOCH=32.0
+        LR_POLICY="steps_with_relative_lrs",
+        BASE_LR=0.3,
+        STEPS=[0, 16, 24, 28],
+        LRS=[1, 0.1, 0.01, 0.001],
+        MAX_EPOCH=32.0,
     )
-    for epoch, factor in [(0, 1), (15.99, 1), (16, 0.1), (23.99, 0.1), (24, 0.01), (28, 0.001), (31.9, 0.001)]:
+    for epoch, factor in [
+        (0, 1),
+        (15.99, 1),
+        (16, 0.1),
+        (23.99, 0.1),
+        (24, 0.01),
+        (28, 0.001),
+        (31.9, 0.001),
+    ]:
         assert lr(epoch / 32) == pytest.approx(0.3 * factor), epoch
 
 
 def test_steps_beyond_the_end_are_ignored():
-    lr = schedule(LR_POLICY="steps_with_relative_lrs", BASE_LR=1.0, STEPS=[0, 10], LRS=[1, 0.1], MAX_EPOCH=5.0)
+    lr = schedule(
+        LR_POLICY="steps_with_relative_lrs", BASE_LR=1.0, STEPS=[0, 10], LRS=[1, 0.1], MAX_EPOCH=5.0
+    )
     assert lr(0.0) == lr(0.99) == 1.0
 
 

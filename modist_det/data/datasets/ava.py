@@ -304,11 +304,12 @@ def _path(name: str, value: object) -> str:
     return os.fspath(value)
 
 
-def _number(name: str, value: object, above: float | None = None) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value):
-        if above is None or value > above:
-            return float(value)
-    raise UserError(f"{name} is {value!r}, but must be a number" + ("" if above is None else f" above {above:g}"))
+def _number(name: str, value: object, above: float = -np.inf) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and above < value < np.inf:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    limit = f" above {above:g}" if np.isfinite(above) else ""
+    raise UserError(f"{name} is {value!r}, but must be a number{limit}")
 
 
 def _keys(rows: BoxTable | KeyTable, names: dict[str, int]) -> NDArray[np.int64]:

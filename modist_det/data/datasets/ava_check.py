@@ -32,6 +32,7 @@ from .videos import VIDEO_EXTENSIONS
 __all__ = ["Report", "check_dataset", "format_report"]
 
 _GRID_TOLERANCE = 1e-3  # seconds
+_LISTED = 10  # names in one line
 
 
 @dataclass
@@ -76,7 +77,7 @@ def check_dataset(dataset: AVADataset, threads: int | None = None, progress: boo
     annotations = _read(dataset.annotations, GROUND_TRUTH, read_ava_boxes, report)
     person_boxes = _read(dataset.person_boxes, PERSON_BOXES, read_person_boxes, report)
     if dataset.exclusions is not None:
-        report.problems += _problems(dataset.exclusions, EXCLUSIONS)
+        _bad_lines(dataset.exclusions, EXCLUSIONS, report)
     tables = [table for table in (annotations, person_boxes) if table is not None]
     class_names = _check_classes(dataset, tables, report)
     for table in tables:
@@ -89,40 +90,39 @@ def check_dataset(dataset: AVADataset, threads: int | None = None, progress: boo
 # ---- files ------------------------------------------------------------------------------------
 
 
-def _problems(path: str, layout: Layout) -> list[str]:
+def _bad_lines(path: str, layout: Layout, report: Report) -> set[int] | None:
+    """Numbers of the lines that are wrong, after reporting them; None for a file that is not text at all."""
     try:
-        return [str(problem) for problem in find_problems(path, layout)]
+        problems = find_problems(path, layout)
     except UserError as error:
-        return [str(error)]
+        report.problems.append(str(error))
+        return None
+    report.problems += map(str, problems)
+    return {problem.line for problem in problems}
 
 
 def _read(
     path: str | None, layout: Layout, read: Callable[[str], BoxTable], report: Report
 ) -> BoxTable | None:
     """The rows that can be read; the others become problems."""
-    if path is None:
+    bad = None if path is None else _bad_lines(path, layout, report)
+    if path is None or bad is None:
         return None
-    problems = _problems(path, layout)
-    report.problems += problems
     try:
         return read(path)
     except UserError as error:
-        if not problems:
+        if not bad:
             report.problems.append(str(error))
-        return _read_rest(path, {problem.split(": ")[0] for problem in problems}, read)
-
-
-def _read_rest(path: str, bad: set[str], read: Callable[[str], BoxTable]) -> BoxTable | None:
-    """The file without the rows at ``"path:line"``, so that one bad row does not hide what is wrong elsewhere."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError):
-        return None
+            return None
+    # One bad row must not hide what is wrong elsewhere: read a copy with a blank line in the place of each, so
+    # that the others keep their numbers.
+    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "rows.csv")
-        # A blank line in the place of a bad row: the others keep their numbers.
-        kept = ("" if f"{path}:{number}" in bad else line for number, line in enumerate(lines, start=1))
-        copy.write_text("\n".join(kept), encoding="utf-8")
+        copy.write_text(
+            "\n".join("" if number in bad else line for number, line in enumerate(lines, start=1)),
+            encoding="utf-8",
+        )
         try:
             return replace(read(str(copy)), path=path)
         except UserError:  # no row is left, or a row spans lines
@@ -198,16 +198,16 @@ def _check_videos(
         opened = dict(
             zip(found, tqdm(results, "videos", len(found), disable=not progress, leave=False), strict=True)
         )
-    for name, result in opened.items():
-        if isinstance(result, VideoError):
-            report.problems.append(str(result))
+    report.problems += [str(result) for result in opened.values() if isinstance(result, VideoError)]
     durations = {name: result for name, result in opened.items() if isinstance(result, float)}
     for table in tables:
         for rows in (table, table.keyframes):
             _check_seconds(dataset, rows, durations, report)
     strangers = _without_annotations(dataset, set(found.values()))
     if strangers:
-        report.warnings.append(f"{len(strangers)} videos have no annotations: {', '.join(strangers)}")
+        have = "1 video has" if len(strangers) == 1 else f"{len(strangers)} videos have"
+        more = ", ..." if len(strangers) > _LISTED else ""
+        report.warnings.append(f"{have} no annotations: {', '.join(strangers[:_LISTED])}{more}")
     report.summary += [
         ("videos", f"{len(names)} annotated, {len(found)} found, {len(durations)} readable"),
         ("duration", f"{sum(durations.values()):.1f} s"),

@@ -64,7 +64,7 @@ def _portable(value: Any, folder: Path) -> Any:
 
 def split_dataset(
     dataset: AVADataset, folder: str | os.PathLike, validation_share: float = 0.2, seed: int = 0
-) -> dict[str, tuple[Path, Sequence[str]]]:
+) -> dict[str, tuple[Path, list[str]]]:
     """Divide a data set by video: ``train.yaml`` with ``train.csv`` and ``val.yaml`` with ``val.csv`` in ``folder``.
 
     Videos, not keyframes, are divided: neighbouring keyframes look alike, so dividing them would measure memory.
@@ -78,7 +78,9 @@ def split_dataset(
     if dataset.annotations is None:
         raise UserError(f"data set {dataset.name} has no 'annotations' to split")
     if not 0 < validation_share < 1:
-        raise UserError(f"the share of validation videos is {validation_share:g}, but must be between 0 and 1")
+        raise UserError(
+            f"the share of validation videos is {validation_share:g}, but must be between 0 and 1"
+        )
     table = read_ava_boxes(dataset.annotations)
     count = len(table.videos)
     if count < 2:
@@ -119,6 +121,7 @@ def _of_videos(table: BoxTable, chosen: NDArray[np.bool_]) -> BoxTable:
     rows, bare = chosen[table.video], chosen[table.keyframes.video]
     columns = ("video", "second", "boxes", "action", "score", "person", "line")
     keyframes: KeyTable = replace(
-        table.keyframes, **{name: getattr(table.keyframes, name)[bare] for name in ("video", "second", "line")}
+        table.keyframes,
+        **{name: getattr(table.keyframes, name)[bare] for name in ("video", "second", "line")},
     )
     return replace(table, keyframes=keyframes, **{name: getattr(table, name)[rows] for name in columns})

@@ -62,7 +62,9 @@ def load_description(path: str | os.PathLike) -> Any:
     format_name = settings.pop("format")
     if format_name not in _FORMATS:
         hint = nearest(str(format_name), _FORMATS)
-        raise UserError(f"{path}: unknown format {format_name!r}{hint} (formats are {', '.join(format_names())})")
+        raise UserError(
+            f"{path}: unknown format {format_name!r}{hint} (formats are {', '.join(format_names())})"
+        )
     factory, path_arguments = _FORMATS[format_name]
     settings.setdefault("name", path.stem)
     _check_keys(settings, factory, path)

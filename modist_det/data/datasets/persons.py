@@ -89,7 +89,10 @@ def join(first: Persons, second: Persons) -> Persons:
 
 
 def match_persons(persons: Persons, others: Persons, min_iou: float) -> IntArray:
-    """For each person the index of the other in the same keyframe with the highest IoU, or -1 if that is below ``min_iou``."""
+    """For each person the index of that other in the same keyframe which it overlaps most.
+
+    -1 where that IoU is below ``min_iou``, or there is nobody else.
+    """
     a, b = pairs_of_equal_keys(persons.keys, others.keys)
     iou = pairwise_iou(persons.boxes[a], others.boxes[b])
     by_iou = np.argsort(iou, kind="stable")

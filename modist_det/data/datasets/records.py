@@ -125,4 +125,3 @@ class DetectionRecords(Sequence[DetectionRecord]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} keyframes of {len(self.videos)} videos with {len(self.boxes)} persons>"
-

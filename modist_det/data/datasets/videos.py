@@ -10,16 +10,19 @@ from ...utils.errors import UserError
 
 __all__ = ["VIDEO_EXTENSIONS", "find_videos"]
 
-VIDEO_EXTENSIONS = frozenset(
-    ".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
-)
+# fmt: off
+VIDEO_EXTENSIONS = frozenset([
+    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob",
+    ".webm", ".wmv",
+])
+# fmt: on
 
 
 def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, str]:
     """Path of each video that is there, by id; ids that are nowhere are left out.
 
-    ``id`` is found as ``id.EXT`` or as a folder ``id/`` of frames in one of ``folders``, or as a file that is named ``id``
-    itself where ids carry their extension. An id with slashes is looked up in subfolders.
+    ``id`` is found as ``id.EXT`` or as a folder ``id/`` of frames in one of ``folders``, or as the file ``id``
+    where ids carry their extension. An id with slashes is looked up in subfolders.
 
     Raises:
         UserError: a folder does not exist, or an id stands for two files.
@@ -29,7 +32,7 @@ def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, s
             raise UserError(f"the folder of videos {folder} does not exist")
     video_ids = list(video_ids)
     found: dict[str, list[str]] = {video_id: [] for video_id in video_ids}
-    subfolders = sorted({os.path.dirname(video_id) for video_id in video_ids})
+    subfolders = sorted({video_id.rpartition("/")[0] for video_id in video_ids})
     for folder in folders:
         for subfolder in subfolders:
             for name, path in _entries(folder, subfolder):
@@ -38,7 +41,8 @@ def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, s
     for video_id, paths in found.items():
         if len(paths) > 1:
             raise UserError(
-                f"video {video_id!r} could be {' or '.join(paths)}; remove or rename one, or name fewer folders of videos"
+                f"video {video_id!r} could be {' or '.join(paths)}; remove or rename one, "
+                "or name fewer folders of videos"
             )
     return {video_id: paths[0] for video_id, paths in found.items() if paths}
 
@@ -52,9 +56,9 @@ def _entries(folder: str, subfolder: str) -> list[tuple[str, str]]:
     entries = []
     with scan:
         for entry in scan:
-            stem, extension = os.path.splitext(entry.name)
-            if extension.lower() in VIDEO_EXTENSIONS:
-                names = [stem, entry.name]
+            file = Path(entry.name)
+            if file.suffix.lower() in VIDEO_EXTENSIONS:
+                names = [file.stem, file.name]
             elif entry.is_dir():
                 names = [entry.name]
             else:

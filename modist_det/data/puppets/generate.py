@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -76,8 +77,11 @@ def generate(
         False if the complete set was there already.
 
     Raises:
-        UserError: ``out`` holds another set and ``overwrite`` is False, or files of something else.
+        UserError: ``seed`` or ``workers`` is negative; ``out`` holds another set and ``overwrite`` is False, or
+            files of something else.
     """
+    if seed < 0 or (workers is not None and workers < 0):
+        raise UserError(f"puppets: seed and workers are 0 or more, but are {seed} and {workers}")
     out, params = Path(out), params or PuppetsParams()
     identity = {"generator": _GENERATOR_VERSION, "seed": seed, "params": asdict(params)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -101,6 +105,8 @@ def generate(
         truths = [json.loads(job.part.read_text(encoding="utf-8"))["truth"] for job in own]
         rngs = [random_stream(seed, split, job.index, _DETECTIONS) for job in own]
         write_annotations(out, name, truths, params.keyframes, rngs)
+    for cut_short in (out / "videos").glob(".*.mp4.tmp-*"):  # by a kill
+        cut_short.unlink(missing_ok=True)
     files = {path.relative_to(out).as_posix(): _sha256(path) for path in _set_files(out, jobs)}
     write_json(out / MANIFEST, {**identity, "fingerprint": fingerprint, "files": files})
     shutil.rmtree(parts)
@@ -149,7 +155,16 @@ def _make(job: _Job) -> str:
 def _start_worker() -> None:
     # Ctrl-C is for the parent, which then stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """Without it, workers whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[str]:

@@ -156,14 +156,14 @@ def _draw_segments(
     cuts = _cuts(rng, seconds)
     if len(cuts) == 1 and (enters or leaves):
         crossing = min(2.5, seconds // 2 + 0.5)
-        cuts.append(crossing if enters else float(int(seconds)) - crossing)
+        cuts.append(crossing if enters else seconds // 1 - crossing)
     segments: list[Segment] = []
     for number, (start, end) in enumerate(zip(cuts, [*cuts[1:], seconds], strict=True)):
-        weights = dict(_POSE_WEIGHTS)
         if (enters and number == 0) or (leaves and number == len(cuts) - 1):
             weights = dict.fromkeys(GROUND_SPEED, 1.0)
-        if segments and len(weights) > len(GROUND_SPEED):
-            del weights[segments[-1].pose]
+        else:
+            before = segments[-1].pose if segments else None
+            weights = {pose: weight for pose, weight in _POSE_WEIGHTS.items() if pose != before}
         pose = _choose(rng, weights)
         gestures = _draw_gestures(rng, pose)
         styles = (draw_style(rng), *(style for _, style in gestures))

@@ -59,3 +59,10 @@ class ClipModel(nn.Module):
             channels_last=cfg.MODEL.CHANNELS_LAST,
             loss_weight=cfg.MODEL.LOSS.WEIGHT,
         )
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """``torch.compile`` for the backbone, in place: nearly all the work, and fixed shapes.
+
+        The head sees another number of boxes in each batch and would be compiled again and again.
+        """
+        self.backbone.compile(*args, **kwargs)

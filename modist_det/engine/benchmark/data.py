@@ -1,0 +1,198 @@
+"""How fast training clips are made: decode, transform and the whole loader."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from ...config import CfgNode
+from ...data.build import BadVideoMonitor, build_train_loader
+from ...data.datasets import DetectionRecord
+from ...data.datasets.videos import VIDEO_EXTENSIONS
+from ...data.mappers import DetectionMapper
+from ...data.video import VideoError, probe
+from ...tasks import build_task
+from ...utils.errors import UserError
+from ...utils.progress import progress_bar
+from .machine import describe_machine
+from .report import Report, Series
+
+__all__ = ["benchmark_data", "clips_of_videos", "decode_everything", "training_clips", "video_files"]
+
+
+def training_clips(cfg: CfgNode) -> tuple[Sequence[Any], Any]:
+    """Records and mapper of ``cfg``'s task and training data."""
+    task = build_task(cfg)
+    task.complete_config(cfg)
+    return task.train_data(cfg)
+
+
+def clips_of_videos(cfg: CfgNode, paths: Sequence[str], num_clips: int) -> tuple[Sequence[Any], Any]:
+    """Records of random clips, the videos taking turns, and the mapper of ``cfg.INPUT``'s training clips.
+
+    A clip lies inside its video where that is long enough; its only person fills the frame.
+    """
+    cfg.MODEL.NUM_CLASSES = 1
+    half = cfg.INPUT.NUM_FRAMES * cfg.INPUT.SAMPLING_RATE / cfg.INPUT.TARGET_FPS / 2
+    rng = np.random.default_rng(0)
+    videos = [(path, probe(path)) for path in video_files(paths)]
+    records = []
+    for number in range(num_clips):
+        path, info = videos[number % len(videos)]
+        margin = min(half, info.duration / 2)
+        second = float(rng.uniform(margin, info.duration - margin))
+        records.append(
+            DetectionRecord(
+                video_id=path.stem,
+                video=str(path),
+                second=second,
+                time=second,
+                fps=info.fps,
+                boxes=np.array([[0, 0, 1, 1]], dtype=np.float32),
+                actions=((1,),),
+                scores=np.ones(1, dtype=np.float32),
+            )
+        )
+    return records, DetectionMapper.from_config(cfg, is_train=True)
+
+
+def video_files(paths: Sequence[str]) -> list[Path]:
+    """The files among ``paths`` and the videos in the folders among them, sorted.
+
+    Raises:
+        UserError: a path does not exist, or there is no video.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"--videos: {path} does not exist")
+        entries = path.iterdir() if path.is_dir() else [path]
+        files += [file for file in entries if file == path or file.suffix.lower() in VIDEO_EXTENSIONS]
+    if not files:
+        raise UserError(f"--videos: there is no video in {', '.join(paths)}")
+    return sorted(files)
+
+
+def benchmark_data(
+    records: Sequence[Any],
+    mapper: Any,
+    *,
+    num_clips: int,
+    num_workers: int,
+    batch_size: int,
+    repeat: int,
+    baseline: bool = True,
+    settings: dict[str, Any] | None = None,
+) -> Report:
+    """Time single clips in this process on one thread, then ``repeat`` passes of a loader with workers.
+
+    Args:
+        records, mapper: of training clips; the mapper has the halves ``decode`` and ``transform``.
+        num_clips: drawn from the records, for the times of single clips.
+        baseline: also run :func:`decode_everything` on each of these clips' videos, after the clip.
+        settings: for the report.
+
+    Raises:
+        UserError: a video cannot be read.
+    """
+    machine = describe_machine(device=f"cpu, {num_workers} workers")
+    with _one_thread():
+        series = _single_clips(records, mapper, num_clips, baseline)
+        loader, first_batch = _loader_passes(records, mapper, num_workers, batch_size, repeat)
+    for row in series:
+        row.facts["clips/s a worker"] = row.rate
+    loader.facts["clips/s a worker"] = loader.rate / max(1, num_workers)
+    return Report(
+        "training clips",
+        "clip",
+        machine,
+        {**(settings or {}), "clips a batch": batch_size, "seconds to the first batch": round(first_batch, 2)},
+        [*series, loader],
+    )
+
+
+def _single_clips(records: Sequence[Any], mapper: Any, num_clips: int, baseline: bool) -> list[Series]:
+    decode, transform = Series("decode"), Series("transform")
+    everything = Series("baseline: decode every frame, each to RGB")
+    rng = np.random.default_rng(0)
+    # The first clip pays for what is loaded on first use.
+    mapper(records[0], rng)
+    for index in progress_bar("clips", "clip", None, iterable=rng.permutation(np.arange(num_clips) % len(records))):
+        record = records[int(index)]
+        with decode.sample():
+            decoded = mapper.decode(record, rng)
+        with transform.sample():
+            mapper.transform(record, *decoded, rng)
+        if baseline:
+            with everything.sample():
+                decode_everything(record.video)
+    sample = Series.total("decode + transform", [decode, transform])
+    if not baseline:
+        return [decode, transform, sample]
+    for row in (decode, sample):
+        row.compare(everything, "x baseline")
+    return [everything, decode, transform, sample]
+
+
+def decode_everything(path: str) -> int:
+    """What readers do that neither seek nor choose: decode all frames on one thread and convert each to RGB.
+
+    Returns the number of frames. Nothing is scaled or kept.
+
+    Raises:
+        VideoError: not a video file, or one that cannot be read.
+    """
+    if Path(path).is_dir():
+        raise VideoError(path, "it is a folder of frames, and the baseline decodes files; add --no-baseline")
+    frames = 0
+    try:
+        with av.open(path, metadata_errors="ignore") as container:
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+            for frame in container.decode(stream):
+                frame.to_ndarray(format="rgb24", **_RGB_OPTIONS)
+                frames += 1
+    except (av.FFmpegError, IndexError) as error:
+        raise VideoError(path, f"the baseline cannot decode it ({error})") from error
+    return frames
+
+
+def _loader_passes(
+    records: Sequence[Any], mapper: Any, num_workers: int, batch_size: int, repeat: int
+) -> tuple[Series, float]:
+    """Times of passes of two batches a worker, and seconds until the first batch of all."""
+    batches_a_pass = 2 * max(1, num_workers)
+    start = Series("start")
+    passes = Series(f"loader, {num_workers} workers", items=batches_a_pass * batch_size)
+    with start.sample():
+        loader = build_train_loader(records, mapper, batch_size=batch_size, num_workers=num_workers)
+        batches = BadVideoMonitor().watch(loader)
+        next(batches)
+    # Whoever waits for batches finds none in stock, so a pass takes as long as the workers need for it.
+    for _ in range(repeat):
+        with passes.sample():
+            for _ in range(batches_a_pass):
+                next(batches)
+    if num_workers:
+        passes.cpu.clear()  # the workers' is not seen here
+    return passes, start.wall[0]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker process."""
+    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(cv2_threads)

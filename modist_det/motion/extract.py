@@ -1,0 +1,209 @@
+"""Making the motion maps of many videos, in several processes; what is there already is kept."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from ..data.video import open_video
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from ..utils.progress import progress_bar
+from .build import build_motion_reader
+from .cached import describe_source
+from .map_file import DEFAULT_QUALITY, MapFile, MapFileError, MapFileInfo, write_map_file
+from .reader import DEFAULT_GAP, MotionReader, Video
+from .sources import Source
+
+__all__ = ["ExtractionReport", "ExtractionSettings", "extract_motion"]
+
+_SETTINGS_FILE = "extraction.json"
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """What maps to make; the arguments of ``build_motion_reader`` and the quality of the JPEG pictures."""
+
+    kind: str = "edges"
+    estimator: str = "DIS"
+    options: tuple[tuple[str, Any], ...] = ()
+    gap_seconds: float = DEFAULT_GAP
+    short_side: int | None = 128
+    max_frame_side: int = 320
+    quality: int = DEFAULT_QUALITY
+
+    def build_reader(self) -> MotionReader:
+        return build_motion_reader(
+            self.kind,
+            estimator=self.estimator,
+            options=dict(self.options),
+            gap_seconds=self.gap_seconds,
+            short_side=self.short_side,
+            max_frame_side=self.max_frame_side,
+        )
+
+
+@dataclass
+class ExtractionReport:
+    """Videos done and kept, maps and bytes written, and what failed: (video, reason)."""
+
+    made: int = 0
+    kept: int = 0
+    maps: int = 0
+    bytes: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    video: str
+    maps: int = 0
+    bytes: int = 0  # 0: the file was there
+    reason: str = ""  # of a failure
+
+
+def extract_motion(
+    sources: Sequence[Source],
+    out: str | os.PathLike,
+    settings: ExtractionSettings,
+    workers: int = 0,
+    show_progress: bool = True,
+) -> ExtractionReport:
+    """Write the maps of each source to its target, unless they are there already.
+
+    A file that is damaged, or was made before its video changed, is made again. Several processes or machines may
+    write to one folder, each its own share of the videos.
+
+    Args:
+        sources: from ``find_sources``.
+        out: folder of the targets; the settings are noted there.
+        workers: processes; 0 works in this one.
+        show_progress: draw a progress bar, and name videos that fail as they are met.
+
+    Returns:
+        What was done. A video that cannot be read does not stop the others.
+
+    Raises:
+        UserError: impossible settings, ``out`` holds maps of other settings, or a process was killed.
+    """
+    if workers < 0:
+        raise UserError(f"the number of workers is {workers}, but has to be 0 or more")
+    settings.build_reader()  # a wrong option shows here, not in every worker
+    _note_settings(Path(out), settings)
+    report = ExtractionReport()
+    with progress_bar("motion", "video", len(sources), show=show_progress) as progress:
+        for outcome in _run(sources, settings, workers):
+            progress.update()
+            if outcome.reason:
+                report.failed.append((outcome.video, outcome.reason))
+                if show_progress:
+                    progress.write(f"failed: {outcome.reason}")
+            elif outcome.bytes:
+                report.made += 1
+                report.maps += outcome.maps
+                report.bytes += outcome.bytes
+            else:
+                report.kept += 1
+            progress.set_postfix(failed=len(report.failed), refresh=False)
+    return report
+
+
+def _run(sources: Sequence[Source], settings: ExtractionSettings, workers: int) -> Iterator[_Outcome]:
+    extract = partial(_extract, settings=settings)
+    if workers == 0:
+        yield from map(extract, sources)
+        return
+    # Not fork: OpenCV's, torch's and the caller's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+        try:
+            yield from pool.map(extract, sources)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed (out of memory?); run the same command again, perhaps with fewer "
+                "--workers: finished files are kept"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _extract(source: Source, settings: ExtractionSettings) -> _Outcome:
+    try:
+        reader = _reader(settings)
+        with open_video(source.video, source.fps) as video:
+            info = _describe(video, reader, settings.quality)
+            if _is_done(source.target, info):
+                return _Outcome(source.video)
+            written = write_map_file(source.target, info, reader.all_maps(video))
+            return _Outcome(source.video, info.num_frames, written)
+    except UserError as error:
+        reason = str(error)
+        return _Outcome(source.video, reason=reason if source.video in reason else f"{source.video}: {reason}")
+
+
+@lru_cache(maxsize=1)
+def _reader(settings: ExtractionSettings) -> MotionReader:
+    return settings.build_reader()
+
+
+def _describe(video: Video, reader: MotionReader, quality: int) -> MapFileInfo:
+    height, width = reader.map_size(video)
+    return MapFileInfo(
+        kind=reader.kind,
+        channels=reader.channels,
+        height=height,
+        width=width,
+        num_frames=video.info.num_frames,
+        rate=str(video.info.rate),
+        gap_seconds=reader.gap_seconds,
+        short_side=reader.short_side,
+        max_frame_side=reader.max_frame_side,
+        estimator=repr(reader.estimator) if reader.estimator else "",
+        quality=quality,
+        source=describe_source(video),
+    )
+
+
+def _is_done(target: str, info: MapFileInfo) -> bool:
+    if not Path(target).exists():
+        return False
+    try:
+        with MapFile(target) as file:
+            return file.info == info
+    except MapFileError:
+        return False
+
+
+def _note_settings(out: Path, settings: ExtractionSettings) -> None:
+    """Keep maps of other settings out of a folder: the file in it says which it holds."""
+    path = out / _SETTINGS_FILE
+    # Device and batch size change speed, not maps.
+    options = {name: value for name, value in settings.options if name not in ("device", "batch_size")}
+    noted = {**asdict(settings), "options": options}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        different = [f"{name} {before.get(name)!r}" for name in noted if before.get(name) != noted[name]]
+        if different:
+            raise UserError(
+                f"{out} holds maps made with {', '.join(different)}; give the same options, or another folder"
+            )
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")

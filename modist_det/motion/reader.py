@@ -1,0 +1,228 @@
+"""Motion maps of sampled frames, computed when they are asked for.
+
+A video of rate r shows its frame k at ``k / r`` seconds. Its motion map k compares that frame with the one ``gap_seconds``
+before it, in whole frames, never before frame 0: with the default of 5/30 s and 30 frames a second,
+frame 5 with frame 0, and so are the four before it; map 0 says "no motion". Where frames do not come at a
+constant rate, frame k is the one shown at ``k / r``, with the average rate.
+
+Example::
+
+    motion = MotionReader("edges", build_flow_estimator("DIS"), short_side=128)
+    with open_video("clip.mp4") as video:
+        maps = motion.maps(video, 3.0 + np.arange(16) * 4 / 30)  # uint8 (16, 1, 128, W)
+        # RGB and motion of one window, decoded together:
+        frames, maps = motion.frames_and_maps(video, 3.0 + np.arange(8) * 8 / 30, 3.0 + np.arange(16) * 4 / 30)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..data.video import FrameFolder, VideoReader
+from ..data.video_info import as_seconds, nearest_frames, output_size
+from ..utils.errors import UserError
+from .estimators import FlowEstimator, Frames
+from .maps import frame_difference, motion_kind
+
+__all__ = ["DEFAULT_GAP", "FrameGrid", "MotionReader", "MotionSource", "read_frames", "resize_maps"]
+
+DEFAULT_GAP = 5 / 30  # seconds: five frames at Kinetics' 30 a second
+
+Video = VideoReader | FrameFolder
+
+# Flow and maps of this many frames are made at once: they stay in the processor's cache.
+_BATCH = 16
+
+
+class MotionSource(Protocol):
+    """Where motion maps come from: computed now (:class:`MotionReader`) or before (``CachedMotion``)."""
+
+    kind: str
+    channels: int
+
+    def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
+        """Motion maps of the frames nearest to ``seconds``, uint8 (T, C, H, W).
+
+        Args:
+            seconds: (T,) since the first frame, any order, repeats allowed; clamped to the video.
+            size: (H, W) of the result; default: the working resolution.
+
+        Raises:
+            VideoError: the video cannot be read.
+            UserError: flow cannot be estimated, or cached maps are missing, damaged or of another video.
+        """
+        ...
+
+    def frames_and_maps(
+        self, video: Video, frame_seconds: ArrayLike, motion_seconds: ArrayLike
+    ) -> tuple[Frames, Tensor]:
+        """RGB frames at ``frame_seconds`` (T,), and motion maps at ``motion_seconds`` (T',), from one decoding.
+
+        Returns:
+            uint8 (T, H, W, 3), and uint8 (T', C, H, W) of the same height and width, so that one crop fits both.
+        """
+        ...
+
+
+class FrameGrid(NamedTuple):
+    """The frames of a video as points of time, ``1 / rate`` seconds apart."""
+
+    rate: Fraction
+    num_frames: int
+
+    def numbers(self, seconds: ArrayLike) -> NDArray[np.int64]:
+        """The frames nearest to ``seconds`` (T,); halves round down."""
+        return np.minimum(nearest_frames(as_seconds(seconds), self.rate), self.num_frames - 1)
+
+    def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return numbers / float(self.rate)
+
+    def earlier(self, numbers: NDArray[np.int64], gap_seconds: float) -> NDArray[np.int64]:
+        """The frames ``gap_seconds`` before: the nearest number of frames, at least one, and none before frame 0."""
+        gap = max(int(nearest_frames(np.array([gap_seconds]), self.rate)[0]), 1)
+        return np.maximum(numbers - gap, 0)
+
+
+class MotionReader:
+    """Motion maps computed from the video when they are asked for.
+
+    Args:
+        kind: a name of ``MOTION_KINDS``.
+        estimator: of flow; None for the kind "difference", which needs none.
+        gap_seconds: how far apart the frames are that are compared.
+        short_side: working resolution: flow is estimated between frames of this short side (pixels; default: as they
+            are decoded). Its values are then scaled to pixels of the video as it is stored, so that a
+            map says the same at every resolution; edges are taken at the working resolution.
+        max_frame_side: frames of larger videos are decoded with this short side, for RGB and for flow.
+
+    Raises:
+        UserError: no such kind, or a number that is not above 0.
+    """
+
+    def __init__(
+        self,
+        kind: str = "edges",
+        estimator: FlowEstimator | None = None,
+        *,
+        gap_seconds: float = DEFAULT_GAP,
+        short_side: int | None = None,
+        max_frame_side: int = 320,
+    ) -> None:
+        self.kind = kind
+        self.channels, self._from_flow = motion_kind(kind)
+        if self._from_flow is not None and estimator is None:
+            raise ValueError(f"the motion input {kind!r} needs a flow estimator")
+        for name, value in (("gap", gap_seconds), ("short_side", short_side), ("max_frame_side", max_frame_side)):
+            if value is not None and not value > 0:
+                raise UserError(f"motion: {name} is {value}, but has to be above 0")
+        self.estimator = estimator
+        self.gap_seconds = gap_seconds
+        self.short_side = short_side
+        self.max_frame_side = max_frame_side
+
+    def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
+        """See :meth:`MotionSource.maps`."""
+        grid = FrameGrid(video.info.rate, video.info.num_frames)
+        _, maps = self._read(video, grid, np.empty(0, np.int64), grid.numbers(seconds))
+        return maps if size is None else resize_maps(maps, size)
+
+    def frames_and_maps(
+        self, video: Video, frame_seconds: ArrayLike, motion_seconds: ArrayLike
+    ) -> tuple[Frames, Tensor]:
+        """See :meth:`MotionSource.frames_and_maps`."""
+        grid = FrameGrid(video.info.rate, video.info.num_frames)
+        frames, maps = self._read(video, grid, grid.numbers(frame_seconds), grid.numbers(motion_seconds))
+        return frames, resize_maps(maps, frames.shape[1:3])
+
+    def map_size(self, video: Video) -> tuple[int, int]:
+        """(height, width) of a video's maps at the working resolution."""
+        frame_height, frame_width = output_size(
+            video.info.height, video.info.width, None, _frame_side(video, self.max_frame_side)
+        )
+        return self._working_size(frame_height, frame_width)
+
+    def all_maps(self, video: Video, max_bytes: int = 2**27) -> Iterator[Tensor]:
+        """The maps of every frame in order, in parts uint8 (T, C, H, W) whose RGB frames fit into ``max_bytes``."""
+        grid = FrameGrid(video.info.rate, video.info.num_frames)
+        height, width = read_frames(video, grid.seconds(np.zeros(1, np.int64)), self.max_frame_side).shape[1:3]
+        count = max(max_bytes // (3 * height * width), _BATCH)
+        for first in range(0, grid.num_frames, count):
+            numbers = np.arange(first, min(first + count, grid.num_frames))
+            yield self._read(video, grid, np.empty(0, np.int64), numbers)[1]
+
+    def _read(
+        self, video: Video, grid: FrameGrid, shown: NDArray[np.int64], moving: NDArray[np.int64]
+    ) -> tuple[Frames, Tensor]:
+        """The frames ``shown``, and maps at the working resolution of the frames ``moving``."""
+        distinct, rows = np.unique(moving, return_inverse=True)
+        earlier = grid.earlier(distinct, self.gap_seconds)
+        wanted = np.unique(np.concatenate([shown, distinct, earlier]))
+        frames = read_frames(video, grid.seconds(wanted), self.max_frame_side)
+        here, before = np.searchsorted(wanted, distinct), np.searchsorted(wanted, earlier)
+        scaled = self._to_working_size(frames)
+        parts = [
+            self._compare(scaled, here[i : i + _BATCH], before[i : i + _BATCH], video)
+            for i in range(0, len(distinct), _BATCH)
+        ]
+        maps = torch.cat(parts) if parts else torch.empty(0, self.channels, *scaled.shape[1:3], dtype=torch.uint8)
+        return frames[np.searchsorted(wanted, shown)], maps[torch.from_numpy(rows)]
+
+    def _compare(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
+        """Maps (N, C, H, W), on the CPU, of the frames ``here`` compared with those ``before``."""
+        current, earlier = frames[here], frames[before]
+        if self._from_flow is None:
+            return frame_difference(_channels_first(current), _channels_first(earlier))
+        assert self.estimator is not None
+        flow = self.estimator(current, earlier)
+        flow[np.flatnonzero(here == before)] = 0.0  # a network finds some motion even there
+        flow[:, 0] *= video.info.width / frames.shape[2]
+        flow[:, 1] *= video.info.height / frames.shape[1]
+        return self._from_flow(flow).cpu()
+
+    def _to_working_size(self, frames: Frames) -> Frames:
+        height, width = self._working_size(*frames.shape[1:3])
+        if (height, width) == frames.shape[1:3]:
+            return frames
+        scaled = np.empty((len(frames), height, width, 3), np.uint8)
+        for source, target in zip(frames, scaled, strict=True):
+            cv2.resize(source, (width, height), target, interpolation=cv2.INTER_AREA)
+        return scaled
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        if self.short_side is None or self.short_side >= min(height, width):
+            return height, width
+        return output_size(height, width, None, self.short_side)
+
+
+def read_frames(video: Video, seconds: NDArray[np.float64], max_side: int) -> Frames:
+    """RGB frames (T, H, W, 3) of their own size, or with a short side of ``max_side`` where theirs is longer."""
+    return video.frames_at_times(seconds, short_side=_frame_side(video, max_side))
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps uint8 (T, C, h, w) scaled to ``size`` (H, W); values are kept: bilinear, or means where pixels are joined."""
+    height, width = size
+    if (height, width) == maps.shape[-2:]:
+        return maps
+    shrinks = height <= maps.shape[-2] and width <= maps.shape[-1]
+    out = np.empty((*maps.shape[:2], height, width), np.uint8)
+    planes = maps.contiguous().numpy().reshape(-1, *maps.shape[-2:])
+    for source, target in zip(planes, out.reshape(-1, height, width), strict=True):
+        cv2.resize(source, (width, height), target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return torch.from_numpy(out)
+
+
+def _frame_side(video: Video, max_side: int) -> int | None:
+    return max_side if min(video.info.height, video.info.width) > max_side else None
+
+
+def _channels_first(frames: Frames) -> Tensor:
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)
