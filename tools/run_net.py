@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train or evaluate a model: python tools/run_net.py --cfg FILE [--resume] [--eval-only] [--num-gpus N] [KEY VALUE ...]"""
+"""Train or evaluate a model as a config says; --help shows examples."""
 
 from __future__ import annotations
 

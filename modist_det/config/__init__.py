@@ -24,6 +24,7 @@ def get_cfg() -> CfgNode:
     cfg.LOG_PERIOD = 20
     cfg.MODEL = model.defaults()
     cfg.INPUT = data.input_defaults()
+    cfg.MOTION = data.motion_defaults()
     cfg.DATASETS = data.datasets_defaults()
     cfg.DATALOADER = data.dataloader_defaults()
     cfg.SOLVER = solver.defaults()

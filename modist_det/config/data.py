@@ -1,10 +1,10 @@
-"""``INPUT``, ``DATASETS`` and ``DATALOADER``: which clips, from where, how they are loaded."""
+"""``INPUT``, ``MOTION``, ``DATASETS`` and ``DATALOADER``: which clips, from where, how they are loaded."""
 
 from __future__ import annotations
 
 from .node import CfgNode
 
-__all__ = ["dataloader_defaults", "datasets_defaults", "input_defaults"]
+__all__ = ["dataloader_defaults", "datasets_defaults", "input_defaults", "motion_defaults"]
 
 
 def input_defaults() -> CfgNode:
@@ -24,6 +24,24 @@ def input_defaults() -> CfgNode:
     node.COLOR_JITTER.CONTRAST = 0.4
     node.COLOR_JITTER.SATURATION = 0.4
     node.GRAYSCALE_PROB = 0.0
+    # Pretraining: two clips of a video, each with a random resized crop of CROP_SIZE.
+    node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings
+    node.CROP_AREA = [0.3, 1.0]  # share of the frame
+    node.CROP_ASPECT = [0.5, 2.0]  # width over height
+    node.BLUR_PROB = 0.0  # 3x3 Gaussian
+    return node
+
+
+def motion_defaults() -> CfgNode:
+    node = CfgNode()
+    node.ENABLED = True  # False: RGB only
+    # "edges" of flow (arXiv 2106.09703), "magnitude", "flow" (x, y) or "difference" of frames
+    node.KIND = "edges"
+    node.NUM_FRAMES = 16  # over the span of the RGB clip
+    node.GAP_SECONDS = 5 / 30  # between the frames that are compared
+    node.ESTIMATOR = "DIS"  # "Farneback", "RAFT"; computed in the loader's workers
+    node.SHORT_SIDE = 128  # resolution at which flow is computed; its values stay in source pixels
+    node.CACHE = ""  # folder written by tools/extract_motion.py, instead of computing
     return node
 
 

@@ -44,6 +44,8 @@ Batch = dict[str, Any]
 Sample = dict[str, Any]
 Mapper = Callable[[Any, np.random.Generator], Sample]
 
+# Entries of one shape in all samples of a batch; the others stay lists.
+_STACKED = {"video", "motion", "video_number"}
 # Records tried in place of one whose video cannot be read.
 _REPLACEMENTS = 10
 
@@ -95,7 +97,8 @@ def collate(items: Sequence[Item]) -> Batch:
     samples = [item.sample for item in items if item.sample is not None]
     batch: Batch = {name: [sample[name] for sample in samples] for name in (samples[0] if samples else ())}
     if samples:
-        batch["video"] = torch.stack(batch["video"])
+        for name in _STACKED & batch.keys():
+            batch[name] = torch.stack(batch[name])
     batch["bad_videos"] = [bad for item in items for bad in item.bad_videos]
     return batch
 

@@ -36,6 +36,7 @@ __all__ = [
     "draw_window",
     "flip",
     "flip_boxes",
+    "gaussian_blur",
     "grayscale",
     "resize",
     "scale_boxes",
@@ -235,6 +236,14 @@ def adjust_saturation(clip: Tensor, factor: float) -> Tensor:
 def grayscale(clip: Tensor) -> Tensor:
     """Luma in all three channels."""
     return _luma(clip).round_().to(torch.uint8).expand_as(clip)
+
+
+def gaussian_blur(clip: Tensor, sigma: float) -> Tensor:
+    """Every frame blurred with a 3x3 Gaussian kernel; ``sigma`` in pixels."""
+    # Not at the top: it would make every command wait for torchvision.
+    from torchvision.transforms.v2.functional import gaussian_blur as blur
+
+    return blur(clip.transpose(0, 1), [3, 3], [sigma, sigma]).transpose(0, 1)
 
 
 def _luma(clip: Tensor) -> Tensor:

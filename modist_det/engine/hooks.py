@@ -44,19 +44,24 @@ def is_due(iteration: int, period: float) -> bool:
 
 
 class ScheduleHook(Hook):
-    """Sets the learning rate before each step from ``schedule(progress)``.
+    """Before each step, sets the learning rate from ``schedule(progress)`` and tells the model the progress.
 
     Args:
         schedule: learning rate at a progress in [0, 1].
         total: steps of the whole run; ``MAX_EPOCH`` times the steps of an epoch, possibly fractional.
+        model: if it has a method ``set_progress``, that is called with the progress (schedules inside a model).
     """
 
-    def __init__(self, schedule: ParamScheduler, total: float) -> None:
+    def __init__(self, schedule: ParamScheduler, total: float, model: nn.Module | None = None) -> None:
         self.schedule = schedule
         self.total = total
+        self.tell_model: Callable[[float], None] | None = getattr(model, "set_progress", None)
 
     def before_step(self, trainer: Trainer) -> None:
-        rate = self.schedule(min(trainer.iteration / self.total, 1.0))
+        progress = min(trainer.iteration / self.total, 1.0)
+        if self.tell_model is not None:
+            self.tell_model(progress)
+        rate = self.schedule(progress)
         for group in trainer.optimizer.param_groups:
             group["lr"] = rate
 

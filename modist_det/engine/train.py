@@ -183,7 +183,7 @@ def train(
         if clip.ENABLED
         else None,
         hooks=[
-            hooks.ScheduleHook(build_lr_schedule(cfg), total),
+            hooks.ScheduleHook(build_lr_schedule(cfg), total, state.model),
             *averaging,
             stop,
             hooks.LogHook(cfg.LOG_PERIOD, epoch_length, writers),

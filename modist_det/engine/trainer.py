@@ -134,13 +134,13 @@ class Trainer:
             reduce_later = getattr(self.model, "no_sync", contextlib.nullcontext)
             with contextlib.nullcontext() if last else reduce_later():
                 with self.autocast():
-                    losses = {
-                        name: loss / self.accumulation_steps for name, loss in self.model(batch).items()
+                    numbers = {
+                        name: value / self.accumulation_steps for name, value in self.model(batch).items()
                     }
-                    total = torch.stack(list(losses.values())).sum()
+                    total = torch.stack([value for name, value in numbers.items() if is_loss(name)]).sum()
                 self.scaler.scale(total).backward()
-            for name, loss in losses.items():
-                totals[name] = totals[name] + loss.detach() if name in totals else loss.detach()
+            for name, value in numbers.items():
+                totals[name] = totals[name] + value.detach() if name in totals else value.detach()
         if self.clip is not None:
             self.scaler.unscale_(self.optimizer)
             self.clip(self._parameters)

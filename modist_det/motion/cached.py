@@ -7,7 +7,6 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -53,7 +52,9 @@ class CachedMotion:
         self.gap_seconds = gap_seconds
         self.max_frame_side = max_frame_side
         if not self.folder.is_dir():
-            raise UserError(f"the folder of motion maps {folder} does not exist; tools/extract_motion.py makes it")
+            raise UserError(
+                f"the folder of motion maps {folder} does not exist; tools/extract_motion.py makes it"
+            )
 
     def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
         """See ``MotionSource.maps``."""
@@ -87,7 +88,8 @@ class CachedMotion:
             raise MapFileError(file.path, f"they are of the kind {info.kind!r}, not {self.kind!r}")
         if not math.isclose(info.gap_seconds, self.gap_seconds, rel_tol=1e-3):
             raise MapFileError(
-                file.path, f"frames {info.gap_seconds:.4g} s apart were compared, not {self.gap_seconds:.4g} s"
+                file.path,
+                f"frames {info.gap_seconds:.4g} s apart were compared, not {self.gap_seconds:.4g} s",
             )
         source = describe_source(video)
         if info.source != source:
@@ -97,13 +99,13 @@ class CachedMotion:
 def find_map_file(folder: Path, video: str | os.PathLike) -> Path:
     """Where the maps of a video are.
 
-    A file or folder of frames ``a/b/clip.mp4`` is looked up as ``a/b/clip.mp4.motion``, then as ``b/clip.mp4.motion`` and
-    as ``clip.mp4.motion``, so both the videos and the maps may be moved.
+    Those of the file or folder of frames ``a/b/clip.mp4`` are looked up as ``a/b/clip.mp4.motion``, then as
+    ``b/clip.mp4.motion`` and as ``clip.mp4.motion``, so both the videos and the maps may be moved.
 
     Raises:
         MapFileError: nowhere; names the last place.
     """
-    *parents, name = Path(os.path.abspath(video)).parts[1:]
+    *parents, name = Path(video).absolute().parts[1:]
     for first in range(len(parents) + 1):
         path = folder.joinpath(*parents[first:], name + MAP_SUFFIX)
         if path.is_file():

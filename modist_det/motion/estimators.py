@@ -33,6 +33,8 @@ FLOW_REGISTRY = Registry("FLOW")
 
 Frames = NDArray[np.uint8]
 
+_NO_GUESS: Any = None  # of the flow to start from; OpenCV's type stubs demand an array
+
 
 class FlowEstimator(Protocol):
     """Called with frames and the frames that they are compared with.
@@ -47,8 +49,8 @@ class FlowEstimator(Protocol):
             frames, others: uint8 (N, H, W, 3), RGB.
 
         Returns:
-            float32 (N, 2, H, W) on the estimator's device: the pixel at (x, y) of ``frames[i]`` is at ``(x + flow[i, 0],
-            y + flow[i, 1])`` of ``others[i]``.
+            float32 (N, 2, H, W) on the estimator's device: the pixel at (x, y) of ``frames[i]`` is at
+            ``(x + flow[i, 0], y + flow[i, 1])`` of ``others[i]``.
 
         Raises:
             UserError: the frames are too small for the estimator.
@@ -64,7 +66,9 @@ def build_flow_estimator(name: str = "DIS", **options: Any) -> FlowEstimator:
     """
     if name not in FLOW_REGISTRY:
         known = [entry for entry, _ in FLOW_REGISTRY]
-        raise UserError(f"there is no flow estimator {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+        raise UserError(
+            f"there is no flow estimator {name!r}{nearest(name, known)} (known: {', '.join(known)})"
+        )
     estimator = FLOW_REGISTRY.get(name)
     parameters = inspect.signature(estimator).parameters
     for option in options:
@@ -104,7 +108,7 @@ class DIS:
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         # Made for each call: OpenCV's object cannot be pickled into a worker process.
         estimator = cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset])
-        return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, None))
+        return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, _NO_GUESS))
 
 
 @FLOW_REGISTRY.register()
@@ -129,7 +133,7 @@ class Farneback:
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         def estimate(frame: Any, other: Any) -> Any:
             return cv2.calcOpticalFlowFarneback(
-                frame, other, None, 0.5, self.levels, self.window, self.iterations, 5, 1.1, 0
+                frame, other, _NO_GUESS, 0.5, self.levels, self.window, self.iterations, 5, 1.1, 0
             )
 
         return _pair_by_pair(frames, others, estimate)

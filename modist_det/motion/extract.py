@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -140,8 +142,18 @@ def _run(sources: Sequence[Source], settings: ExtractionSettings, workers: int) 
 
 
 def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Without it, workers whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _extract(source: Source, settings: ExtractionSettings) -> _Outcome:
@@ -155,7 +167,9 @@ def _extract(source: Source, settings: ExtractionSettings) -> _Outcome:
             return _Outcome(source.video, info.num_frames, written)
     except UserError as error:
         reason = str(error)
-        return _Outcome(source.video, reason=reason if source.video in reason else f"{source.video}: {reason}")
+        return _Outcome(
+            source.video, reason=reason if source.video in reason else f"{source.video}: {reason}"
+        )
 
 
 @lru_cache(maxsize=1)

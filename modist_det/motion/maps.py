@@ -1,7 +1,8 @@
 """From optical flow to what the motion pathway sees: uint8 maps.
 
 Flow is (..., 2, H, W), x to the right first, y down second, in pixels of the source frame. All functions work on any
-leading dimensions and on any device, and wait for no device. Values are rounded to the nearest whole number (halves to even).
+leading dimensions and on any device, and wait for no device. Values are rounded to the nearest whole number,
+halves to the even one.
 
 :data:`MOTION_KINDS` has the kinds of maps by name, for configs.
 """

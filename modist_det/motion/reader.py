@@ -1,8 +1,8 @@
 """Motion maps of sampled frames, computed when they are asked for.
 
-A video of rate r shows its frame k at ``k / r`` seconds. Its motion map k compares that frame with the one ``gap_seconds``
-before it, in whole frames, never before frame 0: with the default of 5/30 s and 30 frames a second,
-frame 5 with frame 0, and so are the four before it; map 0 says "no motion". Where frames do not come at a
+A video of rate r shows its frame k at ``k / r`` seconds. Its motion map k compares that frame with the one
+``gap_seconds`` before it, in whole frames, never before frame 0. With the default of 5/30 s and 30 frames a second
+that is frame k - 5; frames 1 to 4 are compared with frame 0, and map 0 says "no motion". Where frames do not come at a
 constant rate, frame k is the one shown at ``k / r``, with the average rate.
 
 Example::
@@ -120,7 +120,8 @@ class MotionReader:
         self.channels, self._from_flow = motion_kind(kind)
         if self._from_flow is not None and estimator is None:
             raise ValueError(f"the motion input {kind!r} needs a flow estimator")
-        for name, value in (("gap", gap_seconds), ("short_side", short_side), ("max_frame_side", max_frame_side)):
+        numbers = {"gap": gap_seconds, "short_side": short_side, "max_frame_side": max_frame_side}
+        for name, value in numbers.items():
             if value is not None and not value > 0:
                 raise UserError(f"motion: {name} is {value}, but has to be above 0")
         self.estimator = estimator
@@ -144,19 +145,23 @@ class MotionReader:
 
     def map_size(self, video: Video) -> tuple[int, int]:
         """(height, width) of a video's maps at the working resolution."""
-        frame_height, frame_width = output_size(
-            video.info.height, video.info.width, None, _frame_side(video, self.max_frame_side)
-        )
-        return self._working_size(frame_height, frame_width)
+        return self._working_size(*self._frame_size(video))
 
     def all_maps(self, video: Video, max_bytes: int = 2**27) -> Iterator[Tensor]:
         """The maps of every frame in order, in parts uint8 (T, C, H, W) whose RGB frames fit into ``max_bytes``."""
         grid = FrameGrid(video.info.rate, video.info.num_frames)
-        height, width = read_frames(video, grid.seconds(np.zeros(1, np.int64)), self.max_frame_side).shape[1:3]
+        height, width = self._frame_size(video)
         count = max(max_bytes // (3 * height * width), _BATCH)
         for first in range(0, grid.num_frames, count):
             numbers = np.arange(first, min(first + count, grid.num_frames))
             yield self._read(video, grid, np.empty(0, np.int64), numbers)[1]
+
+    def frames_and_flow(self, video: Video, seconds: ArrayLike) -> tuple[Frames, Tensor]:
+        """To look at: RGB frames uint8 (T, H, W, 3) and their flow, float32 (T, 2, h, w) at the working resolution."""
+        grid = FrameGrid(video.info.rate, video.info.num_frames)
+        numbers = grid.numbers(seconds)
+        frames, here, before = self._decode(video, grid, numbers, grid.earlier(numbers, self.gap_seconds))
+        return frames[here], self._flow(self._to_working_size(frames), here, before, video)
 
     def _read(
         self, video: Video, grid: FrameGrid, shown: NDArray[np.int64], moving: NDArray[np.int64]
@@ -164,28 +169,36 @@ class MotionReader:
         """The frames ``shown``, and maps at the working resolution of the frames ``moving``."""
         distinct, rows = np.unique(moving, return_inverse=True)
         earlier = grid.earlier(distinct, self.gap_seconds)
-        wanted = np.unique(np.concatenate([shown, distinct, earlier]))
-        frames = read_frames(video, grid.seconds(wanted), self.max_frame_side)
-        here, before = np.searchsorted(wanted, distinct), np.searchsorted(wanted, earlier)
+        frames, shown, here, before = self._decode(video, grid, shown, distinct, earlier)
         scaled = self._to_working_size(frames)
-        parts = [
-            self._compare(scaled, here[i : i + _BATCH], before[i : i + _BATCH], video)
-            for i in range(0, len(distinct), _BATCH)
-        ]
-        maps = torch.cat(parts) if parts else torch.empty(0, self.channels, *scaled.shape[1:3], dtype=torch.uint8)
-        return frames[np.searchsorted(wanted, shown)], maps[torch.from_numpy(rows)]
+        maps = torch.empty(len(distinct), self.channels, *scaled.shape[1:3], dtype=torch.uint8)
+        for first in range(0, len(distinct), _BATCH):
+            batch = slice(first, first + _BATCH)
+            maps[batch] = self._compare(scaled, here[batch], before[batch], video)
+        return frames[shown], maps[torch.from_numpy(rows)]
 
-    def _compare(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
-        """Maps (N, C, H, W), on the CPU, of the frames ``here`` compared with those ``before``."""
-        current, earlier = frames[here], frames[before]
+    def _decode(self, video: Video, grid: FrameGrid, *wanted: NDArray[np.int64]) -> tuple[NDArray, ...]:
+        """Each frame that is wanted, once; and for each array of numbers the rows at which its frames are."""
+        distinct = np.unique(np.concatenate(wanted))
+        frames = read_frames(video, grid.seconds(distinct), self.max_frame_side)
+        return frames, *(np.searchsorted(distinct, numbers) for numbers in wanted)
+
+    def _compare(
+        self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video
+    ) -> Tensor:
+        """Maps (N, C, H, W) of the frames in rows ``here`` compared with those in rows ``before``."""
         if self._from_flow is None:
-            return frame_difference(_channels_first(current), _channels_first(earlier))
+            return frame_difference(_channels_first(frames[here]), _channels_first(frames[before]))
+        return self._from_flow(self._flow(frames, here, before, video))
+
+    def _flow(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
+        """Flow (N, 2, H, W) in pixels of the video as it is stored."""
         assert self.estimator is not None
-        flow = self.estimator(current, earlier)
+        flow = self.estimator(frames[here], frames[before])
         flow[np.flatnonzero(here == before)] = 0.0  # a network finds some motion even there
         flow[:, 0] *= video.info.width / frames.shape[2]
         flow[:, 1] *= video.info.height / frames.shape[1]
-        return self._from_flow(flow).cpu()
+        return flow
 
     def _to_working_size(self, frames: Frames) -> Frames:
         height, width = self._working_size(*frames.shape[1:3])
@@ -195,6 +208,10 @@ class MotionReader:
         for source, target in zip(frames, scaled, strict=True):
             cv2.resize(source, (width, height), target, interpolation=cv2.INTER_AREA)
         return scaled
+
+    def _frame_size(self, video: Video) -> tuple[int, int]:
+        height, width = video.info.height, video.info.width
+        return output_size(height, width, None, _frame_side(video, self.max_frame_side))
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         if self.short_side is None or self.short_side >= min(height, width):
@@ -208,15 +225,16 @@ def read_frames(video: Video, seconds: NDArray[np.float64], max_side: int) -> Fr
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps uint8 (T, C, h, w) scaled to ``size`` (H, W); values are kept: bilinear, or means where pixels are joined."""
+    """Maps uint8 (T, C, h, w) scaled to ``size`` (H, W): bilinear when enlarged, otherwise means; values stay."""
     height, width = size
     if (height, width) == maps.shape[-2:]:
         return maps
     shrinks = height <= maps.shape[-2] and width <= maps.shape[-1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     out = np.empty((*maps.shape[:2], height, width), np.uint8)
     planes = maps.contiguous().numpy().reshape(-1, *maps.shape[-2:])
     for source, target in zip(planes, out.reshape(-1, height, width), strict=True):
-        cv2.resize(source, (width, height), target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        cv2.resize(source, (width, height), target, interpolation=method)
     return torch.from_numpy(out)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,41 +44,39 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
         if not videos:
             raise UserError(f"no videos in {given}{'' if fps else ' (folders of frames need --fps)'}")
         for video, video_fps in videos.items():
-            target = str(Path(out) / os.path.relpath(video, root)) + MAP_SUFFIX
-            source = Source(video, video_fps, target)
-            if by_target.setdefault(target, source).video != video:
-                raise UserError(
-                    f"{by_target[target].video} and {video} would both become {target}; give them another --out each"
-                )
+            target = str(Path(out) / video.relative_to(root)) + MAP_SUFFIX
+            source = Source(str(video), video_fps, target)
+            if by_target.setdefault(target, source).video != source.video:
+                other = by_target[target].video
+                raise UserError(f"{other} and {video} would both become {target}; give each another --out")
     return [by_target[target] for target in sorted(by_target)]
 
 
-def _videos_of(given: str, fps: float | None) -> tuple[dict[str, float | None], str]:
-    """Absolute paths of the videos with their frame rate, and the folder to which their names are relative."""
-    path = Path(given).expanduser()
+def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None], Path]:
+    """Videos with their frame rate, and the folder to which their names are relative."""
+    path = Path(given).expanduser().absolute()
     if path.is_dir():
-        found = dict.fromkeys(_search(path, frames=fps is not None), fps)
-        # A folder of frames given by itself keeps its name.
-        return found, os.path.abspath(path.parent if os.path.abspath(path) in found else path)
+        found: dict[Path, float | None] = dict.fromkeys(_search(path, frames=fps is not None), fps)
+        return found, path.parent if path in found else path  # a folder of frames keeps its name
     if path.suffix.lower() in VIDEO_EXTENSIONS or path.suffix.lower() == ".txt":
         if not path.is_file():
             raise UserError(f"{given} does not exist")
-        listed: Iterable[str] = [str(path)]
-        if path.suffix.lower() == ".txt":
-            lines = (line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines())
-            listed = (str(path.parent / line) for line in lines if line and not line.startswith("#"))
-        videos = {os.path.abspath(video): fps for video in listed}
+        found = dict.fromkeys([path] if path.suffix.lower() != ".txt" else _listed(path), fps)
     else:
         records = DatasetCatalog.get(given).records()
-        videos = {os.path.abspath(record.video): getattr(record, "fps", fps) for record in records}
-    return videos, os.path.commonpath([os.path.dirname(video) for video in videos]) if videos else ""
+        found = {Path(record.video).absolute(): getattr(record, "fps", fps) for record in records}
+    return found, Path(os.path.commonpath([video.parent for video in found])) if found else path
 
 
-def _search(folder: Path, frames: bool) -> Iterator[str]:
-    """Absolute paths of the video files under a folder and, if ``frames``, of folders with images."""
+def _listed(path: Path) -> list[Path]:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    return [path.parent / line for line in lines if line and not line.startswith("#")]
+
+
+def _search(folder: Path, frames: bool) -> Iterator[Path]:
+    """The video files under a folder and, if ``frames``, the folders with images."""
     for parent, _, names in os.walk(folder):
-        parent = os.path.abspath(parent)
-        kinds = {name: os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}
-        yield from (os.path.join(parent, name) for name, kind in kinds.items() if kind in VIDEO_EXTENSIONS)
-        if frames and any(kind in _IMAGES for kind in kinds.values()):
-            yield parent
+        files = [Path(parent, name) for name in names if not name.startswith(".")]
+        yield from (file for file in files if file.suffix.lower() in VIDEO_EXTENSIONS)
+        if frames and any(file.suffix.lower() in _IMAGES for file in files):
+            yield Path(parent)

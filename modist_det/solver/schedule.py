@@ -70,6 +70,7 @@ def build_lr_schedule(cfg: CfgNode) -> ParamScheduler:
         )
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
         raise UserError(
-            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than SOLVER.MAX_EPOCH ({solver.MAX_EPOCH})"
+            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than SOLVER.MAX_EPOCH, "
+            f"{solver.MAX_EPOCH}"
         )
     return with_warmup(policy, solver.WARMUP_START_LR, solver.WARMUP_EPOCHS / solver.MAX_EPOCH)

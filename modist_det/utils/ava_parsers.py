@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Callable
@@ -150,8 +151,9 @@ def parse_exact(
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         raise UserError(f"{path}:{line}: not UTF-8 text; save the file as csv in UTF-8") from error
-    builder = TableBuilder()
     numbers: dict[str, int] = {}
+    keyframes: list[tuple] = []
+    boxes: list[tuple] = []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = first_line + reader.line_num
@@ -160,13 +162,20 @@ def parse_exact(
             if cells is None:
                 break
             # A blank line, which may come with spaces.
-            if any(cell.strip() for cell in cells) or len(cells) > 1:
-                _parse_row(cells, line, layout, numbers, builder)
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                row = _parse_row(cells, layout)
+                video = numbers.setdefault(cells[0], len(numbers))
+                (boxes if len(row) > 1 else keyframes).append((video, *row, line))
         except csv.Error as error:
             report(Problem(path, line, f"not a csv row ({error}); a quote may be missing"))
             break  # where the next row begins is not known
         except _RowError as error:
             report(Problem(path, line, str(error)))
+    builder = TableBuilder()
+    if keyframes:
+        builder.add_keyframes(*zip(*keyframes, strict=True))
+    if boxes:
+        builder.add_boxes(*zip(*boxes, strict=True))
     return builder.table(path, tuple(numbers))
 
 
@@ -174,14 +183,13 @@ class _RowError(Exception):
     """What is wrong with a row."""
 
 
-def _parse_row(
-    cells: list[str], line: int, layout: Layout, numbers: dict[str, int], builder: TableBuilder
-) -> None:
+def _parse_row(cells: list[str], layout: Layout) -> tuple:
+    """``(second,)`` or ``(second, box, action, score, person)``."""
     # Tables written by other programs fill up the rows of empty keyframes with empty cells.
     if len(cells) > 2 and not any(cell.strip() for cell in cells[2:]):
         cells = cells[:2]
     if len(cells) not in layout.widths:
-        widths = " or ".join(map(str, layout.widths))
+        widths = " or ".join(", ".join(map(str, layout.widths)).rsplit(", ", 1))
         hint = "; separate columns with commas" if len(cells) == 1 and re.search(r"[;\t ]", cells[0]) else ""
         raise _RowError(
             f"{len(cells)} column{'s' * (len(cells) != 1)}, but a {layout.name} row has {widths} ({layout.usage}){hint}"
@@ -192,9 +200,7 @@ def _parse_row(
     if not 0 <= second <= MAX_SECOND:
         raise _RowError(f"second is {cells[1].strip()}, but must be from 0 to {MAX_SECOND}")
     if len(cells) == 2:
-        video = numbers.setdefault(cells[0], len(numbers))
-        builder.add_keyframes([video], [second], [line])
-        return
+        return (second,)
     box = [_number(cell, name) for cell, name in zip(cells[2:6], ("x1", "y1", "x2", "y2"), strict=True)]
     action = _whole_number(cells[6], "action", optional=layout.action_optional)
     if action < 1 and not (layout.action_optional and action == -1):
@@ -206,18 +212,17 @@ def _parse_row(
         person = _whole_number(cells[7], "person id", optional=True)
         if person < -1:
             raise _RowError(f"person id is {person}, but must not be negative")
-    video = numbers.setdefault(cells[0], len(numbers))
-    builder.add_boxes([video], [second], [box], [action], [score], [person], [line])
+    return second, box, action, score, person
 
 
 def _number(text: str, name: str) -> float:
     """The finite decimal number that ``text`` is; ASCII digits, spaces around it allowed."""
-    if not text.strip():
-        raise _RowError(f"{name} is empty")
-    value = float(text) if _NUMBER.fullmatch(text) else np.nan
-    if not np.isfinite(value):
-        raise _RowError(f"{name} is {text.strip()!r}, not a finite number")
-    return value
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if math.isfinite(value):
+        return value
+    raise _RowError(
+        f"{name} is {text.strip()!r}, not a finite number" if text.strip() else f"{name} is empty"
+    )
 
 
 def _whole_number(text: str, name: str, *, optional: bool) -> int:

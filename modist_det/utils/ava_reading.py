@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -64,7 +65,7 @@ def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[
         table = parse_plain(str(path), data, first_line, layout)
     except NotPlain:
         table = parse_exact(str(path), data, first_line, layout, problems.append)
-    bad_boxes = _box_problems(table, layout)
+    bad_boxes = list(_box_problems(table, layout))
     if bad_boxes:
         right = ~np.isin(table.line, [problem.line for problem in bad_boxes])
         columns = ("video", "second", "boxes", "action", "score", "person", "line")
@@ -72,21 +73,19 @@ def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[
     return table, problems + bad_boxes
 
 
-def _box_problems(table: BoxTable, layout: Layout) -> list[Problem]:
+def _box_problems(table: BoxTable, layout: Layout) -> Iterator[Problem]:
     """Boxes that are outside of the layout's limits or inside out, in order of lines."""
     low, high = layout.min_box - _TOLERANCE, layout.max_box + _TOLERANCE
     if not len(table) or (not layout.ordered and low <= table.boxes.min() and table.boxes.max() <= high):
-        return []  # the quick way out for large files of detections
+        return  # the quick way out for large files of detections
     outside = np.any((table.boxes < low) | (table.boxes > high), axis=1)
     inverted = np.any(table.boxes[:, :2] > table.boxes[:, 2:], axis=1) & layout.ordered
-    problems = []
     for row in np.flatnonzero(outside | inverted).tolist():
         if outside[row]:
             reason = "is outside the image; coordinates are fractions of its size, in [0, 1]"
         else:
             reason = "is inverted; the order is x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
-        problems.append(Problem(table.path, int(table.line[row]), f"box {_box_text(table, row)} {reason}"))
-    return problems
+        yield Problem(table.path, int(table.line[row]), f"box {_box_text(table, row)} {reason}")
 
 
 def _blemishes(table: BoxTable) -> list[Problem]:

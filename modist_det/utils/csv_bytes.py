@@ -48,13 +48,11 @@ class PlainRows:
     """Where the rows and cells of one chunk begin and end.
 
     Attributes:
-        text: uint8 (bytes,): the chunk.
-        first: int64 (lines,): of each line, the number of its first separator; a handle for :meth:`cells`.
+        first: int64 (lines,): of each line, the number of its first separator; a handle for :meth:`ends`.
         columns: int64 (lines,): number of cells of each line; an empty line has one, empty, cell.
     """
 
     def __init__(self, text: np.ndarray):
-        self.text = text
         self._separators = np.flatnonzero((text == _COMMA) | (text == _NEWLINE))
         line_ends = np.flatnonzero(text[self._separators] == _NEWLINE)
         self.first = np.concatenate(([0], line_ends[:-1] + 1))
@@ -98,32 +96,33 @@ def parse_numbers(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.
 
 
 def _parse_simple(text: np.ndarray, starts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values of cells of digits with at most one dot, and a mask of the cells that are left to the other way."""
+    """Values of cells of digits with at most one dot, and a mask of the cells that are not of this kind."""
     mantissa = np.zeros(len(starts), dtype=np.uint64)
     dots = np.zeros(len(starts), dtype=np.uint8)
     decimals = np.zeros(len(starts), dtype=np.uint8)
-    left = np.zeros(len(starts), dtype=bool)
+    unusual = np.zeros(len(starts), dtype=bool)
     for k in range(length):
         digit = text.take(starts + k) - np.uint8(_ZERO)  # wraps around for what lies below "0"
         decimals += dots
         if digit.max() > 9:
             # A dot neither shifts the digits before it nor adds one.
             is_dot = digit == np.uint8((_DOT - _ZERO) % 256)
-            left |= (digit > 9) & ~is_dot
+            unusual |= (digit > 9) & ~is_dot
             dots += is_dot
             digit *= ~is_dot
             mantissa *= np.uint8(10) - np.uint8(9) * is_dot
         else:
             mantissa *= np.uint8(10)
         mantissa += digit
-    left |= (dots > 1) | (length - dots.astype(np.int16) < 1) | (length - dots.astype(np.int16) > _MAX_DIGITS)
-    decimals[left] = 0
-    mantissa[left] = 0
+    digits = length - dots.astype(np.int16)
+    unusual |= (dots > 1) | (digits < 1) | (digits > _MAX_DIGITS)
+    decimals[unusual] = 0
+    mantissa[unusual] = 0
     values = mantissa / _POWERS[decimals]
     if length > 16:
         large = np.flatnonzero(mantissa > _EXACT)
         values[large] = _divide(mantissa[large], _POWERS[decimals[large]])
-    return values, left
+    return values, unusual
 
 
 def _divide(mantissa: np.ndarray, power: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from tqdm import tqdm
 __all__ = ["progress_bar"]
 
 
-def progress_bar(title: str, unit: str, total: int | None, *, initial: int = 0, show: bool = True, **options: Any) -> tqdm:
+def progress_bar(
+    title: str, unit: str, total: int | None, *, initial: int = 0, show: bool = True, **options: Any
+) -> tqdm:
     """A tqdm bar that a terminal redraws often and a log file gets now and then.
 
     Args:

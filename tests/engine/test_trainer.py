@@ -131,3 +131,15 @@ def test_gradient_scaling_leaves_the_steps_as_they_were():
     plain.train()
     scaled.train()
     assert scaled.model.w.item() == pytest.approx(plain.model.w.item(), rel=1e-6)
+
+
+def test_only_numbers_named_loss_are_minimized():
+    class WithAccuracy(Line):
+        def forward(self, batch):
+            return {**super().forward(batch), "accuracy": self.w * 100}
+
+    model = WithAccuracy()
+    run = Trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), batches(([2.0], [0.0])), 1)
+    run.train()
+    assert model.w.item() == pytest.approx(0.2)
+    assert run.losses.take_means() == {"loss": 4.0, "loss_line": 4.0, "accuracy": 100.0}

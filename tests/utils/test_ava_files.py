@@ -133,7 +133,7 @@ def test_names_with_commas_quotes_newlines_and_letters_of_any_script(csv_file):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("v,1,0.1,0.2,0.3,0.4", "6 columns, but a ground truth row has 2 or 7 or 8"),
+        ("v,1,0.1,0.2,0.3,0.4", "6 columns, but a ground truth row has 2, 7 or 8"),
         ("v", "1 column, but"),
         ("v;1;0.1;0.2;0.3;0.4;5", "separate columns with commas"),
         ("v,1,0.1,0.2,0.3,0.4,5,6,7", "9 columns"),
@@ -235,7 +235,7 @@ def test_all_problems_are_listed_in_order(csv_file):
         (5, "box (0.1, 0.2, 0.3, 1.4) is outside the image"),
         (6, "box (0.1, 0.2, 0.1, 0.4) has no area"),
         (7, "the same box and action as in line 1"),
-        (9, "3 columns, but a ground truth row has 2 or 7 or 8 (video,second[,x1,y1,x2,y2,action[,person]])"),
+        (9, "3 columns, but a ground truth row has 2, 7 or 8 (video,second[,x1,y1,x2,y2,action[,person]])"),
     ]
     assert str(problems[0]).startswith(f"{path}:2: box")
     table, refused = scan_table(path, GROUND_TRUTH)
@@ -343,7 +343,7 @@ def test_real_ground_truth_is_read_exactly_and_fast(real_data):
 
 
 def test_detections_survive_writing(csv_file, tmp_path):
-    score = float(np.float32(1) / 3)
+    score = float(np.float32(1 / 3))
     table = read_detections(
         csv_file(
             f'"a, ""b""",0902,0.077,0.1,0.2,0.3,4,{score!r}\n'

@@ -42,14 +42,31 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
         "decodes every frame of the clip's video and converts it to RGB, on one thread too.",
         _DATA_EXAMPLE,
     )
-    add("--cfg", metavar="FILE", help="config file: clip settings, and training data unless there is --videos")
+    add(
+        "--cfg", metavar="FILE", help="config file: clip settings, and training data unless there is --videos"
+    )
     add("--videos", nargs="+", metavar="PATH", help="video files, or folders of them, instead of a data set")
     add("--frames", type=_positive, metavar="N", help="frames of a clip (INPUT.NUM_FRAMES)")
     add("--stride", type=_positive, metavar="N", help="frames from one to the next (INPUT.SAMPLING_RATE)")
-    add("--short-side", type=_positive, metavar="PX", help="short side of the scaled clip (INPUT.MIN_SIZE_TRAIN)")
+    add(
+        "--short-side",
+        type=_positive,
+        metavar="PX",
+        help="short side of the scaled clip (INPUT.MIN_SIZE_TRAIN)",
+    )
     add("--crop", type=_positive, metavar="PX", help="side of the crop (INPUT.CROP_SIZE)")
-    add("--clips", type=_positive, default=30, metavar="N", help="clips measured one by one (default: %(default)s)")
-    add("--no-baseline", action="store_true", help="leave the baseline out (films of minutes, folders of frames)")
+    add(
+        "--clips",
+        type=_positive,
+        default=30,
+        metavar="N",
+        help="clips measured one by one (default: %(default)s)",
+    )
+    add(
+        "--no-baseline",
+        action="store_true",
+        help="leave the baseline out (films of minutes, folders of frames)",
+    )
     add("--workers", type=_count, default=2, metavar="N", help="workers of the loader (default: %(default)s)")
     add("--batch-size", type=_positive, default=8, metavar="N", help="clips a batch (default: %(default)s)")
     _add_common(add)
@@ -74,7 +91,13 @@ def _add_model(commands: argparse._SubParsersAction) -> None:
     add("--compile", action="store_true", help="MODEL.COMPILE True")
     add("--device", metavar="NAME", help="MODEL.DEVICE")
     add("--threads", type=_positive, metavar="N", help="threads on the CPU (default: torch's choice)")
-    add("--warmup", type=_count, default=3, metavar="N", help="steps that are not counted (default: %(default)s)")
+    add(
+        "--warmup",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="steps that are not counted (default: %(default)s)",
+    )
     _add_common(add)
     _add_overrides(add)
 
@@ -89,12 +112,20 @@ def _add_evaluator(commands: argparse._SubParsersAction) -> None:
         _EVALUATOR_EXAMPLE,
     )
     add("--detections", type=_positive, default=2_300_000, metavar="N", help="rows (default: %(default)s)")
-    add("--boxes", type=_positive, default=93_400, metavar="N", help="ground-truth rows (default: %(default)s)")
+    add(
+        "--boxes",
+        type=_positive,
+        default=93_400,
+        metavar="N",
+        help="ground-truth rows (default: %(default)s)",
+    )
     add("--keyframes", type=_positive, default=50_029, metavar="N", help="default: %(default)s")
     _add_common(add)
 
 
-def _add_command(commands: argparse._SubParsersAction, name: str, summary: str, description: str, example: str):
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, summary: str, description: str, example: str
+):
     parser = commands.add_parser(
         name,
         help=summary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import tempfile
@@ -14,14 +15,17 @@ from ...utils.ava_files import LabelEntry, write_ava_boxes, write_detections
 from .machine import describe_machine
 from .report import Report, Series
 
-__all__ = ["benchmark_evaluator", "csv_pass"]
+__all__ = ["benchmark_evaluator", "csv_pass", "run_evaluator"]
 
 _CLASSES = range(1, 81)
 
 
-def benchmark_evaluator(
-    num_detections: int, num_boxes: int, num_keyframes: int, *, repeat: int
-) -> Report:
+def run_evaluator(args: argparse.Namespace) -> Report:
+    """``tools/benchmark.py evaluator``."""
+    return benchmark_evaluator(args.detections, args.boxes, args.keyframes, repeat=args.repeat)
+
+
+def benchmark_evaluator(num_detections: int, num_boxes: int, num_keyframes: int, *, repeat: int) -> Report:
     """Time ``evaluate_ava`` on generated files, in pairs with :func:`csv_pass` over them.
 
     Args:
@@ -29,7 +33,10 @@ def benchmark_evaluator(
         repeat: pairs; one more goes before them and is not counted.
     """
     machine = describe_machine()
-    reader, evaluation = Series("one pass of csv.reader", num_detections), Series("evaluate_ava", num_detections)
+    reader, evaluation = (
+        Series("one pass of csv.reader", num_detections),
+        Series("evaluate_ava", num_detections),
+    )
     labels = {number: LabelEntry(f"action {number}") for number in _CLASSES}
     with tempfile.TemporaryDirectory() as folder:
         truth_file, detections_file = Path(folder) / "ground_truth.csv", Path(folder) / "detections.csv"

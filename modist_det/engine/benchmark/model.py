@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...config import CfgNode
+from ...config import CfgNode, get_cfg
 from ...modeling import build_model
 from ...solver import build_optimizer
 from ...utils.errors import UserError, nearest
@@ -19,7 +20,24 @@ from ..setup import resolve_device, seed_everything
 from .machine import describe_machine
 from .report import Report, Series
 
-__all__ = ["PeakMemory", "benchmark_model", "random_batch"]
+__all__ = ["PeakMemory", "benchmark_model", "random_batch", "run_model"]
+
+
+def run_model(args: argparse.Namespace) -> Report:
+    """``tools/benchmark.py model``."""
+    cfg = get_cfg()
+    cfg.merge_from_file(args.cfg)
+    cfg.merge_from_list(args.overrides)
+    if args.amp:
+        cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.PRECISION = True, args.amp
+    cfg.MODEL.CHANNELS_LAST |= args.channels_last
+    cfg.MODEL.COMPILE |= args.compile
+    cfg.MODEL.DEVICE = args.device or cfg.MODEL.DEVICE
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return benchmark_model(
+        cfg, batch_size=args.batch_size, num_boxes=args.boxes, warmup=args.warmup, repeat=args.repeat
+    )
 
 
 def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: int, repeat: int) -> Report:

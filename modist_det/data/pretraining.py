@@ -1,0 +1,172 @@
+"""From an unlabelled video to two clips of it, each with its motion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import CfgNode
+from ..motion.build import build_motion_source
+from ..motion.maps import flip_maps
+from ..motion.reader import MotionSource
+from ..utils.errors import UserError
+from . import transforms as T
+from .datasets.unlabelled import VideoRecord
+from .sampling import draw_two_clips
+from .video import open_video
+
+__all__ = ["TwoClipMapper"]
+
+
+class TwoClipMapper:
+    """Video -> two augmented clips and their motion maps.
+
+    ``mapper(record, rng)`` returns a dict:
+
+    - ``video``: uint8 (2, 3, T, S, S), RGB;
+    - ``motion``: uint8 (2, C, T', S, S), where a motion source is given;
+    - ``video_number``: int64 (), equal for clips of one video;
+    - ``id``, ``video_id``.
+
+    The clips begin 0.5 to 10 s apart. Each has one random resized crop, one flip and one set of colours for all its
+    frames; its motion shares time, crop and flip. The T' motion frames are spread over the same span as the T
+    frames.
+
+    Args:
+        num_frames: T.
+        sampling_rate: frames of a clip are this many frames apart at ``target_fps``.
+        target_fps: frames per second in which ``sampling_rate`` counts.
+        crop_size: S.
+        motion: where motion maps come from; None for RGB alone.
+        motion_frames: T'.
+        shift: smallest and largest distance of the two clips (seconds).
+        area, aspect: of the crop: share of the frame's area, width over height.
+        short_side: frames are decoded to this short side before the crop, where there is no motion source (which
+            decides otherwise); large enough that most crops are not scaled up.
+        flip_prob, jitter_prob, grayscale_prob, blur_prob: of each change.
+        jitter: half-widths of the brightness, contrast and saturation factors.
+        blur_sigma: smallest and largest sigma (pixels) of the 3x3 blur.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_frames: int,
+        sampling_rate: int,
+        target_fps: float,
+        crop_size: int,
+        motion: MotionSource | None = None,
+        motion_frames: int = 16,
+        shift: tuple[float, float] = (0.5, 10.0),
+        area: tuple[float, float] = (0.3, 1.0),
+        aspect: tuple[float, float] = (0.5, 2.0),
+        short_side: int = 256,
+        flip_prob: float = 0.5,
+        jitter_prob: float = 0.8,
+        jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
+        grayscale_prob: float = 0.2,
+        blur_prob: float = 0.5,
+        blur_sigma: tuple[float, float] = (0.1, 2.0),
+    ) -> None:
+        for name, value in (
+            ("INPUT.NUM_FRAMES", num_frames),
+            ("INPUT.SAMPLING_RATE", sampling_rate),
+            ("INPUT.TARGET_FPS", target_fps),
+            ("INPUT.CROP_SIZE", crop_size),
+            ("MOTION.NUM_FRAMES", motion_frames),
+        ):
+            if value <= 0:
+                raise UserError(f"{name} is {value}; it must be above 0")
+        if not 0 <= shift[0] <= shift[1]:
+            raise UserError(f"INPUT.CLIP_SHIFT is {list(shift)}; it must rise from 0 or more")
+        self.span = num_frames * sampling_rate / target_fps
+        self.frame_times = np.arange(num_frames) * sampling_rate / target_fps
+        self.motion_times = np.arange(motion_frames) * self.span / motion_frames
+        self.crop_size = crop_size
+        self.motion = motion
+        self.shift = shift
+        self.area = area
+        self.aspect = aspect
+        self.short_side = short_side
+        self.flip_prob = flip_prob
+        self.jitter_prob = jitter_prob
+        self.jitter = jitter
+        self.grayscale_prob = grayscale_prob
+        self.blur_prob = blur_prob
+        self.blur_sigma = blur_sigma
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> TwoClipMapper:
+        node, motion = cfg.INPUT, cfg.MOTION
+        jitter = node.COLOR_JITTER
+        return cls(
+            num_frames=node.NUM_FRAMES,
+            sampling_rate=node.SAMPLING_RATE,
+            target_fps=node.TARGET_FPS,
+            crop_size=node.CROP_SIZE,
+            motion=build_motion_source(
+                motion.KIND,
+                estimator=motion.ESTIMATOR,
+                cache=motion.CACHE,
+                gap_seconds=motion.GAP_SECONDS,
+                short_side=motion.SHORT_SIDE,
+                max_frame_side=node.MIN_SIZE_TEST,
+            )
+            if motion.ENABLED
+            else None,
+            motion_frames=motion.NUM_FRAMES,
+            shift=tuple(node.CLIP_SHIFT),
+            area=tuple(node.CROP_AREA),
+            aspect=tuple(node.CROP_ASPECT),
+            short_side=node.MIN_SIZE_TEST,
+            flip_prob=node.RANDOM_FLIP,
+            jitter_prob=jitter.PROB,
+            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
+            grayscale_prob=node.GRAYSCALE_PROB,
+            blur_prob=node.BLUR_PROB,
+        )
+
+    def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
+        with open_video(record.video) as video:
+            starts = draw_two_clips(video.info.duration, self.span, self.shift, rng)
+            # Both are read from one open file; the crops are drawn afterwards.
+            clips = [self._read(video, start) for start in starts]
+        views = [self._augment(frames, maps, rng) for frames, maps in clips]
+        sample = {
+            "video": torch.stack([video for video, _ in views]),
+            "video_number": torch.tensor(record.number),
+            "id": record.id,
+            "video_id": record.video_id,
+        }
+        if self.motion is not None:
+            sample["motion"] = torch.stack([maps for _, maps in views])
+        return sample
+
+    def _read(self, video: Any, start: float) -> tuple[Tensor, Tensor]:
+        """A clip (3, T, H, W) and its motion maps (C, T', H, W), of no frames where there is no source."""
+        if self.motion is None:
+            frames = video.frames_at_times(start + self.frame_times, short_side=self.short_side)
+            maps = torch.empty(0, 1, *frames.shape[1:3], dtype=torch.uint8)
+        else:
+            frames, maps = self.motion.frames_and_maps(video, start + self.frame_times, start + self.motion_times)
+        return torch.from_numpy(frames).permute(3, 0, 1, 2), maps.permute(1, 0, 2, 3)
+
+    def _augment(self, clip: Tensor, maps: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        window = T.draw_resized_window(rng, clip.shape[-2], clip.shape[-1], self.area, self.aspect)
+        clip = T.resize(T.crop(clip, window), self.crop_size, self.crop_size)
+        if self.motion is not None:
+            maps = T.resize(T.crop(maps, window), self.crop_size, self.crop_size)
+        if rng.random() < self.flip_prob:
+            clip = T.flip(clip)
+            if self.motion is not None:
+                maps = flip_maps(maps.transpose(0, 1), self.motion.kind).transpose(0, 1)
+        if rng.random() < self.jitter_prob:
+            clip = T.color_jitter(clip, T.draw_color_jitter(rng, self.jitter))
+        if rng.random() < self.grayscale_prob:
+            clip = T.grayscale(clip)
+        if rng.random() < self.blur_prob:
+            clip = T.gaussian_blur(clip, float(rng.uniform(*self.blur_sigma)))
+        return clip.contiguous(), maps.contiguous()

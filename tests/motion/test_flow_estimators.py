@@ -1,0 +1,125 @@
+"""Flow estimators on a texture that moves by a known number of pixels."""
+
+from __future__ import annotations
+
+import pickle
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.optical_flow import raft_small
+
+from modist_det.motion import build_flow_estimator
+from modist_det.utils.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("DIS", {"preset": "ultrafast"}), ("DIS", {"preset": "fast"}), ("DIS", {}), ("Farneback", {})],
+)
+@pytest.mark.parametrize("velocity", [(4, -3), (-7, 2), (0, 0)])
+def test_known_translation(carried, name, options, velocity):
+    earlier, frame = carried(2, 96, 128, velocity)
+    flow = build_flow_estimator(name, **options)(frame[None], earlier[None])
+    assert flow.dtype == torch.float32
+    assert flow.shape == (1, 2, 96, 128)
+    # From the frame back to the earlier one; the border has come into view since.
+    inside = flow[0, :, 12:-12, 12:-12].numpy()
+    error = np.abs(inside + np.array(velocity, np.float32).reshape(2, 1, 1)).max(axis=0)
+    assert np.median(error) < 0.1
+    assert np.quantile(error, 0.95) < 0.5
+
+
+@pytest.mark.parametrize("name", ["DIS", "Farneback"])
+def test_a_batch_is_its_pairs(carried, name):
+    frames = carried(5, 40, 56, (1, 2))
+    estimator = pickle.loads(pickle.dumps(build_flow_estimator(name)))  # as a spawned worker gets it
+    together = estimator(frames[1:], frames[:-1])
+    for i in range(4):
+        assert torch.equal(together[i], estimator(frames[i + 1 : i + 2], frames[i : i + 1])[0])
+    assert estimator(frames[:0], frames[:0]).shape == (0, 2, 40, 56)
+    assert not estimator(frames, frames).any()
+
+
+def test_mistakes_in_names_and_options():
+    with pytest.raises(UserError, match="no flow estimator 'Dis'; did you mean 'DIS'"):
+        build_flow_estimator("Dis")
+    with pytest.raises(UserError, match="no option 'levls'; did you mean 'levels'"):
+        build_flow_estimator("Farneback", levls=3)
+    with pytest.raises(UserError, match="no preset 'quick'"):
+        build_flow_estimator("DIS", preset="quick")
+    with pytest.raises(UserError, match="window is 0"):
+        build_flow_estimator("Farneback", window=0)
+    with pytest.raises(UserError, match="'large' and 'small'"):
+        build_flow_estimator("RAFT", size="huge")
+    with pytest.raises(UserError, match="no weights 'C_T_V3'; did you mean 'C_T_V"):
+        build_flow_estimator("RAFT", weights="C_T_V3")
+
+
+def test_frames_that_do_not_fit():
+    estimator = build_flow_estimator("DIS")
+    tiny = np.zeros((1, 6, 6, 3), np.uint8)
+    with pytest.raises(UserError, match="6x6 pixels"):
+        estimator(tiny, tiny)
+    for frames, others in ((tiny, tiny[:, :5]), (tiny[0], tiny[0]), (tiny.astype(float), tiny.astype(float))):
+        with pytest.raises(ValueError, match="two uint8 arrays"):
+            estimator(frames, others)
+
+
+@pytest.fixture(scope="module")
+def raft_weights(tmp_path_factory):
+    """RAFT small with random weights, in a file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("raft") / "small.pth"
+    torch.save(raft_small(weights=None).state_dict(), path)
+    return path
+
+
+def build_raft(path, **options):
+    return build_flow_estimator("RAFT", size="small", weights=str(path), iterations=2, **options)
+
+
+def test_raft_pads_what_it_needs(raft_weights, carried):
+    earlier, frame = carried(2, 75, 131, (2, 1))
+    flow = build_raft(raft_weights)(frame[None], earlier[None])
+    assert flow.shape == (1, 2, 75, 131)
+
+    model = raft_small(weights=None).eval()
+    model.load_state_dict(torch.load(raft_weights, weights_only=True))
+    pads = (26, 27), (2, 3), (0, 0)  # to 128 x 136
+    pair = [np.pad(picture, pads, mode="edge") for picture in (frame, earlier)]
+    pair = [torch.from_numpy(picture).permute(2, 0, 1)[None] / 255 * 2 - 1 for picture in pair]
+    with torch.no_grad():
+        expected = model(*pair, num_flow_updates=2)[-1][..., 26:-27, 2:-3]
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(flow, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_raft_does_not_depend_on_the_batch(raft_weights, carried):
+    frames = carried(4, 64, 80, (2, 1))
+    one, two = build_raft(raft_weights, batch_size=1), build_raft(raft_weights, batch_size=2)
+    assert repr(one) == repr(two) == "RAFT(size='small', weights='small.pth', iterations=2)"
+    flow = two(frames[1:], frames[:-1])
+    torch.testing.assert_close(flow, one(frames[1:], frames[:-1]), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(flow[0], flow[1], atol=1e-2)
+    assert two(frames[:0], frames[:0]).shape == (0, 2, 64, 80)
+
+
+def test_raft_with_a_bad_file(tmp_path, raft_weights):
+    with pytest.raises(UserError, match=r"none\.pth do not exist"):
+        build_raft(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(UserError, match=r"text\.pth does not hold the weights"):
+        build_raft(tmp_path / "text.pth")
+    with pytest.raises(UserError, match=r"small\.pth does not hold the weights"):
+        build_flow_estimator("RAFT", size="large", weights=str(raft_weights))
+
+
+def test_a_failed_download_names_the_url(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody answers
+    monkeypatch.setattr(urllib.request, "_opener", None)  # remembers the proxies of an earlier test
+    with pytest.raises(UserError, match=r"https://download\.pytorch\.org/models/raft_small\S+\.pth .*elsewhere") as caught:
+        build_flow_estimator("RAFT", size="small")
+    assert "\n" not in str(caught.value)

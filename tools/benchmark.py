@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Measure data loading, a model's step or the evaluator."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from modist_det.engine.benchmark.arguments import benchmark_parser
+from modist_det.utils.cli import run_cli
+
+
+def main(args: argparse.Namespace) -> None:
+    # Here and not above, so that --help answers at once and the evaluator is measured without torch.
+    if args.command == "data":
+        from modist_det.engine.benchmark.data import run_data as run
+    elif args.command == "model":
+        from modist_det.engine.benchmark.model import run_model as run
+    else:
+        from modist_det.engine.benchmark.evaluator import run_evaluator as run
+
+    report = run(args)
+    print(report.text())
+    if args.json:
+        report.write_json(args.json)
+        print(f"\nwrote {args.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(benchmark_parser(), main))
