@@ -130,7 +130,7 @@ class TwoClipMapper:
         )
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
-        with open_video(record.video) as video:
+        with open_video(record.video, record.fps) as video:
             starts = draw_two_clips(video.info.duration, self.span, self.shift, rng)
             # Both are read from one open file; the crops are drawn afterwards.
             clips = [self._read(video, start) for start in starts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,4 +72,4 @@ def _video_records(name: str) -> list[VideoRecord]:
 def _join(parts: Sequence[Sequence[VideoRecord]]) -> list[VideoRecord]:
     """The records of all data sets, numbered through."""
     records = [record for part in parts for record in part]
-    return [VideoRecord(number, record.video_id, record.video) for number, record in enumerate(records)]
+    return [dataclasses.replace(record, number=number) for number, record in enumerate(records)]

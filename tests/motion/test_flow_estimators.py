@@ -15,11 +15,16 @@ from modist_det.utils.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    [("DIS", {"preset": "ultrafast"}), ("DIS", {"preset": "fast"}), ("DIS", {}), ("Farneback", {})],
+    ("name", "options", "pixels"),
+    [
+        ("DIS", {"preset": "ultrafast"}, 0.15),
+        ("DIS", {"preset": "fast"}, 0.15),
+        ("DIS", {}, 0.05),
+        ("Farneback", {}, 0.05),
+    ],
 )
 @pytest.mark.parametrize("velocity", [(4, -3), (-7, 2), (0, 0)])
-def test_known_translation(carried, name, options, velocity):
+def test_known_translation(carried, name, options, pixels, velocity):
     earlier, frame = carried(2, 96, 128, velocity)
     flow = build_flow_estimator(name, **options)(frame[None], earlier[None])
     assert flow.dtype == torch.float32
@@ -27,8 +32,8 @@ def test_known_translation(carried, name, options, velocity):
     # From the frame back to the earlier one; the border has come into view since.
     inside = flow[0, :, 12:-12, 12:-12].numpy()
     error = np.abs(inside + np.array(velocity, np.float32).reshape(2, 1, 1)).max(axis=0)
-    assert np.median(error) < 0.1
-    assert np.quantile(error, 0.95) < 0.5
+    assert np.median(error) < pixels
+    assert np.quantile(error, 0.95) < 2 * pixels
 
 
 @pytest.mark.parametrize("name", ["DIS", "Farneback"])
@@ -39,12 +44,12 @@ def test_a_batch_is_its_pairs(carried, name):
     for i in range(4):
         assert torch.equal(together[i], estimator(frames[i + 1 : i + 2], frames[i : i + 1])[0])
     assert estimator(frames[:0], frames[:0]).shape == (0, 2, 40, 56)
-    assert not estimator(frames, frames).any()
+    assert estimator(frames, frames).abs().median() < 1e-2
 
 
 def test_mistakes_in_names_and_options():
-    with pytest.raises(UserError, match="no flow estimator 'Dis'; did you mean 'DIS'"):
-        build_flow_estimator("Dis")
+    with pytest.raises(UserError, match="no flow estimator 'Farnback'; did you mean 'Farneback'"):
+        build_flow_estimator("Farnback")
     with pytest.raises(UserError, match="no option 'levls'; did you mean 'levels'"):
         build_flow_estimator("Farneback", levls=3)
     with pytest.raises(UserError, match="no preset 'quick'"):

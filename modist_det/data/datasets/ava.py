@@ -29,6 +29,7 @@ from ...utils.errors import UserError, nearest
 from .description import register_format
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
+from .unlabelled import VideoRecord
 from .videos import find_videos
 
 __all__ = ["BOX_SOURCES", "AVADataset", "AVAMetadata", "DetectionRecord", "DetectionRecords"]
@@ -209,6 +210,14 @@ class AVADataset:
         if self.exclusions is not None:
             persons = persons.take(~np.isin(persons.keys, _keys(read_exclusions(self.exclusions), names)))
         return self._to_records(persons, list(names))
+
+    def video_records(self) -> list[VideoRecord]:
+        """The annotated videos that are there, without their annotations (pretraining)."""
+        records = self.records("detected" if self.annotations is None else "ground_truth", min_score=0.0)
+        return [
+            VideoRecord(number, video_id, video, self.fps)
+            for number, (video_id, video) in enumerate(zip(records.video_ids, records.videos, strict=True))
+        ]
 
     def _annotated(self, names: dict[str, int]) -> Persons:
         if self.annotations is None:

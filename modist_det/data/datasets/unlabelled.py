@@ -21,12 +21,14 @@ class VideoRecord:
     Attributes:
         number: its place in the data set; equal numbers are one video.
         video_id: path below the data set's folder, without extension.
-        video: path of the file.
+        video: path of the file or of the folder of frames.
+        fps: frames per second of a folder of frames (a video file knows its own).
     """
 
     number: int
     video_id: str
     video: str
+    fps: float | None = None
 
     @property
     def id(self) -> str:

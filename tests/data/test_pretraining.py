@@ -1,0 +1,106 @@
+"""Two clips of one video, and lists of videos."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.datasets.unlabelled import VideoFolder
+from modist_det.data.pretraining import TwoClipMapper
+from modist_det.data.sampling import draw_two_clips
+from modist_det.data.video import open_video
+from modist_det.motion.build import build_motion_source
+from modist_det.utils.errors import UserError
+
+
+def test_clips_are_apart_as_asked_and_inside_the_video():
+    rng = np.random.default_rng(0)
+    starts = np.array([draw_two_clips(20.0, 2.0, (0.5, 10.0), rng) for _ in range(2000)])
+    apart = np.abs(starts[:, 1] - starts[:, 0])
+    assert apart.min() >= 0.5 and apart.max() <= 10.0
+    assert starts.min() >= 0 and starts.max() <= 18.0
+    assert apart.mean() == pytest.approx(5.25, abs=0.2)
+    assert (starts[:, 0] < starts[:, 1]).mean() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("duration", "apart"), [(2.3, 0.3), (2.0, 0.0), (1.0, 0.0)], ids=["less than the shift", "one clip", "shorter"]
+)
+def test_short_videos_are_used_as_far_as_they_reach(duration, apart):
+    starts = draw_two_clips(duration, 2.0, (0.5, 10.0), np.random.default_rng(0))
+    assert sorted(starts) == pytest.approx([0.0, apart])
+
+
+def mapper(motion=None, **changes):
+    plain = {"flip_prob": 0.0, "jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
+    return TwoClipMapper(
+        num_frames=4, sampling_rate=6, target_fps=30, crop_size=32, motion=motion, short_side=48, **{**plain, **changes}
+    )
+
+
+@pytest.fixture
+def record(tiny_puppets):
+    return DatasetCatalog.get(str(tiny_puppets / "train.yaml")).video_records()[3]
+
+
+def test_shapes_and_numbers(record):
+    sample = mapper(build_motion_source("edges", short_side=48), motion_frames=8)(record, np.random.default_rng(0))
+    assert sample["video"].shape == (2, 3, 4, 32, 32) and sample["video"].dtype == torch.uint8
+    assert sample["motion"].shape == (2, 1, 8, 32, 32) and sample["motion"].dtype == torch.uint8
+    assert sample["video_number"].item() == record.number == 3
+    assert "motion" not in mapper()(record, np.random.default_rng(0))
+
+
+def test_motion_shares_time_crop_and_flip_with_rgb(record):
+    """With the difference of frames as motion, its maps can be worked out from the frames alone."""
+    source = build_motion_source("difference", max_frame_side=48, gap_seconds=0.2)
+    whole = {"area": (1.0, 1.0), "aspect": (4 / 3, 4 / 3)}
+    made = mapper(source, motion_frames=4, flip_prob=1.0, **whole)(record, np.random.default_rng(5))
+    starts = draw_two_clips(3.0, 0.8, (0.5, 10.0), np.random.default_rng(5))
+    with open_video(record.video) as video:
+        for view, start in enumerate(starts):
+            numbers = np.round((start + np.arange(4) * 0.2 + 1e-9) * 10).astype(int)
+            frames = video.frames_at_indices(numbers).astype(np.float64)
+            earlier = video.frames_at_indices(np.maximum(numbers - 2, 0)).astype(np.float64)
+            expected = np.abs((frames - earlier) @ [0.299, 0.587, 0.114])[:, :, ::-1].copy()
+            scaled = torch.nn.functional.interpolate(
+                torch.from_numpy(expected).unsqueeze(1), (32, 32), mode="bilinear", antialias=True
+            )
+            difference = (made["motion"][view].permute(1, 0, 2, 3).double() - scaled).abs()
+            assert difference.max() < 2
+
+
+def test_the_same_generator_makes_the_same_sample(record):
+    augmented = {"flip_prob": 0.5, "jitter_prob": 0.8, "grayscale_prob": 0.2, "blur_prob": 0.5}
+    first, again, other = (mapper(**augmented)(record, np.random.default_rng(s))["video"] for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_folder_lists_its_videos_with_subfolders(tmp_path):
+    for name in ("b/two.mp4", "one.AVI", "b/notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    records = VideoFolder("mine", tmp_path).video_records()
+    assert [(r.number, r.video_id, r.video) for r in records] == [
+        (0, "b/two", str(tmp_path / "b/two.mp4")),
+        (1, "one", str(tmp_path / "one.AVI")),
+    ]
+    (tmp_path / "set.yaml").write_text("format: videos\nvideos: b\n")
+    assert [r.id for r in DatasetCatalog.get(tmp_path / "set.yaml").video_records()] == ["two"]
+
+
+def test_a_folder_without_videos_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no video"):
+        VideoFolder("mine", tmp_path).video_records()
+    with pytest.raises(UserError, match="does not exist"):
+        VideoFolder("mine", tmp_path / "nowhere").video_records()
+
+
+def test_impossible_settings_are_named():
+    with pytest.raises(UserError, match="INPUT.CLIP_SHIFT"):
+        mapper(shift=(2.0, 1.0))
+    with pytest.raises(UserError, match="MOTION.NUM_FRAMES"):
+        mapper(motion_frames=0)

@@ -1,0 +1,125 @@
+"""The MoDist model: which terms, views, queues and encoders take part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modist_det.config import get_cfg
+from modist_det.modeling import build_model
+from modist_det.modeling.losses.infonce import info_nce
+from modist_det.utils.errors import UserError
+
+_SMALL = {
+    "MODEL.META_ARCHITECTURE": "MoDist",
+    "MODEL.RESNET3D.DEPTH": 18,
+    "MODEL.RESNET3D.WIDTH": 4,
+    "MODEL.RESNET3D.STEM_KERNEL": [1, 3, 3],
+    "MODEL.RESNET3D.NORM": "none",
+    "MODEL.MOTION_PATHWAY.DEPTH": 18,
+    "MODEL.MOTION_PATHWAY.WIDTH": 2,
+    "MODEL.MOTION_PATHWAY.STEM_KERNEL": [1, 3, 3],
+    "MODEL.MOTION_PATHWAY.NORM": "none",
+    "MODEL.MODIST.QUEUE_SIZE": 8,
+    "MODEL.MODIST.DIM": 6,
+    "MODEL.MODIST.PROJECTION_HIDDEN": 10,
+    "MODEL.MODIST.MOMENTUM": 0.5,
+    "MODEL.MODIST.ANNEAL_MOMENTUM": False,
+}
+
+
+def small_model(**changes):
+    cfg = get_cfg()
+    for key, value in {**_SMALL, **{f"MODEL.MODIST.{k}": v for k, v in changes.items()}}.items():
+        cfg.merge_from_list([key, value])
+    torch.manual_seed(0)
+    return build_model(cfg)
+
+
+def small_batch(size=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "video": torch.randint(0, 256, (size, 2, 3, 2, 16, 16), generator=generator, dtype=torch.uint8),
+        "motion": torch.randint(0, 256, (size, 2, 1, 4, 16, 16), generator=generator, dtype=torch.uint8),
+        "video_number": torch.arange(size),
+    }
+
+
+def embed(model, side, modality, clips):
+    encoder = getattr(model, side)[modality]
+    return encoder(model.normalizer[modality](clips))
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_terms_against_their_definition(same_time):
+    model, batch = small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0), small_batch()
+    queues = {name: queue.keys.clone() for name, queue in model.queue.items()}
+    numbers = model(batch)
+    rgb, motion = batch["video"], batch["motion"].expand(-1, -1, 3, -1, -1, -1)
+    motion_query, motion_key = (1, 0) if same_time else (0, 1)
+    query = {
+        "visual": embed(model, "query", "visual", rgb[:, 0]),
+        "motion": embed(model, "query", "motion", motion[:, motion_query]),
+    }
+    key = {
+        "visual": embed(model, "key", "visual", rgb[:, 1]),
+        "motion": embed(model, "key", "motion", motion[:, motion_key]),
+    }
+    weights = {("visual", "visual"): 1, ("visual", "motion"): 1, ("motion", "visual"): 1, ("motion", "motion"): 0.5}
+    for (q, k), weight in weights.items():
+        expected = weight * info_nce(query[q], key[k], queues[k], 0.1).loss
+        torch.testing.assert_close(numbers[f"loss_{q}_{k}"], expected)
+        # Negatives come from the key's modality; the new keys are in its queue now, in order.
+        torch.testing.assert_close(model.queue[k].keys[:2], key[k])
+        assert model.queue[k].videos.tolist() == [0, 1] + [-1] * 6
+
+
+def test_rgb_only_builds_no_motion_pathway():
+    model = small_model(CROSS_WEIGHT=0.0)
+    assert list(model.query) == list(model.key) == list(model.queue) == ["visual"]
+    batch = small_batch()
+    del batch["motion"]
+    assert {name for name in model(batch) if name.startswith("loss")} == {"loss_visual_visual"}
+
+
+def test_all_weights_zero_is_an_error():
+    with pytest.raises(UserError, match="terms"):
+        small_model(CROSS_WEIGHT=0.0, VISUAL_WEIGHT=0.0)
+
+
+def test_keys_of_the_same_video_are_no_negatives():
+    model, batch = small_model(MASK_SAME_VIDEO=True, CROSS_WEIGHT=0.0, MOMENTUM=1.0), small_batch()
+    model(batch)
+    kept = model.queue["visual"].keys.clone()
+    second = model(batch)["loss_visual_visual"]
+    query = embed(model, "query", "visual", batch["video"][:, 0])
+    key = embed(model, "key", "visual", batch["video"][:, 1])
+    excluded = torch.tensor([[True, False] + [False] * 6, [False, True] + [False] * 6])
+    torch.testing.assert_close(second, info_nce(query, key, kept, 0.1, excluded).loss)
+
+
+def test_key_encoders_follow_once_a_step_and_get_no_gradient():
+    model = small_model()
+    with torch.no_grad():
+        for parameter in model.query.parameters():
+            parameter += 1.0
+    before = [p.clone() for p in model.key.parameters()]
+    numbers = model(small_batch())
+    sum(value for name, value in numbers.items() if name.startswith("loss")).backward()
+    for old, follower, leader in zip(before, model.key.parameters(), model.query.parameters(), strict=True):
+        torch.testing.assert_close(follower.detach(), (old + leader.detach()) / 2)
+        assert follower.grad is None and leader.grad is not None
+
+
+def test_momentum_follows_the_progress():
+    model = small_model(ANNEAL_MOMENTUM=True)
+    model.set_progress(0.5)
+    assert model.momentum == pytest.approx(0.75)
+
+
+def test_evaluation_gives_pooled_features_of_the_visual_query_backbone():
+    model = small_model().eval()
+    clips = small_batch()["video"][:, 0]
+    features = torch.stack([p["features"] for p in model({"video": clips})])
+    maps = model.query["visual"].backbone(model.normalizer["visual"](clips))[0]
+    torch.testing.assert_close(features, maps.mean(dim=(2, 3, 4)))
