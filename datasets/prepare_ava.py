@@ -14,7 +14,7 @@ from modist_det.data.datasets import AVADataset
 from modist_det.data.datasets.ava_check import check_dataset, format_report
 from modist_det.data.datasets.ava_prepare import split_dataset, write_description, write_label_map
 from modist_det.utils.ava_files import read_ava_boxes
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -71,10 +71,10 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("dataset", metavar="DESCRIPTION", help="description file, or a name of the catalogue")
     check.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="problems to print (default: %(default)s)"
+        "--limit", type=at_least(0), default=100, metavar="N", help="problems to print (default: %(default)s)"
     )
     check.add_argument(
-        "--threads", type=int, metavar="N", help="videos opened at a time (default: one a CPU)"
+        "--threads", type=at_least(1), metavar="N", help="videos opened at a time (default: one a CPU)"
     )
 
     split = commands.add_parser("split", help="divide a data set by video into train.yaml and val.yaml")
@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
         help="share of the videos for validation (default: %(default)s)",
     )
     split.add_argument(
-        "--seed", type=int, default=0, help="another seed, another split (default: %(default)s)"
+        "--seed", type=at_least(0), default=0, help="another seed, another split (default: %(default)s)"
     )
     split.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the files to write (default: that of DESCRIPTION)"
@@ -100,19 +100,19 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    for path in [*args.videos, args.annotations, args.label_map, args.person_boxes, args.exclusions]:
-        if path is not None and not path.exists():
-            raise UserError(f"{path} does not exist")
+    for folder in args.videos:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
+    for path in (args.annotations, args.label_map, args.person_boxes, args.exclusions):
+        if path is not None and not path.is_file():
+            raise UserError(f"{path} is a folder, not a file" if path.exists() else f"{path} does not exist")
+    if args.out.suffix.lower() not in (".yaml", ".yml"):
+        raise UserError(f"--out {args.out}: a description file ends in .yaml")
     if args.out.exists():
         raise UserError(f"{args.out} exists; remove it or choose another name")
-    label_map = args.label_map
-    if label_map is None:
-        used = sorted(set(read_ava_boxes(args.annotations).action.tolist()))
-        label_map = write_label_map(args.out.parent / "label_map.pbtxt", used)
-        print(f"wrote {label_map}: give its {len(used)} classes their names")
     settings = {
         "videos": args.videos,
-        "label_map": label_map,
+        "label_map": args.label_map or args.out.parent / "label_map.pbtxt",
         "annotations": args.annotations,
         "person_boxes": args.person_boxes,
         "exclusions": args.exclusions,
@@ -120,6 +120,14 @@ def _init(args: argparse.Namespace) -> int:
         "fps": args.fps,
         "keyframe_spacing": args.keyframe_spacing,
     }
+    # For its checks of the settings, before anything is written.
+    AVADataset(args.out.stem, **{key: value for key, value in settings.items() if value is not None})
+    if args.label_map is None:
+        used = sorted(set(read_ava_boxes(args.annotations).action.tolist()))
+        if not used:
+            raise UserError(f"{args.annotations} has no row with an action, so there is no label map to make")
+        label_map = write_label_map(settings["label_map"], used)
+        print(f"wrote {label_map}: give its {len(used)} classes their names")
     write_description(args.out, settings)
     print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
     return 0

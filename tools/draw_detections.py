@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 
 _EXAMPLE = """\
   python tools/draw_detections.py --data datasets/puppets/val.yaml \\
@@ -24,9 +24,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--detections", required=True, metavar="CSV", help="detections in AVA's format")
     made.add_argument("--out", required=True, type=Path, metavar="PNG", help="picture to write")
     made.add_argument(
-        "--keyframes", type=int, default=12, help="how many keyframes, evenly spread (default 12)"
+        "--keyframes", type=at_least(1), default=12, help="how many keyframes, evenly spread (default 12)"
     )
-    made.add_argument("--top", type=int, default=2, help="actions written per person (default 2)")
+    made.add_argument("--top", type=at_least(0), default=2, help="actions written per person (default 2)")
     made.add_argument(
         "--min-score", type=float, default=0.2, help="scores below it are not written (default 0.2)"
     )

@@ -50,7 +50,7 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(iteration)
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            _save(state, temporary)
         with atomic_path(self.folder / _POINTER) as temporary:
             temporary.write_text(path.name + "\n")
         if self.keep > 0:
@@ -102,8 +102,16 @@ class Checkpointer:
         newest_first = self.saved()[::-1]
         pointer = self.folder / _POINTER
         if pointer.is_file():
-            named = self.folder / pointer.read_text().strip()
+            named = self.folder / pointer.read_text(errors="replace").strip()
             if named in newest_first:
                 newest_first.remove(named)
                 newest_first.insert(0, named)
         return newest_first
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    """``torch.save``, which reports a full disk as a ``RuntimeError``; here it is an ``OSError``."""
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:
+        raise OSError(f"{str(error).splitlines()[0]}; the disk may be full") from error

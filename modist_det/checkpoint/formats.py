@@ -177,5 +177,25 @@ def _why_unreadable(path: str, error: Exception) -> str:
             f"weights file {path} is refused: to read it, code would have to run (it holds {match[1]}). Only "
             "tensors and plain values are read; save the model's state_dict alone and load that"
         )
-    lines = str(error).strip().splitlines()
-    return f"weights file {path} is damaged or no PyTorch checkpoint: {lines[0] if lines else type(error).__name__}"
+    if kind := _what_else(Path(path)):
+        return f"weights file {path} is {kind}, not a PyTorch checkpoint; download or copy the file itself"
+    # Of torch's advice only the reason: to unpickle whatever the file holds is no way out.
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search(
+        r"([^\n]+?)(\. |\n|$)", str(error)
+    )
+    reason = match[1].strip() if match else type(error).__name__
+    return f"weights file {path} is damaged or no PyTorch checkpoint ({reason})"
+
+
+def _what_else(path: Path) -> str:
+    """What a file without a single tensor is, by its first bytes; ``""`` if these do not say."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head.strip(b"\0"):
+        return "all zero bytes" if head else "empty"
+    if not all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return ""
+    text = head.lstrip(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS"
+    return "a web page" if text.startswith((b"<!doctype html", b"<html")) else "a text file"

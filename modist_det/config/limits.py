@@ -1,4 +1,4 @@
-"""What numbers a key takes beyond its type.
+"""What a key takes beyond its type: the range of numbers, length and elements of lists.
 
 Checked where a file or the command line sets the key, so that a run does not stop hours later, or worse goes on,
 because of a batch size of 0 or a learning rate of NaN. Limits that involve two keys are checked where they are used.
@@ -10,31 +10,33 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["check_number"]
+__all__ = ["find_fault"]
 
 
 @dataclass(frozen=True)
 class _Limit:
-    """Finite numbers from ``low`` to ``high``; ``above``: without ``low`` itself."""
+    """Finite numbers from ``low`` to ``high``, these included unless the end is open."""
 
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
+    open_low: bool = False
+    open_high: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return math.isfinite(value) and self.low <= value <= self.high and not (self.above and value == self.low)
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return math.isfinite(value) and above and below
 
     def __str__(self) -> str:
-        if math.isfinite(self.high):
-            return f"from {self.low:g} to {self.high:g}"
-        if math.isfinite(self.low):
-            return f"{'above' if self.above else 'at least'} {self.low:g}"
-        return "finite"
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        high = f"{'below' if self.open_high else 'at most'} {self.high:g}"
+        bounds = ((self.low, low), (self.high, high))
+        return " and ".join(text for bound, text in bounds if math.isfinite(bound)) or "finite"
 
 
 _FINITE = _Limit()
 _NOT_NEGATIVE = _Limit(0)
-_POSITIVE = _Limit(0, above=True)
+_POSITIVE = _Limit(0, open_low=True)
 _COUNT = _Limit(1)
 _SHARE = _Limit(0, 1)
 
@@ -50,9 +52,9 @@ _LIMITS = {
     "INPUT.CROP_SIZE": _COUNT,
     "INPUT.RANDOM_FLIP": _SHARE,
     "INPUT.COLOR_JITTER.PROB": _SHARE,
-    "INPUT.COLOR_JITTER.BRIGHTNESS": _SHARE,
-    "INPUT.COLOR_JITTER.CONTRAST": _SHARE,
-    "INPUT.COLOR_JITTER.SATURATION": _SHARE,
+    "INPUT.COLOR_JITTER.BRIGHTNESS": _NOT_NEGATIVE,
+    "INPUT.COLOR_JITTER.CONTRAST": _NOT_NEGATIVE,
+    "INPUT.COLOR_JITTER.SATURATION": _NOT_NEGATIVE,
     "INPUT.GRAYSCALE_PROB": _SHARE,
     "DATALOADER.NUM_WORKERS": _NOT_NEGATIVE,
     "DATALOADER.PREFETCH_FACTOR": _COUNT,
@@ -81,6 +83,13 @@ _LIMITS = {
     "MODEL.HEAD.ROI_SAMPLING_RATIO": _NOT_NEGATIVE,
     "MODEL.HEAD.INIT_STD": _NOT_NEGATIVE,
     "MODEL.LOSS.WEIGHT": _NOT_NEGATIVE,
+    "MODEL.MODIST.VISUAL_WEIGHT": _NOT_NEGATIVE,
+    "MODEL.MODIST.CROSS_WEIGHT": _NOT_NEGATIVE,
+    "MODEL.MODIST.MOTION_WEIGHT": _NOT_NEGATIVE,
+    "MODEL.MODIST.DIM": _COUNT,
+    "MODEL.MODIST.PROJECTION_HIDDEN": _COUNT,
+    "MODEL.MODIST.TEMPERATURE": _POSITIVE,
+    "MODEL.MODIST.MOMENTUM": _SHARE,
     "MODEL.EMA.DECAY": _SHARE,
     "SOLVER.IMS_PER_BATCH": _COUNT,
     "SOLVER.ACCUMULATION_STEPS": _COUNT,
@@ -94,7 +103,7 @@ _LIMITS = {
     "SOLVER.STEPS": _NOT_NEGATIVE,
     "SOLVER.LRS": _NOT_NEGATIVE,
     "SOLVER.MOMENTUM": _SHARE,
-    "SOLVER.BETAS": _SHARE,
+    "SOLVER.BETAS": _Limit(0, 1, open_high=True),
     "SOLVER.WEIGHT_DECAY": _NOT_NEGATIVE,
     "SOLVER.WEIGHT_DECAY_NORM": _NOT_NEGATIVE,
     "SOLVER.WEIGHT_DECAY_BIAS": _NOT_NEGATIVE,
@@ -105,14 +114,79 @@ _LIMITS = {
 }
 
 
-def check_number(key: str, value: Any) -> str:
-    """Why ``value`` is outside the limits of ``key`` (every number is to be finite), or ``""``.
+@dataclass(frozen=True)
+class _List:
+    """Elements of one type; ``length`` of them where it is given; ``nested``: an element may be a list of them."""
 
-    Of a list, however nested, every number is looked at; values that are no numbers are nobody's concern here.
+    element: type
+    length: int = 0
+    nested: bool = False
+
+    def __str__(self) -> str:
+        count = f"{self.length} " if self.length else ""
+        return f"a list of {count}{_ELEMENT_NAMES[self.element]}{' or lists of them' if self.nested else ''}"
+
+
+_ELEMENT_NAMES = {str: "names", int: "whole numbers", float: "numbers"}
+_KERNEL = _List(int, 3)
+_STAGES = _List(int, 4, nested=True)
+_INTERVAL = _List(float, 2)
+
+_LISTS = {
+    "DATASETS.TRAIN": _List(str),
+    "DATASETS.TEST": _List(str),
+    "INPUT.MIN_SIZE_TRAIN": _List(int, 2),
+    "INPUT.CLIP_SHIFT": _INTERVAL,
+    "INPUT.CROP_AREA": _INTERVAL,
+    "INPUT.CROP_ASPECT": _INTERVAL,
+    "MODEL.PIXEL_MEAN": _List(float, 3),
+    "MODEL.PIXEL_STD": _List(float, 3),
+    "MODEL.RESNET3D.STEM_KERNEL": _KERNEL,
+    "MODEL.RESNET3D.STEM_STRIDE": _KERNEL,
+    "MODEL.RESNET3D.TEMPORAL_KERNELS": _STAGES,
+    "MODEL.MOTION_PATHWAY.STEM_KERNEL": _KERNEL,
+    "MODEL.MOTION_PATHWAY.STEM_STRIDE": _KERNEL,
+    "MODEL.MOTION_PATHWAY.TEMPORAL_KERNELS": _STAGES,
+    "MODEL.SLOWFAST.SLOW_TEMPORAL_KERNELS": _STAGES,
+    "MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS": _STAGES,
+    "SOLVER.BETAS": _INTERVAL,
+    "SOLVER.STEPS": _List(float),
+    "SOLVER.LRS": _List(float),
+}
+
+
+def find_fault(key: str, value: Any) -> str:
+    """What is wrong with ``value``, which has the type of ``key``, such as ``"must be above 0"``; ``""``: nothing.
+
+    Every number is to be finite, also those of keys without limits.
     """
     if isinstance(value, list):
-        return next(filter(None, (check_number(key, element) for element in value)), "")
+        wanted = _LISTS.get(key)
+        if wanted is not None and not _fits(value, wanted):
+            return f"takes {wanted}"
+        return next(filter(None, (find_fault(key, element) for element in _numbers(value))), "")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return ""
     limit = _LIMITS.get(key, _FINITE)
     return "" if value in limit else f"must be {limit}"
+
+
+def _fits(values: list, wanted: _List) -> bool:
+    if wanted.length and len(values) != wanted.length:
+        return False
+    inner = _List(wanted.element)
+    for value in values:
+        is_list = isinstance(value, list)
+        if is_list and not (wanted.nested and value and _fits(value, inner)):
+            return False
+        if not is_list and (isinstance(value, bool) or not isinstance(value, _ACCEPTED[wanted.element])):
+            return False
+    return True
+
+
+_ACCEPTED: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+
+
+def _numbers(values: list) -> list:
+    """The elements of lists in lists, one after the other."""
+    return [x for value in values for x in (_numbers(value) if isinstance(value, list) else [value])]

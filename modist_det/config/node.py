@@ -12,6 +12,7 @@ from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 from ..utils.errors import UserError, nearest
+from .limits import find_fault
 
 __all__ = ["CONFIG_VERSION", "CfgNode"]
 
@@ -82,6 +83,9 @@ class CfgNode(_FvcoreCfgNode):
         for section in sections:
             node = node[section]
         node[leaf] = _coerce(value, node[leaf], key, where)
+        reason = find_fault(key, node[leaf])
+        if reason:
+            raise UserError(f"{where}: {key} is {value!r}, but {reason}")
 
     def _check_key(self, key: str, where: str) -> None:
         known = _flatten(self)
@@ -115,20 +119,23 @@ def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
 
 
 def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
-    """The mapping in ``path`` laid over those of its ``_BASE_`` files (one name or a list)."""
+    """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them)."""
     resolved = path.resolve()
     if resolved in seen:
         raise UserError(f"config file {path}: {BASE_KEY} leads back to the file itself")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from error
     loaded = {} if loaded is None else loaded
     if not isinstance(loaded, dict):
         raise UserError(f"config file {path} holds {type(loaded).__name__}, not a mapping of keys to values")
     bases = loaded.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"config file {path}: {BASE_KEY} is {bases!r}, but takes a path or a list of paths")
     merged: dict = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         base_path = Path(base).expanduser()
         base_path = base_path if base_path.is_absolute() else path.parent / base_path
         if not base_path.is_file():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ from torch import nn
 from ..checkpoint import load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..config import CfgNode
-from ..data.build import BadVideoMonitor, build_test_loader
-from ..evaluation.evaluator import inference_on_dataset
+from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
+from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import build_model
 from ..tasks import Task
 from ..utils import comm
 from ..utils.errors import UserError
 
-__all__ = ["autocast_factory", "checkpoint_folder", "evaluate", "evaluate_only", "place_model"]
+__all__ = [
+    "TestSet",
+    "autocast_factory",
+    "build_test_sets",
+    "checkpoint_folder",
+    "evaluate",
+    "evaluate_only",
+    "place_model",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +63,24 @@ def checkpoint_folder(cfg: CfgNode) -> Path:
     return Path(cfg.OUTPUT_DIR) / "checkpoints"
 
 
-def evaluate(
-    cfg: CfgNode, task: Task, model: nn.Module, device: torch.device, iteration: int | None = None
-) -> dict[str, dict[str, Any]]:
-    """Figures of ``model`` on each of DATASETS.TEST."""
-    results = {}
+@dataclass(frozen=True)
+class TestSet:
+    """One of DATASETS.TEST, read and checked, to be evaluated on any number of times."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    title: str
+    loader: TestLoader
+    evaluator: Evaluator
+
+
+def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
+    """DATASETS.TEST; before training, so that a mistake in a test set is not found after it.
+
+    Raises:
+        UserError: files of a test set are missing or malformed.
+    """
+    test_sets = []
     for name in cfg.DATASETS.TEST:
         records, mapper = task.test_data(cfg, name)
         loader = build_test_loader(
@@ -72,13 +94,32 @@ def evaluate(
             rank=comm.get_rank(),
             world_size=comm.get_world_size(),
         )
-        monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
         evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
-        title = task.title(name)
-        progress = f"evaluating on {title}" + ("" if iteration is None else f" after {iteration} steps")
+        test_sets.append(TestSet(task.title(name), loader, evaluator))
+    return test_sets
+
+
+def evaluate(
+    cfg: CfgNode,
+    test_sets: Sequence[TestSet],
+    model: nn.Module,
+    device: torch.device,
+    iteration: int | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Figures of ``model`` on each of the test sets, by title."""
+    results = {}
+    for test_set in test_sets:
+        monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
+        progress = f"evaluating on {test_set.title}" + (
+            "" if iteration is None else f" after {iteration} steps"
+        )
         with autocast_factory(cfg, device)():
-            results[title] = inference_on_dataset(
-                model, monitor.watch(loader), evaluator, num_clips=loader.num_clips, title=progress
+            results[test_set.title] = inference_on_dataset(
+                model,
+                monitor.watch(test_set.loader),
+                test_set.evaluator,
+                num_clips=test_set.loader.num_clips,
+                title=progress,
             )
     return results
 
@@ -92,8 +133,9 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
         raise UserError(
             f"--eval-only needs weights: set MODEL.WEIGHTS to a checkpoint (none is in {checkpoint_folder(cfg)})"
         )
+    test_sets = build_test_sets(cfg, task)
     model = build_model(cfg)
     report = load_weights(model, weights)
     logger.info("%s", report)
     report.require_complete()
-    return evaluate(cfg, task, place_model(cfg, model, device), device)
+    return evaluate(cfg, test_sets, place_model(cfg, model, device), device)

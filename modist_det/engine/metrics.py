@@ -153,13 +153,15 @@ class JSONWriter:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.json``; a last line cut off by a kill is left out."""
+    """The lines of a ``metrics.json``; a last line cut off by a kill, or one of something else, is left out."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(simplejson.loads(line))
+            row = simplejson.loads(line)
         except simplejson.JSONDecodeError:
             continue
+        if isinstance(row, dict) and "iteration" in row:
+            rows.append(row)
     return rows
 
 

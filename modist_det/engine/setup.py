@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -61,10 +62,9 @@ def resolve_device(name: str) -> torch.device:
     """The device that ``MODEL.DEVICE`` means: "auto" is this rank's GPU where there is one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"MODEL.DEVICE is {name!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'") from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"MODEL.DEVICE is {name!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise UserError(

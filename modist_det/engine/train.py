@@ -26,7 +26,7 @@ from ..tasks import Task
 from ..utils import comm
 from ..utils.errors import UserError
 from . import hooks
-from .evaluate import autocast_factory, checkpoint_folder, evaluate, place_model
+from .evaluate import autocast_factory, build_test_sets, checkpoint_folder, evaluate, place_model
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
 from .trainer import Trainer
 
@@ -87,28 +87,38 @@ class TrainingState:
         """Put the content of checkpoint ``path`` in place.
 
         Raises:
-            UserError: it was made with another architecture or optimizer.
+            UserError: it was made with another architecture or optimizer, or is no checkpoint of a run.
         """
         try:
             self.model.load_state_dict(state["model"])
+            _check_same_optimizer(self.optimizer, state["optimizer"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             if self.averaged is not None:
                 self.averaged.module.load_state_dict(state["ema"])
                 self.averaged.n_averaged.fill_(state["ema_updates"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
+            run, self.iteration = dict(state["run"]), int(state["iteration"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = (
+                f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
+            )
             raise UserError(
                 f"{path} does not fit this config ({reason}); resume with the config in "
                 "OUTPUT_DIR/config.yaml, or start from its weights with MODEL.WEIGHTS"
             ) from error
         for name, value in self.facts.items():
-            before = state["run"].get(name)
+            before = run.get(name)
             if before != value:
                 logger.warning(
                     "%s: %s, before %s; the run goes on, but not as it would have", name, value, before
                 )
-        self.iteration = state["iteration"]
+
+
+def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Torch takes the settings of another kind of optimizer and fails in the next step, for want of its own."""
+    telling = {"momentum", "betas"}
+    if telling & optimizer.param_groups[0].keys() != telling & saved["param_groups"][0].keys():
+        raise ValueError("it was made with another SOLVER.OPTIMIZER")
 
 
 def train(
@@ -116,6 +126,7 @@ def train(
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """Train as ``cfg`` says; the figures of the last evaluation and the exit status (see ``run``)."""
     records, mapper = task.train_data(cfg)
+    test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
     total = cfg.SOLVER.MAX_EPOCH * epoch_length
     max_iter = max(1, round(total))
@@ -153,7 +164,7 @@ def train(
             with autocast_factory(cfg, device)():
                 _recompute_bn_statistics(model, itertools.islice(batches(iteration), number), number)
         _broadcast_buffers(model)
-        return evaluate(cfg, task, model, device, iteration)
+        return evaluate(cfg, test_sets, model, device, iteration)
 
     if state.iteration >= max_iter:
         logger.info("all %d steps were made before: only evaluating", max_iter)
@@ -196,6 +207,11 @@ def train(
         trainer.train()
     except NonFiniteError as error:
         raise UserError(f"{error}; last good checkpoint: {checkpointer.last() or 'none yet'}") from error
+    except UserError:
+        # Too many bad videos, an evaluation that cannot be written: the steps that were made are not lost.
+        if trainer.iteration > state.iteration:
+            saving.after_train(trainer)
+        raise
     if trainer.iteration < max_iter:
         logger.info("stopped after %d of %d steps; go on with --resume", trainer.iteration, max_iter)
         return {}, 128 + stop.received

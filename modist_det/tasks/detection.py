@@ -13,6 +13,7 @@ from ..data.catalog import DatasetCatalog
 from ..data.datasets.ava import AVADataset, DetectionRecord
 from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
+from ..evaluation.ava import MODES
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY
 
@@ -72,6 +73,8 @@ class DetectionTask:
         )
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> AVAEvaluator:
+        if cfg.TEST.AVA.MODE not in MODES:
+            raise UserError(f"TEST.AVA.MODE is {cfg.TEST.AVA.MODE!r}; known: {', '.join(map(repr, MODES))}")
         metadata = self._datasets[name].metadata
         return AVAEvaluator(
             metadata.groundtruth,

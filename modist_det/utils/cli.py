@@ -13,7 +13,19 @@ from collections.abc import Callable, Sequence
 
 from .errors import UserError
 
-__all__ = ["make_parser", "run_cli"]
+__all__ = ["at_least", "make_parser", "run_cli"]
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """An argument's ``type``: a whole number not below ``lowest``."""
+
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{number} is less than {lowest}")
+        return number
+
+    return whole_number
 
 
 def make_parser(doc: str, example: str) -> argparse.ArgumentParser:
@@ -32,7 +44,7 @@ def run_cli(
     main: Callable[[argparse.Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse, run ``main``, and turn a :class:`UserError` into one line on stderr.
+    """Parse, run ``main``, and turn a :class:`UserError` or an error of the system into one line on stderr.
 
     Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake,
     130 after Ctrl-C.
@@ -55,4 +67,11 @@ def run_cli(
     except BrokenPipeError:
         # The reader (head, less) went away; silence the interpreter's own flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        # A full disk, a folder that must not be written: nothing that a traceback would explain better.
+        if args.debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1

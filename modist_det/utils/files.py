@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import UserError
+
 __all__ = ["atomic_path"]
 
 
@@ -17,19 +19,29 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     The data is flushed to disk before the rename. If the block raises, the temporary file is removed
     and ``path`` is as it was.
 
+    Raises:
+        UserError: the file cannot be written (full disk, no permission, a path below a file), or ``path`` is a
+            folder or a device, which the rename would replace.
+
     Example::
 
         with atomic_path("result.json") as temporary:
             temporary.write_text("{}")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.exists(path) and not path.is_file():
+        kind = "a folder" if path.is_dir() else "not an ordinary file"
+        raise UserError(f"{path} cannot be written: it is {kind}; give the path of a file")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
         raise

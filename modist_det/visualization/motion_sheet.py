@@ -23,6 +23,7 @@ from .keyframes import contact_sheet
 __all__ = ["draw_motion_sheet"]
 
 _MOMENTS = 9  # looked at in each video
+_CELL_WIDTH = 192  # pixels
 
 
 def draw_motion_sheet(
@@ -31,8 +32,8 @@ def draw_motion_sheet(
     """Write a PNG with a row for each video: a frame, the flow to an earlier one, and its edges.
 
     Of nine moments spread over a video the one with the median amount of edges is shown: neither a still
-    nor a cut. Hue is the flow's direction, saturation its length relative to the longest on the picture. Edges are
-    drawn as the motion pathway gets them: white is 255.
+    nor a cut. Hue is the flow's direction, saturation its length relative to the longest on the picture. White is
+    the strongest edge of the picture.
 
     Args:
         videos: (path, frames per second of folders of images).
@@ -50,18 +51,20 @@ def draw_motion_sheet(
             frames, flow = reader.frames_and_flow(video, seconds)
         edges = flow_edges(flow)
         typical = int(edges.float().mean(dim=(1, 2, 3)).median(dim=0).indices)
+        fastest = float(torch.linalg.vector_norm(flow[typical], dim=0).max())
+        strongest = int(edges[typical].max())
+        stretched = edges[typical].float() * (255 / max(strongest, 1))
         images += [
             frames[typical],
             _image(flow_to_image(flow[typical])),
-            _image(edges[typical].expand(3, -1, -1)),
+            _image(stretched.to(torch.uint8).expand(3, -1, -1)),
         ]
-        strongest = float(torch.linalg.vector_norm(flow[typical], dim=0).max())
         titles += [
             f"{Path(path).name}  {seconds[typical]:.1f} s",
-            f"flow, up to {strongest:.1f} pixels",
-            "flow edges",
+            f"flow, up to {fastest:.1f} pixels",
+            f"edges, up to {strongest} of 255",
         ]
-    sheet = contact_sheet(images, titles, columns=3, cell_width=256)
+    sheet = contact_sheet(images, titles, columns=3, cell_width=_CELL_WIDTH)
     encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert encoded
     with atomic_path(Path(out)) as temporary:

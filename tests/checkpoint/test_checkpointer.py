@@ -55,6 +55,24 @@ def test_nothing_readable_is_an_error(tmp_path):
         checkpointer.load_last()
 
 
+def test_a_pointer_that_is_not_text_is_passed_over(tmp_path):
+    checkpointer = Checkpointer(tmp_path)
+    checkpointer.save(1, state(1))
+    (tmp_path / "last_checkpoint").write_bytes(b"\xff\xfe\0")
+    assert checkpointer.load_last()[1]["iteration"] == 1
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
+    def save(state, path):  # what torch says when the device takes no more
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0\nframe #0")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(UserError, match=r"cannot be written: .* the disk may be full") as caught:
+        Checkpointer(tmp_path).save(1, state(1))
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_leaves_the_earlier_ones(tmp_path):
     class Unsaveable:
         def __reduce__(self):
@@ -62,7 +80,7 @@ def test_a_failed_write_leaves_the_earlier_ones(tmp_path):
 
     checkpointer = Checkpointer(tmp_path)
     checkpointer.save(1, state(1))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"model_0000002.pth cannot be written: disk full"):
         checkpointer.save(2, {"model": Unsaveable()})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
     assert checkpointer.load_last()[1]["iteration"] == 1

@@ -340,11 +340,21 @@ def test_code_in_a_file_is_never_run(save, tmp_path):
 def test_unreadable_files_are_named(save, tmp_path):
     model = _detector()
     whole = save(model.state_dict()).read_bytes()
-    cases = {"text.pyth": b"not a checkpoint\n", "empty.pyth": b"", "cut.pyth": whole[: len(whole) // 2]}
-    for name, content in cases.items():
+    cases = {
+        "text.pyth": (b"not a checkpoint\n", "a text file"),
+        "page.pyth": (b"\xef\xbb\xbf <!DOCTYPE html><title>404</title>", "a web page"),
+        "lfs.pyth": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        "empty.pyth": (b"", "empty"),
+        "zero.pyth": (b"\0" * 1000, "all zero bytes"),
+        "cut.pyth": (whole[: len(whole) // 2], r"damaged or no PyTorch checkpoint \(.*central directory\)"),
+        "pickle.pyth": (pickle.dumps([1], protocol=4), "damaged or no PyTorch checkpoint"),
+    }
+    for name, (content, what) in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"{name} is damaged or no PyTorch checkpoint"):
+        with pytest.raises(UserError, match=f"{name} is {what}") as caught:
             load_weights(model, tmp_path / name)
+        # Torch advises to unpickle the file all the same.
+        assert "weights_only" not in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"none\.pyth does not exist"):
         load_weights(model, tmp_path / "none.pyth")
     with pytest.raises(UserError, match="is a folder"):

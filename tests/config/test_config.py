@@ -53,6 +53,9 @@ def test_numbers_are_read_as_the_default_says(tmp_path):
         ("- 1\n- 2", r"holds list, not a mapping"),
         ("A: [", r"not valid YAML"),
         ("_BASE_: nowhere.yaml", r"_BASE_ .*nowhere.yaml does not exist"),
+        ("_BASE_: 5", r"_BASE_ is 5, but takes a path or a list of paths"),
+        ("_BASE_:", r"_BASE_ is None"),
+        ("_BASE_: [null]", r"_BASE_ is \[None\]"),
     ],
 )
 def test_a_mistake_in_a_file_names_file_and_key(tmp_path, text, message):

@@ -118,3 +118,28 @@ def test_description_file(data, tmp_path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("format: ava\nvideos: .\nlabel_map: a.pbtxt\nannotations: a.csv\n")
     assert DatasetCatalog.get(path).name == DatasetCatalog.get(str(path)).name == "own"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("format: [ava]", "unknown format"),
+        ("videos:", "'videos' names no folder"),
+        ("videos: [null]", "videos is None, but takes one path"),
+    ],
+)
+def test_a_slip_in_a_description_is_named(data, tmp_path, line, message) -> None:
+    settings = {"format": "ava", "videos": ".", "label_map": "a.pbtxt", "annotations": "a.csv"}
+    key, _, value = line.partition(":")
+    settings[key] = value
+    path = tmp_path / "own.yaml"
+    path.write_text("".join(f"{k}: {v}\n" for k, v in settings.items()))
+    with pytest.raises(UserError, match=message) as caught:
+        DatasetCatalog.get(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_name_of_digits_is_text(data, tmp_path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("format: ava\nname: 2024\nvideos: .\nlabel_map: a.pbtxt\nannotations: a.csv\n")
+    assert DatasetCatalog.get(path).name == "2024"

@@ -220,6 +220,14 @@ def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"train.csv": b"mine"}
 
 
+@pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"fingerprint": "x"}'])
+def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(UserError, match="holds no puppets set"):
+        generate(tmp_path, TINY, workers=0, overwrite=True)
+    assert contents(tmp_path) == {"dataset.json": content.encode()}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

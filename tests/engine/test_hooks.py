@@ -131,6 +131,12 @@ def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path):
     assert read_metrics(path) == [{"iteration": 2, "loss": 1}, {"iteration": 3, "loss": None}]
 
 
+def test_lines_of_something_else_are_passed_over(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text('5\n[]\n{"a": 1}\nxx\n{"iteration": 3, "loss": 1.0}\n{"iteration": 4, "lo')
+    assert read_metrics(path) == [{"iteration": 3, "loss": 1.0}]
+
+
 def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
     writer = JSONWriter(tmp_path / "metrics.json", 0)
     hook = hooks.EvaluationHook(

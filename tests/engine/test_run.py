@@ -260,6 +260,50 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
         run(configured(config, output, "MODEL.RESNET3D.WIDTH", 16), resume=True)
 
 
+def test_a_checkpoint_of_something_else_is_refused(write_config, tmp_path):
+    config, output = write_config("none"), tmp_path / "out"
+    run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
+    (path,) = (output / "checkpoints").glob("*.pth")
+    with pytest.raises(UserError, match=r"another SOLVER.OPTIMIZER"):
+        run(configured(config, output, "SOLVER.OPTIMIZER", "adamw"), resume=True)
+    whole = torch.load(path, weights_only=True)
+    for content in ([1], {**whole, "optimizer": [1]}, *({**whole, k: None} for k in ("run", "iteration"))):
+        torch.save(content, path)
+        with pytest.raises(UserError, match="does not fit this config"):
+            run(configured(config, output), resume=True)
+    del whole["run"]
+    torch.save(whole, path)
+    with pytest.raises(UserError, match="it lacks 'run'"):
+        run(configured(config, output), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("TEST.AVA.MODE", "foo", "TEST.AVA.MODE is 'foo'; known: 'official', 'pyslowfast'"),
+        ("MODEL.DEVICE", "mps", "MODEL.DEVICE is 'mps'"),
+        ("MODEL.DEVICE", "cuda:x", "MODEL.DEVICE is 'cuda:x'"),
+    ],
+)
+def test_a_mistake_in_the_test_settings_is_found_before_training(write_config, tmp_path, key, value, message):
+    with pytest.raises(UserError, match=message):
+        run(configured(write_config("none"), tmp_path / "out", key, value))
+    assert not (tmp_path / "out/checkpoints").exists()
+
+
+def test_a_failing_evaluation_does_not_lose_the_training(write_config, tmp_path):
+    config, output = write_config("none"), tmp_path / "out"
+    output.mkdir()
+    (output / "inference").touch()  # where a folder belongs
+    with pytest.raises(UserError, match="inference.* cannot be written"):
+        run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5, "SOLVER.CHECKPOINT_PERIOD", 0))
+    (output / "inference").unlink()
+    (saved,) = (output / "checkpoints").glob("*.pth")
+    steps = torch.load(saved, weights_only=True)["iteration"]
+    assert steps > 0
+    assert run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5), resume=True) == 0
+
+
 def test_a_loss_that_explodes_names_the_last_good_checkpoint(write_config, tmp_path):
     overrides = ("SOLVER.BASE_LR", 1e30, "SOLVER.CHECKPOINT_PERIOD", 0)
     with pytest.raises(UserError, match=r"not finite.*last good checkpoint: none yet"):

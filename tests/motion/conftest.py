@@ -46,7 +46,9 @@ def _carried(num_frames: int, height: int, width: int, velocity: tuple[int, int]
 def _write(path: Path, frames: NDArray[np.uint8], rate: int = 30, crf: int = 8) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "g": "12"})
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "g": "12"}
+        )
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         stream.thread_count = 1
         for number, picture in enumerate(frames):

@@ -92,7 +92,9 @@ def test_flow_xy():
 
 def test_frame_difference():
     frames = torch.tensor([[255, 10, 0, 0]] * 3, dtype=torch.uint8).reshape(3, 2, 2)
-    earlier = torch.tensor([[0, 20, 0, 0], [0, 20, 0, 0], [0, 20, 200, 0]], dtype=torch.uint8).reshape(3, 2, 2)
+    earlier = torch.tensor([[0, 20, 0, 0], [0, 20, 0, 0], [0, 20, 200, 0]], dtype=torch.uint8).reshape(
+        3, 2, 2
+    )
     assert frame_difference(frames, earlier).tolist() == [[[255, 10], [23, 0]]]  # 0.114 * 200
     assert torch.equal(frame_difference(frames, earlier), frame_difference(earlier, frames))
 

@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from modist_det.data.video import open_video
-from modist_det.motion import MotionReader, build_flow_estimator, build_motion_reader, flow_edges, flow_magnitude
+from modist_det.motion import (
+    MotionReader,
+    build_flow_estimator,
+    build_motion_reader,
+    flow_edges,
+    flow_magnitude,
+)
 from modist_det.motion.reader import resize_maps
 from modist_det.utils.errors import UserError
 
@@ -126,7 +132,10 @@ def test_a_variable_rate(tmp_path, carried):
     with open_video(path) as video:
         rate = float(video.info.rate)
         maps = MotionReader("magnitude", build_flow_estimator("DIS")).maps(video, [0.5])
-    now, before = (int(np.abs(times / 1000 - number / rate).argmin()) for number in (round(0.5 * rate), round(0.5 * rate) - 5))
+    now, before = (
+        int(np.abs(times / 1000 - number / rate).argmin())
+        for number in (round(0.5 * rate), round(0.5 * rate) - 5)
+    )
     expected = build_flow_estimator("DIS")(shown[now : now + 1], shown[before : before + 1])
     assert torch.equal(maps, flow_magnitude(expected))
 
@@ -139,7 +148,9 @@ def test_resized_maps():
     assert resize_maps(maps.expand(3, 2, 2, 2), (5, 7)).shape == (3, 2, 5, 7)
 
 
-@pytest.mark.parametrize("settings", [{"gap_seconds": 0}, {"short_side": -1}, {"max_frame_side": 0}, {"kind": "edge"}])
+@pytest.mark.parametrize(
+    "settings", [{"gap_seconds": 0}, {"short_side": -1}, {"max_frame_side": 0}, {"kind": "edge"}]
+)
 def test_impossible_settings(settings):
     with pytest.raises(UserError):
         build_motion_reader(**settings)

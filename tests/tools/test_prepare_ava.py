@@ -282,6 +282,37 @@ def test_init_with_a_file_that_is_not_there(run, videos, tmp_path) -> None:
     assert status == 1 and "no.csv does not exist" in text and not (tmp_path / "x.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--fps", "0", "fps is 0.0, but must be a number above 0"),
+        ("--keyframe-spacing", "-1", "keyframe_spacing"),
+        ("--first-second", "nan", "first_second"),
+        ("--videos", "{folder}/gt.csv", "is not a folder"),
+        ("--person-boxes", "{folder}", "is a folder, not a file"),
+        ("--annotations", "{folder}/bare.csv", "no row with an action"),
+        ("--out", "{folder}/new", "ends in .yaml"),
+    ],
+)
+def test_init_writes_nothing_that_check_would_refuse(
+    run, mine, videos, tmp_path, option, value, message
+) -> None:
+    add(mine, "bare.csv", "one,0\n")
+    before = sorted(tmp_path.iterdir())
+    options = {"--videos": videos, "--annotations": tmp_path / "gt.csv", "--out": tmp_path / "new.yaml"}
+    options[option] = value.format(folder=tmp_path)
+    status, text = run("init", *(word for pair in options.items() for word in pair))
+    assert status == 1 and message in text and text.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_split_writes_all_files_or_none(run, mine, videos, tmp_path) -> None:
+    write_many(mine, videos, 4)
+    (tmp_path / "val.yaml").write_text("mine")
+    status, text = run("split", mine)
+    assert status == 1 and "val.yaml exists" in text and not (tmp_path / "train.csv").exists()
+
+
 def write_many(mine: Path, videos: Path, count: int) -> None:
     rows = "".join(f"v{i},{s},0.1,0.1,0.5,0.9,{1 + i % 2}\n" for i in range(count) for s in range(2))
     (mine.parent / "gt.csv").write_text(rows + "v0,5\n")

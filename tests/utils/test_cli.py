@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError, nearest
 from modist_det.utils.files import atomic_path
 
@@ -30,6 +32,28 @@ def test_exit_status_and_the_one_line_of_a_mistake(capsys):
     assert call(interrupted) == 130
     with pytest.raises(UserError):
         call(mistake, "--debug")
+
+
+def test_an_error_of_the_system_is_one_line_too(capsys, tmp_path):
+    (tmp_path / "file").touch()
+
+    def below_a_file(args):
+        (tmp_path / "file" / "folder").mkdir()
+
+    assert call(below_a_file) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'folder'}: Not a directory\n"
+    with pytest.raises(NotADirectoryError):
+        call(below_a_file, "--debug")
+
+
+def test_at_least_is_a_type_of_arguments(capsys):
+    parser = make_parser("Does a thing.", "  thing")
+    parser.add_argument("--n", type=at_least(1))
+    assert parser.parse_args(["--n", "1"]).n == 1
+    for wrong in ("0", "-1", "x", "1.5"):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--n", wrong])
+    assert "0 is less than 1" in capsys.readouterr().err
 
 
 def test_other_errors_keep_their_traceback():
@@ -76,6 +100,41 @@ def test_help_is_shown_without_torch(root, script):
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as error:\n    print('status', error.code, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", probe, str(root / script)], capture_output=True, text=True, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(root / script)], capture_output=True, text=True, cwd=root
+    )
     assert done.stdout.splitlines()[-1] == "status 0 False", done.stderr
     assert "example:" in done.stdout
+
+
+def test_a_path_that_takes_no_file_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, reason in (
+        ("file/a", "File exists|Not a directory"),
+        ("folder", "a folder"),
+        ("pipe", "not an ordinary file"),
+    ):
+        with (
+            pytest.raises(UserError, match=f"{name} cannot be written: .*({reason})"),
+            atomic_path(tmp_path / name) as temporary,
+        ):
+            temporary.write_text("x")
+    # Above all, a device or pipe must not be replaced by a file.
+    assert (tmp_path / "pipe").is_fifo() and sorted(p.name for p in tmp_path.iterdir()) == [
+        "file",
+        "folder",
+        "pipe",
+    ]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    with (
+        pytest.raises(UserError, match=r"a\.txt cannot be written: No space left"),
+        atomic_path(path) as temporary,
+    ):
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())

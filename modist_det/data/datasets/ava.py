@@ -110,9 +110,9 @@ class AVADataset:
         match_iou: float = 0.75,
         max_missing: float = 0.1,
     ) -> None:
-        folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
-        self.name = name
-        self.videos = [os.fspath(folder) for folder in folders]
+        folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos or [])
+        self.name = str(name)
+        self.videos = [_path("videos", folder) for folder in folders]
         self.label_map = _path("label_map", label_map)
         self.annotations = None if annotations is None else _path("annotations", annotations)
         self.person_boxes = None if person_boxes is None else _path("person_boxes", person_boxes)

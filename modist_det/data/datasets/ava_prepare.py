@@ -90,8 +90,9 @@ def split_dataset(
     in_val[np.random.default_rng(seed).permutation(count)[:num_val]] = True
     paths = {split: Path(folder, f"{split}.csv") for split in ("train", "val")}
     for path in paths.values():
-        if path.exists():
-            raise UserError(f"{path} exists; remove it or choose another folder")
+        for written in (path, path.with_suffix(".yaml")):
+            if written.exists():
+                raise UserError(f"{written} exists; remove it or choose another folder")
     result = {}
     for split, chosen in (("train", ~in_val), ("val", in_val)):
         description = write_description(

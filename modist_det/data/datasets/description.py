@@ -60,7 +60,7 @@ def load_description(path: str | os.PathLike) -> Any:
     if "format" not in settings:
         raise UserError(f"{path}: there is no 'format:' line; formats are {', '.join(format_names())}")
     format_name = settings.pop("format")
-    if format_name not in _FORMATS:
+    if not isinstance(format_name, str) or format_name not in _FORMATS:
         hint = nearest(str(format_name), _FORMATS)
         raise UserError(
             f"{path}: unknown format {format_name!r}{hint} (formats are {', '.join(format_names())})"

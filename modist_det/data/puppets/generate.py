@@ -175,7 +175,7 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
         try:
-            yield from pool.map(_make, jobs, chunksize=4)
+            yield from pool.map(_make, jobs)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -187,9 +187,8 @@ def _sha256(path: Path) -> str:
 
 def _is_done(job: _Job) -> bool:
     """Whether a video and its truth are there, the video as it was written."""
-    if not job.part.is_file() or not job.video.is_file():
-        return False
-    return json.loads(job.part.read_text(encoding="utf-8"))["sha256"] == _sha256(job.video)
+    part = _read_json(job.part)
+    return job.video.is_file() and part.get("sha256") == _sha256(job.video)
 
 
 def _set_files(out: Path, jobs: list[_Job]) -> list[Path]:
@@ -200,8 +199,18 @@ def _set_files(out: Path, jobs: list[_Job]) -> list[Path]:
 
 
 def _manifest(out: Path) -> dict | None:
-    path = out / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """The manifest of the set in ``out``; None where there is none, or a file of something else."""
+    manifest = _read_json(out / MANIFEST)
+    return manifest if {"fingerprint", "seed", "files"} <= manifest.keys() else None
+
+
+def _read_json(path: Path) -> dict:
+    """The object in a file; empty where the file is missing or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_complete(out: Path, fingerprint: str) -> bool:
@@ -217,7 +226,9 @@ def _make_room(out: Path, fingerprint: str, parts: Path, overwrite: bool) -> Non
     manifest = _manifest(out)
     unfinished = list(out.glob(".parts-*"))
     if manifest is None and not unfinished and out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no puppets set (no {MANIFEST}); choose another folder")
+        raise UserError(
+            f"{out} is not empty and holds no puppets set (no {MANIFEST} of one); choose another folder"
+        )
     if manifest is not None:
         if manifest["fingerprint"] != fingerprint and not overwrite:
             raise UserError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 from ...utils.cli import make_parser
 
@@ -13,7 +15,8 @@ _DATA_EXAMPLE = """\
   python tools/benchmark.py data --cfg configs/Puppets/Slow_R18.yaml --workers 2 --json data.json"""
 _MODEL_EXAMPLE = """\
   python tools/benchmark.py model --cfg configs/AVA/Slow_R50_8x8.yaml --batch-size 2
-  python tools/benchmark.py model --cfg configs/AVA/SlowFast_R50_8x8.yaml --amp bf16 --channels-last INPUT.CROP_SIZE 256"""
+  python tools/benchmark.py model --cfg configs/AVA/SlowFast_R50_8x8.yaml --amp bf16 --channels-last \\
+      INPUT.CROP_SIZE 256"""
 _EVALUATOR_EXAMPLE = """\
   python tools/benchmark.py evaluator
   python tools/benchmark.py evaluator --detections 100000 --boxes 4000 --keyframes 2000 --json evaluator.json"""
@@ -45,7 +48,7 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
     add(
         "--cfg", metavar="FILE", help="config file: clip settings, and training data unless there is --videos"
     )
-    add("--videos", nargs="+", metavar="PATH", help="video files, or folders of them, instead of a data set")
+    add("--videos", metavar="PATH", help="a video file, or a folder of them, instead of a data set")
     add("--frames", type=_positive, metavar="N", help="frames of a clip (INPUT.NUM_FRAMES)")
     add("--stride", type=_positive, metavar="N", help="frames from one to the next (INPUT.SAMPLING_RATE)")
     add(
@@ -125,7 +128,7 @@ def _add_evaluator(commands: argparse._SubParsersAction) -> None:
 
 def _add_command(
     commands: argparse._SubParsersAction, name: str, summary: str, description: str, example: str
-):
+) -> Callable[..., Any]:
     parser = commands.add_parser(
         name,
         help=summary,
@@ -136,24 +139,26 @@ def _add_command(
     return parser.add_argument
 
 
-def _add_common(add) -> None:
+def _add_common(add: Callable[..., Any]) -> None:
     add("--repeat", type=_positive, default=5, metavar="N", help="repetitions (default: %(default)s)")
     add("--json", metavar="OUT", help="write every sample and the summary to this file")
 
 
-def _add_overrides(add) -> None:
+def _add_overrides(add: Callable[..., Any]) -> None:
     add("overrides", nargs="*", metavar="KEY VALUE", help="config keys to set, e.g. MODEL.RESNET3D.WIDTH 32")
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {minimum} on")
+        return value
+
+    return parse
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
+_count, _positive = _at_least(0), _at_least(1)

@@ -69,12 +69,13 @@ def run_data(args: argparse.Namespace) -> Report:
 
 def training_clips(cfg: CfgNode) -> tuple[Sequence[Any], Any]:
     """Records and mapper of ``cfg``'s task and training data."""
+    cfg.DATASETS.TEST = []  # it may be absent
     task = build_task(cfg)
     task.complete_config(cfg)
     return task.train_data(cfg)
 
 
-def clips_of_videos(cfg: CfgNode, paths: Sequence[str], num_clips: int) -> tuple[Sequence[Any], Any]:
+def clips_of_videos(cfg: CfgNode, path: str, num_clips: int) -> tuple[Sequence[Any], Any]:
     """Records of random clips, the videos taking turns, and the mapper of ``cfg.INPUT``'s training clips.
 
     A clip lies inside its video where that is long enough; its only person fills the frame.
@@ -82,16 +83,16 @@ def clips_of_videos(cfg: CfgNode, paths: Sequence[str], num_clips: int) -> tuple
     cfg.MODEL.NUM_CLASSES = 1
     half = cfg.INPUT.NUM_FRAMES * cfg.INPUT.SAMPLING_RATE / cfg.INPUT.TARGET_FPS / 2
     rng = np.random.default_rng(0)
-    videos = [(path, probe(path)) for path in video_files(paths)]
+    videos = [(file, probe(file)) for file in video_files(path)]
     records = []
     for number in range(num_clips):
-        path, info = videos[number % len(videos)]
+        file, info = videos[number % len(videos)]
         margin = min(half, info.duration / 2)
         second = float(rng.uniform(margin, info.duration - margin))
         records.append(
             DetectionRecord(
-                video_id=path.stem,
-                video=str(path),
+                video_id=file.stem,
+                video=str(file),
                 second=second,
                 time=second,
                 fps=info.fps,
@@ -103,21 +104,18 @@ def clips_of_videos(cfg: CfgNode, paths: Sequence[str], num_clips: int) -> tuple
     return records, DetectionMapper.from_config(cfg, is_train=True)
 
 
-def video_files(paths: Sequence[str]) -> list[Path]:
-    """The files among ``paths`` and the videos in the folders among them, sorted.
+def video_files(path: str) -> list[Path]:
+    """The file ``path``, or the videos in the folder ``path``, sorted.
 
     Raises:
-        UserError: a path does not exist, or there is no video.
+        UserError: there is no video in the folder.
     """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise UserError(f"--videos: {path} does not exist")
-        entries = path.iterdir() if path.is_dir() else [path]
-        files += [file for file in entries if file == path or file.suffix.lower() in VIDEO_EXTENSIONS]
+    if not Path(path).is_dir():
+        return [Path(path)]
+    files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in VIDEO_EXTENSIONS)
     if not files:
-        raise UserError(f"--videos: there is no video in {', '.join(paths)}")
-    return sorted(files)
+        raise UserError(f"--videos: there is no video in {path}")
+    return files
 
 
 def benchmark_data(
@@ -134,7 +132,8 @@ def benchmark_data(
     """Time single clips in this process on one thread, then ``repeat`` passes of a loader with workers.
 
     Args:
-        records, mapper: of training clips; the mapper has the halves ``decode`` and ``transform``.
+        records, mapper: of training clips. A mapper with the halves ``decode`` and ``transform``
+            (:class:`DetectionMapper`) is timed in two parts.
         num_clips: drawn from the records, for the times of single clips.
         baseline: also run :func:`decode_everything` on each of these clips' videos, after the clip.
         settings: for the report.
@@ -163,26 +162,33 @@ def benchmark_data(
 
 
 def _single_clips(records: Sequence[Any], mapper: Any, num_clips: int, baseline: bool) -> list[Series]:
-    decode, transform = Series("decode"), Series("transform")
-    everything = Series("baseline: decode every frame, each to RGB")
+    everything = Series("baseline: every frame decoded, each to RGB")
+    decode, transform, sample = Series("decode"), Series("transform"), Series("decode + transform")
+    in_halves = hasattr(mapper, "decode")
     rng = np.random.default_rng(0)
     # The first clip pays for what is loaded on first use.
     mapper(records[0], rng)
-    for index in rng.permutation(np.arange(num_clips) % len(records)).tolist():
+    for index in np.resize(rng.permutation(len(records)), num_clips).tolist():
         record = records[index]
-        with decode.sample():
-            decoded = mapper.decode(record, rng)
-        with transform.sample():
-            mapper.transform(record, *decoded, rng)
+        if in_halves:
+            with decode.sample():
+                decoded = mapper.decode(record, rng)
+            with transform.sample():
+                mapper.transform(record, *decoded, rng)
+        else:
+            with sample.sample():
+                mapper(record, rng)
         if baseline:
             with everything.sample():
                 decode_everything(record.video)
-    sample = Series.total("decode + transform", [decode, transform])
+    if in_halves:
+        sample = Series.total(sample.name, [decode, transform])
+    clips = [decode, transform, sample] if in_halves else [sample]
     if not baseline:
-        return [decode, transform, sample]
-    for row in (decode, sample):
-        row.compare(everything, "x baseline")
-    return [everything, decode, transform, sample]
+        return clips
+    for series in clips:
+        series.compare(everything, "x baseline")
+    return [everything, *clips]
 
 
 def decode_everything(path: str) -> int:

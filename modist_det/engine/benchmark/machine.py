@@ -48,7 +48,7 @@ def machine_line(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     line = (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, {machine['system']}; "
-        f"{machine['device']}, {machine['threads']} threads; {versions}; load {machine['load']:.1f}"
+        f"{machine['device']}, threads {machine['threads']}; {versions}; load {machine['load']:.1f}"
     )
     if machine["load"] > BUSY * machine["cores"]:
         line += "\nother jobs are running: trust ratios and CPU times more than times"

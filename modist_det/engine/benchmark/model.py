@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from ...config import CfgNode, get_cfg
 from ...modeling import build_model
 from ...solver import build_optimizer
 from ...utils.errors import UserError, nearest
 from ..evaluate import autocast_factory, place_model
+from ..metrics import is_loss
 from ..setup import resolve_device, seed_everything
 from .machine import describe_machine
 from .report import Report, Series
 
 __all__ = ["PeakMemory", "benchmark_model", "random_batch", "run_model"]
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
 
 
 def run_model(args: argparse.Namespace) -> Report:
@@ -51,8 +58,7 @@ def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: in
         UserError: the config names something unknown, or the device does not exist.
     """
     device = resolve_device(cfg.MODEL.DEVICE)
-    on_cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if on_cuda else "cpu"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     machine = describe_machine(torch.get_num_threads(), name)
     cfg.MODEL.NUM_CLASSES = cfg.MODEL.NUM_CLASSES or 80
     seed_everything(cfg.SEED)
@@ -62,54 +68,18 @@ def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: in
     memory = PeakMemory(device)
     model = place_model(cfg, build_model(cfg), device)
     optimizer = build_optimizer(cfg, model)
-    scaler = torch.amp.GradScaler(
-        device.type, enabled=cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.PRECISION == "fp16"
-    )
-    autocast = autocast_factory(cfg, device)
     if cfg.MODEL.COMPILE:
         model.compile()
-
-    def timed(series: Series, work: Callable[[], Any]) -> Any:
-        with series.sample():
-            result = work()
-            if on_cuda:
-                torch.cuda.synchronize(device)
-        return result
-
-    def infer() -> None:
-        with torch.no_grad(), autocast():
-            model(batch)
-
-    def losses() -> Tensor:
-        with autocast():
-            return torch.stack(list(model(batch).values())).sum()
-
-    def update() -> None:
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
-
-    inference = Series("forward, evaluation", batch_size)
-    model.eval()
-    for number in range(-warmup, repeat):
-        timed(inference if number >= 0 else Series("warm-up"), infer)
+    runner = _Runner(model, batch, batch_size, device, autocast_factory(cfg, device), warmup, repeat)
+    inference = runner.inference()
     inference.facts["peak MiB"] = memory.peak()
-
     memory.reset()
-    parts = [Series(f"training: {part}", batch_size) for part in ("forward", "backward", "optimizer")]
-    model.train()
-    for number in range(-warmup, repeat):
-        forward, backward, optimize = parts if number >= 0 else [Series("warm-up") for _ in parts]
-        loss = timed(forward, losses)
-        timed(backward, scaler.scale(loss).backward)
-        timed(optimize, update)
+    amp = cfg.SOLVER.AMP
+    parts = runner.training(
+        optimizer, torch.amp.GradScaler(device.type, enabled=amp.ENABLED and amp.PRECISION == "fp16")
+    )
     step = Series.total("training step", parts)
     step.facts["peak MiB"] = memory.peak()
-
-    rows = [inference, *parts, step]
-    if on_cuda:
-        for row in rows:
-            row.cpu.clear()
     return Report(
         f"{cfg.MODEL.META_ARCHITECTURE} with {cfg.MODEL.BACKBONE.NAME}",
         "clip",
@@ -117,18 +87,75 @@ def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: in
         {
             "clips": "x".join(map(str, batch["video"].shape)),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "amp": cfg.SOLVER.AMP.PRECISION if cfg.SOLVER.AMP.ENABLED else "off",
+            "amp": amp.PRECISION if amp.ENABLED else "off",
             "channels last": cfg.MODEL.CHANNELS_LAST,
             "compile": cfg.MODEL.COMPILE,
+            # Decides what OpenMP's threads do while they wait; see docs/BENCHMARKS.md.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "default"),
         },
-        rows,
+        [inference, *parts, step],
     )
+
+
+@dataclass
+class _Runner:
+    """Does the same with one model and one batch ``warmup`` and then ``repeat`` times, which are timed."""
+
+    model: nn.Module
+    batch: dict[str, Any]
+    batch_size: int
+    device: torch.device
+    autocast: Callable[[], contextlib.AbstractContextManager]
+    warmup: int
+    repeat: int
+
+    def inference(self) -> Series:
+        self.model.eval()
+        forward = self._series("forward, evaluation")
+        for _ in range(self.warmup + self.repeat):
+            with self._sample(forward), torch.no_grad(), self.autocast():
+                self.model(self.batch)
+        return self._without_warmup(forward)
+
+    def training(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> list[Series]:
+        """The parts of a step."""
+        self.model.train()
+        forward, backward, update = map(
+            self._series, ("training: forward", "training: backward", "training: optimizer")
+        )
+        for _ in range(self.warmup + self.repeat):
+            with self._sample(forward), self.autocast():
+                losses = [value for name, value in self.model(self.batch).items() if is_loss(name)]
+                loss = torch.stack(losses).sum()
+            with self._sample(backward):
+                scaler.scale(loss).backward()
+            with self._sample(update):
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+        return [self._without_warmup(series) for series in (forward, backward, update)]
+
+    def _series(self, name: str) -> Series:
+        return Series(name, self.batch_size)
+
+    @contextlib.contextmanager
+    def _sample(self, series: Series) -> Iterator[None]:
+        with series.sample():
+            yield
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+
+    def _without_warmup(self, series: Series) -> Series:
+        # While a GPU works its host only waits.
+        cpu = series.cpu[self.warmup :] if self.device.type == "cpu" else []
+        return replace(series, wall=series.wall[self.warmup :], cpu=cpu)
 
 
 def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.device) -> dict[str, Any]:
     """A training batch of noise for ``cfg``'s meta architecture, on ``device``.
 
-    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE); boxes have a size between a quarter of the crop and all of it.
+    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE); the sides of boxes are between a quarter of the crop's
+    and all of it.
 
     Raises:
         UserError: a meta architecture that is not known here.
@@ -149,10 +176,9 @@ def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.de
     }
     name = cfg.MODEL.META_ARCHITECTURE
     if name not in labels_of:
-        known = ", ".join(labels_of)
         raise UserError(
             f"the benchmark makes no batches for MODEL.META_ARCHITECTURE {name!r}{nearest(name, labels_of)} "
-            f"(known: {known})"
+            f"(known: {', '.join(labels_of)})"
         )
     return {"video": video.to(device), **labels_of[name]}
 
@@ -172,7 +198,8 @@ class PeakMemory:
     def reset(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        elif _CLEAR_REFS.exists():
+            return
+        with contextlib.suppress(OSError):
             _CLEAR_REFS.write_text("5", encoding="ascii")  # man 5 proc: sets the peak to what is in use
 
     def peak(self) -> float:
@@ -187,7 +214,3 @@ class PeakMemory:
                 if line.startswith("VmHWM:"):
                     return 1024 * int(line.split()[1])
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")

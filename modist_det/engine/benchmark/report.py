@@ -85,7 +85,7 @@ class Series:
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Median of the ratios of values that were measured one right after the other.
 
-    What slows a machine down for a while slows both values of a pair, so this is steadier than the ratio of two medians.
+    What slows a machine down for a while slows both values of a pair: this is steadier than the ratio of two medians.
     """
     return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
 

@@ -1,0 +1,56 @@
+"""Numbers and lists that no run can use are refused where they are set."""
+
+from __future__ import annotations
+
+import pytest
+
+from modist_det.config import get_cfg
+from modist_det.config.limits import _LIMITS, _LISTS, find_fault
+from modist_det.config.node import _flatten
+from modist_det.utils.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("DATALOADER.NUM_WORKERS", -1, "must be at least 0"),
+        ("SOLVER.IMS_PER_BATCH", 0, "must be at least 1"),
+        ("SOLVER.MAX_EPOCH", 0, "must be above 0"),
+        ("SOLVER.MAX_EPOCH", "nan", "must be above 0"),
+        ("SOLVER.MAX_EPOCH", "inf", "must be above 0"),
+        ("MODEL.PIXEL_MEAN", [0.4, float("nan"), 0.4], "must be finite"),
+        ("SOLVER.MOMENTUM", 1.5, "must be at least 0 and at most 1"),
+        ("SOLVER.BETAS", [0.9, 1.0], "must be at least 0 and below 1"),
+        ("SOLVER.BETAS", [0.9], "takes a list of 2 numbers"),
+        ("SOLVER.STEPS", [0, "one"], "takes a list of numbers"),
+        ("INPUT.MIN_SIZE_TRAIN", [36.5, 40], "takes a list of 2 whole numbers"),
+        ("INPUT.MIN_SIZE_TRAIN", [[36], [40]], "takes a list of 2 whole numbers"),
+        ("INPUT.MIN_SIZE_TRAIN", [0, 40], "must be at least 1"),
+        ("DATASETS.TRAIN", [5], "takes a list of names"),
+        ("MODEL.RESNET3D.TEMPORAL_KERNELS", [1, [3, 0], 1, 1], "must be at least 1"),
+        (
+            "MODEL.RESNET3D.TEMPORAL_KERNELS",
+            [1, [], 1, 1],
+            "takes a list of 4 whole numbers or lists of them",
+        ),
+        ("MODEL.RESNET3D.STEM_KERNEL", [1, True, 7], "takes a list of 3 whole numbers"),
+    ],
+)
+def test_the_message_says_where_what_and_the_limit(key, value, message):
+    with pytest.raises(UserError) as caught:
+        get_cfg().merge_from_list([key, value])
+    assert str(caught.value) == f"the command line: {key} is {value!r}, but {message}"
+
+
+def test_what_is_right_is_taken():
+    pairs = ["SOLVER.STEPS", [0, 2.5], "MODEL.RESNET3D.TEMPORAL_KERNELS", [1, [3, 1], 1, 3], "LOG_PERIOD", 1]
+    cfg = get_cfg()
+    cfg.merge_from_list([*pairs, "SOLVER.STEPS", [0, 0.5, 1]])  # whatever the value before
+    assert cfg.SOLVER.STEPS == [0, 0.5, 1] and cfg.MODEL.RESNET3D.TEMPORAL_KERNELS == [1, [3, 1], 1, 3]
+
+
+def test_defaults_are_inside_the_limits_and_no_limit_is_of_a_key_that_is_gone():
+    defaults = _flatten(get_cfg())
+    assert {key: fault for key, value in defaults.items() if (fault := find_fault(key, value))} == {}
+    assert set(_LIMITS) | set(_LISTS) <= set(defaults)
+    assert {key for key, value in defaults.items() if isinstance(value, list)} == set(_LISTS)

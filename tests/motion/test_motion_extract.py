@@ -1,0 +1,136 @@
+"""Extraction of many videos: what is kept, what is made again, what is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import pytest
+
+from modist_det.motion.extract import ExtractionSettings, extract_motion
+from modist_det.motion.map_file import MapFile
+from modist_det.motion.sources import find_sources
+from modist_det.utils.errors import UserError
+
+SETTINGS = ExtractionSettings(short_side=32, options=(("preset", "ultrafast"),))
+
+
+@pytest.fixture
+def videos(tmp_path, carried, write):
+    """Two videos, one of them in a subfolder."""
+    folder = tmp_path / "videos"
+    write(folder / "a.mp4", carried(7, 64, 80, (1, 0)))
+    write(folder / "sub" / "a.mp4", carried(9, 64, 80, (0, 1)))
+    return folder
+
+
+def run(videos, out, settings=SETTINGS, **options):
+    return extract_motion(find_sources([str(videos)], out), out, settings, show_progress=False, **options)
+
+
+def test_each_frame_of_each_video(videos, tmp_path):
+    out = tmp_path / "out"
+    report = run(videos, out)
+    files = [out / "a.mp4.motion", out / "sub" / "a.mp4.motion"]
+    assert (report.made, report.kept, report.maps, report.failed) == (2, 0, 16, [])
+    assert report.bytes == sum(file.stat().st_size for file in files)
+    for file, num_frames in zip(files, (7, 9), strict=True):
+        with MapFile(file) as maps:
+            info = maps.info
+        assert (info.num_frames, info.height, info.width, info.rate) == (num_frames, 32, 40, "30")
+        assert (info.estimator, info.kind) == ("DIS(preset='ultrafast')", "edges")
+
+
+def test_finished_files_are_kept_and_only_they(videos, tmp_path):
+    out = tmp_path / "out"
+    run(videos, out)
+    first, second = out / "a.mp4.motion", out / "sub" / "a.mp4.motion"
+    whole, stamp = first.read_bytes(), second.stat().st_mtime_ns
+    first.write_bytes(whole[:-40])
+    report = run(videos, out)
+    assert (report.made, report.kept) == (1, 1)
+    assert first.read_bytes() == whole
+    assert second.stat().st_mtime_ns == stamp
+
+    shutil.copy(videos / "sub" / "a.mp4", videos / "a.mp4")  # another video of the same name
+    report = run(videos, out)
+    assert (report.made, report.kept, report.maps) == (1, 1, 9)
+
+
+def test_a_bad_video_does_not_stop_the_others(videos, tmp_path):
+    (videos / "aa.mp4").write_text("not a video")
+    report = run(videos, tmp_path / "out")
+    assert (report.made, report.kept) == (2, 0)
+    assert [(video, "text file" in reason) for video, reason in report.failed] == [
+        (str(videos / "aa.mp4"), True)
+    ]
+    assert not (tmp_path / "out" / "aa.mp4.motion").exists()
+
+
+def test_frames_that_are_too_small_fail_by_name(tmp_path, carried, write):
+    tiny = write(tmp_path / "tiny.mp4", carried(3, 8, 8, (0, 0)))
+    [(video, reason)] = run(tiny, tmp_path / "out").failed
+    assert video == str(tiny)
+    assert reason.startswith(f"{tiny}: ")
+    assert "8x8 pixels" in reason
+
+
+def test_a_folder_holds_maps_of_one_kind(videos, tmp_path):
+    run(videos, tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"maps made with short_side 32; give the same options, or another folder"
+    ):
+        run(videos, tmp_path / "out", ExtractionSettings(options=SETTINGS.options))
+    with pytest.raises(UserError, match="no option"):
+        run(videos, tmp_path / "new", ExtractionSettings(options=(("presets", 1),)))
+    assert not (tmp_path / "new").exists()
+
+
+def test_shares_are_the_whole(videos, tmp_path):
+    sources = find_sources([str(videos)], tmp_path / "out")
+    shares = [sources[shard::2] for shard in range(2)]
+    assert sum(shares, []) == sources
+    for share in shares:
+        assert extract_motion(share, tmp_path / "out", SETTINGS, show_progress=False).made == 1
+    assert run(videos, tmp_path / "out").kept == 2
+
+
+def relative(sources, out):
+    return [str(source.target).removeprefix(f"{out}/") for source in sources]
+
+
+def test_sources_of_lists_files_and_data_sets(videos, tmp_path, tiny_puppets):
+    (videos / "list.txt").write_text(f"# two\n\nsub/a.mp4\n{videos}/a.mp4\n")
+    (videos / "notes.md").touch()
+    both = ["a.mp4.motion", "sub/a.mp4.motion"]
+    for given in ([videos / "list.txt"], [videos], [videos / "a.mp4", videos]):
+        assert relative(find_sources([str(g) for g in given], "out"), "out") == both
+    assert relative(find_sources([str(videos / "sub" / "a.mp4")], "out"), "out") == ["a.mp4.motion"]
+    puppets = find_sources([str(tiny_puppets / "val.yaml")], "out")
+    assert len(puppets) == 3
+    assert all(source.video.endswith(".mp4") for source in puppets)
+
+
+def test_folders_of_frames(tmp_path, carried):
+    for number, frame in enumerate(carried(6, 64, 80, (1, 0))):
+        (tmp_path / "videos" / "clip").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "videos" / "clip" / f"{number}.png"), frame)
+    with pytest.raises(UserError, match="no videos in .*--fps"):
+        find_sources([str(tmp_path / "videos")], "out")
+    for given in (tmp_path / "videos", tmp_path / "videos" / "clip"):
+        sources = find_sources([str(given)], tmp_path / "out", fps=10)
+        assert relative(sources, tmp_path / "out") == ["clip.motion"]
+    report = extract_motion(sources, tmp_path / "out", SETTINGS, show_progress=False)
+    assert (report.made, report.maps) == (1, 6)
+
+
+def test_sources_that_cannot_be(videos, tmp_path):
+    with pytest.raises(UserError, match="would both become out/a.mp4.motion"):
+        find_sources([str(videos / "a.mp4"), str(videos / "sub" / "a.mp4")], "out")
+    with pytest.raises(UserError, match=r"none\.mp4 does not exist"):
+        find_sources(["none.mp4"], "out")
+    with pytest.raises(UserError, match="no data set named 'nothing'"):
+        find_sources(["nothing"], "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no videos in"):
+        find_sources([str(tmp_path / "empty")], "out")

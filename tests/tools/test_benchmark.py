@@ -1,0 +1,99 @@
+"""tools/benchmark.py as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def benchmark(root, tmp_path):
+    """Run the tool; returns the finished process."""
+
+    def run(*words):
+        command = [sys.executable, str(root / "tools" / "benchmark.py"), *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_data_of_a_folder(benchmark, tiny_puppets, tmp_path):
+    options = (
+        "--frames 4 --stride 2 --short-side 48 --crop 32 --clips 3 --workers 1 --batch-size 2 --repeat 2"
+    )
+    done = benchmark("data", "--videos", tiny_puppets / "videos", *options.split(), "--json", "out.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "frames 4, stride 2, short side 48, crop 32, clips a batch 2" in done.stdout
+    content = json.loads((tmp_path / "out.json").read_text())
+    loader = content["series"][-1]
+    assert (loader["name"], loader["items"], loader["samples"]) == ("loader, 1 workers", 4, 2)
+    assert loader["items_per_second"] == pytest.approx(4 / (sum(loader["wall_s"]) / 2))
+    assert f"| {loader['name']}" in done.stdout
+
+
+def test_model_with_options_and_overrides(benchmark, root, tmp_path):
+    options = (
+        "--batch-size 2 --boxes 1 --amp bf16 --channels-last --device cpu --threads 1 --warmup 1 --repeat 2"
+    )
+    overrides = "MODEL.RESNET3D.WIDTH 4 INPUT.CROP_SIZE 32 INPUT.NUM_FRAMES 2"
+    config = root / "configs" / "Puppets" / "Slow_R18.yaml"
+    done = benchmark("model", "--cfg", config, *options.split(), "--json", "out.json", *overrides.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["settings"]["clips"] == "2x3x2x32x32"
+    assert content["settings"]["amp"] == "bf16"
+    assert content["settings"]["channels last"] is True
+    assert content["machine"]["threads"] == 1
+    step = content["series"][-1]
+    assert (step["name"], step["samples"], step["items"]) == ("training step", 2, 2)
+
+
+def test_evaluator_without_torch(root, tmp_path):
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['benchmark.py', 'evaluator', '--detections', '300', '--boxes', '60', '--keyframes', '40',\n"
+        "            '--repeat', '2', '--json', 'out.json']\n"
+        "try:\n"
+        f"    runpy.run_path({str(root / 'tools' / 'benchmark.py')!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["settings"]["detections"] == 300
+    assert [row["samples"] for row in content["series"]] == [2, 2]
+    assert "x csv pass" in content["series"][1]["facts"]
+
+
+@pytest.mark.parametrize("command", ["data", "model", "evaluator"])
+def test_help_of_each_command_has_an_example(benchmark, command):
+    done = benchmark(command, "--help")
+    assert done.returncode == 0
+    assert f"python tools/benchmark.py {command}" in done.stdout.split("example:")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["data", "--videos", "nowhere.mp4"],
+            "error: cannot read video nowhere.mp4: No such file or directory",
+        ),
+        (
+            ["data", "--workers", "-1"],
+            "benchmark.py data: error: argument --workers: '-1' is not a whole number",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(benchmark, words, line):
+    done = benchmark(*words)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith(line)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,98 @@
+"""tools/extract_motion.py as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two short videos of moving noise."""
+    folder = tmp_path / "my videos"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 200, 3), dtype=np.uint8)
+    noise = cv2.GaussianBlur(noise, (0, 0), 2)
+    for name in ("one.mp4", "two.mp4"):
+        with av.open(str(folder / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=30)
+            stream.height, stream.width, stream.pix_fmt = 64, 80, "yuv420p"
+            for number in range(8):
+                frame = av.VideoFrame.from_ndarray(
+                    noise[:, 2 * number : 2 * number + 80].copy(), format="rgb24"
+                )
+                frame.pts, frame.time_base = number, Fraction(1, 30)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    return folder
+
+
+@pytest.fixture
+def command(root, tmp_path):
+    def run(*words):
+        line = [sys.executable, str(root / "tools" / "extract_motion.py"), *words]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_workers_give_the_same_files_and_failures_the_status(command, videos, tmp_path):
+    done = command(
+        "my videos", "--out", "out", "--workers", "0", "--option", "preset=fast", "--sheet", "sheet.png"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "out: 2 videos extracted (16 maps, " in done.stdout
+    assert "wrote sheet.png" in done.stdout
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet.shape[1] == 3 * 192
+    assert sheet[30:150, 192:384].std() > 1  # flow
+    assert "2/2" in done.stderr  # progress
+
+    (videos / "bad.mp4").write_bytes(b"")
+    done = command("my videos", "--out", "again", "--workers", "2", "--option", "preset=fast")
+    assert done.returncode == 1
+    assert "again: 2 videos extracted (16 maps, " in done.stdout
+    assert "0 kept, 1 failed" in done.stdout
+    assert "bad.mp4: the file is empty" in done.stderr
+    assert "Traceback" not in done.stderr
+    for name in ("one.mp4.motion", "two.mp4.motion"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x"], "nothing to do: give --out"),
+        (["x", "--out", "o", "--shard", "2", "--num-shards", "2"], "--shard 2 of 2"),
+        (["x", "--out", "o", "--quality", "0"], "--quality is 0"),
+        (["x.mp4", "--out", "o"], "x.mp4 does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(command, words, message):
+    done = command(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_without_torch(root):
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['extract_motion.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(root / 'tools' / 'extract_motion.py')!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'av', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "python tools/extract_motion.py datasets/puppets/videos" in done.stdout
