@@ -95,8 +95,6 @@ def main(args: argparse.Namespace) -> int:
             f"{args.out}: {report.made} videos extracted ({report.maps} maps{size}), {report.kept} kept, "
             f"{failures} failed"
         )
-        for _, reason in report.failed:
-            print(f"failed: {reason}", file=sys.stderr)
     if args.sheet:
         from modist_det.visualization.motion_sheet import draw_motion_sheet
 

@@ -10,9 +10,10 @@ from fvcore.common.registry import Registry
 
 from ..config import CfgNode
 from ..evaluation.evaluator import Evaluator
+from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..utils.errors import UserError, nearest
 
-__all__ = ["TASK_REGISTRY", "Task", "build_task"]
+__all__ = ["TASK_REGISTRY", "Mapper", "Task", "build_task"]
 
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")
@@ -44,4 +45,13 @@ def build_task(cfg: CfgNode) -> Task:
     if cfg.TASK not in TASK_REGISTRY:
         known = [name for name, _ in TASK_REGISTRY]
         raise UserError(f"TASK is {cfg.TASK!r}{nearest(cfg.TASK, known)} (known: {', '.join(sorted(known))})")
+    _check_architecture(cfg)
     return TASK_REGISTRY.get(cfg.TASK)(cfg)
+
+
+def _check_architecture(cfg: CfgNode) -> None:
+    """Refuse a meta architecture that says it is made for another task (its attribute ``task``)."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    made_for = getattr(lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE"), "task", cfg.TASK)
+    if made_for != cfg.TASK:
+        raise UserError(f"MODEL.META_ARCHITECTURE {name} is for TASK {made_for}, but TASK is {cfg.TASK}")

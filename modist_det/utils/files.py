@@ -29,7 +29,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             temporary.write_text("{}")
     """
     path = Path(path)
-    if os.path.exists(path) and not path.is_file():
+    if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "not an ordinary file"
         raise UserError(f"{path} cannot be written: it is {kind}; give the path of a file")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")

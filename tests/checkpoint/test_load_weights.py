@@ -337,6 +337,7 @@ def test_code_in_a_file_is_never_run(save, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 def test_unreadable_files_are_named(save, tmp_path):
     model = _detector()
     whole = save(model.state_dict()).read_bytes()

@@ -253,6 +253,8 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
         UserError, match="there is no data set named 'puppets_trian'; did you mean 'puppets_train'"
     ):
         run(configured(config, output, "DATASETS.TRAIN", "['puppets_trian']"))
+    with pytest.raises(UserError, match="MoDist is for TASK pretraining, but TASK is detection"):
+        run(configured(config, output, "MODEL.META_ARCHITECTURE", "MoDist"))
     run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
     with pytest.raises(UserError, match="already holds checkpoints"):
         run(configured(config, output))

@@ -47,7 +47,15 @@ def test_finished_files_are_kept_and_only_they(videos, tmp_path):
     first, second = out / "a.mp4.motion", out / "sub" / "a.mp4.motion"
     whole, stamp = first.read_bytes(), second.stat().st_mtime_ns
     first.write_bytes(whole[:-40])
+    begun = [
+        out / ".a.mp4.motion.tmp-1",
+        out / "sub" / ".a.mp4.motion.tmp-2",
+        out / ".of_another_share.motion.tmp-3",
+    ]
+    for file in begun:
+        file.touch()
     report = run(videos, out)
+    assert [file.exists() for file in begun] == [False, False, True]
     assert (report.made, report.kept) == (1, 1)
     assert first.read_bytes() == whole
     assert second.stat().st_mtime_ns == stamp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -46,6 +47,7 @@ def test_model_with_options_and_overrides(benchmark, root, tmp_path):
     assert content["settings"]["clips"] == "2x3x2x32x32"
     assert content["settings"]["amp"] == "bf16"
     assert content["settings"]["channels last"] is True
+    assert content["settings"]["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     assert content["machine"]["threads"] == 1
     step = content["series"][-1]
     assert (step["name"], step["samples"], step["items"]) == ("training step", 2, 2)

@@ -55,11 +55,11 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
     assert "2/2" in done.stderr  # progress
 
     (videos / "bad.mp4").write_bytes(b"")
-    done = command("my videos", "--out", "again", "--workers", "2", "--option", "preset=fast")
+    done = command("my videos", "--out", "again", "--workers", "1", "--option", "preset=fast")
     assert done.returncode == 1
     assert "again: 2 videos extracted (16 maps, " in done.stdout
     assert "0 kept, 1 failed" in done.stdout
-    assert "bad.mp4: the file is empty" in done.stderr
+    assert done.stderr.count("bad.mp4: the file is empty") == 1
     assert "Traceback" not in done.stderr
     for name in ("one.mp4.motion", "two.mp4.motion"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -71,7 +71,7 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
         (["x"], "nothing to do: give --out"),
         (["x", "--out", "o", "--shard", "2", "--num-shards", "2"], "--shard 2 of 2"),
         (["x", "--out", "o", "--quality", "0"], "--quality is 0"),
-        (["x.mp4", "--out", "o"], "x.mp4 does not exist"),
+        (["x", "--sheet", "s.png", "--sheet-videos", "0"], "--sheet-videos is 0"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(command, words, message):

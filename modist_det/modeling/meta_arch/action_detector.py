@@ -23,6 +23,8 @@ class ActionDetector(ClipModel):
     The head is called with the maps and rois (N, 5), as :class:`~modist_det.modeling.RoIActionHead`.
     """
 
+    task = "detection"
+
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, predictions in evaluation mode.
 

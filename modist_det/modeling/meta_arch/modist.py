@@ -64,6 +64,8 @@ class MoDist(nn.Module):
             the number of videos.
     """
 
+    task = "pretraining"
+
     def __init__(
         self,
         encoders: Mapping[str, Encoder],

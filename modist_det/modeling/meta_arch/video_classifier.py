@@ -23,6 +23,8 @@ class VideoClassifier(ClipModel):
     The head is called with the maps, as :class:`~modist_det.modeling.ClassificationHead`.
     """
 
+    task = "classification"
+
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, predictions in evaluation mode.
 
