@@ -151,7 +151,9 @@ class TwoClipMapper:
             frames = video.frames_at_times(start + self.frame_times, short_side=self.short_side)
             maps = torch.empty(0, 1, *frames.shape[1:3], dtype=torch.uint8)
         else:
-            frames, maps = self.motion.frames_and_maps(video, start + self.frame_times, start + self.motion_times)
+            frames, maps = self.motion.frames_and_maps(
+                video, start + self.frame_times, start + self.motion_times
+            )
         return torch.from_numpy(frames).permute(3, 0, 1, 2), maps.permute(1, 0, 2, 3)
 
     def _augment(self, clip: Tensor, maps: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,6 +17,7 @@ import torch
 from ..data.video import open_video
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
 from .build import build_motion_reader
 from .cached import MAP_SUFFIX, describe_source
@@ -107,7 +103,9 @@ def extract_motion(
     _remove_cut_short(sources)
     report = ExtractionReport()
     with progress_bar("motion", "video", len(sources), show=show_progress) as progress:
-        for outcome in _run(sources, settings, workers):
+        for outcome in map_in_processes(
+            partial(_extract, settings=settings), sources, workers, _start_worker
+        ):
             progress.update()
             if outcome.reason:
                 report.failed.append((outcome.video, outcome.reason))
@@ -123,39 +121,9 @@ def extract_motion(
     return report
 
 
-def _run(sources: Sequence[Source], settings: ExtractionSettings, workers: int) -> Iterator[_Outcome]:
-    extract = partial(_extract, settings=settings)
-    if workers == 0:
-        yield from map(extract, sources)
-        return
-    # Not fork: OpenCV's, torch's and the caller's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            yield from pool.map(extract, sources)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process was killed (out of memory?); run the same command again, perhaps with fewer "
-                "--workers: finished files are kept"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """Without it, workers whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _extract(source: Source, settings: ExtractionSettings) -> _Outcome:

@@ -49,7 +49,9 @@ class PretrainingTask:
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], Mapper]:
         if not self._records:
-            raise UserError("DATASETS.TRAIN is empty; name a data set, or a description file with 'format: videos'")
+            raise UserError(
+                "DATASETS.TRAIN is empty; name a data set, or a description file with 'format: videos'"
+            )
         return self._records, TwoClipMapper.from_config(cfg)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:

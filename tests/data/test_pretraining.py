@@ -26,7 +26,9 @@ def test_clips_are_apart_as_asked_and_inside_the_video():
 
 
 @pytest.mark.parametrize(
-    ("duration", "apart"), [(2.3, 0.3), (2.0, 0.0), (1.0, 0.0)], ids=["less than the shift", "one clip", "shorter"]
+    ("duration", "apart"),
+    [(2.3, 0.3), (2.0, 0.0), (1.0, 0.0)],
+    ids=["less than the shift", "one clip", "shorter"],
 )
 def test_short_videos_are_used_as_far_as_they_reach(duration, apart):
     starts = draw_two_clips(duration, 2.0, (0.5, 10.0), np.random.default_rng(0))
@@ -36,7 +38,13 @@ def test_short_videos_are_used_as_far_as_they_reach(duration, apart):
 def mapper(motion=None, **changes):
     plain = {"flip_prob": 0.0, "jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
     return TwoClipMapper(
-        num_frames=4, sampling_rate=6, target_fps=30, crop_size=32, motion=motion, short_side=48, **{**plain, **changes}
+        num_frames=4,
+        sampling_rate=6,
+        target_fps=30,
+        crop_size=32,
+        motion=motion,
+        short_side=48,
+        **{**plain, **changes},
     )
 
 
@@ -46,7 +54,9 @@ def record(tiny_puppets):
 
 
 def test_shapes_and_numbers(record):
-    sample = mapper(build_motion_source("edges", short_side=48), motion_frames=8)(record, np.random.default_rng(0))
+    sample = mapper(build_motion_source("edges", short_side=48), motion_frames=8)(
+        record, np.random.default_rng(0)
+    )
     assert sample["video"].shape == (2, 3, 4, 32, 32) and sample["video"].dtype == torch.uint8
     assert sample["motion"].shape == (2, 1, 8, 32, 32) and sample["motion"].dtype == torch.uint8
     assert sample["video_number"].item() == record.number == 3

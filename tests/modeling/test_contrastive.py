@@ -98,4 +98,6 @@ def test_infonce_is_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         result = info_nce(unit(2, 3), unit(2, 3), unit(4, 3, seed=1), 0.1)
     assert result.loss.dtype == torch.float32
-    assert result.loss.item() == pytest.approx(info_nce(unit(2, 3), unit(2, 3), unit(4, 3, seed=1), 0.1).loss.item())
+    assert result.loss.item() == pytest.approx(
+        info_nce(unit(2, 3), unit(2, 3), unit(4, 3, seed=1), 0.1).loss.item()
+    )

@@ -65,7 +65,12 @@ def test_terms_against_their_definition(same_time):
         "visual": embed(model, "key", "visual", rgb[:, 1]),
         "motion": embed(model, "key", "motion", motion[:, motion_key]),
     }
-    weights = {("visual", "visual"): 1, ("visual", "motion"): 1, ("motion", "visual"): 1, ("motion", "motion"): 0.5}
+    weights = {
+        ("visual", "visual"): 1,
+        ("visual", "motion"): 1,
+        ("motion", "visual"): 1,
+        ("motion", "motion"): 0.5,
+    }
     for (q, k), weight in weights.items():
         expected = weight * info_nce(query[q], key[k], queues[k], 0.1).loss
         torch.testing.assert_close(numbers[f"loss_{q}_{k}"], expected)

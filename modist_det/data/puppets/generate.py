@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
+from ...utils.processes import map_in_processes
 from .labels import CLASS_IDS
 from .params import PuppetsParams
 from .render import Rendering, render
@@ -97,7 +94,7 @@ def generate(
     missing = [job for job in jobs if not _is_done(job)]
     workers = (os.cpu_count() or 1) if workers is None else workers
     with tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc="puppets", unit="video") as progress:
-        for _ in _run(missing, workers):
+        for _ in map_in_processes(_make, missing, workers, partial(cv2.setNumThreads, 1)):
             progress.update()
 
     for split, name in enumerate(SPLITS):
@@ -150,35 +147,6 @@ def _make(job: _Job) -> str:
     truth = video_truth(job.name, script, rendering)
     write_json(job.part, {"sha256": _sha256(job.video), "truth": truth})
     return job.name
-
-
-def _start_worker() -> None:
-    # Ctrl-C is for the parent, which then stops its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)
-
-
-def _end_with_parent() -> None:
-    """Without it, workers whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
-    if workers == 0:
-        yield from map(_make, jobs)
-        return
-    # Not fork: OpenCV's and the caller's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            yield from pool.map(_make, jobs)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,65 @@
+"""Work spread over processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from .errors import UserError
+
+__all__ = ["map_in_processes"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, start: Callable[[], None]
+) -> Iterator[Result]:
+    """``map(function, items)``, computed by ``workers`` processes; 0 computes in this one.
+
+    Workers end when this process ends, however it ends, and leave Ctrl-C to it.
+
+    Args:
+        function, items: picklable, where there are workers.
+        start: called once in each worker.
+
+    Raises:
+        UserError: a worker was killed.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    # Not fork: threads of the caller and of its libraries do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(start,)) as pool:
+        try:
+            yield from pool.map(function, items)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed (out of memory?); run the same command again, perhaps with fewer "
+                "--workers: finished files are kept"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start_worker(start: Callable[[], None]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start()
+
+
+def _end_with_parent() -> None:
+    """Without it, workers whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
