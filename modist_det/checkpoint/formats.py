@@ -21,7 +21,10 @@ from .pyslowfast import from_pyslowfast, has_two_pathways
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "read_state_dict"]
 
-_CONTAINERS = ("model_state", "model", "state_dict")
+# "ema": of our own runs that average their weights, the ones that they evaluate.
+_CONTAINERS = ("ema", "model_state", "model", "state_dict")
+# Of our pretraining checkpoints, what detection and classification start from.
+_PRETRAINED = "query.visual.backbone."
 
 
 @dataclass
@@ -107,11 +110,24 @@ def convert(state_dict: Mapping[str, Tensor], format: str) -> Weights:
 
 
 def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:
-    """Our own names, of a whole model or of a backbone alone."""
+    """Our own names, of a whole model, of a backbone alone, or of a pretraining model."""
+    if any(name.startswith(_PRETRAINED) for name in state_dict):
+        return _from_pretraining(state_dict)
     whole = any(name.startswith(("backbone.", "head.")) for name in state_dict)
     weights = Weights()
     for name, tensor in state_dict.items():
         weights.add(name if whole else f"backbone.{name}", name, tensor)
+    return weights
+
+
+def _from_pretraining(state_dict: Mapping[str, Tensor]) -> Weights:
+    """The visual query encoder's backbone; everything else served pretraining."""
+    weights = Weights()
+    for source, tensor in state_dict.items():
+        if source.startswith(_PRETRAINED):
+            weights.add(f"backbone.{source.removeprefix(_PRETRAINED)}", source, tensor)
+        else:
+            weights.dropped.append((source, "pretraining only"))
     return weights
 
 

@@ -1,0 +1,57 @@
+"""From our own runs: pretraining to detection, and averaged weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modist_det.checkpoint import load_weights
+from modist_det.config import get_cfg
+from modist_det.modeling import build_model
+
+
+def small_config(architecture: str):
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE = architecture
+    cfg.MODEL.NUM_CLASSES = 3
+    for node in (cfg.MODEL.RESNET3D, cfg.MODEL.MOTION_PATHWAY):
+        node.DEPTH, node.WIDTH = 18, 4
+    cfg.MODEL.MODIST.QUEUE_SIZE = 8
+    return cfg
+
+
+def test_the_detector_takes_the_visual_query_backbone_and_nothing_else(tmp_path):
+    torch.manual_seed(0)
+    pretrained = build_model(small_config("MoDist"))
+    with torch.no_grad():
+        for parameter in pretrained.key.parameters():
+            parameter += 1.0
+    path = tmp_path / "model.pth"
+    torch.save({"model": pretrained.state_dict(), "iteration": 7}, path)
+    detector = build_model(small_config("ActionDetector"))
+    head = {name: tensor.clone() for name, tensor in detector.head.state_dict().items()}
+    report = load_weights(detector, path)
+    source = pretrained.query["visual"].backbone.state_dict()
+    assert len(report.loaded) == len(source)
+    for name, tensor in detector.backbone.state_dict().items():
+        assert torch.equal(tensor, source[name])
+    for name, tensor in detector.head.state_dict().items():
+        assert torch.equal(tensor, head[name])
+    assert set(report.missing) == {f"head.{name}" for name in head}
+    assert not report.unexpected and not report.mismatched
+    dropped = {name.split(".")[0] for name, _ in report.dropped}
+    assert dropped == {"query", "key", "queue"}
+    assert not any(name.startswith("query.visual.backbone") for name, _ in report.dropped)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_averaged_weights_are_taken_where_a_run_has_them(tmp_path, averaged):
+    torch.manual_seed(0)
+    first, second, target = (build_model(small_config("ActionDetector")) for _ in range(3))
+    content = {"model": first.state_dict()}
+    if averaged:
+        content["ema"] = second.state_dict()
+    torch.save(content, tmp_path / "model.pth")
+    load_weights(target, tmp_path / "model.pth").require_complete()
+    expected = (second if averaged else first).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in target.state_dict().items())
