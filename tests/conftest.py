@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Before anything loads torch: threads that wait by spinning slow down tests with several processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from modist_det.engine.benchmark.arguments import benchmark_parser
@@ -12,8 +11,6 @@ from modist_det.utils.cli import run_cli
 
 
 def main(args: argparse.Namespace) -> None:
-    # As in run_net.py, whose models and loaders these are.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Here and not above, so that --help answers at once and the evaluator is measured without torch.
     if args.command == "data":
         from modist_det.engine.benchmark.data import run_data as run

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import sys
 
 from modist_det.engine.arguments import run_net_parser
@@ -13,9 +12,6 @@ from modist_det.utils.cli import run_cli
 
 
 def main(args: argparse.Namespace) -> int:
-    # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers:
-    # on two busy cores a training step was four times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Here and not above, so that --help and a wrong option answer at once.
     from modist_det.config import get_cfg
     from modist_det.engine.launch import launch

@@ -50,6 +50,9 @@ def run_cli(
     130 after Ctrl-C.
     """
     args = parser.parse_args(argv)
+    # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers: on two
+    # busy cores a training step was four times slower (docs/BENCHMARKS.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Libraries that we import still use it; nothing a user could change.
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated")
     try:

@@ -39,7 +39,7 @@ def test_model_with_options_and_overrides(benchmark, root, tmp_path):
     options = (
         "--batch-size 2 --boxes 1 --amp bf16 --channels-last --device cpu --threads 1 --warmup 1 --repeat 2"
     )
-    overrides = "MODEL.RESNET3D.WIDTH 4 INPUT.CROP_SIZE 32 INPUT.NUM_FRAMES 2"
+    overrides = "MODEL.CHANNELS_LAST False MODEL.RESNET3D.WIDTH 4 INPUT.CROP_SIZE 32 INPUT.NUM_FRAMES 2"
     config = root / "configs" / "Puppets" / "Slow_R18.yaml"
     done = benchmark("model", "--cfg", config, *options.split(), "--json", "out.json", *overrides.split())
     assert (done.returncode, done.stderr) == (0, "")
