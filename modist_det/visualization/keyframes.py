@@ -36,7 +36,7 @@ def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
     """A copy of ``image`` (H, W, 3), uint8 RGB, with the people's boxes and labels on it."""
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
-    scale = max(0.35, height / 700)
+    scale = max(0.35, height / 900)
     for person in people:
         color = _GREEN if person.truth else _ORANGE
         x1, y1, x2, y2 = (
@@ -66,7 +66,7 @@ def _write(
 
 
 def contact_sheet(
-    images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 360
+    images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 480
 ) -> Image:
     """Images of any sizes on one sheet, each scaled to ``cell_width`` with its title above it."""
     if not images:

@@ -22,6 +22,7 @@ from .keyframes import BoxLabels, contact_sheet, draw_people
 __all__ = ["draw_detection_sheet"]
 
 _COLUMNS = 4
+_WIDTH = 720  # pixels; of a frame while it is drawn on
 
 
 def draw_detection_sheet(
@@ -62,7 +63,9 @@ def draw_detection_sheet(
             _labels(box, tuple(_name(names, action) for action in actions), truth=True)
             for box, actions in zip(record.boxes.tolist(), record.actions, strict=True)
         ]
-        images.append(draw_people(frame, truth + _detected(table, record, names, top, min_score)))
+        # Enlarged first, so that the text of small videos does not hide the people.
+        enlarged = cv2.resize(frame, None, fx=_WIDTH / frame.shape[1], fy=_WIDTH / frame.shape[1])
+        images.append(draw_people(enlarged, truth + _detected(table, record, names, top, min_score)))
         titles.append(f"{record.video_id}  {record.second:g} s")
     sheet = contact_sheet(images, titles, _COLUMNS)
     encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,79 @@
+"""Boxes land where they should, text stays inside, sheets hold every cell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.utils.ava_files import read_ava_boxes, write_detections
+from modist_det.utils.errors import UserError
+from modist_det.visualization import BoxLabels, contact_sheet, draw_people
+from modist_det.visualization.sheets import draw_detection_sheet
+
+GRAY = np.full((100, 200, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize("truth", [False, True])
+def test_a_box_is_drawn_on_its_edges_and_the_image_is_kept(truth):
+    drawn = draw_people(GRAY, [BoxLabels((0.25, 0.2, 0.75, 0.8), (), truth)])
+    assert (GRAY == 128).all()
+    changed = (drawn != GRAY).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    # 50..149 and 20..79, give or take half a line
+    assert abs(rows[0] - 20) <= 1 and abs(rows[-1] - 79) <= 1
+    assert abs(columns[0] - 50) <= 1 and abs(columns[-1] - 149) <= 1
+    assert not changed[40:60, 80:120].any()
+    assert drawn[20, 100].argmax() == (1 if truth else 0)  # green, orange
+
+
+def test_text_at_any_edge_stays_on_the_image():
+    for box in ((0.0, 0.0, 0.1, 0.1), (0.95, 0.9, 1.0, 1.0), (0.9, 0.0, 1.0, 0.05)):
+        for truth in (False, True):
+            without = draw_people(GRAY, [BoxLabels(box, (), truth)])
+            drawn = draw_people(GRAY, [BoxLabels(box, ("walk", "a very long name"), truth)])
+            assert drawn.shape == GRAY.shape and (drawn != without).sum() > 300
+
+
+def test_a_sheet_has_rows_and_columns_of_equal_cells():
+    sheet = contact_sheet([GRAY] * 5, [str(n) for n in range(5)], columns=2, cell_width=100)
+    # cells of 100x50 under a bar of 22, three rows
+    assert sheet.shape == (3 * (50 + 22), 200, 3)
+    assert (sheet[-50:, :100] == 128).all() and (sheet[-50:, 100:] == 0).all()
+    with pytest.raises(ValueError, match="at least one"):
+        contact_sheet([], [], columns=2)
+
+
+def test_detections_of_a_data_set_on_a_sheet(tiny_puppets, tmp_path, root):
+    csv, out = tmp_path / "detections.csv", tmp_path / "sheet.png"
+    write_detections(csv, read_ava_boxes(tiny_puppets / "val.csv"))
+    command = [sys.executable, str(root / "tools/draw_detections.py"), "--data", str(tiny_puppets / "val.yaml")]
+    done = subprocess.run([*command, "--detections", csv, "--out", out, "--keyframes", "5"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    detected = cv2.imread(str(out))
+    # 5 cells in two rows of four
+    assert detected.shape[1] == 4 * 480
+    # Orange boxes cover the green ones; without detections there are green ones alone.
+    csv.write_text("elsewhere,1,0.1,0.1,0.2,0.2,1,0.9\n")
+    draw_detection_sheet(str(tiny_puppets / "val.yaml"), csv, out, keyframes=5)
+    assert orange(detected) > 1000 and orange(cv2.imread(str(out))) == 0
+
+
+def orange(image) -> int:
+    blue, green, red = (image[..., channel].astype(int) for channel in range(3))
+    return int(((red > 200) & (green - blue > 60) & (red - green > 60)).sum())
+
+
+def test_a_data_set_without_annotations_cannot_be_drawn(tiny_puppets, tmp_path):
+    description = tmp_path / "boxes.yaml"
+    description.write_text(
+        f"format: ava\nvideos: {tiny_puppets}/videos\nlabel_map: {tiny_puppets}/label_map.pbtxt\n"
+        f"person_boxes: {tiny_puppets}/person_boxes_val.csv\n"
+    )
+    assert len(DatasetCatalog.get(description).records("detected", 0.0))
+    with pytest.raises(UserError, match="no annotations"):
+        draw_detection_sheet(str(description), tmp_path / "none.csv", tmp_path / "sheet.png")
