@@ -10,7 +10,7 @@ from ..tasks import build_task
 from ..utils import comm
 from .evaluate import evaluate_only
 from .setup import prepare_run
-from .train import train
+from .train import refuse_to_start_over, train
 
 __all__ = ["run"]
 
@@ -28,6 +28,8 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
     task = build_task(cfg)
     task.complete_config(cfg)
     cfg.freeze()
+    if not (resume or eval_only):
+        refuse_to_start_over(cfg)  # before the log and the config in OUTPUT_DIR are touched
     device = prepare_run(cfg)
     if eval_only:
         results = evaluate_only(cfg, task, device)

@@ -30,7 +30,7 @@ from .evaluate import autocast_factory, build_test_sets, checkpoint_folder, eval
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
 from .trainer import Trainer
 
-__all__ = ["train"]
+__all__ = ["refuse_to_start_over", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,10 @@ class TrainingState:
         """A freshly initialized model and what goes with it."""
         model = place_model(cfg, build_model(cfg), device)
         if cfg.MODEL.SYNC_BN and comm.get_world_size() > 1:
+            if device.type != "cuda":
+                raise UserError(
+                    f"MODEL.SYNC_BN needs CUDA, but the model is on {device}; set MODEL.SYNC_BN False"
+                )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         averaged = None
         if cfg.MODEL.EMA.ENABLED:
@@ -218,6 +222,15 @@ def train(
     return evaluation.results, 0
 
 
+def refuse_to_start_over(cfg: CfgNode) -> None:
+    """Raise ``UserError`` where OUTPUT_DIR holds checkpoints, which a new run would bury."""
+    folder = checkpoint_folder(cfg)
+    if Checkpointer(folder).last() is not None:
+        raise UserError(
+            f"{folder} already holds checkpoints; go on from them with --resume, or choose another OUTPUT_DIR"
+        )
+
+
 def _fill_from_checkpoint(
     cfg: CfgNode, state: TrainingState, checkpointer: Checkpointer, resume: bool
 ) -> None:
@@ -232,11 +245,6 @@ def _fill_from_checkpoint(
             logger.info("resumed %s after %d steps", path, state.iteration)
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
-    elif checkpointer.last() is not None:
-        raise UserError(
-            f"{checkpointer.folder} already holds checkpoints; go on from them with --resume, "
-            "or choose another OUTPUT_DIR"
-        )
     if cfg.MODEL.WEIGHTS:
         logger.info("%s", load_weights(state.model, cfg.MODEL.WEIGHTS))
         if state.averaged is not None:

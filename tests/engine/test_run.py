@@ -240,6 +240,29 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
     assert rows[0] == rows[1]
 
 
+def test_synchronized_statistics_without_cuda_are_refused(write_config, tmp_path, root):
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nproc_per_node",
+                "2",
+                "--master_port",
+                "29613",
+            ),
+            *command(root, "--cfg", write_config(), "--num-gpus", 0, "MODEL.SYNC_BN", True)[1:],
+            *("OUTPUT_DIR", str(tmp_path / "out")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode != 0
+    assert "error: MODEL.SYNC_BN needs CUDA" in done.stderr
+
+
 def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
     config = write_config()
     output = tmp_path / "out"
@@ -256,8 +279,10 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
     with pytest.raises(UserError, match="MoDist is for TASK pretraining, but TASK is detection"):
         run(configured(config, output, "MODEL.META_ARCHITECTURE", "MoDist"))
     run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
+    kept = (output / "config.yaml").read_bytes()
     with pytest.raises(UserError, match="already holds checkpoints"):
-        run(configured(config, output))
+        run(configured(config, output, "SOLVER.BASE_LR", 5.0))
+    assert (output / "config.yaml").read_bytes() == kept
     with pytest.raises(UserError, match="does not fit this config"):
         run(configured(config, output, "MODEL.RESNET3D.WIDTH", 16), resume=True)
 

@@ -51,8 +51,15 @@ def test_a_sheet_has_rows_and_columns_of_equal_cells():
 def test_detections_of_a_data_set_on_a_sheet(tiny_puppets, tmp_path, root):
     csv, out = tmp_path / "detections.csv", tmp_path / "sheet.png"
     write_detections(csv, read_ava_boxes(tiny_puppets / "val.csv"))
-    command = [sys.executable, str(root / "tools/draw_detections.py"), "--data", str(tiny_puppets / "val.yaml")]
-    done = subprocess.run([*command, "--detections", csv, "--out", out, "--keyframes", "5"], capture_output=True)
+    command = [
+        sys.executable,
+        str(root / "tools/draw_detections.py"),
+        "--data",
+        str(tiny_puppets / "val.yaml"),
+    ]
+    done = subprocess.run(
+        [*command, "--detections", csv, "--out", out, "--keyframes", "5"], capture_output=True
+    )
     assert done.returncode == 0, done.stderr
     detected = cv2.imread(str(out))
     # 5 cells in two rows of four
