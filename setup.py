@@ -36,11 +36,5 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["modist_det", "modist_det.*"]),
     install_requires=CORE,
-    extras_require={
-        "dev": DEV,
-        # The package index has no working release of detectron2.
-        "detectron2": ["detectron2 @ git+https://github.com/facebookresearch/detectron2.git"],
-        "submitit": ["submitit>=1.5"],
-        "onnxruntime": ["onnxruntime>=1.17"],
-    },
+    extras_require={"dev": DEV},
 )

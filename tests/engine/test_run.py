@@ -29,6 +29,14 @@ def command(root: Path, *arguments) -> list[str]:
     return [sys.executable, str(root / "tools/run_net.py"), *map(str, arguments)]
 
 
+def in_two_processes(root: Path, *arguments) -> subprocess.CompletedProcess:
+    """``run_net.py`` under torchrun with two processes, on a port that is free."""
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    return subprocess.run(
+        [*launcher, *command(root, *arguments)[1:]], capture_output=True, text=True, timeout=240
+    )
+
+
 def last_checkpoint(output: Path) -> dict:
     folder = output / "checkpoints"
     return torch.load(folder / (folder / "last_checkpoint").read_text().strip(), weights_only=True)
@@ -183,23 +191,7 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
     config = write_config("none")
     common = ("--num-gpus", 0, "SOLVER.MAX_EPOCH", 1, "MODEL.HEAD.DROPOUT", 0)
     run(configured(config, tmp_path / "one", *common[2:]))
-    done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--nproc_per_node",
-                "2",
-                "--master_port",
-                "29611",
-            ),
-            *command(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")[1:],
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = in_two_processes(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     one, two = last_checkpoint(tmp_path / "one"), last_checkpoint(tmp_path / "two")
     for name, tensor in one["model"].items():
@@ -207,28 +199,10 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
 
     # The same weights give the same detections.
     weights = sorted((tmp_path / "one/checkpoints").glob("*.pth"))[-1]
-    evaluate = ("--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights)
-    for name, launcher in (
-        ("eval1", (sys.executable,)),
-        (
-            "eval2",
-            (
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--nproc_per_node",
-                "2",
-                "--master_port",
-                "29612",
-            ),
-        ),
-    ):
-        subprocess.run(
-            [*launcher, *command(root, "--cfg", config, *evaluate, "OUTPUT_DIR", tmp_path / name)[1:]],
-            check=True,
-            capture_output=True,
-            timeout=240,
-        )
+    evaluate = ("--cfg", config, "--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights, "OUTPUT_DIR")
+    subprocess.run(command(root, *evaluate, tmp_path / "eval1"), check=True, capture_output=True, timeout=240)
+    done = in_two_processes(root, *evaluate, tmp_path / "eval2")
+    assert done.returncode == 0, done.stderr
     results = [
         (tmp_path / name / "inference/puppets_val_ava_result.json").read_text() for name in ("eval1", "eval2")
     ]
@@ -241,24 +215,17 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tmp_path, root):
 
 
 def test_synchronized_statistics_without_cuda_are_refused(write_config, tmp_path, root):
-    done = subprocess.run(
-        [
-            *(
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--nproc_per_node",
-                "2",
-                "--master_port",
-                "29613",
-            ),
-            *command(root, "--cfg", write_config(), "--num-gpus", 0, "MODEL.SYNC_BN", True)[1:],
-            *("OUTPUT_DIR", str(tmp_path / "out")),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
+    arguments = (
+        "--cfg",
+        write_config(),
+        "--num-gpus",
+        0,
+        "MODEL.SYNC_BN",
+        True,
+        "OUTPUT_DIR",
+        tmp_path / "out",
     )
+    done = in_two_processes(root, *arguments)
     assert done.returncode != 0
     assert "error: MODEL.SYNC_BN needs CUDA" in done.stderr
 

@@ -178,12 +178,12 @@ class MoDist(nn.Module):
         for modality in sorted({key for _, key in self.terms}):
             keys[modality] = self._keys(modality, clips[modality][:, 1 - query_view[modality]])
 
+        # Copies: the queues are written below, before the backward pass needs their keys.
+        negatives = {modality: self._queue(modality).keys.clone() for modality in keys}
         numbers: dict[str, Tensor] = {}
         for (query, key), weight in self.terms.items():
-            queue = self._queue(key)
-            excluded = queue.videos == videos.unsqueeze(1) if self.mask_same_video else None
-            # A copy: the queue is written below, before the backward pass needs its keys.
-            term = info_nce(queries[query], keys[key], queue.keys.clone(), self.temperature, excluded)
+            excluded = self._queue(key).videos == videos.unsqueeze(1) if self.mask_same_video else None
+            term = info_nce(queries[query], keys[key], negatives[key], self.temperature, excluded)
             name = f"{query}_{key}"
             numbers[f"loss_{name}"] = weight * term.loss
             numbers[f"accuracy_{name}"] = term.accuracy
