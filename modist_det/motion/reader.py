@@ -118,7 +118,8 @@ class MotionReader:
         max_frame_side: int = 320,
     ) -> None:
         self.kind = kind
-        self.channels, self._from_flow = motion_kind(kind)
+        motion = motion_kind(kind)
+        self.channels, self._from_flow = motion.channels, motion.from_flow
         if self._from_flow is not None and estimator is None:
             raise ValueError(f"the motion input {kind!r} needs a flow estimator")
         numbers = {"gap": gap_seconds, "short_side": short_side, "max_frame_side": max_frame_side}
