@@ -154,17 +154,16 @@ class MoDist(nn.Module):
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
                 uint8 (B, 2, C, T', H', W') where a term uses motion, C the motion pathway's channels or 1, which is
-                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W).
+                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W) or, several clips of each video, (B, V,
+                3, T, H, W).
 
         Returns:
             ``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
             ``negative_`` (see :class:`~modist_det.modeling.losses.infonce.InfoNCE`); or B dicts with ``features``,
-            the visual backbone's pooled map, float32 (D,).
+            the visual backbone's pooled map, float32 (D,), the mean over a video's clips.
         """
         if not self.training:
-            backbone = cast(Encoder, self.query[VISUAL]).backbone
-            features = pool(backbone(self.normalizer[VISUAL](batch["video"]))).float()
-            return [{"features": row} for row in features]
+            return [{"features": row} for row in self._features(batch["video"])]
 
         clips = {VISUAL: batch["video"]}
         if MOTION in self.query:
@@ -196,6 +195,12 @@ class MoDist(nn.Module):
         for modality, own_keys in keys.items():
             self._queue(modality).append(gather_keys(own_keys), all_videos)
         return numbers
+
+    def _features(self, video: Tensor) -> Tensor:
+        clips = video if video.dim() == 5 else video.flatten(0, 1)
+        backbone = cast(Encoder, self.query[VISUAL]).backbone
+        features = pool(backbone(self.normalizer[VISUAL](clips))).float()
+        return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
     def _queue(self, modality: str) -> KeyQueue:
         return cast(KeyQueue, self.queue[modality])
