@@ -26,6 +26,8 @@ def input_defaults() -> CfgNode:
     node.GRAYSCALE_PROB = 0.0
     # Pretraining: two clips of a video, each with a random resized crop of CROP_SIZE.
     node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings
+    # Classification: train on such crops, too, instead of square ones at a random short side.
+    node.RESIZED_CROP = False
     node.CROP_AREA = [0.3, 1.0]  # share of the frame
     node.CROP_ASPECT = [0.5, 2.0]  # width over height
     node.BLUR_PROB = 0.0  # 3x3 Gaussian
