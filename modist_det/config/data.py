@@ -52,6 +52,10 @@ def datasets_defaults() -> CfgNode:
     # Names of the catalogue, or paths of data set description files (*.yaml; datasets/README.md).
     node.TRAIN = []
     node.TEST = []
+    # Share of the labelled training records that is used, of each class alike, and which one (few-label
+    # experiments; a larger share includes a smaller one).
+    node.TRAIN_SHARE = 1.0
+    node.TRAIN_SHARE_SEED = 0
     # Person boxes: "ground_truth", "detected" (the data set's person boxes) or "both".
     node.TRAIN_BOXES = "ground_truth"
     node.TEST_BOXES = "ground_truth"

@@ -11,6 +11,7 @@ from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord
+from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY
@@ -62,7 +63,9 @@ class ClassificationTask:
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
-        records = [record for name in cfg.DATASETS.TRAIN for record in self._datasets[name].records()]
+        share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
+        parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
+        records = [record for part in parts for record in part]
         numbered = [dataclasses.replace(record, number=number) for number, record in enumerate(records)]
         return numbered, ClassificationMapper.from_config(cfg, is_train=True)
 

@@ -9,6 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .persons import take_ragged
+
 __all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "keyframe_id"]
 
 
@@ -144,6 +146,24 @@ class DetectionRecords(Sequence[DetectionRecord]):
                 tuple(self.actions[a:b].tolist()) for a, b in zip(bounds[:-1], bounds[1:], strict=True)
             ),
             scores=self.scores[start:stop],
+        )
+
+    def take(self, index: NDArray[np.integer]) -> DetectionRecords:
+        """These keyframes, with the same persons."""
+        box_starts, persons = take_ragged(self.box_starts, np.arange(len(self.boxes)), index)
+        action_starts, actions = take_ragged(self.action_starts, self.actions, persons)
+        return DetectionRecords(
+            self.video_ids,
+            self.videos,
+            self.video_index[index],
+            self.seconds[index],
+            self.first_second,
+            self.fps,
+            box_starts,
+            self.boxes[persons],
+            self.scores[persons],
+            action_starts,
+            actions,
         )
 
     def __iter__(self) -> Iterator[DetectionRecord]:
