@@ -62,6 +62,10 @@ def dataloader_defaults() -> CfgNode:
     node.NUM_WORKERS = 2
     node.PREFETCH_FACTOR = 2
     node.PIN_MEMORY = True  # without effect on the CPU
+    # A folder in which decoded frames are kept, so that a video is decoded once: for sets of short clips that fit into
+    # memory. "": decode each time.
+    node.FRAME_CACHE = ""
+    node.FRAME_CACHE_SIDE = 256  # short side with which the frames of larger videos are kept
     # The run stops with a list when more than this share of the videos asked for cannot be read.
     node.MAX_BAD_VIDEO_RATE = 0.01
     return node

@@ -15,6 +15,7 @@ from ..motion.reader import MotionSource
 from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.unlabelled import VideoRecord
+from .frame_cache import OpenVideo, video_opener
 from .sampling import draw_two_clips
 from .video import open_video
 
@@ -49,6 +50,7 @@ class TwoClipMapper:
         flip_prob, jitter_prob, grayscale_prob, blur_prob: of each change.
         jitter: half-widths of the brightness, contrast and saturation factors.
         blur_sigma: smallest and largest sigma (pixels) of the 3x3 blur.
+        open_video: how videos are opened.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TwoClipMapper:
         grayscale_prob: float = 0.2,
         blur_prob: float = 0.5,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
+        open_video: OpenVideo = open_video,
     ) -> None:
         for name, value in (
             ("INPUT.NUM_FRAMES", num_frames),
@@ -97,6 +100,7 @@ class TwoClipMapper:
         self.grayscale_prob = grayscale_prob
         self.blur_prob = blur_prob
         self.blur_sigma = blur_sigma
+        self.open_video = open_video
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> TwoClipMapper:
@@ -127,10 +131,11 @@ class TwoClipMapper:
             jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
             grayscale_prob=node.GRAYSCALE_PROB,
             blur_prob=node.BLUR_PROB,
+            open_video=video_opener(cfg),
         )
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
-        with open_video(record.video, record.fps) as video:
+        with self.open_video(record.video, record.fps) as video:
             starts = draw_two_clips(video.info.duration, self.span, self.shift, rng)
             # Both are read from one open file; the crops are drawn afterwards.
             clips = [self._read(video, start) for start in starts]

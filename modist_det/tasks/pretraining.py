@@ -11,6 +11,7 @@ from ..data.catalog import DatasetCatalog
 from ..data.datasets.unlabelled import VideoRecord
 from ..data.pretraining import TwoClipMapper
 from ..evaluation.evaluator import Evaluator
+from ..motion.maps import motion_kind
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, Mapper
 
@@ -43,6 +44,9 @@ class PretrainingTask:
                 "MOTION.ENABLED is False, but terms of MODEL.MODIST use motion; for RGB alone set "
                 "MODEL.MODIST.CROSS_WEIGHT and MOTION_WEIGHT to 0"
             )
+        kind = motion_kind(cfg.MOTION.KIND)
+        # One value is shown on three channels, as the authors of MoDist do.
+        cfg.MODEL.MODIST.MOTION_MEAN = [kind.still / 255] * (3 if kind.channels == 1 else kind.channels)
 
     def title(self, name: str) -> str:
         return name

@@ -123,7 +123,9 @@ class MoDist(nn.Module):
             },
             normalizers={
                 VISUAL: ClipNormalizer(mean, std, cfg.MODEL.INPUT_FORMAT, channels_last),
-                MOTION: ClipNormalizer([0.0] * 3, [1.0] * 3, channels_last=channels_last),
+                MOTION: ClipNormalizer(
+                    node.MOTION_MEAN, [1.0] * len(node.MOTION_MEAN), channels_last=channels_last
+                ),
             },
             terms=terms,
             queue_size=node.QUEUE_SIZE,
@@ -151,8 +153,8 @@ class MoDist(nn.Module):
 
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
-                uint8 (B, 2, C, T', H', W'), C 1 (repeated to 3 channels) or 3, where a term uses motion, and
-                ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W).
+                uint8 (B, 2, C, T', H', W') where a term uses motion, C the motion pathway's channels or 1, which is
+                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W).
 
         Returns:
             ``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
@@ -166,7 +168,8 @@ class MoDist(nn.Module):
 
         clips = {VISUAL: batch["video"]}
         if MOTION in self.query:
-            clips[MOTION] = batch["motion"].expand(-1, -1, 3, -1, -1, -1)
+            channels = len(self.normalizer[MOTION].scale)
+            clips[MOTION] = batch["motion"].expand(-1, -1, channels, -1, -1, -1)
         videos = batch["video_number"].to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
         # Motion at the query's time meets RGB at the key's time, unless the two are to be of one clip.
         query_view = {VISUAL: 0, MOTION: 1 if self.same_time else 0}
@@ -213,5 +216,5 @@ def _build_motion_pathway(cfg: CfgNode) -> Backbone:
     own.defrost()
     own.MODEL.BACKBONE.NAME = "ResNet3D"
     own.MODEL.RESNET3D = own.MODEL.MOTION_PATHWAY
-    own.MODEL.PIXEL_MEAN = [0.0] * 3
+    own.MODEL.PIXEL_MEAN = own.MODEL.MODIST.MOTION_MEAN
     return build_backbone(own)
