@@ -154,8 +154,8 @@ class _Runner:
 def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.device) -> dict[str, Any]:
     """A training batch of noise for ``cfg``'s meta architecture, on ``device``.
 
-    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE), or two of each video for MoDist; the sides of boxes are between a quarter of the crop's
-    and all of it.
+    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE), or two of each video for MoDist; the sides of boxes are
+    between a quarter of the crop's and all of it.
 
     Raises:
         UserError: a meta architecture that is not known here.

@@ -143,6 +143,15 @@ class MoDist(nn.Module):
         for encoder in [*self.query.values(), *self.key.values()]:
             encoder.compile(*args, **kwargs)
 
+    @property
+    def pretrained_backbone(self) -> Backbone:
+        """What pretraining is for: the visual query encoder's backbone. Evaluation uses nothing else."""
+        return cast(Encoder, self.query[VISUAL]).backbone
+
+    def restart_keys(self) -> None:
+        """Make the key encoders equal to the query encoders again, after weights were put into these."""
+        self.key.load_state_dict(self.query.state_dict())
+
     def set_progress(self, progress: float) -> None:
         """Tell the model how far training is, in [0, 1]; moves the momentum if it is annealed."""
         if self.anneal:
@@ -154,8 +163,8 @@ class MoDist(nn.Module):
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
                 uint8 (B, 2, C, T', H', W') where a term uses motion, C the motion pathway's channels or 1, which is
-                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W) or, several clips of each video, (B, V,
-                3, T, H, W).
+                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video``
+                (B, 3, T, H, W) or, several clips of each video, (B, V, 3, T, H, W).
 
         Returns:
             ``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
@@ -167,7 +176,7 @@ class MoDist(nn.Module):
 
         clips = {VISUAL: batch["video"]}
         if MOTION in self.query:
-            channels = len(self.normalizer[MOTION].scale)
+            channels = len(cast(ClipNormalizer, self.normalizer[MOTION]).scale)
             clips[MOTION] = batch["motion"].expand(-1, -1, channels, -1, -1, -1)
         videos = batch["video_number"].to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
         # Motion at the query's time meets RGB at the key's time, unless the two are to be of one clip.
@@ -198,8 +207,7 @@ class MoDist(nn.Module):
 
     def _features(self, video: Tensor) -> Tensor:
         clips = video if video.dim() == 5 else video.flatten(0, 1)
-        backbone = cast(Encoder, self.query[VISUAL]).backbone
-        features = pool(backbone(self.normalizer[VISUAL](clips))).float()
+        features = pool(self.pretrained_backbone(self.normalizer[VISUAL](clips))).float()
         return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
     def _queue(self, modality: str) -> KeyQueue:
