@@ -279,16 +279,19 @@ def tables(results: dict) -> str:
         text += ["### One frame against clips, supervised", "", "| | top-1 | seeds |", "|---|---|---|"]
         text += [row(name, seeds, ["top1"]) for name, seeds in results["still"].items()] + [""]
     if "focus" in results:
+        kinds = {
+            "gradient_share": "input gradient",
+            "gradcam_share": "Grad-CAM",
+            "area": "boxes' share of the area",
+        }
         text += [
             "### Energy inside person boxes",
             "",
-            "| | share of energy | over the boxes' share of the area |",
-            "|---|---|---|",
+            f"| | {' | '.join(kinds.values())} |",
+            "|---|---|---|---|",
         ]
-        text += [
-            f"| {name} | {spread([s['share'] for s in seeds])} | {spread([s['ratio'] for s in seeds])} |"
-            for name, seeds in results["focus"].items()
-        ]
+        for name, seeds in results["focus"].items():
+            text.append(f"| {name} | {' | '.join(spread([s[kind] for s in seeds]) for kind in kinds)} |")
     return "\n".join(text) + "\n"
 
 
