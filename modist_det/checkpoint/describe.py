@@ -36,9 +36,8 @@ def _describe_pathway(tensors: Mapping[str, Tensor], prefix: str) -> str:
     stages = [_temporal_kernels(tensors, f"{prefix}res{stage}.") for stage in range(2, 6)]
     blocks = tuple(len(kernels) for kernels in stages)
     depth = f"depth {_DEPTHS[blocks]}" if blocks in _DEPTHS else f"{'+'.join(map(str, blocks))} blocks"
-    nonlocal_blocks = len(
-        {match[0] for name in tensors if (match := re.match(r".*\.nonlocal_block\.", name))}
-    )
+    nonlocal_block = re.compile(re.escape(prefix) + r"res\d\.\d+\.nonlocal_block\.")
+    nonlocal_blocks = len({match[0] for name in tensors if (match := nonlocal_block.match(name))})
     return (
         f"{depth}, width {stem[0]}, {stem[1]} input channels, stem kernel {'x'.join(map(str, stem[2:]))}, "
         f"temporal kernels {'/'.join(_shortened(kernels) for kernels in stages)}"

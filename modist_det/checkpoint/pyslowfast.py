@@ -60,13 +60,15 @@ def from_pyslowfast(name: str, two_pathways: bool) -> str | None:
     if match is None or (match["pathway"] == "1" and not two_pathways):
         return None
     pathway = f"{('slow', 'fast')[int(match['pathway'])]}." if two_pathways else ""
+    rest = match["rest"]
     if match.re is _STEM:
         layer = "stem.norm" if match["layer"] == "bn" else "stem.conv"
     elif match.re is _BLOCK:
         layer = f"res{match['stage']}.{match['block']}.{_BLOCK_LAYERS[match['layer']]}"
     else:
         layer = f"res{match['stage']}.{match['block']}.nonlocal_block"
-    return f"backbone.{pathway}{layer}.{match['rest']}"
+        rest = re.sub(r"^bn\.", "norm.", rest)
+    return f"backbone.{pathway}{layer}.{rest}"
 
 
 def to_pyslowfast(name: str) -> str | None:
@@ -85,6 +87,7 @@ def to_pyslowfast(name: str) -> str | None:
         stage = 1 if match["fused"] == "stem" else match["fused"][3:]
         return f"s{stage}_fuse.{'bn' if match['fuse_layer'] == 'norm' else 'conv_f2s'}.{rest}"
     if match["layer"] == "nonlocal_block":
+        rest = re.sub(r"^norm\.", "bn.", rest)
         return f"s{match['stage']}.pathway{pathway}_nonlocal{match['block']}.{rest}"
     return (
         f"s{match['stage']}.pathway{pathway}_res{match['block']}.{_THEIR_BLOCK_LAYERS[match['layer']]}.{rest}"

@@ -43,6 +43,10 @@ def defaults() -> CfgNode:
     model.RESNET3D.DILATE_RES5 = False  # stride 1, dilation 2: the last map keeps 1/16 resolution
     model.RESNET3D.NORM = "BN"  # "BN", "GN" (32 groups or fewer) or "none"
     model.RESNET3D.ZERO_INIT_FINAL_NORM = True
+    # Of res2 to res5: the blocks (from 0) that a non-local block follows.
+    model.RESNET3D.NONLOCAL_BLOCKS = [[], [], [], []]
+    model.RESNET3D.NONLOCAL_KIND = "softmax"  # or "dot_product"
+    model.RESNET3D.NONLOCAL_POOL = [1, 2, 2]  # (T, H, W) max pool before keys and values
 
     model.SLOWFAST = CfgNode()
     model.SLOWFAST.DEPTH = 50
@@ -56,6 +60,9 @@ def defaults() -> CfgNode:
     model.SLOWFAST.DILATE_RES5 = False
     model.SLOWFAST.NORM = "BN"
     model.SLOWFAST.ZERO_INIT_FINAL_NORM = True
+    model.SLOWFAST.NONLOCAL_BLOCKS = [[], [], [], []]  # of the slow pathway, as RESNET3D.NONLOCAL_BLOCKS
+    model.SLOWFAST.NONLOCAL_KIND = "dot_product"
+    model.SLOWFAST.NONLOCAL_POOL = [1, 2, 2]
 
     model.HEAD = CfgNode()
     model.HEAD.NAME = "RoIActionHead"

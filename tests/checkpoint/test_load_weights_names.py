@@ -16,6 +16,7 @@ ONE = [
     ("s4.pathway0_res22.branch2.a.weight", "backbone.res4.22.conv_a.weight"),
     ("s5.pathway0_res2.branch2.c_bn.weight", "backbone.res5.2.norm_c.weight"),
     ("s3.pathway0_nonlocal1.conv_theta.weight", "backbone.res3.1.nonlocal_block.conv_theta.weight"),
+    ("s4.pathway0_nonlocal5.bn.running_var", "backbone.res4.5.nonlocal_block.norm.running_var"),
     ("head.projection.weight", "head.projection.weight"),
 ]
 TWO = [
@@ -53,7 +54,8 @@ def test_second_pathway_needs_a_slowfast():
 @pytest.mark.parametrize("network", [ResNet3D, SlowFast])
 def test_there_and_back(depth, norm, network):
     with torch.device("meta"):
-        names = [f"backbone.{name}" for name in network(depth=depth, norm=norm).state_dict()]
+        backbone = network(depth=depth, norm=norm, nonlocal_blocks=((), (1,), (0, 1), ()))
+        names = [f"backbone.{name}" for name in backbone.state_dict()]
     theirs = [to_pyslowfast(name) for name in names]
     assert None not in theirs
     assert len(set(theirs)) == len(names)
