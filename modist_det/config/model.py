@@ -64,8 +64,19 @@ def defaults() -> CfgNode:
     model.SLOWFAST.NONLOCAL_KIND = "dot_product"
     model.SLOWFAST.NONLOCAL_POOL = [1, 2, 2]
 
+    # XS, S and M; L has DEPTH_FACTOR 5.0.
+    model.X3D = CfgNode()
+    model.X3D.WIDTH_FACTOR = 2.0
+    model.X3D.DEPTH_FACTOR = 2.2
+    model.X3D.BOTTLENECK_FACTOR = 2.25  # channels of the 3x3x3 convolutions per channel of a block's output
+    model.X3D.STEM_CHANNELS = 12  # before WIDTH_FACTOR
+    model.X3D.DILATE_RES5 = False
+    model.X3D.NORM = "BN"
+    model.X3D.ZERO_INIT_FINAL_NORM = True
+    model.X3D.HEAD_CHANNELS = 2048  # of X3DHead's second convolution
+
     model.HEAD = CfgNode()
-    model.HEAD.NAME = "RoIActionHead"
+    model.HEAD.NAME = "RoIActionHead"  # or "ClassificationHead", "X3DHead"
     model.HEAD.DROPOUT = 0.5
     # Of scores at test time: "sigmoid" (many labels a person) or "softmax" (one).
     model.HEAD.ACTIVATION = "sigmoid"
