@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .torchvision_video import torchvision_family
+
 __all__ = ["describe_backbone"]
 
 # Blocks of res2 to res5 -> the ResNet's depth.
@@ -19,6 +21,8 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     Example: ``ResNet3D, depth 50, width 64, 3 input channels, stem kernel 1x7x7, temporal kernels
     1/1/3/3``. Strides, dilation and SlowFast's alpha leave no trace in the shapes.
     """
+    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
+        return f"TorchvisionVideo, {family}"
     if (stem := _conv_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
         blocks = "+".join(str(len(_temporal_kernels(tensors, f"backbone.res{i}."))) for i in range(2, 6))
         return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels"

@@ -10,7 +10,8 @@ __all__ = ["defaults"]
 def defaults() -> CfgNode:
     model = CfgNode()
     model.META_ARCHITECTURE = "ActionDetector"
-    # A checkpoint to start from: a path; any of the formats that modist_det.checkpoint reads.
+    # A checkpoint to start from: a path, in any of the formats that modist_det.checkpoint reads, or
+    # torchvision://NAME/WEIGHTS, such as torchvision://s3d/KINETICS400_V1.
     model.WEIGHTS = ""
     # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
     model.DEVICE = "auto"
@@ -74,6 +75,11 @@ def defaults() -> CfgNode:
     model.X3D.NORM = "BN"
     model.X3D.ZERO_INIT_FINAL_NORM = True
     model.X3D.HEAD_CHANNELS = 2048  # of X3DHead's second convolution
+
+    model.TORCHVISION = CfgNode()
+    model.TORCHVISION.NAME = "r2plus1d_18"  # or "mc3_18", "s3d", "mvit_v2_s", "swin3d_t"
+    # "map", or "pooled": what torchvision's own classifier sees, to classify with its weights.
+    model.TORCHVISION.FEATURES = "map"
 
     model.HEAD = CfgNode()
     model.HEAD.NAME = "RoIActionHead"  # or "ClassificationHead", "X3DHead"

@@ -1,6 +1,6 @@
 """Models: registries, backbones, heads, losses and the meta architectures made of them."""
 
-from .backbone import X3D, Backbone, ResNet3D, SlowFast, build_backbone
+from .backbone import X3D, Backbone, ResNet3D, SlowFast, TorchvisionVideo, build_backbone
 from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
@@ -18,6 +18,7 @@ __all__ = [
     "ResNet3D",
     "RoIActionHead",
     "SlowFast",
+    "TorchvisionVideo",
     "VideoClassifier",
     "X3DHead",
     "build_backbone",

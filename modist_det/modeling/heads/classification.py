@@ -50,7 +50,7 @@ class ClassificationHead(LinearHead):
         return cls(
             in_channels=backbone.out_channels,
             num_classes=cfg.MODEL.NUM_CLASSES,
-            window=math.ceil(cfg.INPUT.CROP_SIZE / backbone.spatial_stride),
+            window=math.ceil(cfg.INPUT.CROP_SIZE / backbone.spatial_stride) if backbone.spatial_stride else 0,
             dropout=node.DROPOUT,
             activation=node.ACTIVATION,
             init_std=node.INIT_STD,
