@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torchvision.models import get_model_weights
+from torchvision.models import get_model_weights, list_models, video
 
-from ..utils.errors import UserError
+from ..utils.errors import UserError, nearest
 
 __all__ = ["SCHEME", "from_torchvision_video", "torchvision_family", "torchvision_file"]
 
@@ -49,7 +49,10 @@ def torchvision_file(url: str) -> Path:
     try:
         published = get_model_weights(name)
     except ValueError as error:
-        raise UserError(f"{url}: torchvision has no model {name!r}") from error
+        known = list_models(module=video)
+        raise UserError(
+            f"{url}: torchvision has no model {name!r}{nearest(name, known)} (video models: {', '.join(known)})"
+        ) from error
     if version and version not in published.__members__:
         raise UserError(f"{url}: torchvision's weights of {name} are {', '.join(published.__members__)}")
     return _cached(published[version or "DEFAULT"].url)

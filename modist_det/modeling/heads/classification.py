@@ -32,6 +32,8 @@ class ClassificationHead(LinearHead):
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
+    task = "classification"
+
     def __init__(
         self,
         in_channels: Sequence[int],

@@ -31,6 +31,8 @@ class RoIActionHead(LinearHead):
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
+    task = "detection"
+
     def __init__(
         self,
         in_channels: Sequence[int],
