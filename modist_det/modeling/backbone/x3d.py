@@ -80,7 +80,7 @@ class X3DBlock(ResidualBlock):
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.norm_a(self.conv_a(x)))
         out = self.swish(self.se(self.norm_b(self.conv_b(out))))
-        return self.relu(self.skip(x) + self.norm_c(self.conv_c(out)))
+        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_c(self.conv_c(out))))
 
     def last_layer(self) -> nn.Module:
         return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
