@@ -80,7 +80,8 @@ class UCF101Dataset(ClassificationDataset):
                 f"{where}: class {folder} is number {label + 1} in {self.class_file}, but here {number}"
             )
         stem = file.rpartition(".")[0] or file
-        return Entry(stem, (f"{folder}/{stem}", stem), (label,), where)
+        files = (f"{folder}/{file}", f"{folder}/{stem}", file, stem)
+        return Entry(stem, files, (label,), where)
 
 
 register_format("ucf101", UCF101Dataset, path_arguments=("videos", "annotations"))
