@@ -70,6 +70,7 @@ def defaults() -> CfgNode:
     model.LOSS = CfgNode()
     model.LOSS.NAME = "bce_with_logits"
     model.LOSS.WEIGHT = 1.0
+    model.LOSS.LABEL_SMOOTHING = 0.0  # classification: share of a target spread over all classes
 
     # Contrastive pretraining (META_ARCHITECTURE: MoDist); its visual backbone is BACKBONE above.
     model.MODIST = CfgNode()

@@ -63,6 +63,12 @@ class ClassificationTask:
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+        for name in cfg.DATASETS.TRAIN:
+            if self._datasets[name].metadata.directional and cfg.INPUT.RANDOM_FLIP > 0:
+                raise UserError(
+                    f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP:g}, but classes of data set {name} tell left from "
+                    "right; set it to 0"
+                )
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
         parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
         records = [record for part in parts for record in part]

@@ -118,3 +118,29 @@ def test_settings_that_do_not_fit(configured):
         run(configured("MODEL.HEAD.NAME", "RoIActionHead"))
     with pytest.raises(UserError, match="TEST.VIEW_FUSION is 'sum'; known: mean, max"):
         run(configured("TEST.VIEW_FUSION", "sum"))
+
+
+def test_all_augmentations_together(configured, tmp_path):
+    switches = ("INPUT.MIX.ENABLED", True, "INPUT.REPEATS", 2, "INPUT.RAND_AUGMENT.NUM_OPS", 2)
+    switches += ("INPUT.ERASE_PROB", 0.25, "MODEL.LOSS.LABEL_SMOOTHING", 0.1, "SOLVER.MAX_EPOCH", 1)
+    assert run(configured(*switches)) == 0
+    assert figures(tmp_path / "out")
+
+
+def test_several_labels_are_learned_one_by_one(configured, tree, tmp_path):
+    """Blue and Green videos are also "cold" (class 3), with a sigmoid for each class."""
+    root = tree / "ucf101/videos"
+    labels = {"Red": "0", "Green": "1 3", "Blue": "2 3"}
+    for name, groups in (("train", range(3, 7)), ("test", range(1, 3))):
+        rows = [f"{c}/v_{c}_g{g:02d}_c01.mp4 {numbers}" for c, numbers in labels.items() for g in groups]
+        (tmp_path / f"{name}.txt").write_text("\n".join(rows))
+        (tmp_path / f"{name}.yaml").write_text(
+            f"format: video_list\nvideos: {root}\nannotations: {name}.txt\ncolumns: path labels\n"
+        )
+    sets = ("DATASETS.TRAIN", f"['{tmp_path}/train.yaml']", "DATASETS.TEST", f"['{tmp_path}/test.yaml']")
+    with pytest.raises(UserError, match="has videos with several labels"):
+        run(configured(*sets))
+    sigmoid = ("MODEL.HEAD.ACTIVATION", "sigmoid", "MODEL.LOSS.NAME", "bce_with_logits")
+    assert run(configured(*sets, *sigmoid, "SOLVER.MAX_EPOCH", 12)) == 0
+    row = read_metrics(tmp_path / "out/metrics.json")[-1]
+    assert row["test/mAP"] > 0.95

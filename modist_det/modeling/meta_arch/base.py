@@ -48,17 +48,22 @@ class ClipModel(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> ClipModel:
         """Built from ``cfg.MODEL``."""
+        return cls(**cls.arguments(cfg))
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        """What the constructor takes, from a config; a subclass adds its own."""
         backbone = build_backbone(cfg)
-        return cls(
-            backbone=backbone,
-            head=build_head(cfg, backbone),
-            loss=build_loss(cfg),
-            pixel_mean=cfg.MODEL.PIXEL_MEAN,
-            pixel_std=cfg.MODEL.PIXEL_STD,
-            input_format=cfg.MODEL.INPUT_FORMAT,
-            channels_last=cfg.MODEL.CHANNELS_LAST,
-            loss_weight=cfg.MODEL.LOSS.WEIGHT,
-        )
+        return {
+            "backbone": backbone,
+            "head": build_head(cfg, backbone),
+            "loss": build_loss(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "input_format": cfg.MODEL.INPUT_FORMAT,
+            "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "loss_weight": cfg.MODEL.LOSS.WEIGHT,
+        }
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """``torch.compile`` for the backbone, in place: nearly all the work, and fixed shapes.
