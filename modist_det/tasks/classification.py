@@ -72,6 +72,12 @@ class ClassificationTask:
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
         parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
         records = [record for part in parts for record in part]
+        several = next((record for record in records if len(record.labels) > 1), None)
+        if several is not None and cfg.MODEL.HEAD.ACTIVATION == "softmax":
+            raise UserError(
+                f"DATASETS.TRAIN has videos with several labels, such as {several.id}; set MODEL.HEAD.ACTIVATION to "
+                "sigmoid and MODEL.LOSS.NAME to bce_with_logits"
+            )
         numbered = [dataclasses.replace(record, number=number) for number, record in enumerate(records)]
         return numbered, ClassificationMapper.from_config(cfg, is_train=True)
 
