@@ -20,7 +20,8 @@ from modist_det.utils.cli import make_parser, run_cli
 EXAMPLE = """\
   python datasets/prepare_puppets.py --out datasets/puppets
   python datasets/prepare_puppets.py --out /tmp/hard --max-people 5 --camera-motion 1 --texture-contrast 1
-  python datasets/prepare_puppets.py --out datasets/puppets --contact-sheet puppets.png"""
+  python datasets/prepare_puppets.py --out datasets/puppets --contact-sheet puppets.png
+  python datasets/prepare_puppets.py --out datasets/puppets_actions --single-action --max-people 1"""
 
 HELP = {
     "train_videos": "videos of the training split",
@@ -31,6 +32,7 @@ HELP = {
     "seconds": "length of each video",
     "min_people": "fewest people in a video",
     "max_people": "most people in a video",
+    "single_action": "one person and one action in each video, and UCF101's and Kinetics' files beside AVA's",
     "min_figure": "smallest person: height over the frame's height",
     "max_figure": "largest person: height over the frame's height",
     "appearances": "how many different persons, and places, the set has",
@@ -58,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     )
     for field in fields(PuppetsParams):
         option, kind = "--" + field.name.replace("_", "-"), type(field.default)
+        if kind is bool:
+            p.add_argument(option, action="store_true", help=HELP[field.name])
+            continue
         p.add_argument(
             option, type=kind, default=field.default, help=f"{HELP[field.name]} (default: %(default)s)"
         )

@@ -13,7 +13,8 @@ def input_defaults() -> CfgNode:
     # Frames of a clip lie SAMPLING_RATE / TARGET_FPS seconds apart.
     node.SAMPLING_RATE = 8
     node.TARGET_FPS = 30.0
-    # Training: the short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast).
+    # Training: the short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast). Resized crops
+    # are taken from frames whose short side is at most the larger one.
     node.MIN_SIZE_TRAIN = [256, 320]
     node.MIN_SIZE_TEST = 256  # short side at test time
     node.CROP_SIZE = 224  # square training crop
@@ -65,6 +66,8 @@ def datasets_defaults() -> CfgNode:
     # Names of the catalogue, or paths of data set description files (*.yaml; datasets/README.md).
     node.TRAIN = []
     node.TEST = []
+    # Pretraining: labelled data sets among whose videos those of TEST look for their nearest neighbours.
+    node.GALLERY = []
     # Share of the labelled training records that is used, of each class alike, and which one (few-label
     # experiments; a larger share includes a smaller one).
     node.TRAIN_SHARE = 1.0
@@ -81,6 +84,10 @@ def dataloader_defaults() -> CfgNode:
     node.NUM_WORKERS = 2
     node.PREFETCH_FACTOR = 2
     node.PIN_MEMORY = True  # without effect on the CPU
+    # A folder in which decoded frames are kept, so that a video is decoded once: for sets of short clips that fit into
+    # memory. "": decode each time.
+    node.FRAME_CACHE = ""
+    node.FRAME_CACHE_SIDE = 256  # short side with which the frames of larger videos are kept
     # The run stops with a list when more than this share of the videos asked for cannot be read.
     node.MAX_BAD_VIDEO_RATE = 0.01
     return node

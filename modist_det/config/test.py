@@ -21,6 +21,11 @@ def defaults() -> CfgNode:
     test.PRECISE_BN = CfgNode()
     test.PRECISE_BN.ENABLED = False
     test.PRECISE_BN.NUM_ITER = 200
+    # Pretraining: how features are judged (evaluation/feature_evaluator.py).
+    test.FEATURES = CfgNode()
+    test.FEATURES.NEIGHBOURS = 20  # that vote in k-NN
+    test.FEATURES.TEMPERATURE = 0.07  # a neighbour's vote is exp(similarity / TEMPERATURE)
+    test.FEATURES.LINEAR_PROBE = True  # fit a linear classifier, too
     test.AVA = CfgNode()
     test.AVA.MODE = "official"  # or "pyslowfast", to compare with its published numbers
     return test

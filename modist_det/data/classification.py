@@ -13,6 +13,7 @@ from ..config import CfgNode
 from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.records import VideoRecord
+from .frame_cache import OpenVideo, video_opener
 from .sampling import (
     clip_indices,
     clip_span,
@@ -54,9 +55,10 @@ class ClassificationMapper:
         sampling_rate: frames of a clip are this many frames apart at ``target_fps``.
         target_fps: frames per second in which ``sampling_rate`` counts.
         min_size_train: smallest and largest short side in training (pixels).
-        min_size_test: short side in evaluation, and of frames from which a resized crop is taken.
+        min_size_test: short side in evaluation.
         crop_size: side of the training crop.
-        resized_crop: a random resized crop of ``area`` (share of the frame) and ``aspect`` (width over height).
+        resized_crop: of frames with the largest training short side, a random resized crop of ``area`` (share of the
+            frame) and ``aspect`` (width over height).
         flip_prob, jitter_prob, grayscale_prob, erase_prob: of each change in training; erased is a rectangle of 2 %
             to a third of the frame.
         jitter: half-widths of the brightness, contrast and saturation factors.
@@ -65,6 +67,7 @@ class ClassificationMapper:
         repeats: R, clips made from one decoding.
         num_views, num_crops: V and C (1: the centre, or 3) in evaluation.
         is_train: which of the two.
+        open_video: how videos are opened.
 
     Raises:
         UserError: a size is impossible. A call raises ``VideoError`` for a video that cannot be read.
@@ -94,6 +97,7 @@ class ClassificationMapper:
         num_views: int = 10,
         num_crops: int = 3,
         is_train: bool = False,
+        open_video: OpenVideo = open_video,
     ) -> None:
         smallest, largest = min_size_train
         if smallest > largest:
@@ -135,6 +139,7 @@ class ClassificationMapper:
         self.num_views = num_views
         self.crop_positions = (1,) if num_crops == 1 else (0, 1, 2)
         self.is_train = is_train
+        self.open_video = open_video
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> ClassificationMapper:
@@ -163,6 +168,7 @@ class ClassificationMapper:
             num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS,
             num_crops=cfg.TEST.NUM_SPATIAL_CROPS,
             is_train=is_train,
+            open_video=video_opener(cfg),
         )
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
@@ -170,9 +176,13 @@ class ClassificationMapper:
 
     def decode(self, record: VideoRecord, rng: np.random.Generator) -> Tensor:
         """The first half of a call: the frames wanted, uint8 (3, T, H, W), of all views one after the other."""
-        scaled = self.is_train and not self.resized_crop
-        short_side = T.draw_short_side(rng, *self.min_size_train) if scaled else self.min_size_test
-        with open_video(record.video, record.fps) as video:
+        if not self.is_train:
+            short_side = self.min_size_test
+        elif self.resized_crop:
+            short_side = self.min_size_train[1]
+        else:
+            short_side = T.draw_short_side(rng, *self.min_size_train)
+        with self.open_video(record.video, record.fps) as video:
             indices = self._frame_numbers(record, video.info, rng)
             frames = video.frames_at_indices(indices, short_side=short_side)
         return torch.from_numpy(frames).permute(3, 0, 1, 2)

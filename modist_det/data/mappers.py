@@ -13,6 +13,7 @@ from ..config import CfgNode
 from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.records import DetectionRecord
+from .frame_cache import OpenVideo, video_opener
 from .sampling import clip_around
 from .video import open_video
 
@@ -52,6 +53,7 @@ class DetectionMapper:
         jitter: ranges of brightness, contrast and saturation (see :func:`.transforms.draw_color_jitter`).
         grayscale_prob: in training.
         is_train: which of the two.
+        open_video: how videos are opened.
 
     Raises:
         UserError: a size is impossible. A call raises ``VideoError`` for a video that cannot be read.
@@ -72,6 +74,7 @@ class DetectionMapper:
         jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
         grayscale_prob: float = 0.0,
         is_train: bool = False,
+        open_video: OpenVideo = open_video,
     ) -> None:
         if num_frames < 1 or sampling_rate < 1 or target_fps <= 0:
             raise UserError(
@@ -98,6 +101,7 @@ class DetectionMapper:
         self.jitter = jitter
         self.grayscale_prob = grayscale_prob
         self.is_train = is_train
+        self.open_video = open_video
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:
@@ -120,6 +124,7 @@ class DetectionMapper:
             jitter=(node.COLOR_JITTER.BRIGHTNESS, node.COLOR_JITTER.CONTRAST, node.COLOR_JITTER.SATURATION),
             grayscale_prob=node.GRAYSCALE_PROB,
             is_train=is_train,
+            open_video=video_opener(cfg),
         )
 
     def __call__(self, record: DetectionRecord, rng: np.random.Generator) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class DetectionMapper:
     def decode(self, record: DetectionRecord, rng: np.random.Generator) -> tuple[Tensor, tuple[int, int]]:
         """The first half of a call: the frames wanted, scaled, and (height, width) of the video."""
         short_side = T.draw_short_side(rng, *self.min_size_train) if self.is_train else self.min_size_test
-        with open_video(record.video, fps=record.fps) as video:
+        with self.open_video(record.video, fps=record.fps) as video:
             frames = video.frames_at_times(record.time + self.offsets, short_side=short_side)
             original_size = (video.info.height, video.info.width)
         return torch.from_numpy(frames).permute(3, 0, 1, 2), original_size

@@ -11,10 +11,11 @@ from torch import Tensor
 from ..config import CfgNode
 from ..motion.build import build_motion_source
 from ..motion.maps import flip_maps
-from ..motion.reader import MotionSource
+from ..motion.reader import MotionSource, read_frames
 from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.unlabelled import VideoRecord
+from .frame_cache import OpenVideo, video_opener
 from .sampling import draw_two_clips
 from .video import open_video
 
@@ -44,11 +45,12 @@ class TwoClipMapper:
         motion_frames: T'.
         shift: smallest and largest distance of the two clips (seconds).
         area, aspect: of the crop: share of the frame's area, width over height.
-        short_side: frames are decoded to this short side before the crop, where there is no motion source (which
-            decides otherwise); large enough that most crops are not scaled up.
+        max_frame_side: frames of larger videos are decoded with this short side before the crop, where there is no
+            motion source (which has its own); large enough that most crops are not scaled up.
         flip_prob, jitter_prob, grayscale_prob, blur_prob: of each change.
         jitter: half-widths of the brightness, contrast and saturation factors.
         blur_sigma: smallest and largest sigma (pixels) of the 3x3 blur.
+        open_video: how videos are opened.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class TwoClipMapper:
         shift: tuple[float, float] = (0.5, 10.0),
         area: tuple[float, float] = (0.3, 1.0),
         aspect: tuple[float, float] = (0.5, 2.0),
-        short_side: int = 256,
+        max_frame_side: int = 320,
         flip_prob: float = 0.5,
         jitter_prob: float = 0.8,
         jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
         grayscale_prob: float = 0.2,
         blur_prob: float = 0.5,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
+        open_video: OpenVideo = open_video,
     ) -> None:
         for name, value in (
             ("INPUT.NUM_FRAMES", num_frames),
@@ -90,18 +93,20 @@ class TwoClipMapper:
         self.shift = shift
         self.area = area
         self.aspect = aspect
-        self.short_side = short_side
+        self.max_frame_side = max_frame_side
         self.flip_prob = flip_prob
         self.jitter_prob = jitter_prob
         self.jitter = jitter
         self.grayscale_prob = grayscale_prob
         self.blur_prob = blur_prob
         self.blur_sigma = blur_sigma
+        self.open_video = open_video
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> TwoClipMapper:
         node, motion = cfg.INPUT, cfg.MOTION
         jitter = node.COLOR_JITTER
+        max_frame_side = max(node.MIN_SIZE_TRAIN)
         return cls(
             num_frames=node.NUM_FRAMES,
             sampling_rate=node.SAMPLING_RATE,
@@ -113,7 +118,7 @@ class TwoClipMapper:
                 cache=motion.CACHE,
                 gap_seconds=motion.GAP_SECONDS,
                 short_side=motion.SHORT_SIDE,
-                max_frame_side=node.MIN_SIZE_TEST,
+                max_frame_side=max_frame_side,
             )
             if motion.ENABLED
             else None,
@@ -121,16 +126,17 @@ class TwoClipMapper:
             shift=tuple(node.CLIP_SHIFT),
             area=tuple(node.CROP_AREA),
             aspect=tuple(node.CROP_ASPECT),
-            short_side=node.MIN_SIZE_TEST,
+            max_frame_side=max_frame_side,
             flip_prob=node.RANDOM_FLIP,
             jitter_prob=jitter.PROB,
             jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
             grayscale_prob=node.GRAYSCALE_PROB,
             blur_prob=node.BLUR_PROB,
+            open_video=video_opener(cfg),
         )
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
-        with open_video(record.video, record.fps) as video:
+        with self.open_video(record.video, record.fps) as video:
             starts = draw_two_clips(video.info.duration, self.span, self.shift, rng)
             # Both are read from one open file; the crops are drawn afterwards.
             clips = [self._read(video, start) for start in starts]
@@ -148,7 +154,7 @@ class TwoClipMapper:
     def _read(self, video: Any, start: float) -> tuple[Tensor, Tensor]:
         """A clip (3, T, H, W) and its motion maps (C, T', H, W), of no frames where there is no source."""
         if self.motion is None:
-            frames = video.frames_at_times(start + self.frame_times, short_side=self.short_side)
+            frames = read_frames(video, start + self.frame_times, self.max_frame_side)
             maps = torch.empty(0, 1, *frames.shape[1:3], dtype=torch.uint8)
         else:
             frames, maps = self.motion.frames_and_maps(

@@ -10,7 +10,6 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..data.video import FrameFolder
 from ..utils.errors import UserError
 from .estimators import Frames
 from .map_file import MapFile, MapFileError
@@ -116,7 +115,7 @@ def find_map_file(folder: Path, video: str | os.PathLike) -> Path:
 def describe_source(video: Video) -> str:
     """What changes when a video is replaced by another: its picture size, and its bytes or its number of images."""
     size = f"{video.info.width}x{video.info.height} pixels"
-    if isinstance(video, FrameFolder):
+    if video.info.codec == "images":
         return f"a folder of {video.info.num_frames} images of {size} at {video.info.rate} a second"
     return f"a file of {video.path.stat().st_size} bytes with {size}"
 

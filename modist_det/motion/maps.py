@@ -86,19 +86,20 @@ def frame_difference(frames: Tensor, earlier: Tensor) -> Tensor:
 
 
 class MotionKind(NamedTuple):
-    """A kind of motion map: how many channels it has, and how it is made from flow.
+    """A kind of motion map: its channels, how it is made from flow, and its value where nothing moves.
 
     ``from_flow`` is None for the one that needs no flow (:func:`frame_difference`).
     """
 
     channels: int
     from_flow: Callable[[Tensor], Tensor] | None
+    still: int = 0
 
 
 MOTION_KINDS = {
     "edges": MotionKind(1, flow_edges),
     "magnitude": MotionKind(1, flow_magnitude),
-    "flow": MotionKind(2, flow_xy),
+    "flow": MotionKind(2, flow_xy, still=128),
     "difference": MotionKind(1, None),
 }
 
@@ -120,7 +121,7 @@ def flip_maps(maps: Tensor, kind: str) -> Tensor:
     """Maps (..., C, H, W) of a ``kind`` as those of the mirrored video: what moved right moves left."""
     flipped = maps.flip(-1)
     if kind == "flow":
-        # 128 is no motion. A map from a lossy file may hold 0, which no flow has.
+        # A map from a lossy file may hold 0, which no flow has.
         flipped[..., 0, :, :] = 0 - flipped[..., 0, :, :].clamp(min=1)
     return flipped
 

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from ..data.frame_cache import CachedFrames
 from ..data.video import FrameFolder, VideoReader
 from ..data.video_info import as_seconds, nearest_frames, output_size
 from ..utils.errors import UserError
@@ -36,7 +37,7 @@ __all__ = ["DEFAULT_GAP", "FrameGrid", "MotionReader", "MotionSource", "read_fra
 
 DEFAULT_GAP = 5 / 30  # seconds: five frames at Kinetics' 30 a second
 
-Video = VideoReader | FrameFolder
+Video = VideoReader | FrameFolder | CachedFrames
 
 # Flow and maps of this many frames are made at once: they stay in the processor's cache.
 _BATCH = 16
@@ -117,7 +118,8 @@ class MotionReader:
         max_frame_side: int = 320,
     ) -> None:
         self.kind = kind
-        self.channels, self._from_flow = motion_kind(kind)
+        motion = motion_kind(kind)
+        self.channels, self._from_flow = motion.channels, motion.from_flow
         if self._from_flow is not None and estimator is None:
             raise ValueError(f"the motion input {kind!r} needs a flow estimator")
         numbers = {"gap": gap_seconds, "short_side": short_side, "max_frame_side": max_frame_side}

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...utils.processes import map_in_processes
+from .action_files import ACTION_FILES, action_video_name, groups, write_action_files
 from .labels import CLASS_IDS
 from .params import PuppetsParams
 from .render import Rendering, render
-from .script import Script, random_stream, write_script
+from .script import Script, random_stream, single_action, write_script
 from .writers import write_annotations, write_json, write_video
 
 __all__ = ["MANIFEST", "SPLITS", "generate", "video_truth"]
@@ -42,7 +43,13 @@ class _Job:
 
     @property
     def name(self) -> str:
-        return f"{SPLITS[self.split]}_{self.index:04d}"
+        """Of the video below ``videos``. Of a single action as in UCF101: ``Walk/v_Walk_g05_c01``."""
+        if not self.params.single_action:
+            return f"{SPLITS[self.split]}_{self.index:04d}"
+        action = single_action(self.index)
+        if self.split:  # no group is in both splits
+            return action_video_name(action, self.index, groups_before=groups(self.params.train_videos))
+        return action_video_name(action, self.index)
 
     @property
     def video(self) -> Path:
@@ -51,7 +58,7 @@ class _Job:
     @property
     def part(self) -> Path:
         """The video's truth, kept until the set is complete: where it exists, the video is done."""
-        return self.parts / f"{self.name}.json"
+        return self.parts / f"{SPLITS[self.split]}_{self.index:04d}.json"
 
 
 def generate(
@@ -102,7 +109,11 @@ def generate(
         truths = [json.loads(job.part.read_text(encoding="utf-8"))["truth"] for job in own]
         rngs = [random_stream(seed, split, job.index, _DETECTIONS) for job in own]
         write_annotations(out, name, truths, params.keyframes, rngs)
-    for cut_short in (out / "videos").glob(".*.mp4.tmp-*"):  # by a kill
+    if params.single_action:
+        write_action_files(
+            out, {SPLITS[s]: [j.name for j in jobs if j.split == s] for s in range(len(SPLITS))}
+        )
+    for cut_short in (out / "videos").rglob(".*.mp4.tmp-*"):  # by a kill
         cut_short.unlink(missing_ok=True)
     files = {path.relative_to(out).as_posix(): _sha256(path) for path in _set_files(out, jobs)}
     write_json(out / MANIFEST, {**identity, "fingerprint": fingerprint, "files": files})
@@ -163,6 +174,8 @@ def _set_files(out: Path, jobs: list[_Job]) -> list[Path]:
     names = ["label_map.pbtxt"]
     for split in SPLITS:
         names += [f"{split}.csv", f"person_boxes_{split}.csv", f"tracks_{split}.json", f"{split}.yaml"]
+    if jobs[0].params.single_action:
+        names += ACTION_FILES
     return [*(out / name for name in names), *(job.video for job in jobs)]
 
 
@@ -211,6 +224,7 @@ def _make_room(out: Path, fingerprint: str, parts: Path, overwrite: bool) -> Non
     for folder in unfinished:
         if folder != parts:
             for part in folder.glob("*.json"):
-                (out / "videos" / f"{part.stem}.mp4").unlink(missing_ok=True)
+                video = _read_json(part).get("truth", {}).get("video", part.stem)
+                (out / "videos" / f"{video}.mp4").unlink(missing_ok=True)
             shutil.rmtree(folder)
     parts.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,9 @@ class PuppetsParams:
     seconds: float = 6.0  # of each video; keyframes are at the whole seconds 1 .. seconds - 1
     min_people: int = 1
     max_people: int = 3
+    # Every video shows one person who does one class from beginning to end, the classes in turn. The set is then
+    # written in UCF101's and Kinetics' formats, too.
+    single_action: bool = False
     # Height of a standing person over the height of the frame.
     min_figure: float = 0.6
     max_figure: float = 0.85
@@ -55,6 +58,11 @@ class PuppetsParams:
         need(self.seconds >= 2, "seconds", "at least 2: the first keyframe is at second 1")
         need(self.min_people >= 1, "min_people", "at least 1")
         need(self.max_people >= self.min_people, "max_people", f"at least min_people ({self.min_people})")
+        need(
+            not self.single_action or self.max_people == 1,
+            "max_people",
+            "1 (and min_people, too) in a set of single actions",
+        )
         need(self.min_figure >= 0.1, "min_figure", "at least 0.1")
         need(self.min_figure <= self.max_figure <= 1.5, "max_figure", "from min_figure to 1.5")
         need(self.appearances >= 1, "appearances", "at least 1")

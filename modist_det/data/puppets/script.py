@@ -12,13 +12,13 @@ import numpy as np
 
 from .appearance import Body, make_body
 from .distractors import Distractor, make_distractors
-from .labels import POSES
+from .labels import CLASS_NAMES, POSES
 from .motions import GESTURE_MOTIONS, GROUND_SPEED, POSE_MOTIONS, Style, busy_channels, draw_style
 from .params import PuppetsParams
 from .scene import Perspective, Place, camera_path, make_perspective, make_place
 from .skeleton import Channel, limbs_in_space
 
-__all__ = ["Person", "Script", "Segment", "random_stream", "write_script"]
+__all__ = ["Person", "Script", "Segment", "random_stream", "single_action", "write_script"]
 
 # Which gestures go with which pose, and how likely any gesture is.
 _COMPANIONS: dict[str, dict[str, float]] = {
@@ -113,11 +113,17 @@ def write_script(params: PuppetsParams, seed: int, split: int, index: int) -> Sc
         figure = looks.uniform(params.min_figure, params.max_figure) * params.frame_height
         body = make_body(random_stream(seed, _LOOKS, look), figure, params.texture_contrast)
         slot = (0.08 + 0.84 * slots[number]) * params.frame_width
-        people.append(_perform(acting, staging, params, view, number + 1, look, body, slot))
+        action = single_action(index) if params.single_action else None
+        people.append(_perform(acting, staging, params, view, number + 1, look, body, slot, action))
     depths = [float(p.depth.mean()) for p in people]
     # Most things are behind the people, some pass in front of them.
     things = make_distractors(filming, params, view, (0.85 * min(depths), 2.2 * max(depths)))
     return Script(params, place, place_index, camera_path(filming, params), tuple(people), tuple(things))
+
+
+def single_action(index: int) -> str:
+    """The class that video ``index`` of a set of single actions shows."""
+    return list(CLASS_NAMES.values())[index % len(CLASS_NAMES)]
 
 
 def _cuts(rng: np.random.Generator, seconds: float) -> list[float]:
@@ -171,6 +177,13 @@ def _draw_segments(
     return tuple(segments)
 
 
+def _only_segment(rng: np.random.Generator, seconds: float, action: str) -> Segment:
+    """One action for the whole video; somebody who makes a gesture stands."""
+    if action in POSES:
+        return Segment(0.0, seconds, action, (), (draw_style(rng),))
+    return Segment(0.0, seconds, "stand", (action,), (draw_style(rng), draw_style(rng)))
+
+
 def _weights(segments: tuple[Segment, ...], t: np.ndarray) -> list[np.ndarray]:
     """How much of each segment is in each frame: they overlap for ``_BLEND`` seconds and add up to one."""
 
@@ -195,12 +208,17 @@ def _perform(
     look: int,
     body: Body,
     slot: float,
+    action: str | None,
 ) -> Person:
     """Let a person act: draw the segments, blend their motions, walk the ground, project."""
     t = np.arange(params.num_frames) / params.fps
-    role = acting.random()
-    enters, leaves = role < _ENTER_RATE, role > 1 - _LEAVE_RATE
-    segments = _draw_segments(acting, params.seconds, enters, leaves)
+    if action is None:
+        role = acting.random()
+        enters, leaves = role < _ENTER_RATE, role > 1 - _LEAVE_RATE
+        segments = _draw_segments(acting, params.seconds, enters, leaves)
+    else:
+        enters = leaves = False
+        segments = (_only_segment(acting, params.seconds, action),)
     weights = _weights(segments, t)
 
     height = staging.uniform(1.6, 1.9)  # metres
