@@ -28,7 +28,7 @@ def defaults() -> CfgNode:
 
     model.BACKBONE = CfgNode()
     model.BACKBONE.NAME = "ResNet3D"
-    model.BACKBONE.FREEZE = False  # no gradients, BN in evaluation mode
+    model.BACKBONE.FREEZE = False  # no gradients, always in evaluation mode
     # BN normalizes with its stored statistics in training, too; its weights still learn.
     model.BACKBONE.FREEZE_BN = False
 

@@ -23,6 +23,7 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._fixed_statistics = False
+        self._frozen = False
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         raise NotImplementedError
@@ -33,12 +34,13 @@ class Backbone(nn.Module):
         return self.train(self.training)
 
     def freeze(self) -> Backbone:
-        """No gradients, stored BN statistics: the features of a clip never change."""
+        """No gradients, always in evaluation mode: the features of a clip never change."""
         self.requires_grad_(False)
-        return self.fix_statistics()
+        self._frozen = True
+        return self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        super().train(mode)
+        super().train(mode and not self._frozen)
         if self._fixed_statistics:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
