@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
+from modist_det.modeling import build_model
+from modist_det.tasks import build_task
 from modist_det.utils.errors import UserError
 
 CONFIG = """\
@@ -144,3 +147,63 @@ def test_several_labels_are_learned_one_by_one(configured, tree, tmp_path):
     assert run(configured(*sets, *sigmoid, "SOLVER.MAX_EPOCH", 12)) == 0
     row = read_metrics(tmp_path / "out/metrics.json")[-1]
     assert row["test/mAP"] > 0.95
+
+
+class TestLinearProbe:
+    def features(self, tmp_path):
+        return sorted(path.name for path in (tmp_path / "out/features").glob("*.npz"))
+
+    def test_features_are_extracted_once(self, configured, tmp_path, monkeypatch):
+        figures = probe(configured())["ucf101_split1_test"]
+        assert figures["top1"] == 1.0 and figures.keys() == {"top1", "top3", "mean_class_accuracy"}
+        files = self.features(tmp_path)
+        assert [name.rpartition("-")[0] for name in files] == ["ucf101_split1_test", "ucf101_split1_train"]
+        content = np.load(tmp_path / "out/features" / files[1])
+        assert content["features"].shape == (12, 64) and content["numbers"].tolist() == list(range(12))
+        # Another solver and another share of labels need the same features, also where no video can be opened.
+        monkeypatch.setattr("modist_det.engine.linear_probe.inference_on_dataset", None)
+        again = probe(configured("SOLVER.BASE_LR", 5.0, "DATASETS.TRAIN_SHARE", 0.25))["ucf101_split1_test"]
+        assert again.keys() == figures.keys() and again["top1"] > 0.5
+        assert self.features(tmp_path) == files
+
+    def test_other_views_or_weights_are_other_features(self, configured, tmp_path):
+        probe(configured())
+        files = self.features(tmp_path)
+        probe(configured("TEST.NUM_ENSEMBLE_VIEWS", 1))
+        probe(configured("SEED", 1))  # weights
+        assert len(self.features(tmp_path)) == 3 * len(files)
+
+    def test_features_are_the_mean_over_views_of_the_pooled_maps(self, configured, tmp_path):
+        cfg = configured()
+        probe(cfg)
+        content = np.load(tmp_path / "out/features" / self.features(tmp_path)[0])
+        torch.manual_seed(cfg.SEED)
+        model = build_model(cfg).eval()
+        task = build_task(cfg)
+        records, mapper = task.test_data(cfg, "ucf101_split1_test")
+        clips = mapper(records[2], np.random.default_rng(0))["video"]
+        with torch.no_grad():
+            (maps,) = model.backbone(model.normalizer(clips))
+        np.testing.assert_allclose(
+            content["features"][2], maps.mean(dim=(0, 2, 3, 4)).numpy(), rtol=1e-4, atol=1e-5
+        )
+
+    def test_what_cannot_be_probed(self, configured):
+        with pytest.raises(UserError, match="a linear probe needs both DATASETS.TRAIN and DATASETS.TEST"):
+            probe(configured("DATASETS.TRAIN", "[]"))
+
+
+def test_a_frozen_backbone_stays_as_it_is(configured, tmp_path):
+    weights = tmp_path / "weights.pth"
+    cfg = configured()
+    cfg.MODEL.NUM_CLASSES = 3
+    torch.manual_seed(7)
+    model = build_model(cfg)
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    torch.save({"model": model.state_dict()}, weights)
+    switches = ("MODEL.WEIGHTS", weights, "MODEL.BACKBONE.FREEZE", True, "SOLVER.MAX_EPOCH", 1)
+    assert run(configured(*switches)) == 0
+    (checkpoint,) = (tmp_path / "out/checkpoints").glob("*.pth")
+    after = torch.load(checkpoint, weights_only=True)["model"]
+    assert before and all(torch.equal(after[f"backbone.{name}"], tensor) for name, tensor in before.items())
+    assert not torch.equal(after["head.projection.weight"], model.head.projection.weight)
