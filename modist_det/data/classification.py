@@ -183,7 +183,7 @@ class ClassificationMapper:
         else:
             short_side = T.draw_short_side(rng, *self.min_size_train)
         with self.open_video(record.video, record.fps) as video:
-            indices = self._frame_numbers(record, video.info, rng)
+            indices = self.frame_numbers(record, video.info, rng)
             frames = video.frames_at_indices(indices, short_side=short_side)
         return torch.from_numpy(frames).permute(3, 0, 1, 2)
 
@@ -199,7 +199,7 @@ class ClassificationMapper:
             "video_id": record.video_id,
         }
 
-    def _frame_numbers(
+    def frame_numbers(
         self, record: VideoRecord, info: VideoInfo, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Numbers of the frames of one clip (training) or of every view."""
