@@ -203,6 +203,28 @@ class TestKinetics:
         assert {r.labels for r in dataset.records()} == {(names.index("using segway"),)}
 
 
+def test_values_of_another_type(ucf):
+    settings = ("mine", ucf / "videos", ucf / "ucfTrainTestlist", "train")
+    with pytest.raises(UserError, match="split is 'one', but must be a whole number from 1"):
+        UCF101Dataset(*settings, split="one")
+    with pytest.raises(UserError, match="max_missing is '10%', but must be a number"):
+        UCF101Dataset(*settings, max_missing="10%")
+    with pytest.raises(UserError, match="fps is 0, but must be a number above 0"):
+        UCF101Dataset(*settings, fps=0)
+
+
+def test_puppets_in_both_formats(tiny_actions, monkeypatch):
+    monkeypatch.setenv("MODIST_DATASETS", str(tiny_actions))
+    root = tiny_actions / "puppets_actions"
+    for split, subset, count in (("train", "train", 24), ("val", "test", 12)):
+        first = DatasetCatalog.get(f"puppets_actions_{subset}").records()
+        second = VideoListDataset("k", root, root / f"kinetics_{split}.csv").records()
+        assert len(first) == count
+        assert [(r.video, r.labels) for r in first] == [(r.video, r.labels) for r in second]
+        names = DatasetCatalog.get(f"puppets_actions_{subset}").metadata.class_names
+        assert all(f"/{names[r.labels[0]]}/" in r.video for r in first)
+
+
 class TestHMDB51:
     @pytest.fixture
     def tree(self, tmp_path):

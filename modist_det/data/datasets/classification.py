@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...utils.errors import UserError, nearest
+from .description import check_number
 from .records import VideoRecord
 from .videos import find_videos
 
@@ -23,6 +24,7 @@ __all__ = [
     "ClassificationDataset",
     "ClassificationMetadata",
     "Entry",
+    "check_split",
     "check_unique",
     "class_index",
     "read_class_file",
@@ -96,8 +98,8 @@ class ClassificationDataset:
     ) -> None:
         self.name = str(name)
         self.videos = [os.fspath(v) for v in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
-        self.fps = fps
-        self.max_missing = max_missing
+        self.fps = None if fps is None else check_number("fps", fps, above=0)
+        self.max_missing = check_number("max_missing", max_missing)
         if not self.videos:
             raise UserError("'videos' names no folder")
 
@@ -232,6 +234,13 @@ def read_class_file(path: str | os.PathLike) -> list[str]:
     if twice:
         raise UserError(f"{path}: the class {twice[0]!r} is there twice")
     return names
+
+
+def check_split(split: object) -> int:
+    """A split's number; ``UserError`` for what is not a whole number from 1."""
+    if type(split) is not int or split < 1:
+        raise UserError(f"split is {split!r}, but must be a whole number from 1")
+    return split
 
 
 def class_index(names: dict[str, int], name: str, where: str, source: str) -> int:

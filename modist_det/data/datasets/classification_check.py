@@ -16,6 +16,8 @@ from .classification import ClassificationDataset, Entry, check_unique
 
 __all__ = ["check_classification"]
 
+_LISTED = 10  # classes named in one line
+
 
 def check_classification(
     dataset: ClassificationDataset,
@@ -87,7 +89,8 @@ def _count_classes(entries: Sequence[Entry], names: Sequence[str], report: Repor
     report.classes = [(index, name, counts[index]) for index, name in enumerate(names)]
     unused = [name for index, name in enumerate(names) if not counts[index]]
     if unused:
-        report.warnings.append(f"no video has class {', '.join(unused)}")
+        more = f" and {len(unused) - _LISTED} others" if len(unused) > _LISTED else ""
+        report.warnings.append(f"no video has class {', '.join(unused[:_LISTED])}{more}")
     several = sum(len(entry.labels) > 1 for entry in entries)
     if several:
         report.summary.append(("videos with several labels", str(several)))

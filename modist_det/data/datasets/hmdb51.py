@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, read_lines
+from .classification import ClassificationDataset, Entry, check_split, read_lines
 from .description import register_format
 
 __all__ = ["HMDB51Dataset"]
@@ -47,7 +47,7 @@ class HMDB51Dataset(ClassificationDataset):
             raise UserError(f"subset is {subset!r}, but is one of {', '.join(_CODES)}")
         self.annotations = Path(annotations)
         self.code = _CODES[subset]
-        self.ending = f"_test_split{split}.txt"
+        self.ending = f"_test_split{check_split(split)}.txt"
 
     @cached_property
     def _files(self) -> dict[str, Path]:

@@ -17,10 +17,10 @@ __all__ = ["ClassFolders", "VideoListDataset"]
 COLUMNS = ("path label", "path labels", "path frames label")
 _SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
 # The numbers at a row's end, each after a separator; paths may have separators in them, too.
-_ONE = re.compile(r"(?P<path>.+?)(?P<numbers>\s*[\s,;|]\s*\d+)$")
-_TWO = re.compile(r"(?P<path>.+?)(?P<numbers>(?:\s*[\s,;|]\s*\d+){2})$")
-_MANY = re.compile(r"(?P<path>.+?)(?P<numbers>(?:\s*[\s,;|]\s*\d+)+)$")
-_PATTERNS = dict(zip(COLUMNS, (_ONE, _MANY, _TWO), strict=True))
+_PATTERNS = {
+    columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+\d+){count})$")
+    for columns, count in zip(COLUMNS, ("{1}", "+", "{2}"), strict=True)
+}
 
 
 class VideoListDataset(ClassificationDataset):
