@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.datasets import VideoRecord
-from modist_det.data.video import VideoError
+from modist_det.data.video import VideoError, probe
 from modist_det.utils.errors import UserError
 
 
@@ -201,3 +202,37 @@ def test_random_numbers_of_torch_are_left_alone():
     clip = torch.zeros(3, 4, 64, 64, dtype=torch.uint8)
     mapper(is_train=True, rand_augment=(2, 9)).transform(record, clip, np.random.default_rng(0))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        "kinetics/SOX5yA1l24A.mp4",
+        "ucf101/v_SoccerJuggling_g23_c01.avi",
+        "hmdb51/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",
+    ],
+)
+def test_views_of_real_clips_are_the_frames_of_a_plain_decoder(real_data, decode_all, clip):
+    path = real_data / clip
+    a_mapper = mapper(num_views=10, num_crops=3, sampling_rate=8)
+    clips = a_mapper(VideoRecord(0, "v", str(path), labels=(0,)), np.random.default_rng(0))["video"]
+    assert clips.shape == (30, 3, 4, 64, 64)
+    every = decode_all(path)
+    fps = float(probe(path).rate)
+    delta = max(len(every) - 4 * 8 * fps / 30, 0)
+    scaled = {}
+    for view in (0, 4, 9):
+        for frame in range(4):
+            number = min(int(delta * view / 10 + frame * 8 * fps / 30), len(every) - 1)
+            if number not in scaled:
+                picture = every[number]
+                height, width = picture.shape[:2]
+                size = (
+                    (round(width * 64 / height), 64) if width > height else (64, round(height * 64 / width))
+                )
+                scaled[number] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            left = -(-(scaled[number].shape[1] - 64) // 2)
+            expected = scaled[number][:64, left : left + 64].astype(int)
+            shown = clips[3 * view + 1, :, frame].permute(1, 2, 0).numpy().astype(int)
+            # Another scaler: the mean of the differences says whether it is this frame and this place.
+            assert np.abs(shown - expected).mean() < 4, (view, frame)
