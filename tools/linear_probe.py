@@ -15,7 +15,7 @@ from pathlib import Path
 from modist_det.utils.cli import make_parser, run_cli
 
 EXAMPLE = """\
-  python tools/linear_probe.py --cfg configs/UCF101/Linear_R50.yaml MODEL.WEIGHTS output/MoDist/checkpoints/last.pth
+  python tools/linear_probe.py --cfg configs/UCF101/Linear_R50.yaml MODEL.WEIGHTS path/to/checkpoint.pth
   python tools/linear_probe.py --cfg configs/Puppets/Classification_R18.yaml DATASETS.TRAIN_SHARE 0.2"""
 
 

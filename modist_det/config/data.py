@@ -29,7 +29,8 @@ def input_defaults() -> CfgNode:
     node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings
     # Classification: train on such crops, too, instead of square ones at a random short side.
     node.RESIZED_CROP = False
-    # Classification: frames of a "clip" (as above), or one of each of NUM_FRAMES "segments" of the video.
+    # Classification: frames of a "clip" (as above), the same number spread over all of its "span" (PySlowFast's
+    # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
     node.SAMPLING = "clip"
     node.REPEATS = 1  # clips of a video in a batch, augmented anew after one decoding (repeated augmentation)
     node.RAND_AUGMENT = CfgNode()

@@ -26,7 +26,7 @@ from .video import VideoError, VideoInfo, open_video
 
 __all__ = ["ClassificationMapper"]
 
-SAMPLINGS = ("clip", "segments")
+SAMPLINGS = ("clip", "span", "segments")
 # Of random erasing (Zhong et al. 2020): share of the frame, width over height.
 _ERASED_AREA = (0.02, 1 / 3)
 _ERASED_ASPECT = (0.3, 10 / 3)
@@ -46,8 +46,10 @@ class ClassificationMapper:
     part of it is scaled to the crop (``resized_crop``); then flipped and its colours changed. In evaluation V clips
     lie at equal distances, with C square crops each along the longer side, as :mod:`.sampling` quotes PySlowFast; the
     video is decoded once for all of them. Frames are counted, not timed: clip frame ``i`` is frame
-    ``floor(start + i * sampling_rate * fps / target_fps)`` of a video at ``fps``. With ``sampling`` "segments" a clip
-    has one frame of each of T equal parts of the video instead, and there is one view.
+    ``floor(start + i * sampling_rate * fps / target_fps)`` of a video at ``fps``. With ``sampling`` "span" the frames
+    are spread from the first to the last of the same span, as PySlowFast does for classification: 8 frames at
+    ``sampling_rate`` 8 are then 9 frames apart. With "segments" a clip has one frame of each of T equal parts of the
+    video, and there is one view.
 
     Args:
         num_classes: K.
@@ -63,7 +65,7 @@ class ClassificationMapper:
             to a third of the frame.
         jitter: half-widths of the brightness, contrast and saturation factors.
         rand_augment: number of operations (0: none) and magnitude of RandAugment.
-        sampling: "clip" or "segments".
+        sampling: "clip", "span" or "segments".
         repeats: R, clips made from one decoding.
         num_views, num_crops: V and C (1: the centre, or 3) in evaluation.
         is_train: which of the two.
@@ -213,6 +215,8 @@ class ClassificationMapper:
         else:
             starts = [uniform_view_start(total, span, view, self.num_views) for view in range(self.num_views)]
         stride = self.sampling_rate * fps / self.target_fps
+        if self.sampling == "span":
+            stride = (span - 1) / max(self.num_frames - 1, 1)
         return first + np.concatenate(
             [clip_indices(start, self.num_frames, stride, total) for start in starts]
         )

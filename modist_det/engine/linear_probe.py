@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def extract_features(
         UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE).
     """
     all_records, mapper = task.test_data(cfg, name)
-    path = folder / f"{task.title(name)}-{_fingerprint(cfg, model, all_records)}.npz"
+    title = re.sub(r"[^A-Za-z0-9_.-]+", "_", task.title(name))
+    path = folder / f"{title}-{_fingerprint(cfg, model, all_records)}.npz"
     if path.is_file():
         logger.info("%s: features of %s", name, path)
         with np.load(path) as content:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.datasets import VideoRecord
 from modist_det.data.video import VideoError, probe
+from modist_det.data.video_info import Timing, VideoInfo
 from modist_det.utils.errors import UserError
 
 
@@ -144,8 +147,21 @@ def test_segments(video, read_number):
     assert shown(video(3), mapper(sampling="segments"), read_number) == [0, 0, 1, 2]
     with pytest.raises(UserError, match="NUM_ENSEMBLE_VIEWS is 10, but with INPUT.SAMPLING segments"):
         mapper(sampling="segments", num_views=10)
-    with pytest.raises(UserError, match="INPUT.SAMPLING is 'frames'; known: clip, segments"):
+    with pytest.raises(UserError, match="INPUT.SAMPLING is 'frames'; known: clip, span, segments"):
         mapper(sampling="frames")
+
+
+def test_span_is_what_pyslowfast_samples(video, read_number):
+    """``linspace(start, start + span - 1, frames)``, truncated, with starts as for clips."""
+    # span 8, delta 20, starts 0 and 10; frames 7/3 apart: 0, 2.33, 4.67, 7
+    a_mapper = mapper(sampling="span", num_views=2)
+    assert shown(video(28), a_mapper, read_number) == [0, 2, 4, 7, 10, 12, 14, 17]
+    assert shown(video(5), mapper(sampling="span"), read_number) == [0, 2, 4, 4]
+    # 8 x 8 of 300 frames: view 5 of 10 starts at 236 * 5 / 10.
+    kinetics = ClassificationMapper(5, sampling="span", num_views=10, num_crops=1)
+    info = VideoInfo(96, 64, "h264", 0, lambda: Timing(300, Fraction(30), 10.0))
+    numbers = kinetics.frame_numbers(VideoRecord(0, "v", "v.mp4"), info, np.random.default_rng(0))
+    assert numbers[40:48].tolist() == [118, 127, 136, 145, 154, 163, 172, 181]
 
 
 def test_repeats_are_augmented_anew_after_one_decoding(video):
