@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure data loading, a model's step, motion or the evaluator."""
+"""Measure data loading, a model's step, motion, test views or the evaluator."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def main(args: argparse.Namespace) -> None:
         from modist_det.engine.benchmark.motion import run_motion as run
     elif args.command == "extraction":
         from modist_det.engine.benchmark.motion import run_extraction as run
+    elif args.command == "views":
+        from modist_det.engine.benchmark.views import run_views as run
     else:
         from modist_det.engine.benchmark.evaluator import run_evaluator as run
 

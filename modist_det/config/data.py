@@ -29,6 +29,20 @@ def input_defaults() -> CfgNode:
     node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings
     # Classification: train on such crops, too, instead of square ones at a random short side.
     node.RESIZED_CROP = False
+    # Classification: frames of a "clip" (as above), the same number spread over all of its "span" (PySlowFast's
+    # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
+    node.SAMPLING = "clip"
+    node.REPEATS = 1  # clips of a video in a batch, augmented anew after one decoding (repeated augmentation)
+    node.RAND_AUGMENT = CfgNode()
+    node.RAND_AUGMENT.NUM_OPS = 0  # 0: off; changes drawn for a clip, the same for all its frames
+    node.RAND_AUGMENT.MAGNITUDE = 9  # 0 to 30
+    node.ERASE_PROB = 0.0  # of a random rectangle of noise in all frames
+    # Classification: clips of a batch mixed with each other; with both alphas, each in half of the batches.
+    node.MIX = CfgNode()
+    node.MIX.ENABLED = False
+    node.MIX.PROB = 1.0  # share of batches
+    node.MIX.MIXUP_ALPHA = 0.8  # 0: no mixup
+    node.MIX.CUTMIX_ALPHA = 1.0
     node.CROP_AREA = [0.3, 1.0]  # share of the frame
     node.CROP_ASPECT = [0.5, 2.0]  # width over height
     node.BLUR_PROB = 0.0  # 3x3 Gaussian

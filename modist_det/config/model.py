@@ -29,7 +29,7 @@ def defaults() -> CfgNode:
 
     model.BACKBONE = CfgNode()
     model.BACKBONE.NAME = "ResNet3D"
-    model.BACKBONE.FREEZE = False  # no gradients, BN in evaluation mode
+    model.BACKBONE.FREEZE = False  # no gradients, always in evaluation mode
     # BN normalizes with its stored statistics in training, too; its weights still learn.
     model.BACKBONE.FREEZE_BN = False
 
@@ -94,6 +94,7 @@ def defaults() -> CfgNode:
     model.LOSS = CfgNode()
     model.LOSS.NAME = "bce_with_logits"
     model.LOSS.WEIGHT = 1.0
+    model.LOSS.LABEL_SMOOTHING = 0.0  # classification: share of a target spread over all classes
 
     # Contrastive pretraining (META_ARCHITECTURE: MoDist); its visual backbone is BACKBONE above.
     model.MODIST = CfgNode()

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import UserError, nearest
-from .datasets import AVADataset, KineticsDataset, UCF101Dataset, load_description
+from .datasets import (
+    AVADataset,
+    HMDB51Dataset,
+    KineticsDataset,
+    SSv2Dataset,
+    UCF101Dataset,
+    load_description,
+)
 
 __all__ = ["DatasetCatalog", "data_root"]
 
@@ -127,6 +134,22 @@ def _ucf101(name: str, split: int, subset: str) -> UCF101Dataset:
     return UCF101Dataset(name, root / "videos", root / "ucfTrainTestlist", subset, split)
 
 
+def _hmdb51(name: str, split: int, subset: str) -> HMDB51Dataset:
+    root = data_root() / "hmdb51"
+    annotations = root / "testTrainMulti_7030_splits"
+    _require(name, root, "HMDB51", [annotations, root / "videos"])
+    return HMDB51Dataset(name, root / "videos", annotations, subset, split)
+
+
+def _ssv2(name: str, subset: str) -> SSv2Dataset:
+    root = data_root() / "ssv2"
+    annotations, labels = (
+        root / "annotations" / f"something-something-v2-{part}.json" for part in (subset, "labels")
+    )
+    _require(name, root, "Something-Something v2", [annotations, labels, root / "videos"])
+    return SSv2Dataset(name, root / "videos", annotations, labels)
+
+
 def _kinetics(name: str, classes: int, split: str) -> KineticsDataset:
     root = data_root() / f"kinetics{classes}"
     annotations = root / "annotations"
@@ -178,6 +201,11 @@ def _register_builtin() -> None:
         for number in (1, 2, 3):
             name = f"ucf101_split{number}_{subset}"
             DatasetCatalog.register(name, partial(_ucf101, name, number, subset))
+            name = f"hmdb51_split{number}_{subset}"
+            DatasetCatalog.register(name, partial(_hmdb51, name, number, subset))
+    for split, subset in (("train", "train"), ("val", "validation")):
+        name = f"ssv2_{split}"
+        DatasetCatalog.register(name, partial(_ssv2, name, subset))
     for classes in (400, 600, 700):
         for split in ("train", "val"):
             name = f"kinetics{classes}_{split}"

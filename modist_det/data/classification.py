@@ -14,10 +14,22 @@ from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.records import VideoRecord
 from .frame_cache import OpenVideo, video_opener
-from .sampling import clip_indices, clip_span, random_clip_start, spatial_crop_offset, uniform_view_start
+from .sampling import (
+    clip_indices,
+    clip_span,
+    random_clip_start,
+    segment_indices,
+    spatial_crop_offset,
+    uniform_view_start,
+)
 from .video import VideoError, VideoInfo, open_video
 
 __all__ = ["ClassificationMapper"]
+
+SAMPLINGS = ("clip", "span", "segments")
+# Of random erasing (Zhong et al. 2020): share of the frame, width over height.
+_ERASED_AREA = (0.02, 1 / 3)
+_ERASED_ASPECT = (0.3, 10 / 3)
 
 
 class ClassificationMapper:
@@ -25,8 +37,8 @@ class ClassificationMapper:
 
     ``mapper(record, rng)`` returns a dict:
 
-    - ``video``: uint8 RGB; in training (3, T, S, S) with S = ``crop_size``, in evaluation (V * C, 3, T, S, S) with
-      S = ``min_size_test``: C crops of view 0, then of view 1, ...;
+    - ``video``: uint8 RGB; in training (3, T, S, S) with S = ``crop_size``, or (R, 3, T, S, S) with ``repeats`` R
+      above 1; in evaluation (V * C, 3, T, S, S) with S = ``min_size_test``: C crops of view 0, then of view 1, ...;
     - ``labels``: float32 (K,) of 0 and 1;
     - ``video_number``: int64 (), the record's; ``id``; ``video_id``.
 
@@ -34,7 +46,10 @@ class ClassificationMapper:
     part of it is scaled to the crop (``resized_crop``); then flipped and its colours changed. In evaluation V clips
     lie at equal distances, with C square crops each along the longer side, as :mod:`.sampling` quotes PySlowFast; the
     video is decoded once for all of them. Frames are counted, not timed: clip frame ``i`` is frame
-    ``floor(start + i * sampling_rate * fps / target_fps)`` of a video at ``fps``.
+    ``floor(start + i * sampling_rate * fps / target_fps)`` of a video at ``fps``. With ``sampling`` "span" the frames
+    are spread from the first to the last of the same span, as PySlowFast does for classification: 8 frames at
+    ``sampling_rate`` 8 are then 9 frames apart. With "segments" a clip has one frame of each of T equal parts of the
+    video, and there is one view.
 
     Args:
         num_classes: K.
@@ -46,8 +61,12 @@ class ClassificationMapper:
         crop_size: side of the training crop.
         resized_crop: of frames with the largest training short side, a random resized crop of ``area`` (share of the
             frame) and ``aspect`` (width over height).
-        flip_prob, jitter_prob, grayscale_prob: of each change in training.
+        flip_prob, jitter_prob, grayscale_prob, erase_prob: of each change in training; erased is a rectangle of 2 %
+            to a third of the frame.
         jitter: half-widths of the brightness, contrast and saturation factors.
+        rand_augment: number of operations (0: none) and magnitude of RandAugment.
+        sampling: "clip", "span" or "segments".
+        repeats: R, clips made from one decoding.
         num_views, num_crops: V and C (1: the centre, or 3) in evaluation.
         is_train: which of the two.
         open_video: how videos are opened.
@@ -73,6 +92,10 @@ class ClassificationMapper:
         jitter_prob: float = 0.0,
         jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
         grayscale_prob: float = 0.0,
+        erase_prob: float = 0.0,
+        rand_augment: tuple[int, int] = (0, 9),
+        sampling: str = "clip",
+        repeats: int = 1,
         num_views: int = 10,
         num_crops: int = 3,
         is_train: bool = False,
@@ -90,6 +113,13 @@ class ClassificationMapper:
             )
         if num_crops not in (1, 3):
             raise UserError(f"TEST.NUM_SPATIAL_CROPS is {num_crops}; it is 1 (the centre) or 3")
+        if sampling not in SAMPLINGS:
+            raise UserError(f"INPUT.SAMPLING is {sampling!r}; known: {', '.join(SAMPLINGS)}")
+        if sampling == "segments" and not is_train and num_views > 1:
+            raise UserError(
+                f"TEST.NUM_ENSEMBLE_VIEWS is {num_views}, but with INPUT.SAMPLING segments every view would show the "
+                "same frames; set it to 1"
+            )
         self.num_classes = num_classes
         self.num_frames = num_frames
         self.sampling_rate = sampling_rate
@@ -104,6 +134,10 @@ class ClassificationMapper:
         self.jitter_prob = jitter_prob
         self.jitter = jitter
         self.grayscale_prob = grayscale_prob
+        self.erase_prob = erase_prob
+        self.rand_augment = rand_augment
+        self.sampling = sampling
+        self.repeats = repeats
         self.num_views = num_views
         self.crop_positions = (1,) if num_crops == 1 else (0, 1, 2)
         self.is_train = is_train
@@ -129,6 +163,10 @@ class ClassificationMapper:
             jitter_prob=jitter.PROB,
             jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
             grayscale_prob=node.GRAYSCALE_PROB,
+            erase_prob=node.ERASE_PROB,
+            rand_augment=(node.RAND_AUGMENT.NUM_OPS, node.RAND_AUGMENT.MAGNITUDE),
+            sampling=node.SAMPLING,
+            repeats=node.REPEATS,
             num_views=cfg.TEST.NUM_ENSEMBLE_VIEWS,
             num_crops=cfg.TEST.NUM_SPATIAL_CROPS,
             is_train=is_train,
@@ -147,7 +185,7 @@ class ClassificationMapper:
         else:
             short_side = T.draw_short_side(rng, *self.min_size_train)
         with self.open_video(record.video, record.fps) as video:
-            indices = self._frame_numbers(record, video.info, rng)
+            indices = self.frame_numbers(record, video.info, rng)
             frames = video.frames_at_indices(indices, short_side=short_side)
         return torch.from_numpy(frames).permute(3, 0, 1, 2)
 
@@ -156,18 +194,20 @@ class ClassificationMapper:
         labels = torch.zeros(self.num_classes)
         labels[list(record.labels)] = 1.0
         return {
-            "video": self._augment(frames, rng).contiguous() if self.is_train else self._crops(frames),
+            "video": self._training_clips(frames, rng) if self.is_train else self._crops(frames),
             "labels": labels,
             "video_number": torch.tensor(record.number),
             "id": record.id,
             "video_id": record.video_id,
         }
 
-    def _frame_numbers(
+    def frame_numbers(
         self, record: VideoRecord, info: VideoInfo, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Numbers of the frames of one clip (training) or of every view."""
         first, total = _part(record, info)
+        if self.sampling == "segments":
+            return first + segment_indices(total, self.num_frames, rng if self.is_train else None)
         fps = float(info.rate)
         span = clip_span(self.num_frames, self.sampling_rate, fps, self.target_fps)
         if self.is_train:
@@ -175,9 +215,16 @@ class ClassificationMapper:
         else:
             starts = [uniform_view_start(total, span, view, self.num_views) for view in range(self.num_views)]
         stride = self.sampling_rate * fps / self.target_fps
+        if self.sampling == "span":
+            stride = (span - 1) / max(self.num_frames - 1, 1)
         return first + np.concatenate(
             [clip_indices(start, self.num_frames, stride, total) for start in starts]
         )
+
+    def _training_clips(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
+        """(3, T, S, S), or (R, 3, T, S, S)."""
+        clips = [self._augment(frames, rng) for _ in range(self.repeats)]
+        return clips[0].contiguous() if self.repeats == 1 else torch.stack(clips)
 
     def _augment(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         height, width = clip.shape[-2:]
@@ -192,6 +239,12 @@ class ClassificationMapper:
             clip = T.color_jitter(clip, T.draw_color_jitter(rng, self.jitter))
         if rng.random() < self.grayscale_prob:
             clip = T.grayscale(clip)
+        num_ops, magnitude = self.rand_augment
+        if num_ops:
+            clip = T.rand_augment(clip, num_ops, magnitude, seed=int(rng.integers(2**31)))
+        if rng.random() < self.erase_prob:
+            window = T.draw_resized_window(rng, self.crop_size, self.crop_size, _ERASED_AREA, _ERASED_ASPECT)
+            clip = T.erase(clip, window, T.draw_noise(rng, window.height, window.width))
         return clip
 
     def _crops(self, frames: Tensor) -> Tensor:

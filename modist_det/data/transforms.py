@@ -32,13 +32,16 @@ __all__ = [
     "crop",
     "crop_boxes",
     "draw_color_jitter",
+    "draw_noise",
     "draw_resized_window",
     "draw_short_side",
     "draw_window",
+    "erase",
     "flip",
     "flip_boxes",
     "gaussian_blur",
     "grayscale",
+    "rand_augment",
     "resize",
     "scale_boxes",
     "visible",
@@ -247,6 +250,33 @@ def gaussian_blur(clip: Tensor, sigma: float) -> Tensor:
     for source, target in zip(planes, blurred, strict=True):
         cv2.GaussianBlur(source, (3, 3), sigma, target)
     return torch.from_numpy(blurred).view(clip.shape)
+
+
+def erase(clip: Tensor, window: Window, noise: Tensor) -> Tensor:
+    """The window of every frame replaced by ``noise``, uint8 (3, height, width)."""
+    erased = clip.clone()
+    crop(erased, window).copy_(noise.unsqueeze(1))
+    return erased
+
+
+def draw_noise(rng: np.random.Generator, height: int, width: int) -> Tensor:
+    """Uniform noise, uint8 (3, height, width)."""
+    return torch.from_numpy(rng.integers(0, 256, (3, height, width), dtype=np.uint8))
+
+
+def rand_augment(clip: Tensor, num_ops: int, magnitude: int, seed: int) -> Tensor:
+    """RandAugment (Cubuk et al. 2020) with torchvision's operations: the same ones for all frames.
+
+    Args:
+        num_ops: operations one after the other.
+        magnitude: 0 to 30.
+        seed: chooses the operations and their directions.
+    """
+    from torchvision.transforms.v2 import RandAugment
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return RandAugment(num_ops, magnitude)(clip.transpose(0, 1)).transpose(0, 1)
 
 
 def _luma(clip: Tensor) -> Tensor:

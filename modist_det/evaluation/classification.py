@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tabulate import tabulate
 
 from ..utils import comm
 from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from .accuracy import (
+    average_precisions,
+    confusion_matrix,
+    mean_class_accuracy,
+    ranks_of_labels,
+    worst_confusions,
+)
 
-__all__ = ["ClassificationEvaluator", "mean_class_accuracy", "ranks_of_labels"]
+__all__ = ["ClassificationEvaluator"]
 
 logger = logging.getLogger(__name__)
 
+_LISTED = 5  # best classes of a video in the csv
+
 
 class ClassificationEvaluator:
-    """Top-1, top-5 and mean class accuracy; see :class:`.evaluator.Evaluator` for the contract.
+    """Evaluates class scores of videos; see :class:`.evaluator.Evaluator` for the contract.
 
     Args:
         class_names: by class index, which is the channel of the scores.
-        output_dir: folder for what is written; None: write nothing.
+        output_dir: folder for ``<dataset_name>_predictions.csv`` (a row for each video) and, where videos have one
+            label each, ``<dataset_name>_confusion.csv`` (label in rows, prediction in columns) and ``.png``;
+            None: write nothing.
         dataset_name: for file names and messages.
     """
 
@@ -72,38 +88,83 @@ class ClassificationEvaluator:
             self._scores.append(scores[:num_classes])
 
     def evaluate(self) -> dict[str, Any]:
-        """``top1``, ``top5`` (``top<K>`` where there are fewer than 5 classes) and ``mean_class_accuracy``, in [0, 1].
+        """Figures in [0, 1]; ``{}`` on processes other than the main one, and where nothing was evaluated.
 
-        ``{}`` on processes other than the main one, and where nothing was evaluated.
+        Videos with one label each: ``top1``, ``top5`` (``top<K>`` where there are fewer than 5 classes) and
+        ``mean_class_accuracy``. With several: ``mAP`` over the classes that occur, and ``top1``, the share of videos
+        whose best class is one of theirs.
         """
         shards = comm.gather((self._numbers, self._ids, self._labels, self._scores))
         if not comm.is_main_process():
             return {}
-        numbers = np.array([number for shard in shards for number in shard[0]], dtype=np.int64)
-        # A sampler that pads shards to one length shows some videos twice.
-        kept = np.unique(numbers, return_index=True)[1]
-        if not len(kept):
+        numbers, ids, label_rows, score_rows = (
+            [x for shard in shards for x in shard[part]] for part in range(4)
+        )
+        if not numbers:
             return {}
-        labels = np.stack([row for shard in shards for row in shard[2]])[kept]
-        scores = np.stack([row for shard in shards for row in shard[3]])[kept]
+        # In order of the data set; a sampler that pads shards to one length shows some videos twice.
+        kept = np.unique(np.array(numbers), return_index=True)[1]
+        labels, scores = np.stack(label_rows)[kept], np.stack(score_rows)[kept]
         ranks = ranks_of_labels(scores, labels)
-        figures = {f"top{k}": float((ranks < k).mean()) for k in sorted({1, min(5, scores.shape[1])})}
-        figures["mean_class_accuracy"] = mean_class_accuracy(labels.argmax(axis=1), scores.argmax(axis=1))
+        figures = {"top1": float((ranks < 1).mean())}
+        if (labels.sum(axis=1) > 1).any():
+            figures = {"mAP": float(np.nanmean(average_precisions(scores, labels))), **figures}
+        else:
+            top = min(5, scores.shape[1])
+            figures[f"top{top}"] = float((ranks < top).mean())
+            truth, predicted = labels.argmax(axis=1), scores.argmax(axis=1)
+            figures["mean_class_accuracy"] = mean_class_accuracy(truth, predicted)
+            self._report_confusions(confusion_matrix(truth, predicted, len(self._class_names)))
+        if self._output_dir is not None:
+            rows = self._prediction_rows([ids[i] for i in kept], labels, scores, ranks)
+            _write_csv(self._file("predictions.csv"), rows)
         return figures
 
+    def _report_confusions(self, matrix: NDArray[np.int64]) -> None:
+        """The worst pairs into the log, the matrix into files."""
+        worst = worst_confusions(matrix, self._class_names)
+        if worst:
+            lines = [(c.label, c.predicted, c.rows, f"{c.share:.1%}") for c in worst]
+            headers = ["class", "taken for", "videos", "of the class"]
+            table = tabulate(lines, headers=headers, disable_numparse=True)
+            logger.info("%s: most often confused\n%s", self._dataset_name, table)
+        if self._output_dir is None:
+            return
+        from ..visualization.confusion import draw_confusion_matrix
 
-def ranks_of_labels(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many classes score above the best of each row's own (N,); of equal scores the lower class index is above.
+        header = ["label \\ predicted", *self._class_names]
+        rows = [[name, *counts] for name, counts in zip(self._class_names, matrix.tolist(), strict=True)]
+        _write_csv(self._file("confusion.csv"), [header, *rows])
+        draw_confusion_matrix(matrix, self._class_names, self._file("confusion.png"), self._dataset_name)
 
-    Args:
-        scores: (N, K); labels: (N, K), at least one in each row.
-    """
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(labels, order, axis=1).argmax(axis=1)
+    def _prediction_rows(
+        self,
+        ids: Sequence[str],
+        labels: NDArray[np.bool_],
+        scores: NDArray[np.float32],
+        ranks: NDArray[np.int64],
+    ) -> Iterable[list[Any]]:
+        """A header, then of each video its labels, the rank of the best of them (from 1) and its best classes."""
+        count = min(_LISTED, scores.shape[1])
+        yield [
+            "video",
+            "label",
+            "rank",
+            *(f"{what}{i + 1}" for i in range(count) for what in ("class", "score")),
+        ]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        for name, own, row, rank, columns in zip(ids, labels, scores, ranks, best, strict=True):
+            label = ";".join(self._class_names[i] for i in np.flatnonzero(own))
+            classes = ((self._class_names[i], f"{row[i]:.6f}") for i in columns)
+            yield [name, label, int(rank) + 1, *(value for pair in classes for value in pair)]
+
+    def _file(self, ending: str) -> Path:
+        assert self._output_dir is not None
+        return self._output_dir / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self._dataset_name)}_{ending}"
 
 
-def mean_class_accuracy(labels: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
-    """Share of right predictions among the rows of each class, averaged over the classes that occur."""
-    total = np.bincount(labels)
-    right = np.bincount(labels[labels == predicted], minlength=len(total))
-    return float((right[total > 0] / total[total > 0]).mean())
+def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-__all__ = ["LinearClassifier", "fit_linear_classifier", "linear_probe_accuracy"]
+__all__ = ["LinearClassifier", "fit_linear_classifier", "fit_linear_probe", "linear_probe_accuracy"]
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -66,30 +66,41 @@ def linear_probe_accuracy(
     queries: NDArray[np.floating],
     query_labels: NDArray[np.integer],
 ) -> float:
-    """Share of queries that a linear classifier fitted to the gallery gets right.
-
-    How strongly the weights are held back is chosen on every fifth gallery feature, with the classifier fitted to the
-    others; the queries decide nothing.
+    """Share of queries that a linear classifier fitted to the gallery by :func:`fit_linear_probe` gets right.
 
     Args:
         gallery: (N, D); gallery_labels: (N,); queries: (M, D); query_labels: (M,).
     """
-    gallery, gallery_labels = np.asarray(gallery), np.asarray(gallery_labels)
-    query_labels = np.asarray(query_labels)
-    num_classes = int(max(gallery_labels.max(), query_labels.max())) + 1
+    num_classes = int(max(np.max(gallery_labels), np.max(query_labels))) + 1
+    classifier = fit_linear_probe(gallery, gallery_labels, num_classes)
+    return _accuracy(classifier, queries, query_labels)
+
+
+def fit_linear_probe(
+    features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int
+) -> LinearClassifier:
+    """A linear classifier; how strongly its weights are held back is chosen on every fifth feature.
+
+    For the choice it is fitted to the others, in the end to all.
+
+    Args:
+        features: (N, D).
+        labels: (N,), in [0, K).
+    """
+    features, labels = np.asarray(features), np.asarray(labels)
     # Sorted by class first, so that each class is among both.
-    order = np.argsort(gallery_labels, kind="stable")
+    order = np.argsort(labels, kind="stable")
     held_out, fitted = order[::5], np.delete(order, np.s_[::5])
 
-    def accuracy(fit: NDArray, strength: float, features: NDArray, labels: NDArray) -> float:
-        classifier = fit_linear_classifier(gallery[fit], gallery_labels[fit], num_classes, strength)
-        return float((classifier(features).argmax(axis=1) == labels).mean())
+    def accuracy(strength: float) -> float:
+        classifier = fit_linear_classifier(features[fitted], labels[fitted], num_classes, strength)
+        return _accuracy(classifier, features[held_out], labels[held_out])
 
-    if len(fitted) == 0:
-        best = _STRENGTHS[-1]
-    else:
-        best = max(
-            _STRENGTHS,
-            key=lambda strength: accuracy(fitted, strength, gallery[held_out], gallery_labels[held_out]),
-        )
-    return accuracy(order, best, queries, query_labels)
+    best = max(_STRENGTHS, key=accuracy) if len(fitted) else _STRENGTHS[-1]
+    return fit_linear_classifier(features[order], labels[order], num_classes, best)
+
+
+def _accuracy(
+    classifier: LinearClassifier, features: NDArray[np.floating], labels: NDArray[np.integer]
+) -> float:
+    return float((classifier(features).argmax(axis=1) == np.asarray(labels)).mean())

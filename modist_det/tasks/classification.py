@@ -63,9 +63,21 @@ class ClassificationTask:
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+        for name in cfg.DATASETS.TRAIN:
+            if self._datasets[name].metadata.directional and cfg.INPUT.RANDOM_FLIP > 0:
+                raise UserError(
+                    f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP:g}, but classes of data set {name} tell left from "
+                    "right; set it to 0"
+                )
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
         parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
         records = [record for part in parts for record in part]
+        several = next((record for record in records if len(record.labels) > 1), None)
+        if several is not None and cfg.MODEL.HEAD.ACTIVATION == "softmax":
+            raise UserError(
+                f"DATASETS.TRAIN has videos with several labels, such as {several.id}; set MODEL.HEAD.ACTIVATION to "
+                "sigmoid and MODEL.LOSS.NAME to bce_with_logits"
+            )
         numbered = [dataclasses.replace(record, number=number) for number, record in enumerate(records)]
         return numbered, ClassificationMapper.from_config(cfg, is_train=True)
 

@@ -14,13 +14,16 @@ def small_config(architecture: str):
     cfg = get_cfg()
     cfg.MODEL.META_ARCHITECTURE = architecture
     cfg.MODEL.NUM_CLASSES = 3
+    if architecture == "VideoClassifier":
+        cfg.MODEL.HEAD.NAME = "ClassificationHead"
     for node in (cfg.MODEL.RESNET3D, cfg.MODEL.MOTION_PATHWAY):
         node.DEPTH, node.WIDTH = 18, 4
     cfg.MODEL.MODIST.QUEUE_SIZE = 8
     return cfg
 
 
-def test_the_detector_takes_the_visual_query_backbone_and_nothing_else(tmp_path):
+@pytest.mark.parametrize("architecture", ["ActionDetector", "VideoClassifier"])
+def test_the_visual_query_backbone_is_taken_and_nothing_else(tmp_path, architecture):
     torch.manual_seed(0)
     pretrained = build_model(small_config("MoDist"))
     with torch.no_grad():
@@ -28,7 +31,7 @@ def test_the_detector_takes_the_visual_query_backbone_and_nothing_else(tmp_path)
             parameter += 1.0
     path = tmp_path / "model.pth"
     torch.save({"model": pretrained.state_dict(), "iteration": 7}, path)
-    detector = build_model(small_config("ActionDetector"))
+    detector = build_model(small_config(architecture))
     head = {name: tensor.clone() for name, tensor in detector.head.state_dict().items()}
     report = load_weights(detector, path)
     source = pretrained.query["visual"].backbone.state_dict()

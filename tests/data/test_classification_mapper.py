@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.datasets import VideoRecord
-from modist_det.data.video import VideoError
+from modist_det.data.video import VideoError, probe
+from modist_det.data.video_info import Timing, VideoInfo
 from modist_det.utils.errors import UserError
 
 
@@ -128,3 +132,123 @@ def test_impossible_settings():
         mapper(is_train=True, min_size_train=(64, 48))
     with pytest.raises(UserError, match="TEST.NUM_SPATIAL_CROPS is 2"):
         mapper(num_crops=2)
+
+
+def test_segments(video, read_number):
+    # 40 frames in 4 parts: d = 39 / 4 = 9.75, bounds 0, 10, 20 (19.5 to even), 29, 39; middles 5, 15, 24, 34
+    record = video(40)
+    assert shown(record, mapper(sampling="segments"), read_number) == [5, 15, 24, 34]
+    drawn = np.array(
+        [shown(record, mapper(is_train=True, sampling="segments"), read_number, s) for s in range(60)]
+    )
+    assert drawn.min(axis=0).tolist() >= [0, 10, 20, 29] and (drawn.max(axis=0) <= [10, 20, 29, 39]).all()
+    assert len({tuple(row) for row in drawn.tolist()}) > 30
+    # fewer frames than parts
+    assert shown(video(3), mapper(sampling="segments"), read_number) == [0, 0, 1, 2]
+    with pytest.raises(UserError, match="NUM_ENSEMBLE_VIEWS is 10, but with INPUT.SAMPLING segments"):
+        mapper(sampling="segments", num_views=10)
+    with pytest.raises(UserError, match="INPUT.SAMPLING is 'frames'; known: clip, span, segments"):
+        mapper(sampling="frames")
+
+
+def test_span_is_what_pyslowfast_samples(video, read_number):
+    """``linspace(start, start + span - 1, frames)``, truncated, with starts as for clips."""
+    # span 8, delta 20, starts 0 and 10; frames 7/3 apart: 0, 2.33, 4.67, 7
+    a_mapper = mapper(sampling="span", num_views=2)
+    assert shown(video(28), a_mapper, read_number) == [0, 2, 4, 7, 10, 12, 14, 17]
+    assert shown(video(5), mapper(sampling="span"), read_number) == [0, 2, 4, 4]
+    # 8 x 8 of 300 frames: view 5 of 10 starts at 236 * 5 / 10.
+    kinetics = ClassificationMapper(5, sampling="span", num_views=10, num_crops=1)
+    info = VideoInfo(96, 64, "h264", 0, lambda: Timing(300, Fraction(30), 10.0))
+    numbers = kinetics.frame_numbers(VideoRecord(0, "v", "v.mp4"), info, np.random.default_rng(0))
+    assert numbers[40:48].tolist() == [118, 127, 136, 145, 154, 163, 172, 181]
+
+
+def test_repeats_are_augmented_anew_after_one_decoding(video):
+    record = video(28)
+    a_mapper = mapper(is_train=True, crop_size=32, min_size_train=(64, 64), repeats=3)
+    clips = a_mapper(record, np.random.default_rng(0))["video"]
+    assert clips.shape == (3, 3, 4, 32, 32)
+    assert not torch.equal(clips[0], clips[1])
+    # All are crops of the same frames.
+    frames = a_mapper.decode(record, np.random.default_rng(0))
+    windows = frames.unfold(2, 32, 1).unfold(3, 32, 1).permute(2, 3, 0, 1, 4, 5).flatten(0, 1)
+    for clip in clips:
+        assert (windows == clip).flatten(1).all(1).any()
+
+
+def test_rand_augment_and_erasing_treat_all_frames_alike():
+    still = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8).expand(3, 4, 64, 64)
+    a_mapper = mapper(is_train=True, crop_size=48, rand_augment=(3, 12), erase_prob=1.0)
+    record = VideoRecord(0, "v", "v.mp4", labels=(0,))
+    changed = 0
+    for seed in range(10):
+        clip = a_mapper.transform(record, still, np.random.default_rng(seed))["video"]
+        assert clip.shape == (3, 4, 48, 48) and clip.dtype == torch.uint8
+        assert (clip == clip[:, :1]).all()
+        again = a_mapper.transform(record, still, np.random.default_rng(seed))["video"]
+        assert torch.equal(clip, again)
+        changed += not torch.equal(
+            clip,
+            mapper(is_train=True, crop_size=48).transform(record, still, np.random.default_rng(seed))[
+                "video"
+            ],
+        )
+    assert changed == 10
+
+
+def test_erasing_fills_a_rectangle_of_the_wanted_size():
+    black = torch.zeros(3, 4, 64, 64, dtype=torch.uint8)
+    a_mapper = mapper(is_train=True, erase_prob=1.0)
+    record = VideoRecord(0, "v", "v.mp4", labels=(0,))
+    shares = []
+    for seed in range(40):
+        clip = a_mapper.transform(record, black, np.random.default_rng(seed))["video"]
+        erased = (clip != 0).any(dim=(0, 1))
+        assert int(erased.any(0).sum()) * int(erased.any(1).sum()) == pytest.approx(
+            int(erased.sum()), rel=0.01
+        )
+        shares.append(float(erased.float().mean()))
+    assert min(shares) > 0.015 and max(shares) < 0.35
+
+
+def test_random_numbers_of_torch_are_left_alone():
+    state = torch.random.get_rng_state()
+    record = VideoRecord(0, "v", "v.mp4", labels=(0,))
+    clip = torch.zeros(3, 4, 64, 64, dtype=torch.uint8)
+    mapper(is_train=True, rand_augment=(2, 9)).transform(record, clip, np.random.default_rng(0))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        "kinetics/SOX5yA1l24A.mp4",
+        "ucf101/v_SoccerJuggling_g23_c01.avi",
+        "hmdb51/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi",
+    ],
+)
+def test_views_of_real_clips_are_the_frames_of_a_plain_decoder(real_data, decode_all, clip):
+    path = real_data / clip
+    a_mapper = mapper(num_views=10, num_crops=3, sampling_rate=8)
+    clips = a_mapper(VideoRecord(0, "v", str(path), labels=(0,)), np.random.default_rng(0))["video"]
+    assert clips.shape == (30, 3, 4, 64, 64)
+    every = decode_all(path)
+    fps = float(probe(path).rate)
+    delta = max(len(every) - 4 * 8 * fps / 30, 0)
+    scaled = {}
+    for view in (0, 4, 9):
+        for frame in range(4):
+            number = min(int(delta * view / 10 + frame * 8 * fps / 30), len(every) - 1)
+            if number not in scaled:
+                picture = every[number]
+                height, width = picture.shape[:2]
+                size = (
+                    (round(width * 64 / height), 64) if width > height else (64, round(height * 64 / width))
+                )
+                scaled[number] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            left = -(-(scaled[number].shape[1] - 64) // 2)
+            expected = scaled[number][:64, left : left + 64].astype(int)
+            shown = clips[3 * view + 1, :, frame].permute(1, 2, 0).numpy().astype(int)
+            # Another scaler: the mean of the differences says whether it is this frame and this place.
+            assert np.abs(shown - expected).mean() < 4, (view, frame)

@@ -7,7 +7,15 @@ import logging
 import pytest
 
 from modist_det.data.catalog import DatasetCatalog
-from modist_det.data.datasets import KineticsDataset, UCF101Dataset
+from modist_det.data.datasets import (
+    ClassFolders,
+    HMDB51Dataset,
+    KineticsDataset,
+    SSv2Dataset,
+    UCF101Dataset,
+    VideoListDataset,
+)
+from modist_det.data.datasets.classification import read_class_file
 from modist_det.utils.errors import UserError
 
 
@@ -77,7 +85,9 @@ class TestUCF101:
 
     def test_missing_videos_up_to_a_share(self, ucf, caplog):
         (ucf / "videos/v_Jump_g01_c01.avi").unlink()
-        with pytest.raises(UserError, match="1 of 2 videos are missing .*Jump/v_Jump_g01_c01 .*list01.txt:2"):
+        with pytest.raises(
+            UserError, match="1 of 2 videos are missing .*Jump/v_Jump_g01_c01.avi .*list01.txt:2"
+        ):
             self.dataset(ucf).records()
         with caplog.at_level(logging.WARNING):
             assert [r.video_id for r in self.dataset(ucf, max_missing=0.5).records()] == ["v_Walk_g01_c01"]
@@ -144,8 +154,8 @@ class TestKinetics:
         assert self.dataset(tree, "val", classes=tree / "train.csv").records()[0].labels == (1,)
         (tree / "names.txt").write_text('"using segway"\nair drumming\nzumba\n')
         dataset = self.dataset(tree, "val", classes=tree / "names.txt")
-        assert dataset.metadata.class_names == ("air drumming", "using segway", "zumba")
-        assert dataset.records()[0].labels == (1,)
+        assert dataset.metadata.class_names == ("using segway", "air drumming", "zumba")
+        assert dataset.records()[0].labels == (0,)
 
     def test_whole_videos_have_the_part_that_counts(self, tree):
         (record,) = self.dataset(tree, "val", trimmed=False).records()
@@ -191,3 +201,262 @@ class TestKinetics:
         names = (real_data / "kinetics/label_map_k400.txt").read_text().splitlines()
         assert list(dataset.metadata.class_names) == [name.strip('"') for name in names]
         assert {r.labels for r in dataset.records()} == {(names.index("using segway"),)}
+
+
+def test_values_of_another_type(ucf):
+    settings = ("mine", ucf / "videos", ucf / "ucfTrainTestlist", "train")
+    with pytest.raises(UserError, match="split is 'one', but must be a whole number from 1"):
+        UCF101Dataset(*settings, split="one")
+    with pytest.raises(UserError, match="max_missing is '10%', but must be a number"):
+        UCF101Dataset(*settings, max_missing="10%")
+    with pytest.raises(UserError, match="fps is 0, but must be a number above 0"):
+        UCF101Dataset(*settings, fps=0)
+
+
+def test_puppets_in_both_formats(tiny_actions, monkeypatch):
+    monkeypatch.setenv("MODIST_DATASETS", str(tiny_actions))
+    root = tiny_actions / "puppets_actions"
+    for split, subset, count in (("train", "train", 24), ("val", "test", 12)):
+        first = DatasetCatalog.get(f"puppets_actions_{subset}").records()
+        second = VideoListDataset("k", root, root / f"kinetics_{split}.csv").records()
+        assert len(first) == count
+        assert [(r.video, r.labels) for r in first] == [(r.video, r.labels) for r in second]
+        names = DatasetCatalog.get(f"puppets_actions_{subset}").metadata.class_names
+        assert all(f"/{names[r.labels[0]]}/" in r.video for r in first)
+
+
+class TestHMDB51:
+    @pytest.fixture
+    def tree(self, tmp_path):
+        return write(
+            tmp_path,
+            {
+                "splits/wave_test_split1.txt": "a_wave.avi 1 \n#2_wave.avi 2 \nc_wave.avi 0 \n",
+                "splits/cartwheel_test_split1.txt": "d_cartwheel.avi 1 \n",
+                "splits/cartwheel_test_split2.txt": "d_cartwheel.avi 2 \n",
+                "videos/wave/a_wave.avi": "",
+                "videos/wave/#2_wave.mp4": "",
+                "videos/d_cartwheel.avi": "",
+            },
+        )
+
+    def dataset(self, tree, subset="train", **changes):
+        return HMDB51Dataset("h", tree / "videos", tree / "splits", subset, **changes)
+
+    def test_codes_are_subsets(self, tree):
+        dataset = self.dataset(tree)
+        assert dataset.metadata.class_names == ("cartwheel", "wave")
+        assert [(r.video_id, r.labels) for r in dataset.records()] == [
+            ("cartwheel/d_cartwheel", (0,)),
+            ("wave/a_wave", (1,)),
+        ]
+        (test,) = self.dataset(tree, "test").records()
+        assert test.video == str(tree / "videos/wave/#2_wave.mp4")
+        assert [r.video_id for r in self.dataset(tree, "test", split=2).records()] == [
+            "cartwheel/d_cartwheel"
+        ]
+
+    def test_rows_that_are_wrong(self, tree):
+        with pytest.raises(UserError, match="splits: there is no file <class>_test_split3.txt"):
+            self.dataset(tree, split=3).records()
+        (tree / "splits/wave_test_split1.txt").write_text("a_wave.avi 1\nb_wave.avi 3\n")
+        with pytest.raises(UserError, match="wave_test_split1.txt:2: 'b_wave.avi 3' is not"):
+            self.dataset(tree).records()
+
+    def test_official_lists(self, real_data):
+        folder = real_data / "hmdb51"
+        counts = {}
+        for split in (1, 2, 3):
+            for subset in ("train", "test"):
+                dataset = HMDB51Dataset("h", folder, folder / "splits", subset, split, max_missing=1.0)
+                entries = dataset.read_entries()
+                counts[subset] = [sum(e.labels == (label,) for e in entries) for label in (0, 1)]
+            # 70 and 30 of each class, in every split
+            assert counts == {"train": [70, 70], "test": [30, 30]}
+        found = {
+            record.video_id
+            for subset in ("train", "test")
+            for record in HMDB51Dataset("h", folder, folder / "splits", subset, max_missing=1.0).records()
+        }
+        # Of the four clips there one is of neither subset in split 1 (code 0), and one has another name.
+        assert found == {
+            "wave/RATRACE_wave_f_nm_np1_fr_goo_37",
+            "wave/TrumanShow_wave_f_nm_np1_fr_med_26",
+        }
+
+
+class TestSSv2:
+    @pytest.fixture
+    def tree(self, tmp_path):
+        rows = '[{"id": "7", "template": "Pulling [something] from left to right", "label": "pulling a cup"},'
+        rows += '{"id": 12, "template": "Holding [something]"}]'
+        return write(
+            tmp_path,
+            {
+                "labels.json": '{"Holding something": "1", "Pulling something from left to right": "0"}',
+                "train.json": rows,
+                "videos/7.webm": "",
+                "videos/12/000001.jpg": "",
+            },
+        )
+
+    def dataset(self, tree):
+        return SSv2Dataset("s", tree / "videos", tree / "train.json", tree / "labels.json")
+
+    def test_templates_are_classes(self, tree):
+        dataset = self.dataset(tree)
+        assert dataset.metadata.class_names == ("Pulling something from left to right", "Holding something")
+        assert dataset.metadata.directional
+        video, folder = dataset.records()
+        assert (video.video, video.labels) == (str(tree / "videos/7.webm"), (0,))
+        assert (folder.video, folder.labels, folder.fps) == (str(tree / "videos/12"), (1,), 12.0)
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            (
+                "train",
+                '[{"id": "7", "template": "Hold [something]"}]',
+                "entry 1: unknown class 'Hold something'; did",
+            ),
+            ("train", '[{"id": "7"}]', "entry 1 has no 'id' and 'template'"),
+            ("train", "{}", "train.json is not a list"),
+            ("train", "[", "train.json cannot be read as JSON"),
+            (
+                "labels",
+                '{"Holding something": "1"}',
+                "labels.json: class indices do not count up from 0 to 0",
+            ),
+        ],
+    )
+    def test_files_that_are_wrong(self, tree, name, text, message):
+        (tree / f"{name}.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            self.dataset(tree).records()
+
+    def test_official_files(self, real_data, tmp_path):
+        folder = real_data / "ssv2"
+        dataset = SSv2Dataset(
+            "s",
+            tmp_path,
+            folder / "something-something-v2-validation-first500.json",
+            folder / "something-something-v2-labels.json",
+        )
+        assert dataset.metadata.num_classes == 174
+        assert dataset.metadata.class_names[5] == "Closing something"
+        entries = dataset.read_entries()
+        assert len(entries) == 500
+        spinning = dataset.metadata.class_names.index("Spinning something that quickly stops spinning")
+        assert (entries[0].video_id, entries[0].labels) == ("74225", (spinning,))
+
+
+class TestVideoList:
+    def dataset(self, folder, text, files=(), **changes):
+        write(folder, {"list.txt": text, **{f"videos/{file}": "" for file in files}})
+        return VideoListDataset("l", folder / "videos", folder / "list.txt", **changes)
+
+    @pytest.mark.parametrize("separator", [" ", ",", "\t", ";", ", ", "  "])
+    def test_any_separator_and_spaces_in_paths(self, tmp_path, separator):
+        files = ["my walk 3.mp4", "a,b/c 7.avi"]
+        text = "".join(f"{file}{separator}{label}\n" for label, file in enumerate(files))
+        records = self.dataset(tmp_path, text, files).records()
+        assert [r.video for r in records] == [str(tmp_path / "videos" / file) for file in files]
+        assert [r.labels for r in records] == [(0,), (1,)]
+
+    def test_quotes_absolute_paths_and_other_extensions(self, tmp_path):
+        outside = write(tmp_path / "else where", {"v.mp4": "", "w.mp4": "", "w.avi": ""})
+        text = f'"{outside}/v.avi",4\n{outside}/w.avi,2\n'
+        (tmp_path / "videos").mkdir()
+        dataset = self.dataset(tmp_path, text)
+        assert [(r.video, r.labels) for r in dataset.records()] == [
+            (f"{outside}/v.mp4", (4,)),
+            (f"{outside}/w.avi", (2,)),  # the file as listed comes first
+        ]
+        assert dataset.metadata.class_names == ("0", "1", "2", "3", "4")
+
+    def test_several_labels_and_frame_counts(self, tmp_path):
+        many = self.dataset(tmp_path, "a.mp4 3 1\nb.mp4 0\n", ["a.mp4", "b.mp4"], columns="path labels")
+        assert [r.labels for r in many.records()] == [(1, 3), (0,)]
+        frames = self.dataset(
+            tmp_path, "clip 1 120 3\n", ["clip 1/a.jpg"], columns="path frames label", fps=25
+        )
+        (record,) = frames.records()
+        assert (record.video, record.labels, record.fps) == (str(tmp_path / "videos/clip 1"), (3,), 25)
+        with pytest.raises(UserError, match=r"say how many there are a second \(fps\)"):
+            self.dataset(tmp_path, "", columns="path frames label")
+
+    def test_class_names(self, tmp_path):
+        (tmp_path / "names.txt").write_text("run\nwalk\n")
+        dataset = self.dataset(tmp_path, "a.mp4 1\n", ["a.mp4"], classes=tmp_path / "names.txt")
+        assert dataset.metadata.class_names == ("run", "walk")
+        with pytest.raises(UserError, match="list.txt:1: class index 2 is above 1, the last of .*names.txt"):
+            self.dataset(tmp_path, "a.mp4 2\n", classes=tmp_path / "names.txt").records()
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "a.mp4 1\nb.mp4,0\n",
+                "list.txt:2: path and label are separated by a comma, but by a space in .*:1",
+            ),
+            ("a.mp4,\t1\n", "list.txt:1: .* more than one kind of separator"),
+            ("a.mp4 1\nb.mp4\n", "list.txt:2: 'b.mp4' is not 'path label'"),
+            ("a.mp4 -1\n", "list.txt:1: 'a.mp4 -1' is not 'path label'"),
+            ("a.mp4 1\n./a.mp4 0\n", "list.txt:2: video a.mp4 is there a second time"),
+        ],
+    )
+    def test_rows_that_are_wrong(self, tmp_path, text, message):
+        with pytest.raises(UserError, match=message):
+            self.dataset(tmp_path, text, ["a.mp4", "b.mp4"]).records()
+        with pytest.raises(UserError, match="columns is 'path'"):
+            self.dataset(tmp_path, text, columns="path")
+
+
+class TestClassFolders:
+    def test_folders_are_classes(self, tmp_path):
+        write(tmp_path, {"run/a.mp4": "", "run/part 2/b.avi": "", "a walk/a.mp4": "", "run/notes.txt": ""})
+        dataset = ClassFolders("f", tmp_path)
+        assert dataset.metadata.class_names == ("a walk", "run")
+        assert [(r.video_id, r.labels) for r in dataset.records()] == [
+            ("a walk/a.mp4", (0,)),
+            ("run/a.mp4", (1,)),
+            ("run/part 2/b.avi", (1,)),
+        ]
+
+    def test_classes_from_a_file(self, tmp_path):
+        write(tmp_path, {"v/run/a.mp4": "", "names.txt": "walk\nrun\n"})
+        assert ClassFolders("f", tmp_path / "v", tmp_path / "names.txt").records()[0].labels == (1,)
+        (tmp_path / "names.txt").write_text("walk\nruns\n")
+        with pytest.raises(UserError, match="v/run: unknown class 'run'; did you mean 'runs'"):
+            ClassFolders("f", tmp_path / "v", tmp_path / "names.txt").records()
+
+    def test_no_folders(self, tmp_path):
+        with pytest.raises(UserError, match="there is no folder of a class"):
+            ClassFolders("f", tmp_path).records()
+        with pytest.raises(UserError, match="nowhere does not exist"):
+            ClassFolders("f", tmp_path / "nowhere").records()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.txt", "run\nwalk\nrun\n", "the class 'run' is there twice"),
+        ("c.json", '{"run": 0, "walk": 2}', "class indices do not count up from 0 to 1"),
+        ("c.json", '{"run": "first"}', "is neither a list of names nor"),
+        ("c.json", '"run"', "is neither a list of names nor"),
+    ],
+)
+def test_class_files_that_are_wrong(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_class_file(tmp_path / name)
+
+
+def test_class_files(tmp_path):
+    for name, text in (
+        ("c.txt", '"run"\nwalk\n'),
+        ("c.json", '["run", "walk"]'),
+        ("d.json", '{"walk": 1, "\\"run\\"": 0}'),
+    ):
+        (tmp_path / name).write_text(text)
+        assert read_class_file(tmp_path / name) == ["run", "walk"]

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
+from modist_det.modeling import build_model
+from modist_det.tasks import build_task
 from modist_det.utils.errors import UserError
 
 CONFIG = """\
@@ -111,10 +114,102 @@ def test_classes_must_agree(configured, tree, tmp_path):
         run(configured("DATASETS.TEST", f"['{tmp_path}/other.yaml']"))
 
 
-def test_settings_that_do_not_fit(configured):
+def test_settings_that_do_not_fit(configured, tmp_path):
+    (tmp_path / "labels.json").write_text('["Red", "Green", "Blue"]')
+    (tmp_path / "s.yaml").write_text("format: ssv2\nvideos: .\nannotations: none.json\nlabels: labels.json\n")
+    with pytest.raises(
+        UserError, match="INPUT.RANDOM_FLIP is 0.5, but classes of data set .*s.yaml tell left"
+    ):
+        run(configured("DATASETS.TRAIN", f"['{tmp_path}/s.yaml']", "INPUT.RANDOM_FLIP", 0.5))
     with pytest.raises(UserError, match="ucf101_split1_train has 3 classes, but MODEL.NUM_CLASSES is 2"):
         run(configured("MODEL.NUM_CLASSES", 2))
     with pytest.raises(UserError, match="MODEL.HEAD.NAME is RoIActionHead"):
         run(configured("MODEL.HEAD.NAME", "RoIActionHead"))
     with pytest.raises(UserError, match="TEST.VIEW_FUSION is 'sum'; known: mean, max"):
         run(configured("TEST.VIEW_FUSION", "sum"))
+
+
+def test_all_augmentations_together(configured, tmp_path):
+    switches = ("INPUT.MIX.ENABLED", True, "INPUT.REPEATS", 2, "INPUT.RAND_AUGMENT.NUM_OPS", 2)
+    switches += ("INPUT.ERASE_PROB", 0.25, "MODEL.LOSS.LABEL_SMOOTHING", 0.1, "SOLVER.MAX_EPOCH", 1)
+    assert run(configured(*switches)) == 0
+    assert figures(tmp_path / "out")
+
+
+def test_several_labels_are_learned_one_by_one(configured, tree, tmp_path):
+    """Blue and Green videos are also "cold" (class 3), with a sigmoid for each class."""
+    root = tree / "ucf101/videos"
+    labels = {"Red": "0", "Green": "1 3", "Blue": "2 3"}
+    for name, groups in (("train", range(3, 7)), ("test", range(1, 3))):
+        rows = [f"{c}/v_{c}_g{g:02d}_c01.mp4 {numbers}" for c, numbers in labels.items() for g in groups]
+        (tmp_path / f"{name}.txt").write_text("\n".join(rows))
+        (tmp_path / f"{name}.yaml").write_text(
+            f"format: video_list\nvideos: {root}\nannotations: {name}.txt\ncolumns: path labels\n"
+        )
+    sets = ("DATASETS.TRAIN", f"['{tmp_path}/train.yaml']", "DATASETS.TEST", f"['{tmp_path}/test.yaml']")
+    with pytest.raises(UserError, match="has videos with several labels"):
+        run(configured(*sets))
+    sigmoid = ("MODEL.HEAD.ACTIVATION", "sigmoid", "MODEL.LOSS.NAME", "bce_with_logits")
+    assert run(configured(*sets, *sigmoid, "SOLVER.MAX_EPOCH", 12)) == 0
+    row = read_metrics(tmp_path / "out/metrics.json")[-1]
+    assert row["test/mAP"] > 0.95
+
+
+class TestLinearProbe:
+    def features(self, tmp_path):
+        return sorted(path.name for path in (tmp_path / "out/features").glob("*.npz"))
+
+    def test_features_are_extracted_once(self, configured, tmp_path, monkeypatch):
+        figures = probe(configured())["ucf101_split1_test"]
+        assert figures["top1"] == 1.0 and figures.keys() == {"top1", "top3", "mean_class_accuracy"}
+        files = self.features(tmp_path)
+        assert [name.rpartition("-")[0] for name in files] == ["ucf101_split1_test", "ucf101_split1_train"]
+        content = np.load(tmp_path / "out/features" / files[1])
+        assert content["features"].shape == (12, 64) and content["numbers"].tolist() == list(range(12))
+        # Another solver and another share of labels need the same features, also where no video can be opened.
+        monkeypatch.setattr("modist_det.engine.linear_probe.inference_on_dataset", None)
+        again = probe(configured("SOLVER.BASE_LR", 5.0, "DATASETS.TRAIN_SHARE", 0.25))["ucf101_split1_test"]
+        assert again.keys() == figures.keys() and again["top1"] > 0.5
+        assert self.features(tmp_path) == files
+
+    def test_other_views_or_weights_are_other_features(self, configured, tmp_path):
+        probe(configured())
+        files = self.features(tmp_path)
+        probe(configured("TEST.NUM_ENSEMBLE_VIEWS", 1))
+        probe(configured("SEED", 1))  # weights
+        assert len(self.features(tmp_path)) == 3 * len(files)
+
+    def test_features_are_the_mean_over_views_of_the_pooled_maps(self, configured, tmp_path):
+        cfg = configured()
+        probe(cfg)
+        content = np.load(tmp_path / "out/features" / self.features(tmp_path)[0])
+        torch.manual_seed(cfg.SEED)
+        model = build_model(cfg).eval()
+        task = build_task(cfg)
+        records, mapper = task.test_data(cfg, "ucf101_split1_test")
+        clips = mapper(records[2], np.random.default_rng(0))["video"]
+        with torch.no_grad():
+            (maps,) = model.backbone(model.normalizer(clips))
+        np.testing.assert_allclose(
+            content["features"][2], maps.mean(dim=(0, 2, 3, 4)).numpy(), rtol=1e-4, atol=1e-5
+        )
+
+    def test_what_cannot_be_probed(self, configured):
+        with pytest.raises(UserError, match="a linear probe needs both DATASETS.TRAIN and DATASETS.TEST"):
+            probe(configured("DATASETS.TRAIN", "[]"))
+
+
+def test_a_frozen_backbone_stays_as_it_is(configured, tmp_path):
+    weights = tmp_path / "weights.pth"
+    cfg = configured()
+    cfg.MODEL.NUM_CLASSES = 3
+    torch.manual_seed(7)
+    model = build_model(cfg)
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    torch.save({"model": model.state_dict()}, weights)
+    switches = ("MODEL.WEIGHTS", weights, "MODEL.BACKBONE.FREEZE", True, "SOLVER.MAX_EPOCH", 1)
+    assert run(configured(*switches)) == 0
+    (checkpoint,) = (tmp_path / "out/checkpoints").glob("*.pth")
+    after = torch.load(checkpoint, weights_only=True)["model"]
+    assert before and all(torch.equal(after[f"backbone.{name}"], tensor) for name, tensor in before.items())
+    assert not torch.equal(after["head.projection.weight"], model.head.projection.weight)

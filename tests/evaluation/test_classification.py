@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import socket
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from modist_det.evaluation import ClassificationEvaluator
-from modist_det.evaluation.classification import ranks_of_labels
+from modist_det.evaluation.accuracy import (
+    average_precisions,
+    confusion_matrix,
+    ranks_of_labels,
+    worst_confusions,
+)
 from modist_det.utils.errors import UserError
 
 NAMES = ["jump", "run", "walk"]
@@ -65,6 +72,54 @@ def test_a_class_without_videos_has_no_part_in_the_mean():
 def test_the_best_of_several_labels_counts():
     labels = np.array([[True, False, True]])
     assert ranks_of_labels(np.array([[0.1, 0.5, 0.4]]), labels).tolist() == [1]
+
+
+def test_average_precision_by_hand():
+    scores = np.array([[0.9, 0.5, 0.1], [0.8, 0.5, 0.2], [0.7, 0.5, 0.3], [0.6, 0.5, 0.4]])
+    labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    ap = average_precisions(scores, labels)
+    # Class 0 is found first and third: (1 + 2/3) / 2. Class 1 has one score for all, so its row counts as last.
+    assert ap[:2] == pytest.approx([(1 + 2 / 3) / 2, 1 / 4])
+    assert np.isnan(ap[2])
+
+
+def test_several_labels_a_video(tmp_path):
+    evaluator = ClassificationEvaluator(NAMES, tmp_path, "many")
+    scores = torch.tensor([[0.9, 0.1, 0.8], [0.7, 0.3, 0.4]])
+    batch = {"video_number": [0, 1], "id": ["a", "b"], "labels": torch.tensor([[1.0, 0, 1], [0, 1, 0]])}
+    evaluator.process(batch, [{"scores": row} for row in scores])
+    # Every class ranks its one video first.
+    assert evaluator.evaluate() == {"mAP": 1.0, "top1": 0.5}
+    rows = list(csv.reader((tmp_path / "many_predictions.csv").open()))
+    assert rows[1][:4] == ["a", "jump;walk", "1", "jump"]
+    assert not (tmp_path / "many_confusion.csv").exists()
+
+
+def test_confusions_by_hand():
+    truth, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 0, 0, 0, 1, 0])
+    matrix = confusion_matrix(truth, predicted, 3)
+    assert matrix.tolist() == [[2, 0, 0], [1, 0, 0], [2, 1, 0]]
+    assert worst_confusions(matrix, NAMES, limit=2) == [
+        ("walk", "jump", 2, pytest.approx(2 / 3)),
+        ("run", "jump", 1, 1.0),
+    ]
+
+
+def test_files_and_log(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        run(ClassificationEvaluator(NAMES, tmp_path, "my/set"), VIDEOS)
+    rows = list(csv.reader((tmp_path / "my_set_predictions.csv").open()))
+    assert rows[0][:5] == ["video", "label", "rank", "class1", "score1"]
+    assert rows[3] == ["v2", "run", "2", "jump", "0.500000", "run", "0.400000", "walk", "0.100000"]
+    assert [row[2] for row in rows[1:]] == ["1", "1", "2", "3", "2"]
+    matrix = list(csv.reader((tmp_path / "my_set_confusion.csv").open()))
+    assert matrix == [["label \\ predicted", *NAMES], ["jump", "2", "0", "0"], ["run", "1", "0", "0"]] + [
+        ["walk", "1", "1", "0"]
+    ]
+    picture = cv2.imread(str(tmp_path / "my_set_confusion.png"))
+    assert picture is not None and min(picture.shape[:2]) > 200 and picture.std() > 10
+    assert "my/set: most often confused" in caplog.text
+    assert "run      jump" in caplog.text
 
 
 def test_order_and_repeated_videos_do_not_matter():

@@ -200,6 +200,38 @@ class TestVideoClassifier:
             single = [torch.stack([p["scores"] for p in model({"video": v})]) for v in views.unbind(1)]
         torch.testing.assert_close(fused, fuse(torch.stack(single), dim=0))
 
+    def test_smoothed_labels(self):
+        model, batch = _classifier(), _batch()
+        model.label_smoothing = 0.3
+        smoothed = torch.tensor([[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+        loss = model({"video": batch["video"], "labels": [2, 0, 1]})["loss_class"]
+        one_hot = model({"video": batch["video"], "labels": torch.eye(3)[[2, 0, 1]]})["loss_class"]
+        model.label_smoothing = 0.0
+        expected = model({"video": batch["video"], "labels": smoothed})["loss_class"]
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(one_hot, expected)
+
+    def test_repeated_clips_share_their_labels(self):
+        model = _classifier()
+        video = torch.randint(0, 256, (2, 3, 3, 4, 32, 32), dtype=torch.uint8)  # 3 clips of 2 videos
+        loss = model({"video": video, "labels": [2, 0]})["loss_class"]
+        flat = model({"video": video.flatten(0, 1), "labels": [2, 2, 2, 0, 0, 0]})["loss_class"]
+        torch.testing.assert_close(loss, flat)
+
+    def test_mixed_batches_mix_labels_with_clips(self):
+        model, batch = _classifier(), _batch()
+        seen = {}
+
+        def mixer(clips, targets):
+            seen["targets"] = targets
+            return clips, targets.roll(1, 0)
+
+        model.mixer = mixer
+        loss = model({"video": batch["video"], "labels": [2, 0, 1]})["loss_class"]
+        model.mixer = None
+        torch.testing.assert_close(seen["targets"], torch.eye(3)[[2, 0, 1]])
+        torch.testing.assert_close(loss, model({"video": batch["video"], "labels": [1, 2, 0]})["loss_class"])
+
     def test_labels_must_fit_clips_and_classes(self):
         batch = _batch()
         for labels in ([0, 1], torch.zeros(3, 4)):

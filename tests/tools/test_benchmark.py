@@ -139,3 +139,38 @@ def test_pretraining_step_with_and_without_motion(benchmark, root, tmp_path):
         done = benchmark("model", "--cfg", config, *options.split(), "MODEL.MODIST.CROSS_WEIGHT", weight)
         assert (done.returncode, done.stderr) == (0, "")
         assert json.loads((tmp_path / "out.json").read_text())["settings"]["clips"].startswith("2x2x3x")
+
+
+def test_views_of_a_classifier(benchmark, root, tmp_path, tiny_actions):
+    config = root / "configs/Puppets/Classification_R18.yaml"
+    overrides = "MODEL.RESNET3D.WIDTH 4 INPUT.MIN_SIZE_TEST 32 INPUT.NUM_FRAMES 2 TEST.NUM_ENSEMBLE_VIEWS 3"
+    videos = next((tiny_actions / "puppets_actions/videos").iterdir())
+    options = ("--videos", videos, "--count", 2, "--repeat", 2, "--workers", 1, "--threads", 1)
+    done = benchmark("views", "--cfg", config, *options, "--json", "out.json", *overrides.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads((tmp_path / "out.json").read_text())
+    once, each, forwards, test = content["series"]
+    assert [s["name"] for s in content["series"]] == [
+        "decode once",
+        "decode 3 views one by one",
+        "3 forward passes",
+        "test, 1 workers",
+    ]
+    assert [s["samples"] for s in content["series"]] == [4, 4, 4, 2]
+    assert each["facts"]["x decode once"] > 1.0
+    parts = [sum(s["cpu_s"][2 * i] + s["cpu_s"][2 * i + 1] for s in (once, forwards)) / 2 for i in range(2)]
+    ratios = sorted(whole / part for whole, part in zip(test["cpu_s"], parts, strict=True))
+    assert test["facts"]["x decode once + forwards (CPU)"] == pytest.approx(sum(ratios) / 2)
+    done = benchmark("views", "--cfg", root / "configs/Puppets/Slow_R18.yaml", "--videos", videos)
+    assert done.returncode == 1 and "views are of TASK classification" in done.stderr
+
+
+def test_data_of_classification(benchmark, root, tiny_actions, monkeypatch):
+    monkeypatch.setenv("MODIST_DATASETS", str(tiny_actions))
+    config = root / "configs/Puppets/Classification_R18.yaml"
+    small = ["--clips", "3", "--workers", "0", "--batch-size", "2", "--repeat", "1", "--no-baseline"]
+    done = benchmark(
+        "data", "--cfg", config, *small, "INPUT.CROP_SIZE", 32, "INPUT.MIN_SIZE_TRAIN", "[32,40]"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| decode + transform" in done.stdout

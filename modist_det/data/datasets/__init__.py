@@ -5,21 +5,28 @@ from __future__ import annotations
 from .ava import AVADataset, AVAMetadata
 from .classification import ClassificationDataset, ClassificationMetadata
 from .description import load_description, register_format
+from .hmdb51 import HMDB51Dataset
 from .kinetics import KineticsDataset
 from .records import DetectionRecord, DetectionRecords, VideoRecord, keyframe_id
+from .ssv2 import SSv2Dataset
 from .ucf101 import UCF101Dataset
 from .unlabelled import VideoFolder
+from .video_list import ClassFolders, VideoListDataset
 
 __all__ = [
     "AVADataset",
     "AVAMetadata",
+    "ClassFolders",
     "ClassificationDataset",
     "ClassificationMetadata",
     "DetectionRecord",
     "DetectionRecords",
+    "HMDB51Dataset",
     "KineticsDataset",
+    "SSv2Dataset",
     "UCF101Dataset",
     "VideoFolder",
+    "VideoListDataset",
     "VideoRecord",
     "keyframe_id",
     "load_description",

@@ -26,7 +26,7 @@ from ...utils.ava_files import (
     read_person_boxes,
 )
 from ...utils.errors import UserError, nearest
-from .description import register_format
+from .description import check_number, register_format
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
 from .unlabelled import VideoRecord
@@ -118,12 +118,12 @@ class AVADataset:
         self.person_boxes = None if person_boxes is None else _path("person_boxes", person_boxes)
         self.exclusions = None if exclusions is None else _path("exclusions", exclusions)
         self.frame_list = None if frame_list is None else _path("frame_list", frame_list)
-        self.fps = _number("fps", fps, above=0)
-        self.first_second = _number("first_second", first_second)
-        self.keyframe_spacing = _number("keyframe_spacing", keyframe_spacing, above=0)
+        self.fps = check_number("fps", fps, above=0)
+        self.first_second = check_number("first_second", first_second)
+        self.keyframe_spacing = check_number("keyframe_spacing", keyframe_spacing, above=0)
         self.num_classes = num_classes
-        self.match_iou = _number("match_iou", match_iou, above=0)
-        self.max_missing = _number("max_missing", max_missing)
+        self.match_iou = check_number("match_iou", match_iou, above=0)
+        self.max_missing = check_number("max_missing", max_missing)
         if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
             raise UserError(f"num_classes is {num_classes!r}, but must be a whole number from 1")
         if not self.videos:
@@ -311,14 +311,6 @@ def _path(name: str, value: object) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise UserError(f"{name} is {value!r}, but takes one path")
     return os.fspath(value)
-
-
-def _number(name: str, value: object, above: float = -np.inf) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and above < value < np.inf:  # type: ignore[operator]
-        return float(value)  # type: ignore[arg-type]
-    limit = f" above {above:g}" if np.isfinite(above) else ""
-    raise UserError(f"{name} is {value!r}, but must be a number{limit}")
 
 
 def _keys(rows: BoxTable | KeyTable, names: dict[str, int]) -> NDArray[np.int64]:

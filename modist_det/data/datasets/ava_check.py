@@ -29,7 +29,7 @@ from ..video import VideoError, open_video
 from .ava import AVADataset
 from .videos import VIDEO_EXTENSIONS
 
-__all__ = ["Report", "check_dataset", "format_report"]
+__all__ = ["Report", "check_dataset", "duration_of", "format_report"]
 
 _GRID_TOLERANCE = 1e-3  # seconds
 _LISTED = 10  # names in one line
@@ -43,7 +43,7 @@ class Report:
         problems: what would go wrong, one line each, beginning with file and line where there is one.
         warnings: what may be meant so.
         summary: (what, number) of the data set.
-        classes: (id, name, persons who do it).
+        classes: (id, name, persons who do it, or videos).
     """
 
     problems: list[str] = field(default_factory=list)
@@ -52,11 +52,11 @@ class Report:
     classes: list[tuple[int, str, int]] = field(default_factory=list)
 
 
-def format_report(report: Report, limit: int = 100) -> str:
+def format_report(report: Report, limit: int = 100, counted: str = "persons") -> str:
     """The report as text: tables, warnings, then at most ``limit`` problems and how many more there are."""
     lines = [tabulate(report.summary, tablefmt="plain", disable_numparse=True)]
     if report.classes:
-        lines += ["", tabulate(report.classes, headers=["id", "class", "persons"], disable_numparse=True)]
+        lines += ["", tabulate(report.classes, headers=["id", "class", counted], disable_numparse=True)]
     for title, entries in (("warning", report.warnings), ("problem", report.problems)):
         lines += ["", f"{len(entries)} {title}s" if len(entries) != 1 else f"1 {title}"] if entries else []
         lines += [f"  {entry}" for entry in entries[:limit]]
@@ -194,7 +194,7 @@ def _check_videos(
     folders = ", ".join(dataset.videos)
     report.problems += [f"video {name} is missing from {folders}" for name in missing]
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        results = pool.map(lambda path: _open(path, dataset.fps), found.values())
+        results = pool.map(lambda path: duration_of(path, dataset.fps), found.values())
         opened = dict(
             zip(found, tqdm(results, "videos", len(found), disable=not progress, leave=False), strict=True)
         )
@@ -214,7 +214,7 @@ def _check_videos(
     ]
 
 
-def _open(path: str, fps: float) -> float | VideoError:
+def duration_of(path: str, fps: float | None) -> float | VideoError:
     """Duration in seconds of a video whose first and last frame can be decoded, or why there is none."""
     try:
         with open_video(path, fps) as video:

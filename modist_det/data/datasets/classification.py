@@ -5,22 +5,36 @@ A reader turns its annotation files into :class:`Entry` objects; here their vide
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ...utils.errors import UserError, nearest
+from .description import check_number
 from .records import VideoRecord
 from .videos import find_videos
 
-__all__ = ["ClassificationDataset", "ClassificationMetadata", "Entry", "class_index", "read_lines"]
+__all__ = [
+    "ClassificationDataset",
+    "ClassificationMetadata",
+    "Entry",
+    "check_split",
+    "check_unique",
+    "class_index",
+    "read_class_file",
+    "read_json",
+    "read_lines",
+]
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 5
+_LISTED = 20  # missing videos named in the log
 
 
 @dataclass(frozen=True)
@@ -30,10 +44,12 @@ class ClassificationMetadata:
     Attributes:
         name: of the data set.
         class_names: by class index, from 0.
+        directional: left and right are part of classes, so that a mirrored clip has another label.
     """
 
     name: str
     class_names: tuple[str, ...]
+    directional: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -46,7 +62,8 @@ class Entry:
 
     Attributes:
         video_id: unique in the data set.
-        files: what its file may be called below the folder of videos, without extension; the first that exists counts.
+        files: what its file may be called below the folder of videos, with or without extension; the first that
+            exists counts.
         labels: class indices, from 0.
         where: file and row, for messages.
         start, end: seconds of the part that counts.
@@ -70,6 +87,8 @@ class ClassificationDataset:
         max_missing: share of the annotated videos that may be missing.
     """
 
+    directional = False  # see ClassificationMetadata
+
     def __init__(
         self,
         name: str,
@@ -79,8 +98,8 @@ class ClassificationDataset:
     ) -> None:
         self.name = str(name)
         self.videos = [os.fspath(v) for v in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
-        self.fps = fps
-        self.max_missing = max_missing
+        self.fps = None if fps is None else check_number("fps", fps, above=0)
+        self.max_missing = check_number("max_missing", max_missing)
         if not self.videos:
             raise UserError("'videos' names no folder")
 
@@ -91,7 +110,7 @@ class ClassificationDataset:
         Raises:
             UserError: the file of the class names cannot be read.
         """
-        return ClassificationMetadata(self.name, tuple(self.read_class_names()))
+        return ClassificationMetadata(self.name, tuple(self.read_class_names()), self.directional)
 
     def records(self) -> list[VideoRecord]:
         """One record for each annotated video that is there, in the order of the annotations.
@@ -101,17 +120,31 @@ class ClassificationDataset:
                 or a share above ``max_missing``.
         """
         entries = self.read_entries()
-        _check_unique(entries)
-        found = find_videos(self.videos, dict.fromkeys(file for entry in entries for file in entry.files))
-        paths = [next((found[file] for file in entry.files if file in found), None) for entry in entries]
-        self._report_missing(
-            [entry for entry, path in zip(entries, paths, strict=True) if path is None], len(entries)
-        )
-        present = [(entry, path) for entry, path in zip(entries, paths, strict=True) if path is not None]
+        check_unique(entries)
+        paths = self.find(entries)
+        self._report_missing([entry for entry in entries if entry.video_id not in paths], len(entries))
+        present = [entry for entry in entries if entry.video_id in paths]
         return [
-            VideoRecord(number, entry.video_id, path, self.fps, entry.labels, entry.start, entry.end)
-            for number, (entry, path) in enumerate(present)
+            VideoRecord(number, e.video_id, paths[e.video_id], self.fps, e.labels, e.start, e.end)
+            for number, e in enumerate(present)
         ]
+
+    def find(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """Path of each entry's video, by ``video_id``; missing ones are left out.
+
+        Raises:
+            UserError: a folder of videos does not exist, or a name stands for two files.
+        """
+        paths: dict[str, str] = {}
+        waiting = list(entries)
+        for choice in range(max((len(entry.files) for entry in entries), default=0)):
+            waiting = [
+                entry for entry in waiting if entry.video_id not in paths and choice < len(entry.files)
+            ]
+            found = find_videos(self.videos, dict.fromkeys(entry.files[choice] for entry in waiting))
+            named = ((entry.video_id, found.get(entry.files[choice])) for entry in waiting)
+            paths |= {video_id: path for video_id, path in named if path is not None}
+        return paths
 
     def video_records(self) -> list[VideoRecord]:
         """The same records, for pretraining, which takes no notice of labels."""
@@ -137,7 +170,9 @@ class ClassificationDataset:
                 f"{text}; put them there or let 'videos' name the right folder; 'max_missing' ({self.max_missing:g}) "
                 "is the share that may be missing"
             )
-        logger.warning("%s; they are left out: %s", text, ", ".join(entry.video_id for entry in missing))
+        listed = [entry.video_id for entry in missing[:_LISTED]]
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        logger.warning("%s; they are left out: %s%s", text, ", ".join(listed), more)
 
 
 def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
@@ -156,6 +191,58 @@ def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     return [(f"{path}:{row}", line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: the file is missing or no JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def read_class_file(path: str | os.PathLike) -> list[str]:
+    """Class names by index: a name a line, or JSON: a list of names or ``{"name": index}`` with indices from 0.
+
+    Quotes around names, which some published files have, are taken off.
+
+    Raises:
+        UserError: the file cannot be read, a name or an index is there twice, or indices have gaps.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        names = [line.strip('"') for _, line in read_lines(path)]
+    else:
+        content = read_json(path)
+        if isinstance(content, dict):
+            try:
+                by_index = {int(index): str(name).strip('"') for name, index in content.items()}
+            except (TypeError, ValueError):
+                raise UserError(f'{path} is neither a list of names nor {{"name": index}}') from None
+            if sorted(by_index) != list(range(len(content))):
+                raise UserError(f"{path}: class indices do not count up from 0 to {len(content) - 1}")
+            content = [by_index[index] for index in range(len(content))]
+        if not isinstance(content, list):
+            raise UserError(f'{path} is neither a list of names nor {{"name": index}}')
+        names = [str(name).strip('"') for name in content]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: the class {twice[0]!r} is there twice")
+    return names
+
+
+def check_split(split: object) -> int:
+    """A split's number; ``UserError`` for what is not a whole number from 1."""
+    if type(split) is not int or split < 1:
+        raise UserError(f"split is {split!r}, but must be a whole number from 1")
+    return split
+
+
 def class_index(names: dict[str, int], name: str, where: str, source: str) -> int:
     """The index of a class name.
 
@@ -169,7 +256,8 @@ def class_index(names: dict[str, int], name: str, where: str, source: str) -> in
     return names[name]
 
 
-def _check_unique(entries: Sequence[Entry]) -> None:
+def check_unique(entries: Sequence[Entry]) -> None:
+    """Raise ``UserError`` for a video that is there twice."""
     first: dict[str, Entry] = {}
     for entry in entries:
         earlier = first.setdefault(entry.video_id, entry)

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -22,7 +23,7 @@ import yaml
 
 from ...utils.errors import UserError, nearest
 
-__all__ = ["format_names", "load_description", "register_format"]
+__all__ = ["check_number", "format_names", "load_description", "register_format"]
 
 
 class _Format(NamedTuple):
@@ -74,6 +75,15 @@ def load_description(path: str | os.PathLike) -> Any:
         return factory(**settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def check_number(name: str, value: object, above: float = -math.inf) -> float:
+    """``value`` as a float; ``UserError`` for what is not a finite number above ``above``."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and above < value < math.inf:  # type: ignore[operator]
+        return float(value)  # type: ignore[arg-type]
+    limit = f" above {above:g}" if math.isfinite(above) else ""
+    raise UserError(f"{name} is {value!r}, but must be a number{limit}")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

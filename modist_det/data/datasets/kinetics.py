@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, class_index, read_lines
+from .classification import ClassificationDataset, Entry, class_index, read_class_file, read_lines
 from .description import register_format
 
 __all__ = ["KineticsDataset"]
@@ -25,12 +25,12 @@ class KineticsDataset(ClassificationDataset):
     """Kinetics, or data of one's own in its format.
 
     A clip's file is called ``ID_000012_000022`` (as official archives do) or ``ID``, in a folder of its class's name
-    (spaces may be underscores there) or not. Class indices follow the alphabet, as everywhere for Kinetics.
+    (spaces may be underscores there) or not. Class indices follow the alphabet, as is usual for Kinetics.
 
     Args:
         annotations: the csv file.
-        classes: where all class names stand: a file with a name a line, or a csv with a column ``label`` (that of
-            the training set). Default: ``annotations``; give it for a set in which some class may be missing.
+        classes: where all class names stand, for a set in which some may be missing: the training set's csv, or a file
+            with a name a line (or JSON) in the order of the indices. Default: ``annotations``.
         split: only rows with this in the column ``split``; default: all.
         trimmed: False: files called ``ID`` are whole videos of which only ``time_start`` to ``time_end`` counts.
         name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
@@ -55,10 +55,8 @@ class KineticsDataset(ClassificationDataset):
 
     def read_class_names(self) -> list[str]:
         if self.classes.suffix.lower() != ".csv":
-            names = [name.strip('"') for _, name in read_lines(self.classes)]
-        else:
-            names = [row["label"] for _, row in _rows(self.classes, ("label",))]
-        return sorted(set(names))
+            return read_class_file(self.classes)
+        return sorted({row["label"] for _, row in _rows(self.classes, ("label",))})
 
     def read_entries(self) -> list[Entry]:
         indices = {name: i for i, name in enumerate(self.metadata.class_names)}

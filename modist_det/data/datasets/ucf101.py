@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, class_index, read_lines
+from .classification import ClassificationDataset, Entry, check_split, class_index, read_lines
 from .description import register_format
 
 __all__ = ["UCF101Dataset"]
@@ -46,7 +46,7 @@ class UCF101Dataset(ClassificationDataset):
         if subset not in SUBSETS:
             raise UserError(f"subset is {subset!r}, but is one of {', '.join(SUBSETS)}")
         self.class_file = Path(annotations) / "classInd.txt"
-        self.list_file = Path(annotations) / f"{subset}list{split:02d}.txt"
+        self.list_file = Path(annotations) / f"{subset}list{check_split(split):02d}.txt"
 
     def read_class_names(self) -> list[str]:
         names: list[str] = []
@@ -80,7 +80,8 @@ class UCF101Dataset(ClassificationDataset):
                 f"{where}: class {folder} is number {label + 1} in {self.class_file}, but here {number}"
             )
         stem = file.rpartition(".")[0] or file
-        return Entry(stem, (f"{folder}/{stem}", stem), (label,), where)
+        files = (f"{folder}/{file}", f"{folder}/{stem}", file, stem)
+        return Entry(stem, files, (label,), where)
 
 
 register_format("ucf101", UCF101Dataset, path_arguments=("videos", "annotations"))

@@ -21,23 +21,35 @@ _MOTION_EXAMPLE = """\
   python tools/benchmark.py motion --cfg configs/MoDist/Kinetics_R50.yaml --videos path/to/videos"""
 _EXTRACTION_EXAMPLE = """\
   python tools/benchmark.py extraction --videos path/to/videos --estimators DIS Farneback"""
+_VIEWS_EXAMPLE = """\
+  python tools/benchmark.py views --cfg configs/Kinetics/Slow_R50_8x8.yaml --videos path/to/videos"""
 _EVALUATOR_EXAMPLE = """\
   python tools/benchmark.py evaluator
   python tools/benchmark.py evaluator --detections 100000 --boxes 4000 --keyframes 2000 --json evaluator.json"""
 
 
 def benchmark_parser() -> argparse.ArgumentParser:
-    """Subcommands ``data``, ``model``, ``motion``, ``extraction`` and ``evaluator``; ``command`` holds which."""
+    """Subcommands for each thing that can be measured; ``command`` holds which."""
     parser = make_parser(
         "Measure data loading, a model's step, motion or the evaluator: medians, their range, and ratios to a\n"
         "baseline that was measured in the same run.",
-        "\n".join([_DATA_EXAMPLE, _MODEL_EXAMPLE, _MOTION_EXAMPLE, _EXTRACTION_EXAMPLE, _EVALUATOR_EXAMPLE]),
+        "\n".join(
+            [
+                _DATA_EXAMPLE,
+                _MODEL_EXAMPLE,
+                _MOTION_EXAMPLE,
+                _EXTRACTION_EXAMPLE,
+                _VIEWS_EXAMPLE,
+                _EVALUATOR_EXAMPLE,
+            ]
+        ),
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_data(commands)
     _add_model(commands)
     _add_motion(commands)
     _add_extraction(commands)
+    _add_views(commands)
     _add_evaluator(commands)
     return parser
 
@@ -144,6 +156,24 @@ def _add_extraction(commands: argparse._SubParsersAction) -> None:
         help="working resolution; 0: that of the videos (default: %(default)s)",
     )
     _add_common(add)
+
+
+def _add_views(commands: argparse._SubParsersAction) -> None:
+    add = _add_command(
+        commands,
+        "views",
+        "testing on all views of a video",
+        "TEST.NUM_ENSEMBLE_VIEWS x TEST.NUM_SPATIAL_CROPS clips of each video: decoding, forward passes, and the\n"
+        "whole test with a loader's workers.",
+        _VIEWS_EXAMPLE,
+    )
+    add("--cfg", required=True, metavar="FILE", help="config file of classification")
+    add("--videos", required=True, metavar="PATH", help="a video file, or a folder of them")
+    add("--count", type=_positive, default=6, metavar="N", help="videos a pass (default: %(default)s)")
+    add("--workers", type=_count, default=1, metavar="N", help="workers of the loader (default: %(default)s)")
+    add("--threads", type=_positive, metavar="N", help="of the model on the CPU (default: torch's choice)")
+    _add_common(add)
+    _add_overrides(add)
 
 
 def _add_evaluator(commands: argparse._SubParsersAction) -> None:

@@ -175,7 +175,7 @@ def _single_clips(records: Sequence[Any], mapper: Any, num_clips: int, baseline:
             with decode.sample():
                 decoded = mapper.decode(record, rng)
             with transform.sample():
-                mapper.transform(record, *decoded, rng)
+                mapper.transform(record, *(decoded if isinstance(decoded, tuple) else (decoded,)), rng)
         else:
             with sample.sample():
                 mapper(record, rng)

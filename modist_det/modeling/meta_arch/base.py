@@ -58,6 +58,11 @@ class ClipModel(nn.Module):
         Raises:
             UserError: a head for another task.
         """
+        return cls(**cls.arguments(cfg))
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        """What the constructor takes, from a config; a subclass adds its own."""
         backbone = build_backbone(cfg)
         head = build_head(cfg, backbone)
         if getattr(head, "task", cls.task) != cls.task:
@@ -65,16 +70,16 @@ class ClipModel(nn.Module):
                 f"MODEL.HEAD.NAME {cfg.MODEL.HEAD.NAME} is for {head.task}, but MODEL.META_ARCHITECTURE "
                 f"{cfg.MODEL.META_ARCHITECTURE} for {cls.task}"
             )
-        return cls(
-            backbone=backbone,
-            head=head,
-            loss=build_loss(cfg),
-            pixel_mean=cfg.MODEL.PIXEL_MEAN,
-            pixel_std=cfg.MODEL.PIXEL_STD,
-            input_format=cfg.MODEL.INPUT_FORMAT,
-            channels_last=cfg.MODEL.CHANNELS_LAST,
-            loss_weight=cfg.MODEL.LOSS.WEIGHT,
-        )
+        return {
+            "backbone": backbone,
+            "head": head,
+            "loss": build_loss(cfg),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "input_format": cfg.MODEL.INPUT_FORMAT,
+            "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "loss_weight": cfg.MODEL.LOSS.WEIGHT,
+        }
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """``torch.compile`` for the backbone, in place: nearly all the work, and fixed shapes.

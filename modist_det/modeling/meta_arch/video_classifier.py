@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...config import CfgNode
 from ...utils.errors import UserError
 from ..losses import mean_over_ranks
+from ..mixing import ClipMixer
 from ..registry import META_ARCH_REGISTRY
 from .base import ClipModel
 
@@ -25,63 +27,94 @@ class VideoClassifier(ClipModel):
 
     The head is called with the maps, as :class:`~modist_det.modeling.ClassificationHead`.
 
-    Attributes:
+    Args:
+        label_smoothing: in training, the share of each target that is spread over all classes alike.
+        mixer: in training, mixes clips and targets of a batch.
         view_fusion: how the scores of a video's views become one: "mean" or "max".
-        clips_per_forward: so many views go through the backbone at once.
+        clips_per_forward: in evaluation, so many views go through the backbone at once.
+        others: as in :class:`.base.ClipModel`.
     """
 
     task = "classification"
-    view_fusion = "mean"
-    clips_per_forward = 32
+
+    def __init__(
+        self,
+        *args: Any,
+        label_smoothing: float = 0.0,
+        mixer: ClipMixer | None = None,
+        view_fusion: str = "mean",
+        clips_per_forward: int = 32,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if view_fusion not in VIEW_FUSIONS:
+            raise UserError(f"TEST.VIEW_FUSION is {view_fusion!r}; known: {', '.join(VIEW_FUSIONS)}")
+        self.label_smoothing = label_smoothing
+        self.mixer = mixer
+        self.view_fusion = view_fusion
+        self.clips_per_forward = clips_per_forward
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> VideoClassifier:
-        """Built from ``cfg.MODEL`` and, for testing, ``cfg.TEST``."""
-        if cfg.TEST.VIEW_FUSION not in VIEW_FUSIONS:
-            raise UserError(f"TEST.VIEW_FUSION is {cfg.TEST.VIEW_FUSION!r}; known: {', '.join(VIEW_FUSIONS)}")
-        model = super().from_config(cfg)
-        assert isinstance(model, cls)
-        model.view_fusion = cfg.TEST.VIEW_FUSION
-        model.clips_per_forward = cfg.TEST.CLIPS_PER_FORWARD
-        return model
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        mix = cfg.INPUT.MIX
+        return super().arguments(cfg) | {
+            "label_smoothing": cfg.MODEL.LOSS.LABEL_SMOOTHING,
+            "mixer": ClipMixer(mix.MIXUP_ALPHA, mix.CUTMIX_ALPHA, mix.PROB) if mix.ENABLED else None,
+            "view_fusion": cfg.TEST.VIEW_FUSION,
+            "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
+        }
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, predictions in evaluation mode.
 
         Args:
-            batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized already; in evaluation also
-                (B, V, C, T, H, W), V views of each video; in training
-                ``labels``: B class ids from 0 (numbers or one tensor), or a tensor (B, K) or a list
-                of B tensors (K,) in [0, 1].
+            batch: ``video`` uint8 RGB (B, C, T, H, W), or (B, V, C, T, H, W): V clips of each video; floats are
+                taken as normalized already. In training ``labels``, of each video: B class ids from 0 (numbers or
+                one tensor), or a tensor (B, K) or a list of B tensors (K,) in [0, 1].
 
         Returns:
-            ``{"loss_class": ...}``, or B dicts with ``scores``, float32 (K,) in [0, 1] on the model's
-            device.
+            ``{"loss_class": ...}``, the mean over clips; or B dicts with ``scores``, float32 (K,) in [0, 1] on the
+            model's device, of a video's clips together.
 
         Raises:
             UserError: shapes that do not fit together.
         """
+        video = batch["video"]
+        clips = video if video.dim() == 6 else video.unsqueeze(1)
+        num_videos, clips_per_video = clips.shape[:2]
         if not self.training:
-            return [{"scores": scores} for scores in self._scores(batch["video"])]
+            parts = clips.flatten(0, 1).split(self.clips_per_forward)
+            scores = torch.cat([self._scores(part) for part in parts])
+            scores = scores.unflatten(0, (num_videos, clips_per_video))
+            fused = scores.amax(dim=1) if self.view_fusion == "max" else scores.mean(dim=1)
+            return [{"scores": row} for row in fused]
 
-        logits = self.head(self.backbone(self.normalizer(batch["video"])))
-        labels = _to_tensor(batch["labels"])
-        logits = logits[:, 0]
-        if labels.shape not in (logits.shape, logits.shape[:1]):
+        # One clip of each video after the other, so that the mixer mixes different videos.
+        clips = self.normalizer(clips.transpose(0, 1).flatten(0, 1))
+        targets = _to_tensor(batch["labels"]).to(clips.device, non_blocking=True)
+        num_classes = self.head.num_classes
+        if targets.shape not in ((num_videos,), (num_videos, num_classes)):
             raise UserError(
-                f"a batch's labels are {tuple(labels.shape)}, but there are {len(logits)} clips, scored for "
-                f"{logits.shape[1]} classes (MODEL.NUM_CLASSES)"
+                f"a batch's labels are {tuple(targets.shape)}, but there are {num_videos} clips, scored for "
+                f"{num_classes} classes (MODEL.NUM_CLASSES)"
             )
-        losses = self.loss(logits, labels.to(logits.device, non_blocking=True))
+        targets = torch.cat([self._soften(targets)] * clips_per_video)
+        if self.mixer is not None:
+            clips, targets = self.mixer(clips, targets)
+        losses = self.loss(self.head(self.backbone(clips))[:, 0], targets)
         return {"loss_class": self.loss_weight * mean_over_ranks(losses)}
 
-    def _scores(self, video: Tensor) -> Tensor:
-        """(B, K); the views of a video are fused."""
-        views = video if video.dim() == 6 else video.unsqueeze(1)
-        clips = views.flatten(0, 1).split(self.clips_per_forward)
-        scores = torch.cat([self.head.scores(self.head(self.backbone(self.normalizer(c)))) for c in clips])
-        scores = scores.unflatten(0, views.shape[:2])
-        return scores.amax(dim=1) if self.view_fusion == "max" else scores.mean(dim=1)
+    def _scores(self, clips: Tensor) -> Tensor:
+        return self.head.scores(self.head(self.backbone(self.normalizer(clips))))
+
+    def _soften(self, targets: Tensor) -> Tensor:
+        """Class ids (N,) or targets (N, K) -> (N, K), smoothed; ids stay ids where nothing asks for more."""
+        if not self.label_smoothing and self.mixer is None:
+            return targets
+        if targets.dim() == 1:
+            targets = F.one_hot(targets.long(), self.head.num_classes)
+        share = self.label_smoothing
+        return targets.float() * (1 - share) + share / self.head.num_classes
 
 
 def _to_tensor(labels: Tensor | Sequence[Tensor] | Sequence[int]) -> Tensor:

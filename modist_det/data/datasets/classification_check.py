@@ -1,0 +1,96 @@
+"""Everything that is wrong with a classification data set, found before hours of training are spent on it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from ...utils.errors import UserError
+from ..video import VideoError
+from .ava_check import Report, duration_of
+from .classification import ClassificationDataset, Entry, check_unique
+
+__all__ = ["check_classification"]
+
+_LISTED = 10  # classes named in one line
+
+
+def check_classification(
+    dataset: ClassificationDataset,
+    open_videos: bool = True,
+    threads: int | None = None,
+    progress: bool = False,
+) -> Report:
+    """Read the annotations, look for every video, and open each one.
+
+    Of the annotations the first row that is wrong is a problem, and nothing after it is looked at. Missing videos are
+    warnings up to the share that may be missing, and otherwise problems.
+
+    Args:
+        open_videos: whether to decode the first and last frame of each.
+        threads: videos opened at a time; default: one a CPU.
+        progress: show a bar over the videos.
+    """
+    report = Report()
+    try:
+        names = dataset.metadata.class_names
+        entries = dataset.read_entries()
+        check_unique(entries)
+        paths = dataset.find(entries)
+    except UserError as error:
+        report.problems.append(str(error))
+        return report
+    missing = [entry for entry in entries if entry.video_id not in paths]
+    too_many = len(missing) > dataset.max_missing * len(entries) or not paths
+    folders = ", ".join(dataset.videos)
+    (report.problems if too_many else report.warnings).extend(
+        f"{entry.where}: {entry.files[0]} is missing from {folders}" for entry in missing
+    )
+    readable = ""
+    if open_videos:
+        present = [entry for entry in entries if entry.video_id in paths]
+        readable = f", {_open_all(dataset, present, paths, report, threads, progress)} readable"
+    report.summary += [
+        ("classes", str(len(names))),
+        ("videos", f"{len(entries)} annotated, {len(paths)} found{readable}"),
+    ]
+    _count_classes(entries, names, report)
+    return report
+
+
+def _open_all(
+    dataset: ClassificationDataset,
+    entries: Sequence[Entry],
+    paths: dict[str, str],
+    report: Report,
+    threads: int | None,
+    progress: bool,
+) -> int:
+    """How many can be read; the others, and parts that lie beyond their video's end, become problems."""
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        results = pool.map(lambda entry: duration_of(paths[entry.video_id], dataset.fps), entries)
+        opened = list(tqdm(results, "videos", len(entries), disable=not progress, leave=False))
+    for entry, result in zip(entries, opened, strict=True):
+        if isinstance(result, VideoError):
+            report.problems.append(str(result))
+        elif entry.start is not None and entry.start >= result:
+            report.problems.append(
+                f"{entry.where}: second {entry.start:g} is beyond the end of {paths[entry.video_id]}, {result:.2f}"
+            )
+    return sum(not isinstance(result, VideoError) for result in opened)
+
+
+def _count_classes(entries: Sequence[Entry], names: Sequence[str], report: Report) -> None:
+    counts = Counter(label for entry in entries for label in entry.labels)
+    report.classes = [(index, name, counts[index]) for index, name in enumerate(names)]
+    unused = [name for index, name in enumerate(names) if not counts[index]]
+    if unused:
+        more = f" and {len(unused) - _LISTED} others" if len(unused) > _LISTED else ""
+        report.warnings.append(f"no video has class {', '.join(unused[:_LISTED])}{more}")
+    several = sum(len(entry.labels) > 1 for entry in entries)
+    if several:
+        report.summary.append(("videos with several labels", str(several)))

@@ -1,0 +1,80 @@
+"""HMDB51: for each class and each of three splits a file ``<class>_test_split<N>.txt``.
+
+Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/, ``test_train_splits.rar``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from ...utils.errors import UserError
+from .classification import ClassificationDataset, Entry, check_split, read_lines
+from .description import register_format
+
+__all__ = ["HMDB51Dataset"]
+
+_CODES = {"train": "1", "test": "2"}  # 0: in neither
+
+
+class HMDB51Dataset(ClassificationDataset):
+    """HMDB51, or data of one's own in its format.
+
+    Rows are ``video.avi 1`` with 1 for training, 2 for testing and 0 for neither. Classes are those that have a file
+    for the split, in alphabetical order. Videos may be in folders of their classes or all in one.
+
+    Args:
+        annotations: folder of these files.
+        subset: "train" or "test".
+        split: 1, 2 or 3.
+        name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        annotations: str | os.PathLike,
+        subset: str,
+        split: int = 1,
+        fps: float | None = None,
+        max_missing: float = 0.1,
+    ) -> None:
+        super().__init__(name, videos, fps, max_missing)
+        if subset not in _CODES:
+            raise UserError(f"subset is {subset!r}, but is one of {', '.join(_CODES)}")
+        self.annotations = Path(annotations)
+        self.code = _CODES[subset]
+        self.ending = f"_test_split{check_split(split)}.txt"
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """The split's file of each class."""
+        files = {p.name.removesuffix(self.ending): p for p in self.annotations.glob(f"*{self.ending}")}
+        if not files:
+            raise UserError(f"{self.annotations}: there is no file <class>{self.ending}")
+        return dict(sorted(files.items()))
+
+    def read_class_names(self) -> list[str]:
+        return list(self._files)
+
+    def read_entries(self) -> list[Entry]:
+        entries = []
+        for label, (class_name, path) in enumerate(self._files.items()):
+            for where, line in read_lines(path):
+                file, _, code = line.rpartition(" ")
+                if not file.strip() or code not in ("0", *_CODES.values()):
+                    raise UserError(
+                        f"{where}: {line!r} is not 'video.avi CODE' with 1 (training), 2 (testing) or 0"
+                    )
+                if code == self.code:
+                    file = file.strip()
+                    stem = file.rpartition(".")[0] or file
+                    files = (f"{class_name}/{file}", f"{class_name}/{stem}", file, stem)
+                    entries.append(Entry(f"{class_name}/{stem}", files, (label,), where))
+        return entries
+
+
+register_format("hmdb51", HMDB51Dataset, path_arguments=("videos", "annotations"))

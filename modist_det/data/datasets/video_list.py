@@ -1,0 +1,158 @@
+"""Lists of videos with class indices (PySlowFast, mmaction2), and folders of classes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...utils.errors import UserError
+from .classification import ClassificationDataset, Entry, class_index, read_class_file, read_lines
+from .description import register_format
+from .videos import VIDEO_EXTENSIONS
+
+__all__ = ["ClassFolders", "VideoListDataset"]
+
+COLUMNS = ("path label", "path labels", "path frames label")
+_SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
+# The numbers at a row's end, each after a separator; paths may have separators in them, too.
+_PATTERNS = {
+    columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+\d+){count})$")
+    for columns, count in zip(COLUMNS, ("{1}", "+", "{2}"), strict=True)
+}
+
+
+class VideoListDataset(ClassificationDataset):
+    """A text file with a row for each video: its path and class index, from 0.
+
+    The separator is a space, a tab, a comma, a semicolon or a bar, the same in the whole file; paths may have spaces
+    in them and quotes around them.
+
+    Args:
+        annotations: the list: ``train.csv`` of PySlowFast, ``..._train_list_videos.txt`` of mmaction2.
+        videos: folder, or folders, to which the paths are relative.
+        columns: of a row: "path label", "path labels" (one or more: mmaction2's ``multi_class``) or
+            "path frames label" (mmaction2's lists of folders of frames; the number of frames is not used).
+        classes: names of the class indices: a name a line, or JSON ``{"name": index}``. Default: the numbers
+            up to the highest of the list; give it where a list may lack the last class.
+        name, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        annotations: str | os.PathLike,
+        columns: str = "path label",
+        classes: str | os.PathLike | None = None,
+        fps: float | None = None,
+        max_missing: float = 0.1,
+    ) -> None:
+        super().__init__(name, videos, fps, max_missing)
+        if columns not in COLUMNS:
+            raise UserError(f"columns is {columns!r}, but is one of {', '.join(map(repr, COLUMNS))}")
+        if columns == "path frames label" and fps is None:
+            raise UserError(
+                "rows with a number of frames name folders of frames; say how many there are a second (fps)"
+            )
+        self.annotations = Path(annotations)
+        self.columns = columns
+        self.classes = None if classes is None else Path(classes)
+
+    def read_class_names(self) -> list[str]:
+        if self.classes is not None:
+            return read_class_file(self.classes)
+        highest = max((label for entry in self._rows() for label in entry.labels), default=-1)
+        return [str(number) for number in range(highest + 1)]
+
+    def read_entries(self) -> list[Entry]:
+        entries = self._rows()
+        for entry in entries:
+            highest, last = max(entry.labels), self.metadata.num_classes - 1
+            if highest > last:
+                raise UserError(
+                    f"{entry.where}: class index {highest} is above {last}, the last of {self.classes}; indices count "
+                    "from 0"
+                )
+        return entries
+
+    def _rows(self) -> list[Entry]:
+        entries, first_separator, first_where = [], "", ""
+        for where, line in read_lines(self.annotations):
+            match = _PATTERNS[self.columns].match(line)
+            if match is None:
+                raise UserError(f"{where}: {line!r} is not '{self.columns}' with whole numbers from 0")
+            separator = _separator(match["numbers"], where)
+            if separator != (first_separator or separator):
+                raise UserError(
+                    f"{where}: path and label are separated by {_SEPARATORS[separator]}, but by "
+                    f"{_SEPARATORS[first_separator]} in {first_where}; one list has one separator"
+                )
+            if not first_separator:
+                first_separator, first_where = separator, where
+            labels = [int(number) for number in re.findall(r"\d+", match["numbers"])]
+            if self.columns == "path frames label":
+                labels = labels[1:]
+            path = match["path"].strip().strip("\"'").replace("\\", "/").removeprefix("./")
+            stem = str(Path(path).with_suffix("")) if Path(path).suffix.lower() in VIDEO_EXTENSIONS else path
+            entries.append(Entry(path, tuple(dict.fromkeys((path, stem))), tuple(sorted(set(labels))), where))
+        return entries
+
+
+def _separator(numbers: str, where: str) -> str:
+    """The one separator before the numbers at a row's end; spaces around another one do not count."""
+    found = {part.strip(" ") or " " for part in re.findall(r"[\s,;|]+", numbers)}
+    if len(found) > 1 or not found <= _SEPARATORS.keys():
+        raise UserError(f"{where}: {numbers.strip()!r} at its end has more than one kind of separator")
+    return found.pop()
+
+
+class ClassFolders(ClassificationDataset):
+    """A folder for each class with its videos, at any depth below.
+
+    Args:
+        videos: folder, or folders, of class folders. Every video counts; folders of frames do not.
+        classes: names of the classes: a name a line, or JSON. Default: the class folders, in alphabetical order;
+            give it for a set in which some class may be missing.
+        name: for messages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        classes: str | os.PathLike | None = None,
+    ) -> None:
+        super().__init__(name, videos)
+        self.classes = None if classes is None else Path(classes)
+
+    def _class_folders(self) -> list[Path]:
+        for root in self.videos:
+            if not Path(root).is_dir():
+                raise UserError(f"the folder of videos {root} does not exist")
+        folders = [folder for root in self.videos for folder in Path(root).iterdir() if folder.is_dir()]
+        return sorted(folder for folder in folders if not folder.name.startswith("."))
+
+    def read_class_names(self) -> list[str]:
+        if self.classes is not None:
+            return read_class_file(self.classes)
+        names = sorted({folder.name for folder in self._class_folders()})
+        if not names:
+            raise UserError(f"{', '.join(self.videos)}: there is no folder of a class")
+        return names
+
+    def read_entries(self) -> list[Entry]:
+        indices = {name: i for i, name in enumerate(self.metadata.class_names)}
+        entries = []
+        for folder in self._class_folders():
+            label = class_index(indices, folder.name, str(folder), str(self.classes))
+            for path in sorted(folder.rglob("*")):
+                if path.suffix.lower() in VIDEO_EXTENSIONS:
+                    file = path.relative_to(folder.parent).as_posix()
+                    entries.append(Entry(file, (file,), (label,), str(path)))
+        return entries
+
+
+register_format("video_list", VideoListDataset, path_arguments=("videos", "annotations", "classes"))
+register_format("class_folders", ClassFolders, path_arguments=("videos", "classes"))

@@ -1,0 +1,77 @@
+"""Figures of scored videos, with numpy alone: ranks, accuracies, average precision, confusions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Confusion",
+    "average_precisions",
+    "confusion_matrix",
+    "mean_class_accuracy",
+    "ranks_of_labels",
+    "worst_confusions",
+]
+
+
+def ranks_of_labels(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many classes score above the best of each row's own (N,); of equal scores the lower class index is above.
+
+    Args:
+        scores: (N, K); labels: (N, K), at least one in each row.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.take_along_axis(labels, order, axis=1).argmax(axis=1)
+
+
+def mean_class_accuracy(labels: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
+    """Share of right predictions among the rows of each class, averaged over the classes that occur."""
+    total = np.bincount(labels)
+    right = np.bincount(labels[labels == predicted], minlength=len(total))
+    return float((right[total > 0] / total[total > 0]).mean())
+
+
+def average_precisions(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """AP of each class (K,), NaN where no row has it: the mean precision at its rows, by falling score.
+
+    Of equal scores the row without the class comes first, so that a constant score earns nothing.
+
+    Args:
+        scores, labels: (N, K).
+    """
+    order = np.lexsort((labels, -scores), axis=0)
+    hits = np.take_along_axis(labels, order, axis=0)
+    precision = np.cumsum(hits, axis=0) / np.arange(1, len(hits) + 1)[:, None]
+    positives = hits.sum(axis=0)
+    return np.where(positives > 0, (precision * hits).sum(axis=0) / np.maximum(positives, 1), np.nan)
+
+
+def confusion_matrix(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
+) -> NDArray[np.int64]:
+    """Counts (K, K): row is the label, column the prediction."""
+    places = np.asarray(labels) * num_classes + np.asarray(predicted)
+    return np.bincount(places, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+class Confusion(NamedTuple):
+    label: str
+    predicted: str
+    rows: int
+    share: float  # of the label's rows
+
+
+def worst_confusions(matrix: NDArray[np.integer], names: Sequence[str], limit: int = 10) -> list[Confusion]:
+    """The pairs most often confused, by count and then by share."""
+    wrong = matrix - np.diag(np.diag(matrix))
+    share = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    rows, columns = np.nonzero(wrong)
+    order = np.lexsort((columns, rows, -share[rows, columns], -wrong[rows, columns]))[:limit]
+    return [
+        Confusion(names[r], names[c], int(wrong[r, c]), float(share[r, c]))
+        for r, c in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
+    ]

@@ -1,0 +1,50 @@
+"""A confusion matrix as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..utils.files import atomic_path
+
+__all__ = ["draw_confusion_matrix"]
+
+_NAMED = 60  # more classes have no room for their names
+_COUNTED = 15  # nor more cells for their counts
+
+
+def draw_confusion_matrix(
+    matrix: NDArray[np.integer], class_names: Sequence[str], path: str | os.PathLike, title: str = ""
+) -> None:
+    """Write a PNG: each row in shares of its class, the label in rows, the prediction in columns.
+
+    Args:
+        matrix: counts (K, K).
+        class_names: K names, written where there is room for them.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(class_names)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = float(np.clip(2.5 + 0.28 * count, 4.0, 14.0))
+    figure = Figure(figsize=(side + 1.5, side), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
+    axes.set_title(title)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    if count <= _NAMED:
+        axes.set_xticks(range(count), class_names, rotation=90, fontsize=8)
+        axes.set_yticks(range(count), class_names, fontsize=8)
+    if count <= _COUNTED:
+        for row, column in np.argwhere(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(
+                column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour
+            )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)

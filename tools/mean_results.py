@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""The mean over several runs of the figures of their last evaluation, such as over the three splits of HMDB51."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from modist_det.engine.mean_results import mean_results, mean_table
+from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.files import atomic_path
+
+EXAMPLE = """\
+  python tools/mean_results.py output/HMDB51/split1 output/HMDB51/split2 output/HMDB51/split3"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, EXAMPLE)
+    parser.add_argument("runs", nargs="+", metavar="OUTPUT_DIR", help="folder of a run")
+    parser.add_argument("--json", metavar="OUT", help="write the result to this file")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    results = mean_results(args.runs)
+    print(mean_table(results, args.runs))
+    if args.json:
+        with atomic_path(args.json) as temporary:
+            temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        print(f"wrote {args.json}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(get_parser(), main))
