@@ -60,6 +60,9 @@ __all__ = ["MODES", "AVAMatch", "class_table", "evaluate_ava", "figures", "match
 
 MODES = ("official", "pyslowfast")
 MAX_PER_KEYFRAME = 50  # of the official mode
+# A keyframe as one number: the video's, then the second in microseconds.
+_SECOND_BITS = 40
+_TICKS = 1_000_000
 # AVA's label types and what people call them; other types keep their name.
 _TYPE_NAMES = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
@@ -112,6 +115,7 @@ class AVAMatch:
         counted: the detections that count.
         finds: (n,) of each counted detection: the number of the box in ``boxes``, -1 for a false positive.
         num_left_out: detections that do not count, by reason.
+        videos: names that the keys in ``boxes.keyframes`` stand for.
     """
 
     mode: str
@@ -123,6 +127,12 @@ class AVAMatch:
     counted: Detections
     finds: IntArray
     num_left_out: dict[str, int]
+    videos: tuple[str, ...]
+
+    def keyframe(self, number: int) -> tuple[str, float]:
+        """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
+        video, ticks = divmod(int(self.boxes.keyframes[number]), 1 << _SECOND_BITS)
+        return self.videos[video], ticks / _TICKS
 
 
 def match_ava(
@@ -152,7 +162,9 @@ def match_ava(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode
     )
     finds = match(counted, detected.boxes, boxes, by_score=mode == "official")
-    return AVAMatch(mode, labels, class_ids, truth, detected, boxes, counted, finds, left_out)
+    return AVAMatch(
+        mode, labels, class_ids, truth, detected, boxes, counted, finds, left_out, tuple(video_codes)
+    )
 
 
 def figures(matched: AVAMatch) -> dict[str, Any]:
@@ -231,7 +243,9 @@ def _keys(table: BoxTable | KeyTable, video_codes: dict[str, int], rows: IntArra
     """
     codes = [video_codes.setdefault(name, len(video_codes)) for name in table.videos]
     video, second = (c if rows is None else c[rows] for c in (table.video, table.second))
-    return (np.array(codes, dtype=np.int64)[video] << 40) | np.rint(second * 1e6).astype(np.int64)
+    return (np.array(codes, dtype=np.int64)[video] << _SECOND_BITS) | np.rint(second * _TICKS).astype(
+        np.int64
+    )
 
 
 def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
