@@ -14,6 +14,7 @@ from ..evaluation.evaluator import Evaluator
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, Mapper
+from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
 
@@ -63,6 +64,9 @@ class PretrainingTask:
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator:
         raise UserError(f"TASK pretraining does not evaluate on {name!r}")
+
+    def pictures(self, cfg: CfgNode) -> PretrainingPictures:
+        return PretrainingPictures(*self.train_data(cfg), cfg.SEED)
 
 
 def _video_records(name: str) -> list[VideoRecord]:
