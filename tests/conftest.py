@@ -42,3 +42,26 @@ def tiny_puppets(tmp_path_factory) -> Path:
     )
     generate(folder, params, seed=1, workers=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_actions(tmp_path_factory) -> Path:
+    """A generated set of 24 + 12 short videos of one action each, in UCF101's format, at ``MODIST_DATASETS``' place.
+
+    The folder has ``puppets_actions/`` with ``videos`` and ``ucfTrainTestlist``.
+    """
+    from modist_det.data.puppets import PuppetsParams, generate
+
+    folder = tmp_path_factory.mktemp("actions")
+    params = PuppetsParams(
+        train_videos=24,
+        val_videos=12,
+        frame_width=64,
+        frame_height=48,
+        fps=10,
+        seconds=2.5,
+        max_people=1,
+        single_action=True,
+    )
+    generate(folder / "puppets_actions", params, seed=2, workers=0)
+    return folder

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure data loading, a model's step or the evaluator."""
+"""Measure data loading, a model's step, motion or the evaluator."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ def main(args: argparse.Namespace) -> None:
         from modist_det.engine.benchmark.data import run_data as run
     elif args.command == "model":
         from modist_det.engine.benchmark.model import run_model as run
+    elif args.command == "motion":
+        from modist_det.engine.benchmark.motion import run_motion as run
+    elif args.command == "extraction":
+        from modist_det.engine.benchmark.motion import run_extraction as run
     else:
         from modist_det.engine.benchmark.evaluator import run_evaluator as run
 

@@ -13,7 +13,8 @@ def input_defaults() -> CfgNode:
     # Frames of a clip lie SAMPLING_RATE / TARGET_FPS seconds apart.
     node.SAMPLING_RATE = 8
     node.TARGET_FPS = 30.0
-    # Training: the short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast).
+    # Training: the short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast). Resized crops
+    # are taken from frames whose short side is at most the larger one.
     node.MIN_SIZE_TRAIN = [256, 320]
     node.MIN_SIZE_TEST = 256  # short side at test time
     node.CROP_SIZE = 224  # square training crop
@@ -26,6 +27,8 @@ def input_defaults() -> CfgNode:
     node.GRAYSCALE_PROB = 0.0
     # Pretraining: two clips of a video, each with a random resized crop of CROP_SIZE.
     node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings
+    # Classification: train on such crops, too, instead of square ones at a random short side.
+    node.RESIZED_CROP = False
     node.CROP_AREA = [0.3, 1.0]  # share of the frame
     node.CROP_ASPECT = [0.5, 2.0]  # width over height
     node.BLUR_PROB = 0.0  # 3x3 Gaussian
@@ -50,6 +53,12 @@ def datasets_defaults() -> CfgNode:
     # Names of the catalogue, or paths of data set description files (*.yaml; datasets/README.md).
     node.TRAIN = []
     node.TEST = []
+    # Pretraining: labelled data sets among whose videos those of TEST look for their nearest neighbours.
+    node.GALLERY = []
+    # Share of the labelled training records that is used, of each class alike, and which one (few-label
+    # experiments; a larger share includes a smaller one).
+    node.TRAIN_SHARE = 1.0
+    node.TRAIN_SHARE_SEED = 0
     # Person boxes: "ground_truth", "detected" (the data set's person boxes) or "both".
     node.TRAIN_BOXES = "ground_truth"
     node.TEST_BOXES = "ground_truth"

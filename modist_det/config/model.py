@@ -83,7 +83,7 @@ def defaults() -> CfgNode:
     model.MODIST.PROJECTION_NORM = "none"  # or "BN"
     model.MODIST.TEMPERATURE = 0.1
     model.MODIST.MOMENTUM = 0.999
-    model.MODIST.ANNEAL_MOMENTUM = True  # from MOMENTUM to 1 along a cosine
+    model.MODIST.ANNEAL_MOMENTUM = False  # from MOMENTUM to 1 along a cosine
     # Of the motion pathway's input after division by 255, one entry a channel; its std is 1. The task sets it to what
     # MOTION.KIND has where nothing moves.
     model.MODIST.MOTION_MEAN = [0.0, 0.0, 0.0]

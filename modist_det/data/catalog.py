@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import UserError, nearest
-from .datasets import AVADataset, load_description
+from .datasets import AVADataset, KineticsDataset, UCF101Dataset, load_description
 
 __all__ = ["DatasetCatalog", "data_root"]
 
@@ -112,6 +112,44 @@ def _puppets(name: str, split: str) -> Any:
     return load_description(description)
 
 
+def _puppets_actions(name: str, subset: str) -> UCF101Dataset:
+    root = data_root() / "puppets_actions"
+    if not root.is_dir():
+        raise UserError(
+            f"data set {name!r} has not been generated: {root} is missing; see section Puppets of datasets/README.md"
+        )
+    return UCF101Dataset(name, root / "videos", root / "ucfTrainTestlist", subset)
+
+
+def _ucf101(name: str, split: int, subset: str) -> UCF101Dataset:
+    root = data_root() / "ucf101"
+    _require(name, root, "UCF101", [root / "ucfTrainTestlist" / "classInd.txt", root / "videos"])
+    return UCF101Dataset(name, root / "videos", root / "ucfTrainTestlist", subset, split)
+
+
+def _kinetics(name: str, classes: int, split: str) -> KineticsDataset:
+    root = data_root() / f"kinetics{classes}"
+    annotations = root / "annotations"
+    _require(
+        name,
+        root,
+        "Kinetics",
+        [annotations / f"{split}.csv", annotations / "train.csv", root / "videos" / split],
+    )
+    return KineticsDataset(
+        name, root / "videos" / split, annotations / f"{split}.csv", classes=annotations / "train.csv"
+    )
+
+
+def _require(name: str, root: Path, section: str, paths: Sequence[Path]) -> None:
+    missing = [str(path.relative_to(root)) for path in paths if not path.exists()]
+    if missing:
+        raise UserError(
+            f"data set {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section {section} of "
+            "datasets/README.md ($MODIST_DATASETS names another data root)"
+        )
+
+
 DatasetCatalog = Catalog()
 
 
@@ -134,6 +172,16 @@ def _register_builtin() -> None:
     for split in ("train", "val"):
         name = f"puppets_{split}"
         DatasetCatalog.register(name, partial(_puppets, name, split))
+    for subset in ("train", "test"):
+        name = f"puppets_actions_{subset}"
+        DatasetCatalog.register(name, partial(_puppets_actions, name, subset))
+        for number in (1, 2, 3):
+            name = f"ucf101_split{number}_{subset}"
+            DatasetCatalog.register(name, partial(_ucf101, name, number, subset))
+    for classes in (400, 600, 700):
+        for split in ("train", "val"):
+            name = f"kinetics{classes}_{split}"
+            DatasetCatalog.register(name, partial(_kinetics, name, classes, split))
 
 
 _register_builtin()

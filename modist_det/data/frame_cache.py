@@ -140,7 +140,9 @@ class FrameCache:
                 _write(target, video, source, self.max_side)
             cached = _map(target, path, source)
         if cached is None:
-            raise UserError(f"{target} was written and cannot be read; is its disk full or shared unreliably?")
+            raise UserError(
+                f"{target} was written and cannot be read; is its disk full or shared unreliably?"
+            )
         return cached
 
 

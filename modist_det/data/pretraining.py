@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import CfgNode
 from ..motion.build import build_motion_source
 from ..motion.maps import flip_maps
-from ..motion.reader import MotionSource
+from ..motion.reader import MotionSource, read_frames
 from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.unlabelled import VideoRecord
@@ -45,8 +45,8 @@ class TwoClipMapper:
         motion_frames: T'.
         shift: smallest and largest distance of the two clips (seconds).
         area, aspect: of the crop: share of the frame's area, width over height.
-        short_side: frames are decoded to this short side before the crop, where there is no motion source (which
-            decides otherwise); large enough that most crops are not scaled up.
+        max_frame_side: frames of larger videos are decoded with this short side before the crop, where there is no
+            motion source (which has its own); large enough that most crops are not scaled up.
         flip_prob, jitter_prob, grayscale_prob, blur_prob: of each change.
         jitter: half-widths of the brightness, contrast and saturation factors.
         blur_sigma: smallest and largest sigma (pixels) of the 3x3 blur.
@@ -65,7 +65,7 @@ class TwoClipMapper:
         shift: tuple[float, float] = (0.5, 10.0),
         area: tuple[float, float] = (0.3, 1.0),
         aspect: tuple[float, float] = (0.5, 2.0),
-        short_side: int = 256,
+        max_frame_side: int = 320,
         flip_prob: float = 0.5,
         jitter_prob: float = 0.8,
         jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
@@ -93,7 +93,7 @@ class TwoClipMapper:
         self.shift = shift
         self.area = area
         self.aspect = aspect
-        self.short_side = short_side
+        self.max_frame_side = max_frame_side
         self.flip_prob = flip_prob
         self.jitter_prob = jitter_prob
         self.jitter = jitter
@@ -106,6 +106,7 @@ class TwoClipMapper:
     def from_config(cls, cfg: CfgNode) -> TwoClipMapper:
         node, motion = cfg.INPUT, cfg.MOTION
         jitter = node.COLOR_JITTER
+        max_frame_side = max(node.MIN_SIZE_TRAIN)
         return cls(
             num_frames=node.NUM_FRAMES,
             sampling_rate=node.SAMPLING_RATE,
@@ -117,7 +118,7 @@ class TwoClipMapper:
                 cache=motion.CACHE,
                 gap_seconds=motion.GAP_SECONDS,
                 short_side=motion.SHORT_SIDE,
-                max_frame_side=node.MIN_SIZE_TEST,
+                max_frame_side=max_frame_side,
             )
             if motion.ENABLED
             else None,
@@ -125,7 +126,7 @@ class TwoClipMapper:
             shift=tuple(node.CLIP_SHIFT),
             area=tuple(node.CROP_AREA),
             aspect=tuple(node.CROP_ASPECT),
-            short_side=node.MIN_SIZE_TEST,
+            max_frame_side=max_frame_side,
             flip_prob=node.RANDOM_FLIP,
             jitter_prob=jitter.PROB,
             jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
@@ -153,7 +154,7 @@ class TwoClipMapper:
     def _read(self, video: Any, start: float) -> tuple[Tensor, Tensor]:
         """A clip (3, T, H, W) and its motion maps (C, T', H, W), of no frames where there is no source."""
         if self.motion is None:
-            frames = video.frames_at_times(start + self.frame_times, short_side=self.short_side)
+            frames = read_frames(video, start + self.frame_times, self.max_frame_side)
             maps = torch.empty(0, 1, *frames.shape[1:3], dtype=torch.uint8)
         else:
             frames, maps = self.motion.frames_and_maps(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ..checkpoint import load_weights
+from ..checkpoint import LoadReport, load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..config import CfgNode
 from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
@@ -31,6 +32,7 @@ __all__ = [
     "evaluate",
     "evaluate_only",
     "place_model",
+    "start_from_weights",
 ]
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,16 @@ def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Modu
         if parameter.dim() == 5:
             parameter.data = parameter.data.contiguous(memory_format=memory_format)
     return model
+
+
+def start_from_weights(model: nn.Module, path: str | os.PathLike) -> LoadReport:
+    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which is all that it is judged by."""
+    backbone = getattr(model, "pretrained_backbone", None)
+    report = load_weights(model if backbone is None else backbone, path)
+    logger.info("%s", report)
+    if backbone is not None:
+        cast(Any, model).restart_keys()
+    return report
 
 
 def checkpoint_folder(cfg: CfgNode) -> Path:
@@ -135,7 +147,6 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
         )
     test_sets = build_test_sets(cfg, task)
     model = build_model(cfg)
-    report = load_weights(model, weights)
-    logger.info("%s", report)
+    report = start_from_weights(model, weights)
     report.require_complete()
     return evaluate(cfg, test_sets, place_model(cfg, model, device), device)

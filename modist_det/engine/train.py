@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..checkpoint import load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..config import CfgNode
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
@@ -26,7 +25,14 @@ from ..tasks import Task
 from ..utils import comm
 from ..utils.errors import UserError
 from . import hooks
-from .evaluate import autocast_factory, build_test_sets, checkpoint_folder, evaluate, place_model
+from .evaluate import (
+    autocast_factory,
+    build_test_sets,
+    checkpoint_folder,
+    evaluate,
+    place_model,
+    start_from_weights,
+)
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
 from .trainer import Hook, Trainer
 
@@ -248,7 +254,7 @@ def _fill_from_checkpoint(
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
-        logger.info("%s", load_weights(state.model, cfg.MODEL.WEIGHTS))
+        start_from_weights(state.model, cfg.MODEL.WEIGHTS)
         if state.averaged is not None:
             state.averaged.module.load_state_dict(state.model.state_dict())
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .ava import evaluate_ava
     from .ava_evaluator import AVAEvaluator
+    from .classification import ClassificationEvaluator
     from .evaluator import Evaluator, inference_on_dataset
 
-__all__ = ["AVAEvaluator", "Evaluator", "evaluate_ava", "inference_on_dataset"]
+__all__ = ["AVAEvaluator", "ClassificationEvaluator", "Evaluator", "evaluate_ava", "inference_on_dataset"]
 
 _MODULES = {
     "AVAEvaluator": "ava_evaluator",
+    "ClassificationEvaluator": "classification",
     "Evaluator": "evaluator",
     "evaluate_ava": "ava",
     "inference_on_dataset": "evaluator",

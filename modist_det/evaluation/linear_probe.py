@@ -39,7 +39,9 @@ def fit_linear_classifier(
     """
     x = np.asarray(features, np.float64)
     mean, std = x.mean(axis=0), x.std(axis=0)
-    std = np.where(std > 1e-6 * max(std.max(initial=0.0), 1e-30), std, np.inf)  # a constant feature says nothing
+    std = np.where(
+        std > 1e-6 * max(std.max(initial=0.0), 1e-30), std, np.inf
+    )  # a constant feature says nothing
     x = (x - mean) / std
     rows = np.arange(len(x))
 
@@ -87,6 +89,7 @@ def linear_probe_accuracy(
         best = _STRENGTHS[-1]
     else:
         best = max(
-            _STRENGTHS, key=lambda strength: accuracy(fitted, strength, gallery[held_out], gallery_labels[held_out])
+            _STRENGTHS,
+            key=lambda strength: accuracy(fitted, strength, gallery[held_out], gallery_labels[held_out]),
         )
     return accuracy(order, best, queries, query_labels)

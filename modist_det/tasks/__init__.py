@@ -1,6 +1,6 @@
 """Tasks: which mapper, data and evaluators belong together. A new task is a new module here."""
 
-from . import detection, pretraining  # noqa: F401  (they register themselves)
+from . import classification, detection, pretraining  # noqa: F401  (they register themselves)
 from .base import TASK_REGISTRY, Task, build_task
 
 __all__ = ["TASK_REGISTRY", "Task", "build_task"]

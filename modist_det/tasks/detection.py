@@ -10,7 +10,8 @@ from torch.utils.data import ConcatDataset
 
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.ava import AVADataset, DetectionRecord
+from ..data.datasets.ava import AVADataset, DetectionRecord, DetectionRecords
+from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES
@@ -61,7 +62,11 @@ class DetectionTask:
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
-        parts = [self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES) for name in cfg.DATASETS.TRAIN]
+        share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
+        parts = [
+            keyframe_share(self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES), share, seed)
+            for name in cfg.DATASETS.TRAIN
+        ]
         # ConcatDataset needs no more of its parts than length and items.
         records = (
             parts[0] if len(parts) == 1 else cast(Sequence[DetectionRecord], ConcatDataset(cast(Any, parts)))
@@ -94,7 +99,7 @@ class DetectionTask:
         class_names = self._datasets[name].metadata.class_names
         return DetectionPictures(self._records(cfg, name, boxes), mapper, class_names)
 
-    def _records(self, cfg: CfgNode, name: str, boxes: str) -> Sequence[DetectionRecord]:
+    def _records(self, cfg: CfgNode, name: str, boxes: str) -> DetectionRecords:
         return self._datasets[name].records(boxes=boxes, min_score=cfg.DATASETS.PERSON_SCORE_THRESH)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.unlabelled import VideoRecord
+from ..data.classification import ClassificationMapper
+from ..data.datasets.classification import ClassificationDataset
+from ..data.datasets.records import VideoRecord
 from ..data.pretraining import TwoClipMapper
-from ..evaluation.evaluator import Evaluator
+from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, Mapper
@@ -22,22 +24,37 @@ __all__ = ["PretrainingTask", "pretraining"]
 @TASK_REGISTRY.register()
 def pretraining(cfg: CfgNode) -> PretrainingTask:
     """``TASK: pretraining``."""
-    return PretrainingTask(cfg.DATASETS.TRAIN)
+    return PretrainingTask(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.DATASETS.GALLERY)
 
 
 class PretrainingTask:
-    """Two clips of each video of the training sets.
+    """Two clips of each video of the training sets; test videos look for neighbours in a gallery.
 
     Args:
-        names: catalogue names or description files; data sets with ``video_records()``.
+        train: catalogue names or description files; data sets with ``video_records()``.
+        test, gallery: of labelled data sets with the same classes.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._records = _join([_video_records(name) for name in names])
+    def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
+        self._records = _join([_video_records(name) for name in train])
+        self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
+        self._gallery = gallery
 
     def complete_config(self, cfg: CfgNode) -> None:
-        if cfg.DATASETS.TEST:
-            raise UserError("DATASETS.TEST is set, but TASK pretraining has no evaluation; leave it empty")
+        if bool(cfg.DATASETS.TEST) != bool(cfg.DATASETS.GALLERY):
+            raise UserError(
+                "pretraining is judged by the neighbours of DATASETS.TEST in DATASETS.GALLERY: "
+                "name labelled data sets in both, or in neither"
+            )
+        classes = {name: dataset.metadata.class_names for name, dataset in self._labelled.items()}
+        for name, names in classes.items():
+            first = next(iter(classes))
+            if names != classes[first]:
+                raise UserError(
+                    f"data sets {first} and {name} have other classes; their labels do not compare"
+                )
+        if classes:
+            cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
         if cfg.MODEL.MODIST.CROSS_WEIGHT == 0 and cfg.MODEL.MODIST.MOTION_WEIGHT == 0:
             cfg.MOTION.ENABLED = False
         elif not cfg.MOTION.ENABLED:
@@ -50,7 +67,7 @@ class PretrainingTask:
         cfg.MODEL.MODIST.MOTION_MEAN = [kind.still / 255] * (3 if kind.channels == 1 else kind.channels)
 
     def title(self, name: str) -> str:
-        return name
+        return self._labelled[name].metadata.name
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], Mapper]:
         if not self._records:
@@ -60,13 +77,48 @@ class PretrainingTask:
         return self._records, TwoClipMapper.from_config(cfg)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:
-        raise UserError(f"TASK pretraining does not evaluate on {name!r}")
+        """The gallery's videos, then the test set's."""
+        records = [record for part in (*self._gallery, name) for record in self._labelled[part].records()]
+        return records, ClassificationMapper.from_config(cfg, is_train=False)
 
-    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator:
-        raise UserError(f"TASK pretraining does not evaluate on {name!r}")
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> FeatureEvaluator:
+        node = cfg.TEST.FEATURES
+        return FeatureEvaluator(
+            {
+                video: label
+                for part in self._gallery
+                for video, label in _labels(self._labelled[part]).items()
+            },
+            _labels(self._labelled[name]),
+            neighbours=node.NEIGHBOURS,
+            temperature=node.TEMPERATURE,
+            linear_probe=node.LINEAR_PROBE,
+        )
 
     def pictures(self, cfg: CfgNode) -> PretrainingPictures:
         return PretrainingPictures(*self.train_data(cfg), cfg.SEED)
+
+
+def _open_labelled(name: str) -> ClassificationDataset:
+    dataset = DatasetCatalog.get(name)
+    if not isinstance(dataset, ClassificationDataset):
+        raise UserError(
+            f"data set {name} is a {type(dataset).__name__}; DATASETS.TEST and GALLERY of TASK pretraining need "
+            "videos with one class each (formats ucf101, kinetics, ...)"
+        )
+    return dataset
+
+
+def _labels(dataset: ClassificationDataset) -> dict[str, int]:
+    """Class index of each video, by id."""
+    labels = {}
+    for record in dataset.records():
+        if len(record.labels) != 1:
+            raise UserError(
+                f"data set {dataset.metadata.name}: {record.id} has {len(record.labels)} classes, neighbours need one"
+            )
+        labels[record.id] = record.labels[0]
+    return labels
 
 
 def _video_records(name: str) -> list[VideoRecord]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -244,3 +246,20 @@ def test_factors_and_orders_drawn() -> None:
     assert 0.8 <= contrast.min() < 0.82 and 1.18 < contrast.max() <= 1.2
     assert 0.0 <= saturation.min() < 0.1 and 2.4 < saturation.max() <= 2.5
     assert len({draw.order for draw in draws}) == 6
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+def test_blur_against_its_sum(sigma):
+    clip = torch.randint(0, 256, (3, 2, 6, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    side = math.exp(-1 / (2 * sigma**2))
+    weights = [side / (1 + 2 * side), 1 / (1 + 2 * side), side / (1 + 2 * side)]
+    expected = torch.zeros(clip.shape)
+    for channel, frame, y, x in np.ndindex(*clip.shape):
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                # Mirrored at the borders, without repeating them: row -1 is row 1.
+                near_y, near_x = abs(y + dy), abs(x + dx)
+                near_y, near_x = min(near_y, 10 - near_y), min(near_x, 12 - near_x)
+                value = float(clip[channel, frame, near_y, near_x])
+                expected[channel, frame, y, x] += weights[dy + 1] * weights[dx + 1] * value
+    assert (T.gaussian_blur(clip, sigma).float() - expected).abs().max() <= 1.5  # two roundings

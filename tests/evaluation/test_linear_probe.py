@@ -30,9 +30,7 @@ def test_the_fit_is_the_minimum_that_gradient_descent_finds():
         (loss + 0.025 * weights.square().sum()).backward()
         optimizer.step()
     np.testing.assert_allclose(classifier.weights, weights.detach().numpy(), atol=1e-3)
-    np.testing.assert_allclose(
-        classifier(features), (x @ weights + bias).detach().numpy(), atol=5e-3
-    )
+    np.testing.assert_allclose(classifier(features), (x @ weights + bias).detach().numpy(), atol=5e-3)
 
 
 def test_a_constant_feature_changes_nothing():

@@ -190,6 +190,16 @@ class TestVideoClassifier:
             (prediction,) = model({"video": torch.zeros(1, 3, 4, 96, 128, dtype=torch.uint8)})
         assert prediction["scores"].shape == (3,)
 
+    @pytest.mark.parametrize(("fusion", "fuse"), [("mean", torch.mean), ("max", torch.amax)])
+    def test_views_are_scored_one_by_one_and_fused(self, fusion, fuse):
+        model = _classifier().eval()
+        model.view_fusion, model.clips_per_forward = fusion, 4
+        views = torch.randint(0, 256, (3, 2, 3, 4, 32, 32), dtype=torch.uint8)  # 6 views in chunks of 4
+        with torch.no_grad():
+            fused = torch.stack([p["scores"] for p in model({"video": views})])
+            single = [torch.stack([p["scores"] for p in model({"video": v})]) for v in views.unbind(1)]
+        torch.testing.assert_close(fused, fuse(torch.stack(single), dim=0))
+
     def test_labels_must_fit_clips_and_classes(self):
         batch = _batch()
         for labels in ([0, 1], torch.zeros(3, 4)):

@@ -128,3 +128,20 @@ def test_evaluation_gives_pooled_features_of_the_visual_query_backbone():
     features = torch.stack([p["features"] for p in model({"video": clips})])
     maps = model.query["visual"].backbone(model.normalizer["visual"](clips))[0]
     torch.testing.assert_close(features, maps.mean(dim=(2, 3, 4)))
+
+
+def test_features_of_a_video_are_the_mean_over_its_clips():
+    model, clips = small_model().eval(), small_batch()["video"]
+    features = [p["features"] for p in model({"video": clips})]
+    for video, feature in zip(clips, features, strict=True):
+        of_clips = [p["features"] for p in model({"video": video})]
+        torch.testing.assert_close(feature, torch.stack(of_clips).mean(dim=0))
+
+
+def test_motion_of_two_channels_has_its_own_mean():
+    model = small_model(MOTION_MEAN=[128 / 255] * 2)
+    batch = small_batch()
+    batch["motion"] = torch.full((2, 2, 2, 4, 16, 16), 128, dtype=torch.uint8)
+    clip = model.normalizer["motion"](batch["motion"][:, 0])
+    torch.testing.assert_close(clip, torch.zeros_like(clip), atol=1e-6, rtol=0)
+    assert model(batch)["loss_visual_motion"].isfinite()

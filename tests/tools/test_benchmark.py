@@ -99,3 +99,43 @@ def test_a_mistake_is_one_line(benchmark, words, line):
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1].startswith(line)
     assert "Traceback" not in done.stderr
+
+
+def test_motion_and_extraction(benchmark, root, tiny_puppets, tmp_path):
+    config = root / "configs/Puppets/MoDist_R18.yaml"
+    overrides = "INPUT.CROP_SIZE 32 INPUT.NUM_FRAMES 2 MOTION.NUM_FRAMES 2 MOTION.SHORT_SIDE 32"
+    videos = tiny_puppets / "videos"
+    done = benchmark(
+        "motion",
+        "--cfg",
+        config,
+        "--videos",
+        videos,
+        "--samples",
+        3,
+        "--json",
+        "out.json",
+        *overrides.split(),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rgb, cached, computed = json.loads((tmp_path / "out.json").read_text())["series"]
+    assert [row["samples"] for row in (rgb, cached, computed)] == [3, 3, 3]
+    ratios = sorted(a / b for a, b in zip(computed["wall_s"], rgb["wall_s"], strict=True))
+    assert computed["facts"]["x RGB alone"] == pytest.approx(ratios[1])
+
+    done = benchmark("extraction", "--videos", videos, "--short-side", 0, "--repeat", 1, "--json", "out.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert [row["name"] for row in content["series"]] == ["DIS", "Farneback"]
+    assert content["series"][0]["items"] == 11 * 30  # 11 videos of 3 seconds at 10 frames a second
+
+
+def test_pretraining_step_with_and_without_motion(benchmark, root, tmp_path):
+    config = root / "configs/Puppets/MoDist_R18.yaml"
+    options = (
+        "--batch-size 2 --device cpu --threads 1 --warmup 0 --repeat 1 --json out.json INPUT.CROP_SIZE 32"
+    )
+    for weight in ("1.0", "0.0"):
+        done = benchmark("model", "--cfg", config, *options.split(), "MODEL.MODIST.CROSS_WEIGHT", weight)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads((tmp_path / "out.json").read_text())["settings"]["clips"].startswith("2x2x3x")

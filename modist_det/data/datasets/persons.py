@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Persons", "group_persons", "join", "match_persons", "pairs_of_equal_keys", "pairwise_iou"]
+__all__ = [
+    "Persons",
+    "group_persons",
+    "join",
+    "match_persons",
+    "pairs_of_equal_keys",
+    "pairwise_iou",
+    "take_ragged",
+]
 
 IntArray = NDArray[np.int64]
+_Int = TypeVar("_Int", bound=np.integer)
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,14 @@ class Persons:
     def take(self, index: NDArray) -> Persons:
         """These persons; ``index`` (ascending in keyframes) or a mask."""
         index = np.arange(len(self))[index]
-        action_starts, actions = _take_ragged(self.action_starts, self.actions, index)
+        action_starts, actions = take_ragged(self.action_starts, self.actions, index)
         return Persons(self.keys[index], self.boxes[index], self.scores[index], action_starts, actions)
 
     def with_actions_of(self, others: Persons, index: IntArray) -> Persons:
         """The same persons doing what ``others`` at ``index`` (P,) do; nothing where ``index`` is -1."""
         none = len(others)
         starts = np.append(others.action_starts, others.action_starts[-1])  # a last one who does nothing
-        action_starts, actions = _take_ragged(starts, others.actions, np.where(index < 0, none, index))
+        action_starts, actions = take_ragged(starts, others.actions, np.where(index < 0, none, index))
         return Persons(self.keys, self.boxes, self.scores, action_starts, actions)
 
 
@@ -123,7 +133,9 @@ def _starts(counts: NDArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _take_ragged(starts: IntArray, values: IntArray, index: IntArray) -> tuple[IntArray, IntArray]:
+def take_ragged(
+    starts: NDArray[np.integer], values: NDArray[_Int], index: NDArray[np.integer]
+) -> tuple[IntArray, NDArray[_Int]]:
     """The runs ``values[starts[i]:starts[i + 1]]`` of ``index``, one after the other, and where each begins."""
     counts = np.diff(starts)[index]
     taken = _starts(counts)

@@ -1,4 +1,4 @@
-"""Keyframes with person boxes as columns of arrays; one typed object when one is asked for."""
+"""Records: whole videos, and keyframes with person boxes as columns of arrays (an object when one is asked for)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,40 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DetectionRecord", "DetectionRecords", "keyframe_id"]
+from .persons import take_ragged
+
+__all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "keyframe_id"]
 
 
 def keyframe_id(video_id: str, second: float) -> str:
     """``"video,0902"``: how AVA's tools name a keyframe; fractions of a second are kept (``"video,2.5"``)."""
     return f"{video_id},{second:04.0f}" if float(second).is_integer() else f"{video_id},{second:.10g}"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One video, or a part of one; without labels for pretraining.
+
+    Attributes:
+        number: its place in the data set; equal numbers are one video.
+        video_id: as annotated, or the path below the data set's folder without extension.
+        video: path of the file or of the folder of frames.
+        fps: frames per second of a folder of frames (a video file knows its own).
+        labels: class indices, from 0; several where the data set has many labels a video.
+        start, end: seconds of the part that counts; None: the whole video.
+    """
+
+    number: int
+    video_id: str
+    video: str
+    fps: float | None = None
+    labels: tuple[int, ...] = ()
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.video_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +146,24 @@ class DetectionRecords(Sequence[DetectionRecord]):
                 tuple(self.actions[a:b].tolist()) for a, b in zip(bounds[:-1], bounds[1:], strict=True)
             ),
             scores=self.scores[start:stop],
+        )
+
+    def take(self, index: NDArray[np.integer]) -> DetectionRecords:
+        """These keyframes, with the same persons."""
+        box_starts, persons = take_ragged(self.box_starts, np.arange(len(self.boxes)), index)
+        action_starts, actions = take_ragged(self.action_starts, self.actions, persons)
+        return DetectionRecords(
+            self.video_ids,
+            self.videos,
+            self.video_index[index],
+            self.seconds[index],
+            self.first_second,
+            self.fps,
+            box_starts,
+            self.boxes[persons],
+            self.scores[persons],
+            action_starts,
+            actions,
         )
 
     def __iter__(self) -> Iterator[DetectionRecord]:

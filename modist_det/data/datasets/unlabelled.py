@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...utils.errors import UserError
 from .description import register_format
+from .records import VideoRecord
 from .videos import VIDEO_EXTENSIONS
 
 __all__ = ["VideoFolder", "VideoRecord"]
-
-
-@dataclass(frozen=True)
-class VideoRecord:
-    """One video.
-
-    Attributes:
-        number: its place in the data set; equal numbers are one video.
-        video_id: path below the data set's folder, without extension.
-        video: path of the file or of the folder of frames.
-        fps: frames per second of a folder of frames (a video file knows its own).
-    """
-
-    number: int
-    video_id: str
-    video: str
-    fps: float | None = None
-
-    @property
-    def id(self) -> str:
-        return self.video_id
 
 
 class VideoFolder:

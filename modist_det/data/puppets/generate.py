@@ -110,7 +110,9 @@ def generate(
         rngs = [random_stream(seed, split, job.index, _DETECTIONS) for job in own]
         write_annotations(out, name, truths, params.keyframes, rngs)
     if params.single_action:
-        write_action_files(out, {SPLITS[s]: [j.name for j in jobs if j.split == s] for s in range(len(SPLITS))})
+        write_action_files(
+            out, {SPLITS[s]: [j.name for j in jobs if j.split == s] for s in range(len(SPLITS))}
+        )
     for cut_short in (out / "videos").rglob(".*.mp4.tmp-*"):  # by a kill
         cut_short.unlink(missing_ok=True)
     files = {path.relative_to(out).as_posix(): _sha256(path) for path in _set_files(out, jobs)}

@@ -17,21 +17,27 @@ _MODEL_EXAMPLE = """\
   python tools/benchmark.py model --cfg configs/AVA/Slow_R50_8x8.yaml --batch-size 2
   python tools/benchmark.py model --cfg configs/AVA/SlowFast_R50_8x8.yaml --amp bf16 --channels-last \\
       INPUT.CROP_SIZE 256"""
+_MOTION_EXAMPLE = """\
+  python tools/benchmark.py motion --cfg configs/MoDist/Kinetics_R50.yaml --videos path/to/videos"""
+_EXTRACTION_EXAMPLE = """\
+  python tools/benchmark.py extraction --videos path/to/videos --estimators DIS Farneback"""
 _EVALUATOR_EXAMPLE = """\
   python tools/benchmark.py evaluator
   python tools/benchmark.py evaluator --detections 100000 --boxes 4000 --keyframes 2000 --json evaluator.json"""
 
 
 def benchmark_parser() -> argparse.ArgumentParser:
-    """Subcommands ``data``, ``model`` and ``evaluator``; ``command`` holds which."""
+    """Subcommands ``data``, ``model``, ``motion``, ``extraction`` and ``evaluator``; ``command`` holds which."""
     parser = make_parser(
-        "Measure data loading, a model's step or the evaluator: medians, their range, and ratios to a baseline\n"
-        "that was measured in the same run.",
-        "\n".join([_DATA_EXAMPLE, _MODEL_EXAMPLE, _EVALUATOR_EXAMPLE]),
+        "Measure data loading, a model's step, motion or the evaluator: medians, their range, and ratios to a\n"
+        "baseline that was measured in the same run.",
+        "\n".join([_DATA_EXAMPLE, _MODEL_EXAMPLE, _MOTION_EXAMPLE, _EXTRACTION_EXAMPLE, _EVALUATOR_EXAMPLE]),
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{data,model,evaluator}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_data(commands)
     _add_model(commands)
+    _add_motion(commands)
+    _add_extraction(commands)
     _add_evaluator(commands)
     return parser
 
@@ -103,6 +109,41 @@ def _add_model(commands: argparse._SubParsersAction) -> None:
     )
     _add_common(add)
     _add_overrides(add)
+
+
+def _add_motion(commands: argparse._SubParsersAction) -> None:
+    add = _add_command(
+        commands,
+        "motion",
+        "pretraining samples with and without motion",
+        "Samples of two clips on one thread: RGB alone (the baseline), with motion maps from files, and computed.",
+        _MOTION_EXAMPLE,
+    )
+    add("--cfg", required=True, metavar="FILE", help="config file of pretraining")
+    add("--videos", required=True, metavar="PATH", help="a video file, or a folder of them")
+    add("--samples", type=_positive, default=30, metavar="N", help="default: %(default)s")
+    add("--json", metavar="OUT", help="write every sample and the summary to this file")
+    _add_overrides(add)
+
+
+def _add_extraction(commands: argparse._SubParsersAction) -> None:
+    add = _add_command(
+        commands,
+        "extraction",
+        "frames per second of flow estimators",
+        "Flow edges of every frame, as tools/extract_motion.py makes them, decoding included, on one thread.",
+        _EXTRACTION_EXAMPLE,
+    )
+    add("--videos", required=True, metavar="PATH", help="a video file, or a folder of them")
+    add("--estimators", nargs="+", default=["DIS", "Farneback"], metavar="NAME", help="default: %(default)s")
+    add(
+        "--short-side",
+        type=_count,
+        default=128,
+        metavar="PX",
+        help="working resolution; 0: that of the videos (default: %(default)s)",
+    )
+    _add_common(add)
 
 
 def _add_evaluator(commands: argparse._SubParsersAction) -> None:

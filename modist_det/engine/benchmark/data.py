@@ -29,6 +29,7 @@ __all__ = [
     "benchmark_data",
     "clips_of_videos",
     "decode_everything",
+    "one_thread",
     "run_data",
     "training_clips",
     "video_files",
@@ -142,7 +143,7 @@ def benchmark_data(
         UserError: a video cannot be read.
     """
     machine = describe_machine(device=f"cpu, {num_workers} workers")
-    with _one_thread():
+    with one_thread():
         series = _single_clips(records, mapper, num_clips, baseline)
         loader, first_batch = _loader_passes(records, mapper, num_workers, batch_size, repeat)
     for row in series:
@@ -237,7 +238,7 @@ def _loader_passes(
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """As in a worker process."""
     torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)

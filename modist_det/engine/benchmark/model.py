@@ -154,8 +154,8 @@ class _Runner:
 def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.device) -> dict[str, Any]:
     """A training batch of noise for ``cfg``'s meta architecture, on ``device``.
 
-    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE); the sides of boxes are between a quarter of the crop's
-    and all of it.
+    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE), or two of each video for MoDist; the sides of boxes are
+    between a quarter of the crop's and all of it.
 
     Raises:
         UserError: a meta architecture that is not known here.
@@ -173,6 +173,7 @@ def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.de
             "labels": list(labels.float().to(device)),
         },
         "VideoClassifier": {"labels": labels[:, 0].float().to(device)},
+        "MoDist": {"video_number": torch.arange(batch_size).to(device)},
     }
     name = cfg.MODEL.META_ARCHITECTURE
     if name not in labels_of:
@@ -180,7 +181,13 @@ def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.de
             f"the benchmark makes no batches for MODEL.META_ARCHITECTURE {name!r}{nearest(name, labels_of)} "
             f"(known: {', '.join(labels_of)})"
         )
-    return {"video": video.to(device), **labels_of[name]}
+    batch = {"video": video.to(device), **labels_of[name]}
+    if name == "MoDist":  # two clips of a video, with their motion
+        batch["video"] = torch.stack([batch["video"], batch["video"].flip(-1)], dim=1)
+        motion_shape = (batch_size, 2, 1, cfg.MOTION.NUM_FRAMES, size, size)
+        motion = torch.randint(0, 256, motion_shape, dtype=torch.uint8, generator=generator)
+        batch["motion"] = motion.to(device)
+    return batch
 
 
 class PeakMemory:

@@ -143,6 +143,15 @@ class MoDist(nn.Module):
         for encoder in [*self.query.values(), *self.key.values()]:
             encoder.compile(*args, **kwargs)
 
+    @property
+    def pretrained_backbone(self) -> Backbone:
+        """What pretraining is for: the visual query encoder's backbone. Evaluation uses nothing else."""
+        return cast(Encoder, self.query[VISUAL]).backbone
+
+    def restart_keys(self) -> None:
+        """Make the key encoders equal to the query encoders again, after weights were put into these."""
+        self.key.load_state_dict(self.query.state_dict())
+
     def set_progress(self, progress: float) -> None:
         """Tell the model how far training is, in [0, 1]; moves the momentum if it is annealed."""
         if self.anneal:
@@ -154,21 +163,20 @@ class MoDist(nn.Module):
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
                 uint8 (B, 2, C, T', H', W') where a term uses motion, C the motion pathway's channels or 1, which is
-                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video`` (B, 3, T, H, W).
+                repeated, and ``video_number`` int64 (B,), equal for clips of one video. In evaluation ``video``
+                (B, 3, T, H, W) or, several clips of each video, (B, V, 3, T, H, W).
 
         Returns:
             ``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
             ``negative_`` (see :class:`~modist_det.modeling.losses.infonce.InfoNCE`); or B dicts with ``features``,
-            the visual backbone's pooled map, float32 (D,).
+            the visual backbone's pooled map, float32 (D,), the mean over a video's clips.
         """
         if not self.training:
-            backbone = cast(Encoder, self.query[VISUAL]).backbone
-            features = pool(backbone(self.normalizer[VISUAL](batch["video"]))).float()
-            return [{"features": row} for row in features]
+            return [{"features": row} for row in self._features(batch["video"])]
 
         clips = {VISUAL: batch["video"]}
         if MOTION in self.query:
-            channels = len(self.normalizer[MOTION].scale)
+            channels = len(cast(ClipNormalizer, self.normalizer[MOTION]).scale)
             clips[MOTION] = batch["motion"].expand(-1, -1, channels, -1, -1, -1)
         videos = batch["video_number"].to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
         # Motion at the query's time meets RGB at the key's time, unless the two are to be of one clip.
@@ -196,6 +204,11 @@ class MoDist(nn.Module):
         for modality, own_keys in keys.items():
             self._queue(modality).append(gather_keys(own_keys), all_videos)
         return numbers
+
+    def _features(self, video: Tensor) -> Tensor:
+        clips = video if video.dim() == 5 else video.flatten(0, 1)
+        features = pool(self.pretrained_backbone(self.normalizer[VISUAL](clips))).float()
+        return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
     def _queue(self, modality: str) -> KeyQueue:
         return cast(KeyQueue, self.queue[modality])

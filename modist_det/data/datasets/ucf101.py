@@ -1,0 +1,86 @@
+"""UCF101: ``classInd.txt`` and, for each of three splits, ``trainlist0N.txt`` and ``testlist0N.txt``.
+
+Source: https://www.crcv.ucf.edu/data/UCF101.php, "Train/Test Splits for Action Recognition".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...utils.errors import UserError
+from .classification import ClassificationDataset, Entry, class_index, read_lines
+from .description import register_format
+
+__all__ = ["UCF101Dataset"]
+
+SUBSETS = ("train", "test")
+
+
+class UCF101Dataset(ClassificationDataset):
+    """UCF101, or data of one's own in its format.
+
+    ``classInd.txt`` has rows ``1 ApplyEyeMakeup``, the lists rows ``ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1``;
+    the number may be missing (test lists), the class is then that of the folder. Videos may be of another kind
+    than the list says, in class folders or all in one.
+
+    Args:
+        annotations: folder of these files.
+        subset: "train" or "test".
+        split: 1, 2 or 3.
+        name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        annotations: str | os.PathLike,
+        subset: str,
+        split: int = 1,
+        fps: float | None = None,
+        max_missing: float = 0.1,
+    ) -> None:
+        super().__init__(name, videos, fps, max_missing)
+        if subset not in SUBSETS:
+            raise UserError(f"subset is {subset!r}, but is one of {', '.join(SUBSETS)}")
+        self.class_file = Path(annotations) / "classInd.txt"
+        self.list_file = Path(annotations) / f"{subset}list{split:02d}.txt"
+
+    def read_class_names(self) -> list[str]:
+        names: list[str] = []
+        for where, line in read_lines(self.class_file):
+            number, _, name = line.partition(" ")
+            if number != str(len(names) + 1) or not name.strip():
+                raise UserError(
+                    f"{where}: {line!r} is not '{len(names) + 1} ClassName'; numbers count up from 1"
+                )
+            names.append(name.strip())
+        if len(set(names)) < len(names):
+            raise UserError(f"{self.class_file}: two classes have one name")
+        return names
+
+    def read_entries(self) -> list[Entry]:
+        indices = {name: i for i, name in enumerate(self.metadata.class_names)}
+        return [self._entry(where, line, indices) for where, line in read_lines(self.list_file)]
+
+    def _entry(self, where: str, line: str, indices: dict[str, int]) -> Entry:
+        path, _, number = line.rpartition(" ")
+        if not (path and number.isdigit()):
+            path, number = line, ""
+        folder, _, file = path.replace("\\", "/").strip().rpartition("/")
+        if not folder:
+            raise UserError(
+                f"{where}: {line!r} is not 'ClassName/video.avi', with or without the class's number"
+            )
+        label = class_index(indices, folder, where, str(self.class_file))
+        if number and int(number) != label + 1:
+            raise UserError(
+                f"{where}: class {folder} is number {label + 1} in {self.class_file}, but here {number}"
+            )
+        stem = file.rpartition(".")[0] or file
+        return Entry(stem, (f"{folder}/{stem}", stem), (label,), where)
+
+
+register_format("ucf101", UCF101Dataset, path_arguments=("videos", "annotations"))

@@ -1,0 +1,66 @@
+"""A small labelled share of a training set, for comparing representations where labels are few."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .datasets.records import DetectionRecord, DetectionRecords, VideoRecord
+
+__all__ = ["keyframe_share", "stratified_share", "video_share"]
+
+logger = logging.getLogger(__name__)
+
+
+def stratified_share(
+    items: NDArray[np.integer], labels: NDArray[np.integer], count: int, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Which of ``count`` items make up ``share`` of them; ascending.
+
+    An item counts for the rarest of its labels. Of the items of each label (and of those without any) the share is
+    kept, rounded, and at least one. With one seed a larger share has all items of a smaller one.
+
+    Args:
+        items, labels: (R,) pairs: item ``items[i]`` has label ``labels[i]``, from 0.
+        share: in (0, 1].
+    """
+    items, labels = np.unique(np.stack([items, labels]).astype(np.int64), axis=1)
+    commonness = np.bincount(labels)[labels]
+    order = np.lexsort((labels, commonness, items))
+    with_label, first = np.unique(items[order], return_index=True)
+    stratum = np.full(count, -1, dtype=np.int64)
+    stratum[with_label] = labels[order][first]
+    order = np.lexsort((np.random.default_rng(seed).permutation(count), stratum))
+    _, starts, sizes = np.unique(stratum[order], return_index=True, return_counts=True)
+    place = np.arange(count) - np.repeat(starts, sizes)
+    wanted = np.maximum(np.floor(share * sizes + 0.5), 1)
+    return np.sort(order[place < np.repeat(wanted, sizes)])
+
+
+def video_share(records: Sequence[VideoRecord], share: float, seed: int) -> list[VideoRecord]:
+    """The stratified share of labelled videos; see :func:`stratified_share`."""
+    if share == 1:
+        return list(records)
+    items = [i for i, record in enumerate(records) for _ in record.labels]
+    labels = [label for record in records for label in record.labels]
+    kept = stratified_share(np.array(items), np.array(labels), len(records), share, seed)
+    _report(len(kept), len(records), "videos")
+    return [records[i] for i in kept.tolist()]
+
+
+def keyframe_share(records: DetectionRecords, share: float, seed: int) -> Sequence[DetectionRecord]:
+    """The stratified share of keyframes, each counting for the rarest action in it; see :func:`stratified_share`."""
+    if share == 1:
+        return records
+    keyframe_of_person = np.repeat(np.arange(len(records)), np.diff(records.box_starts))
+    items = np.repeat(keyframe_of_person, np.diff(records.action_starts))
+    kept = stratified_share(items, records.actions, len(records), share, seed)
+    _report(len(kept), len(records), "keyframes")
+    return records.take(kept)
+
+
+def _report(kept: int, total: int, what: str) -> None:
+    logger.info("training on %d of %d %s (DATASETS.TRAIN_SHARE)", kept, total, what)

@@ -1,0 +1,99 @@
+"""Classification of trimmed videos: clips in, class scores out, top-1 and top-5."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import CfgNode
+from ..data.catalog import DatasetCatalog
+from ..data.classification import ClassificationMapper
+from ..data.datasets.classification import ClassificationDataset
+from ..data.datasets.records import VideoRecord
+from ..data.few_labels import video_share
+from ..evaluation.classification import ClassificationEvaluator
+from ..utils.errors import UserError
+from .base import TASK_REGISTRY
+
+__all__ = ["ClassificationTask", "classification"]
+
+
+@TASK_REGISTRY.register()
+def classification(cfg: CfgNode) -> ClassificationTask:
+    """``TASK: classification``."""
+    return ClassificationTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+
+
+class ClassificationTask:
+    """Train on clips of labelled videos, test on several views of each.
+
+    Args:
+        names: catalogue names or description files of every data set used; each is opened once.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._datasets = {name: _open(name) for name in names}
+        _check_same_classes(self._datasets)
+
+    def complete_config(self, cfg: CfgNode) -> None:
+        for name, dataset in self._datasets.items():
+            width = dataset.metadata.num_classes
+            if cfg.MODEL.NUM_CLASSES == 0:
+                cfg.MODEL.NUM_CLASSES = width
+            if width > cfg.MODEL.NUM_CLASSES:
+                raise UserError(
+                    f"data set {name} has {width} classes, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
+                    f"set it to {width}, or to 0 to take it from the data"
+                )
+        if cfg.MODEL.HEAD.NAME == "RoIActionHead":
+            raise UserError(
+                "MODEL.HEAD.NAME is RoIActionHead, which scores boxes; set it to ClassificationHead"
+            )
+        titles = [self.title(name) for name in cfg.DATASETS.TEST]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise UserError(
+                    f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file"
+                )
+
+    def title(self, name: str) -> str:
+        return self._datasets[name].metadata.name
+
+    def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
+        if not cfg.DATASETS.TRAIN:
+            raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+        share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
+        parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
+        records = [record for part in parts for record in part]
+        numbered = [dataclasses.replace(record, number=number) for number, record in enumerate(records)]
+        return numbered, ClassificationMapper.from_config(cfg, is_train=True)
+
+    def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
+        return self._datasets[name].records(), ClassificationMapper.from_config(cfg, is_train=False)
+
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> ClassificationEvaluator:
+        metadata = self._datasets[name].metadata
+        return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name)
+
+
+def _open(name: str) -> ClassificationDataset:
+    dataset = DatasetCatalog.get(name)
+    if not isinstance(dataset, ClassificationDataset):
+        raise UserError(
+            f"data set {name} is a {type(dataset).__name__}; TASK classification needs videos with class labels"
+        )
+    return dataset
+
+
+def _check_same_classes(datasets: dict[str, ClassificationDataset]) -> None:
+    """A class index means one class in all of them; some may know more classes than others."""
+    first: dict[int, tuple[str, str]] = {}
+    for name, dataset in datasets.items():
+        for index, class_name in enumerate(dataset.metadata.class_names):
+            other, other_class = first.setdefault(index, (name, class_name))
+            if other_class != class_name:
+                raise UserError(
+                    f"class {index + 1} is {class_name!r} in data set {name}, but {other_class!r} in {other}; let both "
+                    "take their classes from one file"
+                )
