@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -175,17 +174,23 @@ def draw_keyframe(
     Returns:
         uint8 (H, W, 3), RGB.
     """
-    visualizer = Visualizer(load_keyframe(keyframe), metadata, scale=scale)
+    names = metadata.thing_classes
     if instances is None:
-        return visualizer.draw_dataset_dict(keyframe).get_image()
-    instances = instances.to(torch.device("cpu"))
-    labels = []
-    for row in instances.action_scores:
-        best = row.topk(min(top, len(row)))
-        written = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        words = [f"{metadata.thing_classes[c]} {score:.2f}" for c, score in written if score >= min_score]
-        labels.append(", ".join(words))
-    return visualizer.overlay_instances(boxes=instances.pred_boxes, labels=labels).get_image()
+        # Not draw_dataset_dict, which writes the actions of one person over each other.
+        persons: dict[int, tuple[list[float], list[str]]] = {}
+        for annotation in keyframe["annotations"]:
+            _, words = persons.setdefault(annotation["person"], (annotation["bbox"], []))
+            words.append(names[annotation["category_id"]])
+        boxes: Any = np.array([box for box, _ in persons.values()]).reshape(-1, 4)
+        labels = [", ".join(words) for _, words in persons.values()]
+    else:
+        boxes, labels = instances.pred_boxes.to("cpu"), []
+        for row in instances.action_scores.cpu():
+            best = row.topk(min(top, len(row)))
+            written = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            labels.append(", ".join(f"{names[c]} {score:.2f}" for c, score in written if score >= min_score))
+    visualizer = Visualizer(load_keyframe(keyframe), metadata, scale=scale)
+    return visualizer.overlay_instances(boxes=boxes, labels=labels).get_image()
 
 
 def _ava(name: str | os.PathLike) -> AVADataset:

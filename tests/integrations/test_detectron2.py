@@ -106,11 +106,14 @@ def test_the_visualizer_draws_annotations_and_predictions(d2, registered):
     assert labelled.shape == (192, 256, 3)
     # Its words alone, which are few.
     assert 50 < (labelled != plain_box).any(axis=2).sum() < 192 * 256 / 8
-    # detectron2's own way to draw predictions takes the fields as they are.
+    # detectron2's own ways to draw take the fields as they are.
     from detectron2.utils.visualizer import Visualizer
 
-    own = Visualizer(plain, metadata).draw_instance_predictions(instances).get_image()
-    assert (own != plain).any()
+    for own in (
+        Visualizer(plain, metadata).draw_instance_predictions(instances),
+        Visualizer(plain, metadata).draw_dataset_dict(keyframe),
+    ):
+        assert (own.get_image() != plain).any()
 
 
 def test_instances(d2):
