@@ -42,6 +42,7 @@ def report_content(
     A class is given by its place in ``classes``, a keyframe by its place in ``keyframes``. A video that cannot be
     read leaves its keyframes without pictures, with a note that says why.
     """
+    result = figures(matched)
     points = operating_points(matched)
     missed = misses(matched, points, num_keyframes // 3)
     wrong = false_positives(matched, points, num_keyframes // 3)
@@ -56,8 +57,8 @@ def report_content(
     return {
         "dataset": dataset.metadata.name,
         "detections": Path(detections).name,
-        "summary": _summary(matched, len(chosen)),
-        "classes": _classes(matched, points),
+        "summary": _summary(result, len(chosen)),
+        "classes": _classes(result, matched, points),
         "keyframes": keyframes,
         "misses": [
             {
@@ -82,8 +83,7 @@ def report_content(
     }
 
 
-def _summary(matched: AVAMatch, num_shown: int) -> dict[str, Any]:
-    result = figures(matched)
+def _summary(result: dict[str, Any], num_shown: int) -> dict[str, Any]:
     kept = (
         "mAP",
         "mAP_by_type",
@@ -99,10 +99,12 @@ def _summary(matched: AVAMatch, num_shown: int) -> dict[str, Any]:
     return {**{key: result[key] for key in kept}, "num_keyframes_shown": num_shown}
 
 
-def _classes(matched: AVAMatch, points: dict[int, OperatingPoint]) -> list[dict[str, Any]]:
+def _classes(
+    result: dict[str, Any], matched: AVAMatch, points: dict[int, OperatingPoint]
+) -> list[dict[str, Any]]:
     curves = precision_recall(matched.counted, matched.finds >= 0, matched.boxes.counts)
     classes = []
-    for index, row in enumerate(figures(matched)["classes"]):
+    for index, row in enumerate(result["classes"]):
         point, curve = points.get(index), curves.get(index)
         classes.append(
             {
