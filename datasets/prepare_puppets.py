@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modist_det.data.puppets import PuppetsParams, contact_sheet, generate
+from modist_det.data.puppets import PRESETS, contact_sheet, generate
 from modist_det.utils.cli import make_parser, run_cli
 
 EXAMPLE = """\
-  python datasets/prepare_puppets.py --out datasets/puppets
+  python datasets/prepare_puppets.py
+  python datasets/prepare_puppets.py --preset actions
   python datasets/prepare_puppets.py --out /tmp/hard --max-people 5 --camera-motion 1 --texture-contrast 1
-  python datasets/prepare_puppets.py --out datasets/puppets --contact-sheet puppets.png
-  python datasets/prepare_puppets.py --out datasets/puppets_actions --single-action --max-people 1"""
+  python datasets/prepare_puppets.py --contact-sheet puppets.png"""
 
+FOLDERS = {"scenes": Path("datasets/puppets"), "actions": Path("datasets/puppets_actions")}
 HELP = {
     "train_videos": "videos of the training split",
     "val_videos": "videos of the validation split",
@@ -32,7 +33,6 @@ HELP = {
     "seconds": "length of each video",
     "min_people": "fewest people in a video",
     "max_people": "most people in a video",
-    "single_action": "one person and one action in each video, and UCF101's and Kinetics' files beside AVA's",
     "min_figure": "smallest person: height over the frame's height",
     "max_figure": "largest person: height over the frame's height",
     "appearances": "how many different persons, and places, the set has",
@@ -47,7 +47,14 @@ HELP = {
 def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
     p.add_argument(
-        "--out", type=Path, default=Path("datasets/puppets"), help="folder of the set (default: %(default)s)"
+        "--preset",
+        choices=list(PRESETS),
+        default="scenes",
+        help="scenes (default): several people and actions a video, for detection; actions: one person and one action "
+        "a video, written in UCF101's and Kinetics' formats, too, for pretraining and classification",
+    )
+    p.add_argument(
+        "--out", type=Path, help="folder of the set (default: datasets/puppets, datasets/puppets_actions)"
     )
     p.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     p.add_argument("--workers", type=int, help="processes; 0: none beside this one (default: one a core)")
@@ -58,24 +65,21 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="also write a PNG with a strip of frames for each class",
     )
-    for field in fields(PuppetsParams):
-        option, kind = "--" + field.name.replace("_", "-"), type(field.default)
-        if kind is bool:
-            p.add_argument(option, action="store_true", help=HELP[field.name])
-            continue
-        p.add_argument(
-            option, type=kind, default=field.default, help=f"{HELP[field.name]} (default: %(default)s)"
-        )
+    for name, text in HELP.items():
+        default = getattr(PRESETS["scenes"], name)
+        p.add_argument("--" + name.replace("_", "-"), type=type(default), help=f"{text} (scenes: {default})")
     return p
 
 
 def main(args: argparse.Namespace) -> None:
-    params = PuppetsParams(**{field.name: getattr(args, field.name) for field in fields(PuppetsParams)})
-    made = generate(args.out, params, seed=args.seed, workers=args.workers, overwrite=args.overwrite)
+    given = {name: getattr(args, name) for name in HELP if getattr(args, name) is not None}
+    params = replace(PRESETS[args.preset], **given)
+    out = args.out or FOLDERS[args.preset]
+    made = generate(out, params, seed=args.seed, workers=args.workers, overwrite=args.overwrite)
     videos = f"{params.train_videos} training and {params.val_videos} validation videos"
-    print(f"{args.out}: {videos}, {'written' if made else 'already complete, kept'}")
+    print(f"{out}: {videos}, {'written' if made else 'already complete, kept'}")
     if args.contact_sheet:
-        contact_sheet(args.out, args.contact_sheet, split="val" if params.val_videos else "train")
+        contact_sheet(out, args.contact_sheet, split="val" if params.val_videos else "train")
         print(f"contact sheet: {args.contact_sheet}")
 
 

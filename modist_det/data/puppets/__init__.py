@@ -6,6 +6,6 @@
 from .contact import contact_sheet
 from .generate import generate
 from .labels import CLASS_NAMES, GESTURES, POSES
-from .params import PuppetsParams
+from .params import PRESETS, PuppetsParams
 
-__all__ = ["CLASS_NAMES", "GESTURES", "POSES", "PuppetsParams", "contact_sheet", "generate"]
+__all__ = ["CLASS_NAMES", "GESTURES", "POSES", "PRESETS", "PuppetsParams", "contact_sheet", "generate"]

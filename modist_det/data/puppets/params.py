@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from ...utils.errors import UserError
 
-__all__ = ["PuppetsParams"]
+__all__ = ["PRESETS", "PuppetsParams"]
 
 
 @dataclass(frozen=True)
@@ -79,3 +79,24 @@ class PuppetsParams:
     def keyframes(self) -> list[int]:
         """Annotated seconds: whole ones, at least one second from either end."""
         return list(range(1, math.floor(self.seconds - 1) + 1))
+
+
+# "scenes": several people who do several things, for detection. "actions": one person in the middle of a small
+# picture, one action a video, a thousand appearances, for pretraining and classification.
+PRESETS = {
+    "scenes": PuppetsParams(),
+    "actions": PuppetsParams(
+        train_videos=2400,
+        val_videos=600,
+        frame_width=96,
+        frame_height=96,
+        seconds=4.0,
+        max_people=1,
+        single_action=True,
+        min_figure=0.7,
+        max_figure=0.9,
+        appearances=1000,
+        texture_contrast=0.35,
+        camera_motion=0.35,
+    ),
+}
