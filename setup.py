@@ -45,5 +45,9 @@ setup(
     packages=find_packages(include=["modist_det", "modist_det.*"]),
     package_data={"modist_det.visualization.report": ["*.html", "*.css", "*.js"]},
     install_requires=CORE,
-    extras_require={"dev": DEV},
+    # detectron2 has to be built as INSTALL.md says; the extra is there to say where it comes from.
+    extras_require={
+        "dev": DEV,
+        "detectron2": ["detectron2 @ git+https://github.com/facebookresearch/detectron2.git"],
+    },
 )
