@@ -36,7 +36,7 @@ def compare_attention(
     num_shown: int = 6,
     action: str = "",
 ) -> dict[str, tuple[float, float]]:
-    """Grad-CAM of several checkpoints on the same keyframes: a PNG, and figures at the keyframe itself.
+    """Grad-CAM of several checkpoints on the same keyframes: a PNG, and figures at the keyframe itself; on the CPU.
 
     Args:
         cfg: of a detector whose backbone the checkpoints have.
@@ -62,12 +62,15 @@ def compare_attention(
     cfg.defrost()
     cfg.MODEL.NUM_CLASSES = cfg.MODEL.NUM_CLASSES or dataset.metadata.num_classes
     records = dataset.records()
+    if not len(records):
+        raise UserError(f"data set {dataset_name} has no annotated keyframes")
     chosen = np.unique(np.linspace(0, len(records) - 1, num_keyframes).round().astype(int)).tolist()
     mapper = DetectionMapper.from_config(cfg, is_train=False)
     samples = [mapper(records[i], np.random.default_rng(0)) for i in chosen]
     shown = np.unique(np.linspace(0, len(samples) - 1, num_shown).round().astype(int)).tolist()
     figures, pictures = {}, {}
     for name, path in _names(weights).items():
+        torch.manual_seed(cfg.SEED)  # for fresh weights
         model = build_model(cfg)
         if path:
             load_weights(model, path)

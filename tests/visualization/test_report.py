@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -173,6 +174,21 @@ def test_clips_stay_within_their_bytes(written):
     fewer = [len(k["clip"]) for k in content["keyframes"] if k["clip"]]
     assert 1 <= len(fewer) < len(sizes) and sum(fewer) <= limit
     assert not any(k["clip"] for k in written(num_clips=50, max_clip_bytes=0)[0]["keyframes"])
+
+
+def test_the_worst_have_the_clips(written, tiny_puppets):
+    truth = read_ava_boxes(tiny_puppets / "val.csv")
+    # All is found at 0.9 but one person's actions, in the last keyframe with anybody in it.
+    last = (truth.video == truth.video[-1]) & (truth.second == truth.second[-1])
+    table = dataclasses.replace(truth, score=np.where(last, 0.1, 0.9))
+    lowest = dataclasses.replace(
+        table, action=np.where(last, truth.action % 12 + 1, truth.action).astype(np.int32)
+    )
+    content, _ = written(lowest, num_clips=1)
+    (clip,) = [k for k in content["keyframes"] if k["clip"]]
+    assert (clip["video"], clip["second"]) == (truth.videos[truth.video[-1]], truth.second[-1])
+    assert content["misses"][0]["score"] is None
+    assert content["keyframes"][content["misses"][0]["keyframe"]] == clip
 
 
 def test_fewer_keyframes(written):

@@ -51,7 +51,7 @@ def report_content(
     worst = [keyframe for pair in pairs for keyframe in pair if keyframe is not None]
     chosen = select_keyframes(len(matched.boxes.keyframes), worst, num_keyframes)
     place = {keyframe: i for i, keyframe in enumerate(chosen)}
-    with_clips = set(list(dict.fromkeys([*worst, *chosen]))[:num_clips])
+    with_clips = list(dict.fromkeys([*worst, *chosen]))[:num_clips]
     keyframes, where = _keyframes(matched, chosen)
     _add_media(dataset, keyframes, [place[k] for k in with_clips], max_clip_bytes)
     return {
