@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 
-from modist_det.evaluation.ava import MODES, class_table, evaluate_ava
+from modist_det.evaluation.ava import MODES, class_table, figures, match_ava
 from modist_det.utils.cli import make_parser, run_cli
 from modist_det.utils.files import atomic_path
 
@@ -31,11 +31,17 @@ def get_parser() -> argparse.ArgumentParser:
         help="the official metric (default), or PySlowFast's variant of it to compare with its published figures",
     )
     add("--json", metavar="OUT", help="write the result to this file")
+    add(
+        "--plots",
+        metavar="FOLDER",
+        help="draw precision-recall curves, AP of each class and score histograms into this folder",
+    )
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    result = evaluate_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode)
+    matched = match_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode)
+    result = figures(matched)
     print(class_table(result))
     for warning in result["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
@@ -43,6 +49,10 @@ def main(args: argparse.Namespace) -> None:
         with atomic_path(args.json) as temporary:
             temporary.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
         print(f"wrote {args.json}")
+    if args.plots:
+        from modist_det.visualization.plots import write_plots  # matplotlib takes a while to load
+
+        print("wrote", *write_plots(matched, args.plots))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ def get_cfg() -> CfgNode:
     cfg.CUDNN_BENCHMARK = False
     # Iterations between two log lines, metrics.json lines and TensorBoard points.
     cfg.LOG_PERIOD = 20
+    # Epochs between pictures in TensorBoard: detections on a few test keyframes, or clips of pretraining; 0: none.
+    cfg.PICTURE_PERIOD = 0.0
     cfg.MODEL = model.defaults()
     cfg.INPUT = data.input_defaults()
     cfg.MOTION = data.motion_defaults()

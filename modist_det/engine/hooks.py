@@ -10,15 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from fvcore.common.param_scheduler import ParamScheduler
+from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
 from ..checkpoint.checkpointer import Checkpointer
 from ..utils import comm
 from ..utils.progress import progress_bar
-from .metrics import NonFiniteError, Writer
+from .metrics import NonFiniteError, TensorBoardWriter, Writer
 from .trainer import Hook, Trainer
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "CheckpointHook",
     "EvaluationHook",
     "LogHook",
+    "PictureHook",
     "ProgressHook",
     "ScheduleHook",
     "StopOnSignalHook",
@@ -136,6 +139,24 @@ class LogHook(Hook):
     def close(self) -> None:
         for writer in self.writers:
             writer.close()
+
+
+class PictureHook(Hook):
+    """Every ``period`` steps and after the last one, writes what ``draw(iteration)`` returns, pictures by name."""
+
+    def __init__(
+        self,
+        draw: Callable[[int], Mapping[str, NDArray[np.uint8]]],
+        period: float,
+        writer: TensorBoardWriter,
+    ) -> None:
+        self.draw = draw
+        self.period = period
+        self.writer = writer
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
+            self.writer.write_pictures(trainer.iteration, self.draw(trainer.iteration))
 
 
 def _peak_memory_mb() -> float:

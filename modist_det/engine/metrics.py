@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import simplejson
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..utils import comm
@@ -166,7 +168,7 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 class TensorBoardWriter:
-    """TensorBoard scalars in ``OUTPUT_DIR/tensorboard``."""
+    """TensorBoard scalars and pictures in ``OUTPUT_DIR/tensorboard``."""
 
     def __init__(self, folder: Path, start_iteration: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -176,6 +178,12 @@ class TensorBoardWriter:
     def write(self, iteration: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, iteration)
+
+    def write_pictures(self, iteration: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Pictures (H, W, 3), RGB, by name."""
+        for name, picture in pictures.items():
+            self._writer.add_image(name, picture, iteration, dataformats="HWC")
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()

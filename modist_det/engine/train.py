@@ -34,7 +34,7 @@ from .evaluate import (
     start_from_weights,
 )
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
-from .trainer import Trainer
+from .trainer import Hook, Trainer
 
 __all__ = ["refuse_to_start_over", "train"]
 
@@ -188,6 +188,7 @@ def train(
         lambda trainer: state.state_dict(cfg, trainer.iteration),
         cfg.SOLVER.CHECKPOINT_PERIOD * epoch_length,
     )
+    pictures = _build_picture_hooks(cfg, task, state, device, cfg.PICTURE_PERIOD * epoch_length, writers)
     averaging = [] if state.averaged is None else [hooks.AverageHook(state.averaged, state.model)]
     clip = cfg.SOLVER.CLIP_GRADIENTS
     trainer = Trainer(
@@ -208,6 +209,7 @@ def train(
             *averaging,
             stop,
             hooks.LogHook(cfg.LOG_PERIOD, epoch_length, writers),
+            *pictures,
             evaluation,
             saving,
             hooks.ProgressHook(),
@@ -266,6 +268,33 @@ def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int) -> list[Wr
         JSONWriter(output_dir / "metrics.json", start_iteration),
         TensorBoardWriter(output_dir / "tensorboard", start_iteration),
     ]
+
+
+def _build_picture_hooks(
+    cfg: CfgNode,
+    task: Task,
+    state: TrainingState,
+    device: torch.device,
+    period: float,
+    writers: list[Writer],
+) -> list[Hook]:
+    """The main process's hook for pictures, if PICTURE_PERIOD asks for any."""
+    if cfg.PICTURE_PERIOD == 0:
+        return []
+    if not hasattr(task, "pictures"):
+        raise UserError(
+            f"PICTURE_PERIOD is {cfg.PICTURE_PERIOD}, but TASK {cfg.TASK} has no pictures; set it to 0"
+        )
+    boards = [writer for writer in writers if isinstance(writer, TensorBoardWriter)]
+    if not boards:
+        return []
+    pictures = task.pictures(cfg)
+
+    def draw(iteration: int) -> dict[str, Any]:
+        with autocast_factory(cfg, device)():
+            return pictures(state.evaluated_model, iteration)
+
+    return [hooks.PictureHook(draw, period, boards[0])]
 
 
 def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:

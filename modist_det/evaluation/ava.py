@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,13 @@ from .frame_ap import (
     run_starts,
 )
 
-__all__ = ["MODES", "class_table", "evaluate_ava"]
+__all__ = ["MODES", "AVAMatch", "class_table", "evaluate_ava", "figures", "match_ava"]
 
 MODES = ("official", "pyslowfast")
 MAX_PER_KEYFRAME = 50  # of the official mode
+# A keyframe as one number: the video's, then the second in microseconds.
+_SECOND_BITS = 40
+_TICKS = 1_000_000
 # AVA's label types and what people call them; other types keep their name.
 _TYPE_NAMES = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
@@ -94,6 +98,51 @@ def evaluate_ava(
     Raises:
         UserError: an unknown mode, or a file that is missing or malformed.
     """
+    return figures(match_ava(groundtruth, detections, labelmap, exclusions, mode))
+
+
+@dataclass(frozen=True, eq=False)
+class AVAMatch:
+    """What counts in an evaluation, and which detection finds which ground-truth box.
+
+    Attributes:
+        mode: of the evaluation.
+        labels: classes by id.
+        class_ids: (C,) of the label map, ascending; a ``class_index`` points into it.
+        truth: every ground-truth row; ``boxes.row`` points into it.
+        detected: every detection; ``counted.row`` points into it.
+        boxes: the ground truth that counts.
+        counted: the detections that count.
+        finds: (n,) of each counted detection: the number of the box in ``boxes``, -1 for a false positive.
+        num_left_out: detections that do not count, by reason.
+        videos: names that the keys in ``boxes.keyframes`` stand for.
+    """
+
+    mode: str
+    labels: Mapping[int, LabelEntry]
+    class_ids: IntArray
+    truth: BoxTable
+    detected: BoxTable
+    boxes: GroundTruth
+    counted: Detections
+    finds: IntArray
+    num_left_out: dict[str, int]
+    videos: tuple[str, ...]
+
+    def keyframe(self, number: int) -> tuple[str, float]:
+        """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
+        video, ticks = divmod(int(self.boxes.keyframes[number]), 1 << _SECOND_BITS)
+        return self.videos[video], ticks / _TICKS
+
+
+def match_ava(
+    groundtruth: str | os.PathLike | BoxTable,
+    detections: str | os.PathLike | BoxTable,
+    labelmap: str | os.PathLike | Mapping[int, LabelEntry],
+    exclusions: str | os.PathLike | KeyTable | None = None,
+    mode: str = "official",
+) -> AVAMatch:
+    """The first half of :func:`evaluate_ava`, for those who want to know what was found and what was missed."""
     if mode not in MODES:
         raise UserError(
             f"unknown AVA evaluation mode {mode!r}{nearest(mode, MODES)} (modes are {', '.join(MODES)})"
@@ -112,8 +161,16 @@ def evaluate_ava(
     counted, left_out = _select_detections(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode
     )
-    is_hit = match(counted, detected.boxes, boxes, by_score=mode == "official")
-    ap, num_detections = average_precisions(counted, is_hit, boxes.counts)
+    finds = match(counted, detected.boxes, boxes, by_score=mode == "official")
+    return AVAMatch(
+        mode, labels, class_ids, truth, detected, boxes, counted, finds, left_out, tuple(video_codes)
+    )
+
+
+def figures(matched: AVAMatch) -> dict[str, Any]:
+    """The second half of :func:`evaluate_ava`."""
+    labels, boxes, counted = matched.labels, matched.boxes, matched.counted
+    ap, num_detections = average_precisions(counted, matched.finds >= 0, boxes.counts)
     # Detections are grouped by keyframe.
     keyframes_detected = counted.keyframe[run_starts(counted.keyframe)]
 
@@ -127,13 +184,13 @@ def evaluate_ava(
             "num_detections": int(num_detections[c]),
             "note": _note(boxes.counts[c], boxes.excluded_counts[c], num_detections[c]),
         }
-        for c, number in enumerate(class_ids.tolist())
+        for c, number in enumerate(matched.class_ids.tolist())
     ]
     types = dict.fromkeys(_type_name(entry) for entry in labels.values() if entry.type)
     result: dict[str, Any] = {
         "mAP": _mean(classes),
         "mAP_by_type": {name: _mean([c for c in classes if c["type"] == name]) for name in types},
-        "mode": mode,
+        "mode": matched.mode,
         "iou_threshold": IOU_THRESHOLD,
         "num_classes": len(classes),
         "num_classes_evaluated": int((boxes.counts > 0).sum()),
@@ -141,10 +198,10 @@ def evaluate_ava(
         "num_keyframes_with_detections": int((keyframes_detected >= 0).sum()),
         "num_groundtruth": int(boxes.counts.sum()),
         "num_detections": int(num_detections.sum()),
-        "num_detections_left_out": left_out,
+        "num_detections_left_out": matched.num_left_out,
         "classes": classes,
     }
-    result["warnings"] = _warnings(result, truth, detected)
+    result["warnings"] = _warnings(result, matched.truth, matched.detected)
     return result
 
 
@@ -186,7 +243,9 @@ def _keys(table: BoxTable | KeyTable, video_codes: dict[str, int], rows: IntArra
     """
     codes = [video_codes.setdefault(name, len(video_codes)) for name in table.videos]
     video, second = (c if rows is None else c[rows] for c in (table.video, table.second))
-    return (np.array(codes, dtype=np.int64)[video] << 40) | np.rint(second * 1e6).astype(np.int64)
+    return (np.array(codes, dtype=np.int64)[video] << _SECOND_BITS) | np.rint(second * _TICKS).astype(
+        np.int64
+    )
 
 
 def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
@@ -211,6 +270,7 @@ def _select_groundtruth(
     return GroundTruth(
         keyframes,
         place[order],
+        np.flatnonzero(counted)[order],
         table.boxes[counted][order],
         np.bincount(class_index[counted], minlength=len(class_ids)),
         np.bincount(class_index[known & ~inside], minlength=len(class_ids)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,10 @@ __all__ = [
     "IOU_THRESHOLD",
     "Detections",
     "GroundTruth",
+    "PrecisionRecall",
     "average_precisions",
     "match",
+    "precision_recall",
     "run_starts",
 ]
 
@@ -27,6 +30,7 @@ class GroundTruth:
 
     keyframes: IntArray  # (F,) keys, ascending: every one evaluated, also those with nothing in them
     place: IntArray  # (n,)
+    row: IntArray  # (n,) in the table that they come from
     boxes: NDArray[np.float64]  # (n, 4)
     counts: IntArray  # (C,) boxes of each class
     excluded_counts: IntArray  # (C,) boxes that lie in excluded keyframes
@@ -46,22 +50,22 @@ class Detections:
 
 def match(
     detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth, *, by_score: bool
-) -> NDArray[np.bool_]:
-    """Mask (n,) of the detections that are true positives.
+) -> IntArray:
+    """Which of the ground-truth boxes each detection (n,) finds: its number, or -1 for a false positive.
 
     Args:
         boxes: (rows of the table, 4), which ``detections.row`` points into.
         by_score: within a keyframe, match the detection with the highest score first, else the first row.
     """
-    is_hit = np.zeros(len(detections.row), dtype=bool)
+    finds = np.full(len(detections.row), -1)
     if not len(truth.place):
-        return is_hit
+        return finds
     # Below 0 for keyframes that are not in the ground truth.
     place = detections.keyframe.astype(np.int64) * len(truth.counts) + detections.class_index
     begin = np.searchsorted(truth.place, place)
     found = np.flatnonzero(truth.place[np.minimum(begin, len(truth.place) - 1)] == place)
     if not len(found):
-        return is_hit
+        return finds
     # All pairs of a detection and a ground-truth box of its keyframe and class.
     begin = begin[found]
     count = np.searchsorted(truth.place, place[found], side="right") - begin
@@ -77,8 +81,9 @@ def match(
     # Of the detections that chose a box, the first finds it.
     keys = (detection, -detections.score[detection], box) if by_score else (detection, box)
     order = np.lexsort(keys)
-    is_hit[detection[order][run_starts(box[order])]] = True
-    return is_hit
+    first = order[run_starts(box[order])]
+    finds[detection[first]] = box[first]
+    return finds
 
 
 def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,18 +103,51 @@ def average_precisions(
     detections: Detections, is_hit: NDArray[np.bool_], num_groundtruth: IntArray
 ) -> tuple[NDArray[np.float64], IntArray]:
     """AP of each class, NaN where it has no ground truth, and its number of detections; both (C,)."""
+    ap = np.full(len(num_groundtruth), np.nan)
+    for c, ranking in _rankings(detections, num_groundtruth):
+        hits = is_hit[ranking]
+        ap[c] = _envelope(hits)[hits].sum() / num_groundtruth[c]
+    return ap, np.bincount(detections.class_index, minlength=len(num_groundtruth))
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """The curve of one class; its points are the detections from the highest score down, all (n,).
+
+    The area under ``precision`` is AP: ``sum(precision[i] * (recall[i] - recall[i - 1]))``.
+    """
+
+    score: NDArray[np.float64]
+    precision: NDArray[np.float64]  # made monotone: the highest at this or a greater recall
+    recall: NDArray[np.float64]
+
+
+def precision_recall(
+    detections: Detections, is_hit: NDArray[np.bool_], num_groundtruth: IntArray
+) -> dict[int, PrecisionRecall]:
+    """The curve of each class that has ground truth, by its index."""
+    curves = {}
+    for c, ranking in _rankings(detections, num_groundtruth):
+        hits = is_hit[ranking]
+        recall = np.cumsum(hits) / num_groundtruth[c]
+        curves[c] = PrecisionRecall(detections.score[ranking], _envelope(hits), recall)
+    return curves
+
+
+def _rankings(detections: Detections, num_groundtruth: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """Each class that has ground truth, and its detections from the highest score down."""
     num_detections = np.bincount(detections.class_index, minlength=len(num_groundtruth))
     ends = np.cumsum(num_detections)
     by_class = np.argsort(detections.class_index, kind="stable")
-    ap = np.full(len(num_groundtruth), np.nan)
     for c in np.flatnonzero(num_groundtruth).tolist():
         of_class = by_class[ends[c] - num_detections[c] : ends[c]]
-        ranking = np.argsort(detections.score[of_class], kind="stable")[::-1]
-        hits = is_hit[of_class][ranking]
-        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        ap[c] = envelope[hits].sum() / num_groundtruth[c]
-    return ap, num_detections
+        yield c, of_class[np.argsort(detections.score[of_class], kind="stable")[::-1]]
+
+
+def _envelope(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Precision after each detection of a ranking, made monotone."""
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def run_starts(values: NDArray) -> IntArray:

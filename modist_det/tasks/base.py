@@ -22,7 +22,10 @@ Mapper = Callable[..., dict[str, Any]]
 
 
 class Task(Protocol):
-    """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`."""
+    """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`.
+
+    A task may also have ``pictures(cfg)``, which returns what PICTURE_PERIOD draws (see ``tasks/pictures.py``).
+    """
 
     def complete_config(self, cfg: CfgNode) -> None:
         """Fill in what the data decides (``MODEL.NUM_CLASSES``); raise ``UserError`` where they disagree."""

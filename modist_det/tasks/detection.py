@@ -17,6 +17,7 @@ from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY
+from .pictures import DetectionPictures
 
 __all__ = ["DetectionTask", "detection"]
 
@@ -89,6 +90,14 @@ class DetectionTask:
             dataset_name=metadata.name,
             mode=cfg.TEST.AVA.MODE,
         )
+
+    def pictures(self, cfg: CfgNode) -> DetectionPictures:
+        """Of the first test set, or of the training data where there is none."""
+        name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
+        boxes = cfg.DATASETS.TEST_BOXES if cfg.DATASETS.TEST else cfg.DATASETS.TRAIN_BOXES
+        mapper = DetectionMapper.from_config(cfg, is_train=False)
+        class_names = self._datasets[name].metadata.class_names
+        return DetectionPictures(self._records(cfg, name, boxes), mapper, class_names)
 
     def _records(self, cfg: CfgNode, name: str, boxes: str) -> DetectionRecords:
         return self._datasets[name].records(boxes=boxes, min_score=cfg.DATASETS.PERSON_SCORE_THRESH)

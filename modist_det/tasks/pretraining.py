@@ -16,6 +16,7 @@ from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, Mapper
+from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
 
@@ -93,6 +94,9 @@ class PretrainingTask:
             temperature=node.TEMPERATURE,
             linear_probe=node.LINEAR_PROBE,
         )
+
+    def pictures(self, cfg: CfgNode) -> PretrainingPictures:
+        return PretrainingPictures(*self.train_data(cfg), cfg.SEED)
 
 
 def _open_labelled(name: str) -> ClassificationDataset:

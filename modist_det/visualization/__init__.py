@@ -1,5 +1,5 @@
 """Drawing detections on video frames."""
 
-from .keyframes import BoxLabels, contact_sheet, draw_people
+from .keyframes import BoxLabels, contact_sheet, draw_people, write_png
 
-__all__ = ["BoxLabels", "contact_sheet", "draw_people"]
+__all__ = ["BoxLabels", "contact_sheet", "draw_people", "write_png"]

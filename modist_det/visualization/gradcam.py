@@ -16,6 +16,7 @@ from .keyframes import BoxLabels, Image, contact_sheet, draw_people
 
 __all__ = [
     "BoxEnergy",
+    "Score",
     "class_score",
     "draw_heat_maps",
     "energy_in_boxes",

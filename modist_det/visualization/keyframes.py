@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoxLabels", "contact_sheet", "draw_people"]
+from ..utils.files import atomic_path
+
+__all__ = ["BoxLabels", "contact_sheet", "draw_people", "write_png"]
 
 Image = NDArray[np.uint8]
 
@@ -87,3 +90,11 @@ def contact_sheet(
         padded += [np.zeros((height, cell_width, 3), np.uint8)] * (columns - len(row))
         rows.append(np.concatenate(padded, axis=1))
     return np.concatenate(rows)
+
+
+def write_png(path: str | os.PathLike, image: Image) -> None:
+    """Write ``image`` (H, W, 3), uint8 RGB, whole or not at all."""
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert encoded
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())

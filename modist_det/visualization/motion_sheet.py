@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from ..data.video import open_video
 from ..motion.maps import flow_edges
 from ..motion.reader import MotionReader
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
-from .keyframes import contact_sheet
+from .keyframes import contact_sheet, write_png
 
 __all__ = ["draw_motion_sheet"]
 
@@ -65,10 +63,7 @@ def draw_motion_sheet(
             f"edges, up to {strongest} of 255",
         ]
     sheet = contact_sheet(images, titles, columns=3, cell_width=_CELL_WIDTH)
-    encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert encoded
-    with atomic_path(Path(out)) as temporary:
-        temporary.write_bytes(data.tobytes())
+    write_png(out, sheet)
 
 
 def _image(picture: Tensor) -> NDArray[np.uint8]:

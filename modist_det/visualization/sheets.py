@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,8 +15,7 @@ from ..data.video import open_video
 from ..utils.ava_files import read_detections
 from ..utils.ava_tables import BoxTable
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
-from .keyframes import BoxLabels, contact_sheet, draw_people
+from .keyframes import BoxLabels, contact_sheet, draw_people, write_png
 
 __all__ = ["draw_detection_sheet"]
 
@@ -68,10 +66,7 @@ def draw_detection_sheet(
         images.append(draw_people(enlarged, truth + _detected(table, record, names, top, min_score)))
         titles.append(f"{record.video_id}  {record.second:g} s")
     sheet = contact_sheet(images, titles, _COLUMNS)
-    encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    assert encoded
-    with atomic_path(Path(out)) as temporary:
-        temporary.write_bytes(data.tobytes())
+    write_png(out, sheet)
 
 
 def _detected(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from modist_det.evaluation import ava
 from modist_det.evaluation.ava import class_table, evaluate_ava
+from modist_det.evaluation.frame_ap import precision_recall
 from modist_det.utils.ava_files import LabelEntry, read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
@@ -374,3 +375,38 @@ def test_tables_give_what_files_give(real_data):
     assert from_tables == evaluate_ava(
         str(folder / "gt.csv"), str(folder / "det.csv"), folder / "labels.pbtxt"
     )
+
+
+# ---- what was found ---------------------------------------------------------------------------
+
+
+def test_what_finds_what_and_the_curve(tmp_path):
+    (tmp_path / "g.csv").write_text(
+        "".join(
+            f"{_line(row)}\n" for row in [("a,1", RIGHT, WAVE), ("a,1", LEFT, WALK), ("a,2", RIGHT, WALK)]
+        )
+    )
+    rows = [
+        ("a,1", LEFT, WALK, 0.9),  # finds the second row
+        ("a,1", LEFT, WALK, 0.8),  # again
+        ("a,2", LEFT, WALK, 0.7),  # beside it
+        ("a,2", RIGHT, WALK, 0.6),  # finds the third
+    ]
+    (tmp_path / "d.csv").write_text("".join(f"{_line(row)}\n" for row in rows))
+    matched = ava.match_ava(tmp_path / "g.csv", tmp_path / "d.csv", LABELS)
+    found = [
+        (int(matched.counted.row[i]), int(matched.boxes.row[box]))
+        for i, box in enumerate(matched.finds.tolist())
+        if box >= 0
+    ]
+    assert found == [(0, 1), (3, 2)]
+    curves = precision_recall(matched.counted, matched.finds >= 0, matched.boxes.counts)
+    walk, wave = curves[0], curves[2]
+    assert sorted(curves) == [0, 2]  # "run" has no ground truth
+    assert walk.score.tolist() == [0.9, 0.8, 0.7, 0.6]
+    assert walk.recall.tolist() == [0.5, 0.5, 0.5, 1.0]
+    # 1, 1/2, 1/3, 2/4 made monotone from the right
+    assert walk.precision.tolist() == [1.0, 0.5, 0.5, 0.5]
+    assert len(wave.score) == len(wave.recall) == 0
+    area = float((walk.precision * np.diff(walk.recall, prepend=0)).sum())
+    assert area == ap_by_id(ava.figures(matched))[WALK] == 0.75

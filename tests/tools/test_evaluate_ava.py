@@ -41,6 +41,13 @@ def test_table_and_json(command, tmp_path):
     assert json.loads((tmp_path / "out" / "result.json").read_text())["mAP"] == 0.5
 
 
+def test_plots(command, tmp_path):
+    done = command("--plots", "plots")
+    assert (done.returncode, done.stderr) == (0, "")
+    pictures = ["class_ap.png", "precision_recall.png", "score_histograms.png"]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == pictures
+
+
 def test_exclusions_and_mode(command, tmp_path):
     (tmp_path / "e.csv").write_text("a,903\n")
     done = command("-e", "e.csv", "--mode", "pyslowfast")

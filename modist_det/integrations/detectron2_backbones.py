@@ -1,0 +1,134 @@
+"""Our backbones in detectron2's ``BACKBONE_REGISTRY``: a person detector can start from what a clip network learned.
+
+``build_modist_backbone``: feature maps of stills or clips, averaged over time. ``build_modist_fpn_backbone``: the same
+under a feature pyramid, for detectron2's Faster R-CNN.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode as D2CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY
+from detectron2.modeling.backbone import FPN
+from detectron2.modeling.backbone import Backbone as D2Backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from torch import Tensor
+
+from ..checkpoint import load_weights
+from ..config import CfgNode, get_cfg
+from ..modeling import build_model
+from ..modeling.backbone import Backbone, ResNet3D, SlowFast, build_backbone
+from ..utils.errors import UserError
+
+__all__ = ["StillBackbone", "build_modist_backbone", "build_modist_fpn_backbone", "use_backbone"]
+
+
+class StillBackbone(D2Backbone):
+    """One of our backbones as detectron2 calls them: images in, a dict of maps (B, C, H, W) out.
+
+    An image is seen as a clip in which nothing moves, of as few frames as the network takes. A clip (B, C, T, H, W) is
+    taken, too.
+
+    Args:
+        backbone: a ResNet3D gives ``res2`` ... ``res5``; others give ``res5`` alone, their pathways concatenated.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self._frames = backbone.alpha if isinstance(backbone, SlowFast) else max(backbone.temporal_strides)
+        channels: tuple[int, ...] = (sum(backbone.out_channels),)
+        strides: tuple[int, ...] = (backbone.spatial_stride,)
+        self._out_features = ["res5"]
+        if isinstance(backbone, ResNet3D):
+            channels, strides = backbone.stage_channels, (4, 8, 16, backbone.spatial_stride)
+            self._out_features = ["res2", "res3", "res4", "res5"]
+        self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
+        self._out_feature_strides = dict(zip(self._out_features, strides, strict=True))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        clip = image.unsqueeze(2).expand(-1, -1, self._frames, -1, -1) if image.dim() == 4 else image
+        if not isinstance(self.backbone, ResNet3D):
+            return {"res5": torch.cat([maps.mean(dim=2) for maps in self.backbone(clip)], dim=1)}
+        network = self.backbone
+        maps, features = network.stem(clip), {}
+        for name in self._out_features:
+            maps = getattr(network, name)(maps)
+            features[name] = maps.mean(dim=2)
+            if name == "res2":
+                maps = network.pool(maps)
+        return features
+
+
+@BACKBONE_REGISTRY.register()
+def build_modist_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> StillBackbone:
+    """The backbone of ``cfg.MODEL.MODIST.CONFIG`` with the weights of ``cfg.MODEL.MODIST.WEIGHTS``."""
+    own = get_cfg()
+    own.merge_from_file(cfg.MODEL.MODIST.CONFIG)
+    channels = len(own.MODEL.PIXEL_MEAN)
+    if input_shape.channels not in (None, channels):
+        raise UserError(
+            f"{cfg.MODEL.MODIST.CONFIG} takes {channels} channels, but detectron2's config has "
+            f"{input_shape.channels} (MODEL.PIXEL_MEAN); use_backbone sets them"
+        )
+    return StillBackbone(_backbone(own, cfg.MODEL.MODIST.WEIGHTS))
+
+
+@BACKBONE_REGISTRY.register()
+def build_modist_fpn_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> FPN:
+    """:func:`build_modist_backbone` under a feature pyramid of ``cfg.MODEL.FPN``, as detectron2's own ResNets."""
+    return FPN(
+        bottom_up=build_modist_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+def use_backbone(
+    cfg: D2CfgNode, config: str | os.PathLike, weights: str | os.PathLike = "", fpn: bool = True
+) -> None:
+    """Let a detectron2 config use the backbone of one of our configs, with its pixel means and channel order.
+
+    Args:
+        cfg: detectron2's; changed in place. With ``fpn`` it is one of detectron2's FPN configs.
+        config: our YAML file.
+        weights: a checkpoint in any format of :func:`~modist_det.checkpoint.load_weights`; "": fresh weights.
+        fpn: a feature pyramid on res2 to res5 (ResNet3D with stride 32 only), else the plain maps.
+
+    Raises:
+        UserError: the backbone cannot carry a pyramid.
+    """
+    own = get_cfg()
+    own.merge_from_file(config)
+    if fpn and (own.MODEL.BACKBONE.NAME != "ResNet3D" or own.MODEL.RESNET3D.DILATE_RES5):
+        raise UserError(
+            f"{config}: a feature pyramid needs MODEL.BACKBONE.NAME ResNet3D with MODEL.RESNET3D.DILATE_RES5 False; "
+            "change the config or use fpn=False"
+        )
+    cfg.MODEL.MODIST = D2CfgNode({"CONFIG": os.fspath(config), "WEIGHTS": os.fspath(weights)})
+    cfg.MODEL.BACKBONE.NAME = "build_modist_fpn_backbone" if fpn else "build_modist_backbone"
+    cfg.MODEL.PIXEL_MEAN = [255 * value for value in own.MODEL.PIXEL_MEAN]
+    cfg.MODEL.PIXEL_STD = [255 * value for value in own.MODEL.PIXEL_STD]
+    cfg.INPUT.FORMAT = own.MODEL.INPUT_FORMAT
+    cfg.MODEL.WEIGHTS = ""
+
+
+def _backbone(own: CfgNode, weights: str) -> Backbone:
+    if not weights:
+        return build_backbone(own)
+    own.MODEL.NUM_CLASSES = own.MODEL.NUM_CLASSES or 1  # of a head that is thrown away
+    own.TASK, own.MODEL.META_ARCHITECTURE, own.MODEL.HEAD.NAME = (
+        "detection",
+        "ActionDetector",
+        "RoIActionHead",
+    )
+    model: Any = build_model(own)
+    load_weights(model, weights)
+    return model.backbone

@@ -1,0 +1,91 @@
+"""What a task shows of itself while it trains, for TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..data.build import Item, collate_by_size
+from ..data.video import VideoError
+from ..visualization.training import draw_predictions, draw_two_clips
+from .base import Mapper
+
+__all__ = ["DetectionPictures", "Pictures", "PretrainingPictures"]
+
+logger = logging.getLogger(__name__)
+
+# Called with the model and the number of steps made; pictures, uint8 RGB (H, W, 3), by name.
+Pictures = Callable[[nn.Module, int], dict[str, NDArray[np.uint8]]]
+
+
+class DetectionPictures:
+    """Scores of the model on a few keyframes, the same each time; they are decoded once and kept.
+
+    Args:
+        records, mapper: of a test set; ``count`` of its keyframes are taken, evenly spread.
+        class_names: by class id.
+    """
+
+    def __init__(
+        self, records: Sequence[Any], mapper: Mapper, class_names: Mapping[int, str], count: int = 6
+    ) -> None:
+        chosen = np.unique(np.linspace(0, max(len(records) - 1, 0), count).round().astype(int))[
+            : len(records)
+        ]
+        self._samples = _read([records[i] for i in chosen.tolist()], mapper, np.random.default_rng(0))
+        self._class_names = class_names
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
+        if not self._samples:
+            return {}
+        training_flags = {module: module.training for module in model.modules()}
+        model.eval()
+        try:
+            scores = {
+                identity: prediction["scores"]
+                for batch in collate_by_size([Item(sample, []) for sample in self._samples])
+                for identity, prediction in zip(batch["id"], model(batch), strict=True)
+            }
+        finally:
+            for module, flag in training_flags.items():
+                module.training = flag
+        of_samples = [scores[sample["id"]] for sample in self._samples]
+        return {"detections": draw_predictions(self._samples, of_samples, self._class_names)}
+
+
+class PretrainingPictures:
+    """Training samples as the model sees them, others each time.
+
+    Args:
+        records, mapper: of training.
+    """
+
+    def __init__(self, records: Sequence[Any], mapper: Mapper, seed: int, count: int = 3) -> None:
+        self._records = records
+        self._mapper = mapper
+        self._seed = seed
+        self._count = min(count, len(records))
+
+    def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
+        rng = np.random.default_rng((self._seed, iteration))
+        chosen = rng.choice(len(self._records), self._count, replace=False).tolist()
+        samples = _read([self._records[i] for i in chosen], self._mapper, rng)
+        return {"clips": draw_two_clips(samples)} if samples else {}
+
+
+def _read(records: Sequence[Any], mapper: Mapper, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Samples of those records whose video can be read."""
+    samples = []
+    for record in records:
+        try:
+            samples.append(mapper(record, rng))
+        except VideoError as error:
+            logger.warning("no picture of it: %s", error)
+    return samples

@@ -1,0 +1,77 @@
+"""One HTML file that shows what an action detector found, missed and made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib import resources
+from typing import Any
+
+from ...data.catalog import DatasetCatalog
+from ...data.datasets.ava import AVADataset
+from ...evaluation.ava import match_ava
+from ...utils.errors import UserError
+from ...utils.files import atomic_path
+from .content import report_content
+
+__all__ = ["report_content", "report_page", "write_report"]
+
+
+def write_report(
+    dataset_name: str,
+    detections: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    mode: str = "official",
+    num_keyframes: int = 90,
+    num_clips: int = 24,
+    max_clip_bytes: int = 8_000_000,
+) -> None:
+    """Write a page that needs nothing beside it: figures, curves, keyframes and clips are inside the file.
+
+    A third of the keyframes shows the worst misses, a third the worst false positives (classes take turns in both), the
+    others are evenly spread over the data set. Whether something is missed or false is judged at each class's own
+    threshold: the one with its highest F1.
+
+    Args:
+        dataset_name: catalogue name or description file of an AVA-style data set with annotations.
+        detections: csv in AVA's format.
+        mode: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava`.
+        num_keyframes: with their picture in the page, at most.
+        num_clips: how many of them, the worst first, with a clip of two seconds.
+        max_clip_bytes: no more clips than fit into this.
+
+    Raises:
+        UserError: files are missing or malformed, or the data set has no annotated keyframes.
+    """
+    dataset = DatasetCatalog.get(dataset_name)
+    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
+        raise UserError(f"data set {dataset_name} has no annotations in AVA's format to compare with")
+    metadata = dataset.metadata
+    matched = match_ava(dataset.annotations, detections, metadata.label_map, metadata.exclusions, mode)
+    if not len(matched.boxes.keyframes):
+        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+    content = report_content(
+        dataset,
+        matched,
+        detections,
+        num_keyframes=num_keyframes,
+        num_clips=num_clips,
+        max_clip_bytes=max_clip_bytes,
+    )
+    with atomic_path(out) as temporary:
+        temporary.write_text(report_page(content), encoding="utf-8")
+
+
+def report_page(content: dict[str, Any]) -> str:
+    """The page that shows ``content``."""
+    folder = resources.files(__package__)
+    parts = {
+        "style": folder.joinpath("report.css").read_text(encoding="utf-8"),
+        # No name of a class or video can end the script element that the data is in.
+        "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        "script": folder.joinpath("report.js").read_text(encoding="utf-8"),
+    }
+    page = folder.joinpath("page.html").read_text(encoding="utf-8")
+    return re.sub(r"<!--(style|data|script)-->", lambda mark: parts[mark[1]], page)

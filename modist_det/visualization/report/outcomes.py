@@ -1,0 +1,175 @@
+"""What a detection run got wrong: operating points, misses and false positives, the worst first. Opens no video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...evaluation.ava import AVAMatch
+from ...evaluation.frame_ap import IOU_THRESHOLD, IntArray, precision_recall
+
+__all__ = [
+    "FalsePositive",
+    "Miss",
+    "OperatingPoint",
+    "false_positives",
+    "misses",
+    "operating_points",
+    "select_keyframes",
+]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The score threshold at which a class has its highest F1, and what it gives there."""
+
+    threshold: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A ground-truth box that no detection at its class's threshold finds.
+
+    Attributes:
+        keyframe: number in ``matched.boxes.keyframes``.
+        box: number in ``matched.boxes``.
+        class_index: in ``matched.class_ids``.
+        score: of the detection that finds it below the threshold; None: there is none.
+        person_detected: some detection, of any class, overlaps it enough.
+    """
+
+    keyframe: int
+    box: int
+    class_index: int
+    score: float | None
+    person_detected: bool
+
+
+@dataclass(frozen=True)
+class FalsePositive:
+    """A detection at or above its class's threshold that finds nothing.
+
+    Attributes:
+        keyframe, class_index: as in :class:`Miss`.
+        detection: number in ``matched.counted``.
+        score: of the detection.
+        kind: ``"nobody"``: no annotated person there; ``"action"``: the person there does other things;
+            ``"repeat"``: a better detection found the person's action.
+    """
+
+    keyframe: int
+    detection: int
+    class_index: int
+    score: float
+    kind: str
+
+
+def operating_points(matched: AVAMatch) -> dict[int, OperatingPoint]:
+    """Of each class that has ground truth and detections, by its index."""
+    points = {}
+    counts = matched.boxes.counts
+    for c, curve in precision_recall(matched.counted, matched.finds >= 0, counts).items():
+        if not len(curve.score):
+            continue
+        hits = curve.recall * counts[c]
+        numbers = np.arange(1, len(hits) + 1)
+        best = int((2 * hits / (numbers + counts[c])).argmax())
+        points[c] = OperatingPoint(
+            float(curve.score[best]), float(hits[best] / numbers[best]), float(curve.recall[best])
+        )
+    return points
+
+
+def misses(matched: AVAMatch, points: dict[int, OperatingPoint], limit: int) -> list[Miss]:
+    """At most ``limit``: those that nothing finds, then those found with the lowest scores.
+
+    Classes take turns: the worst of each, then the second worst of each, until there are enough.
+    """
+    num_classes = len(matched.class_ids)
+    keyframe, class_index = np.divmod(matched.boxes.place, num_classes)
+    score = np.full(len(matched.boxes.place), -np.inf)
+    is_hit = matched.finds >= 0
+    score[matched.finds[is_hit]] = matched.counted.score[is_hit]
+    missed = np.flatnonzero(score < _thresholds(points, num_classes)[class_index])
+    chosen = missed[_turns(class_index[missed], score[missed])[:limit]]
+    return [
+        Miss(
+            int(keyframe[box]),
+            box,
+            int(class_index[box]),
+            float(score[box]) if np.isfinite(score[box]) else None,
+            bool(_overlaps(matched, int(keyframe[box]), matched.boxes.boxes[box])),
+        )
+        for box in chosen[np.argsort(score[chosen], kind="stable")].tolist()
+    ]
+
+
+def false_positives(matched: AVAMatch, points: dict[int, OperatingPoint], limit: int) -> list[FalsePositive]:
+    """At most ``limit``, the highest scores first, of classes that take turns as in :func:`misses`."""
+    counted = matched.counted
+    reached = counted.score >= _thresholds(points, len(matched.class_ids))[counted.class_index]
+    wrong = np.flatnonzero((matched.finds < 0) & (counted.keyframe >= 0) & reached)
+    chosen = wrong[_turns(counted.class_index[wrong], -counted.score[wrong])[:limit]]
+    return [
+        FalsePositive(
+            int(counted.keyframe[i]),
+            i,
+            int(counted.class_index[i]),
+            float(counted.score[i]),
+            _kind(matched, i),
+        )
+        for i in chosen[np.argsort(-counted.score[chosen], kind="stable")].tolist()
+    ]
+
+
+def select_keyframes(num_keyframes: int, wanted: list[int], limit: int) -> list[int]:
+    """``wanted`` ones first, then others evenly spread over the rest, ``limit`` in all; ascending."""
+    chosen = list(dict.fromkeys(wanted))[:limit]
+    rest = np.setdiff1d(np.arange(num_keyframes), chosen)
+    number = min(limit - len(chosen), len(rest))
+    spread = np.linspace(0, len(rest) - 1, number).round().astype(int) if number else []
+    return sorted({*chosen, *rest[spread].tolist()})
+
+
+def _thresholds(points: dict[int, OperatingPoint], num_classes: int) -> NDArray[np.float64]:
+    """By class; infinite where a class has none, so that all its boxes are missed."""
+    thresholds = np.full(num_classes, np.inf)
+    for c, point in points.items():
+        thresholds[c] = point.threshold
+    return thresholds
+
+
+def _turns(class_index: NDArray[np.integer], score: NDArray[np.float64]) -> IntArray:
+    """Order in which each class gives its lowest score, then each its second lowest, ..."""
+    order = np.lexsort((score, class_index))
+    sizes = np.unique(class_index, return_counts=True)[1]
+    turn = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return order[np.lexsort((score[order], turn))]
+
+
+def _kind(matched: AVAMatch, detection: int) -> str:
+    counted, boxes = matched.counted, matched.boxes
+    place_keyframe, place_class = np.divmod(boxes.place, len(matched.class_ids))
+    box = matched.detected.boxes[counted.row[detection]]
+    here = np.flatnonzero(place_keyframe == counted.keyframe[detection])
+    there = here[_iou(box, boxes.boxes[here]) >= IOU_THRESHOLD]
+    if not len(there):
+        return "nobody"
+    return "repeat" if (place_class[there] == counted.class_index[detection]).any() else "action"
+
+
+def _overlaps(matched: AVAMatch, keyframe: int, box: NDArray[np.float64]) -> np.bool_:
+    rows = matched.counted.row[matched.counted.keyframe == keyframe]
+    return (_iou(box, matched.detected.boxes[rows]) >= IOU_THRESHOLD).any()
+
+
+def _iou(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of one box (4,) with each of the others (n, 4), all with an area."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = (high - low).clip(min=0).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
+    return shared / ((box[2:] - box[:2]).prod() + areas - shared)

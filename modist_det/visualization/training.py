@@ -1,0 +1,97 @@
+"""Pictures of samples while a model learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .keyframes import BoxLabels, Image, contact_sheet, draw_people
+
+__all__ = ["draw_predictions", "draw_two_clips"]
+
+_WIDTH = 360  # pixels of a keyframe
+_MOMENTS = 4  # of a pretraining clip
+
+
+def draw_predictions(
+    samples: Sequence[Mapping[str, Any]],
+    scores: Sequence[Tensor],
+    class_names: Mapping[int, str],
+    top: int = 2,
+) -> Image:
+    """Keyframes with each person's labels (green) and best scores (orange), three in a row.
+
+    Args:
+        samples: as :class:`~modist_det.data.mappers.DetectionMapper` makes them; the keyframe is the middle frame.
+        scores: (N, K) of each sample's persons.
+        class_names: by class id, from 1.
+        top: scores written per person.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    images = []
+    for sample, rows in zip(samples, scores, strict=True):
+        frame = _image(sample["video"][:, sample["video"].shape[1] // 2])
+        height, width = frame.shape[:2]
+        people = []
+        for box, labels, row in zip(sample["boxes"], sample["labels"], rows.float().cpu(), strict=True):
+            x1, y1, x2, y2 = (box.double() / torch.tensor([width, height, width, height])).tolist()
+            truth = tuple(_name(class_names, c) for c in labels.nonzero().flatten().tolist())
+            best = row.topk(min(top, len(row)))
+            written = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            lines = tuple(f"{_name(class_names, c)} {score:.2f}" for c, score in written)
+            people += [BoxLabels((x1, y1, x2, y2), truth, truth=True), BoxLabels((x1, y1, x2, y2), lines)]
+        enlarged = cv2.resize(frame, None, fx=_WIDTH / width, fy=_WIDTH / width).astype(np.uint8)
+        images.append(draw_people(enlarged, people))
+    return contact_sheet(images, [sample["id"] for sample in samples], columns=3, cell_width=_WIDTH)
+
+
+def draw_two_clips(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> Image:
+    """Two clips of each video, a row for each, at four moments; under it their motion, where there is any.
+
+    Motion of one channel is stretched so that the clip's largest value is white; of two channels it is red and green.
+
+    Args:
+        samples: as :class:`~modist_det.data.pretraining.TwoClipMapper` makes them.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    images, titles = [], []
+    for sample in samples:
+        for number, clip in enumerate(sample["video"]):
+            images += [_image(clip[:, t]) for t in _moments(clip.shape[1])]
+            titles += [f"{sample['video_id']}  {number + 1}", *[""] * (_MOMENTS - 1)]
+            if "motion" in sample:
+                maps = sample["motion"][number]
+                images += [_motion_image(maps[:, t], int(maps.max())) for t in _moments(maps.shape[1])]
+                titles += ["motion", *[""] * (_MOMENTS - 1)]
+    return contact_sheet(images, titles, columns=_MOMENTS, cell_width=cell_width)
+
+
+def _moments(length: int) -> list[int]:
+    return np.linspace(0, length - 1, _MOMENTS).round().astype(int).tolist()
+
+
+def _motion_image(maps: Tensor, largest: int) -> Image:
+    """(C, H, W), C 1 to 3."""
+    if len(maps) == 1:
+        stretched = (maps.float() * (255 / max(largest, 1))).to(torch.uint8)
+        return _image(stretched.expand(3, -1, -1))
+    missing = torch.full_like(maps[:1], 128).expand(3 - len(maps), -1, -1)
+    return _image(torch.cat([maps, missing]))
+
+
+def _image(picture: Tensor) -> Image:
+    """(3, H, W) -> (H, W, 3)."""
+    return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+
+
+def _name(class_names: Mapping[int, str], channel: int) -> str:
+    return class_names.get(channel + 1, f"class {channel + 1}")

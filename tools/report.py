@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Write one HTML file that shows what a detection run found, missed and made up.
+
+Open it in any browser, send it to anybody: pictures, clips and figures are inside the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from modist_det.evaluation.ava import MODES
+from modist_det.utils.cli import at_least, make_parser, run_cli
+
+EXAMPLE = """\
+  python tools/report.py --data datasets/puppets/val.yaml \\
+      --detections output/Puppets/Slow_R18/inference/puppets_val_detections.csv --out report.html"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, EXAMPLE)
+    add = parser.add_argument
+    add("--data", required=True, metavar="NAME", help="data set: catalogue name or description file")
+    add("--detections", required=True, metavar="CSV", help="detections in AVA's format")
+    add("--out", required=True, metavar="HTML", help="file to write")
+    add("--mode", choices=MODES, default="official", help="of the metric (default: %(default)s)")
+    add(
+        "--keyframes",
+        type=at_least(1),
+        default=90,
+        metavar="N",
+        help="keyframes with their picture in the file, at most: the worst misses, the worst false positives and "
+        "others, evenly spread (default: %(default)s)",
+    )
+    add(
+        "--clips",
+        type=at_least(0),
+        default=24,
+        metavar="N",
+        help="how many of them, the worst first, with a clip of two seconds (default: %(default)s)",
+    )
+    add(
+        "--max-clip-mb",
+        type=at_least(0),
+        default=8,
+        metavar="MB",
+        help="no more clips than fit into this (default: %(default)s)",
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    from modist_det.visualization.report import write_report
+
+    write_report(
+        args.data,
+        args.detections,
+        args.out,
+        mode=args.mode,
+        num_keyframes=args.keyframes,
+        num_clips=args.clips,
+        max_clip_bytes=args.max_clip_mb * 1_000_000,
+    )
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(get_parser(), main))
