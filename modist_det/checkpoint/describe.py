@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .torchvision_video import torchvision_family
+
 __all__ = ["describe_backbone"]
 
 # Blocks of res2 to res5 -> the ResNet's depth.
@@ -19,6 +21,11 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     Example: ``ResNet3D, depth 50, width 64, 3 input channels, stem kernel 1x7x7, temporal kernels
     1/1/3/3``. Strides, dilation and SlowFast's alpha leave no trace in the shapes.
     """
+    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
+        return f"TorchvisionVideo, {family}"
+    if (stem := _conv_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
+        blocks = "+".join(str(len(_temporal_kernels(tensors, f"backbone.res{i}."))) for i in range(2, 6))
+        return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels"
     if "backbone.fast.stem.conv.weight" not in tensors:
         return f"ResNet3D, {_describe_pathway(tensors, 'backbone.')}"
     fused = ""
@@ -36,9 +43,8 @@ def _describe_pathway(tensors: Mapping[str, Tensor], prefix: str) -> str:
     stages = [_temporal_kernels(tensors, f"{prefix}res{stage}.") for stage in range(2, 6)]
     blocks = tuple(len(kernels) for kernels in stages)
     depth = f"depth {_DEPTHS[blocks]}" if blocks in _DEPTHS else f"{'+'.join(map(str, blocks))} blocks"
-    nonlocal_blocks = len(
-        {match[0] for name in tensors if (match := re.match(r".*\.nonlocal_block\.", name))}
-    )
+    nonlocal_block = re.compile(re.escape(prefix) + r"res\d\.\d+\.nonlocal_block\.")
+    nonlocal_blocks = len({match[0] for name in tensors if (match := nonlocal_block.match(name))})
     return (
         f"{depth}, width {stem[0]}, {stem[1]} input channels, stem kernel {'x'.join(map(str, stem[2:]))}, "
         f"temporal kernels {'/'.join(_shortened(kernels) for kernels in stages)}"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError, nearest
 from .pyslowfast import from_pyslowfast, has_two_pathways
+from .torchvision_video import from_torchvision_video, torchvision_family
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "read_state_dict"]
 
@@ -93,6 +94,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "modist"
     if any(_PYSLOWFAST_STEM.match(name) for name in names):
         return "pyslowfast"
+    if torchvision_family(names):
+        return "torchvision_video"
     return "modist_det"
 
 
@@ -172,10 +175,20 @@ def _from_prefixed(state_dict: Mapping[str, Tensor], prefix: str, reason: str) -
     return weights
 
 
+def _from_torchvision_video(state_dict: Mapping[str, Tensor]) -> Weights:
+    weights = Weights()
+    for source, tensor in state_dict.items():
+        name = from_torchvision_video(source)
+        # S3D's classifier is a convolution of size 1.
+        weights.add(name, source, tensor.flatten(1) if name == "head.projection.weight" else tensor)
+    return weights
+
+
 FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "modist_det": _from_native,
     "pyslowfast": _from_pyslowfast,
     "modist": _from_modist,
+    "torchvision_video": _from_torchvision_video,
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..utils.errors import UserError
 from .describe import describe_backbone
 from .formats import Weights, convert, detect_format, read_state_dict
+from .torchvision_video import SCHEME, torchvision_file
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
@@ -34,7 +35,7 @@ class LoadReport:
 
     Attributes:
         path: of the file.
-        format: "modist_det", "pyslowfast" or "modist", as given or found.
+        format: "modist_det", "pyslowfast", "modist" or "torchvision_video", as given or found.
         loaded: names in the model that got their values from the file.
         missing: names in the model that the file has nothing for; they keep their values.
         unexpected: names in the file that the model has no place for.
@@ -90,14 +91,18 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
         model: a backbone, or a meta architecture with ``backbone`` and ``head``; may be wrapped in
             DistributedDataParallel or ``torch.compile``.
         path_or_url: a local file: our own checkpoint, PySlowFast's ``.pyth``, the MoDist authors'
-            (``encoder_q.``), or a plain state dict.
-        format: "auto" (found from the names), "modist_det", "pyslowfast" or "modist".
+            (``encoder_q.``), a video model of torchvision, or a plain state dict; or
+            ``torchvision://NAME/WEIGHTS`` (see :func:`~modist_det.checkpoint.torchvision_video.torchvision_file`).
+        format: "auto" (found from the names), "modist_det", "pyslowfast", "modist" or "torchvision_video".
 
     Raises:
         UserError: the file cannot be read (see :func:`~modist_det.checkpoint.formats.read_state_dict`),
             has nothing for this model, or another backbone. The model is then unchanged.
     """
-    state_dict = read_state_dict(path_or_url)
+    path = os.fspath(path_or_url)
+    if path.startswith(SCHEME):
+        path = str(torchvision_file(path))
+    state_dict = read_state_dict(path)
     if format == "auto":
         format = detect_format(state_dict)
     weights = convert(state_dict, format)
@@ -109,7 +114,7 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is a backbone alone")
-    report = _compare(weights, targets, LoadReport(os.fspath(path_or_url), format))
+    report = _compare(weights, targets, LoadReport(path, format))
     _check(report, weights, targets)
 
     report.unexpected = [weights.sources[name] for name in report.unexpected]

@@ -13,7 +13,8 @@ class Backbone(nn.Module):
 
     ``forward(clip)`` takes a float tensor (B, C, T, H, W) and returns a list of maps
     (B, ``out_channels[p]``, T_p, H', W'). H' and W' are those of the clip divided by
-    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``.
+    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``. Strides of 0: one cell for the whole
+    clip, in which nothing can be located.
     """
 
     out_channels: tuple[int, ...]
