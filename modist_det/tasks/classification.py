@@ -46,10 +46,6 @@ class ClassificationTask:
                     f"data set {name} has {width} classes, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
                     f"set it to {width}, or to 0 to take it from the data"
                 )
-        if cfg.MODEL.HEAD.NAME == "RoIActionHead":
-            raise UserError(
-                "MODEL.HEAD.NAME is RoIActionHead, which scores boxes; set it to ClassificationHead"
-            )
         titles = [self.title(name) for name in cfg.DATASETS.TEST]
         for title in titles:
             if titles.count(title) > 1:

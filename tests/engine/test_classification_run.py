@@ -123,7 +123,7 @@ def test_settings_that_do_not_fit(configured, tmp_path):
         run(configured("DATASETS.TRAIN", f"['{tmp_path}/s.yaml']", "INPUT.RANDOM_FLIP", 0.5))
     with pytest.raises(UserError, match="ucf101_split1_train has 3 classes, but MODEL.NUM_CLASSES is 2"):
         run(configured("MODEL.NUM_CLASSES", 2))
-    with pytest.raises(UserError, match="MODEL.HEAD.NAME is RoIActionHead"):
+    with pytest.raises(UserError, match="MODEL.HEAD.NAME RoIActionHead is for detection"):
         run(configured("MODEL.HEAD.NAME", "RoIActionHead"))
     with pytest.raises(UserError, match="TEST.VIEW_FUSION is 'sum'; known: mean, max"):
         run(configured("TEST.VIEW_FUSION", "sum"))
