@@ -26,6 +26,11 @@ CORE = [
 ]
 DEV = ["pytest>=8", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-tabulate"]
 
+EXTRAS = {
+    "dev": DEV,
+    "export": ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"],
+}
+
 setup(
     name="modist_det",
     version=VERSION,
@@ -36,5 +41,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["modist_det", "modist_det.*"]),
     install_requires=CORE,
-    extras_require={"dev": DEV},
+    # modist_det/configs is a link to configs.
+    package_data={"modist_det": ["configs/**/*.yaml"]},
+    extras_require=EXTRAS,
 )
