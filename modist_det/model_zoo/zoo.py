@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
 from .catalogue import ENTRIES
+from .configs import config_folder
 from .entry import TASKS, Entry
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..config import CfgNode
 
-__all__ = ["config_folder", "get", "get_checkpoint_path", "get_config", "get_entry", "list_names"]
+__all__ = ["get", "get_checkpoint_path", "get_config", "get_entry", "list_names"]
 
 
 def list_names(task: str | None = None) -> list[str]:
@@ -77,11 +78,6 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
     if trained:
         cfg.MODEL.WEIGHTS = f"zoo://{entry.name}"
     return cfg
-
-
-def config_folder() -> Path:
-    """The configs that come with the package."""
-    return Path(__file__).resolve().parents[1] / "configs"
 
 
 def get(name: str, trained: bool = True) -> nn.Module:
