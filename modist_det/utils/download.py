@@ -276,7 +276,9 @@ def _explain_status(url: str, path: Path, part: Path, error: urllib.error.HTTPEr
         403: "refuses access",
         404: "has no such file (it may have moved)",
         410: "no longer has the file",
-    }.get(error.code, f"answers with an error: {error.reason}")
+    }.get(error.code, "answers with an error")
+    if 300 <= error.code < 400:
+        meaning = "redirects in a circle, or to what is no page of the web"
     raise UserError(f"{url}: the server {meaning}, status {error.code}. {_by_hand(path)}") from error
 
 
