@@ -76,11 +76,12 @@ def to_pytorchvideo(names: Iterable[str], pool_after_res2: bool, detection: bool
     """Our names -> theirs, for all that PyTorchVideo has.
 
     Args:
-        pool_after_res2: the network has the temporal pool of I3D and C2D, which has a number but no parameters.
+        pool_after_res2: the ResNet has the temporal pool of I3D and C2D, which has a number but no parameters.
         detection: the head is a RoI head.
     """
     names = list(names)
     two = any(name.startswith("backbone.fast.") for name in names)
+    pool_after_res2 = pool_after_res2 and not two
     prefix = "model." if detection else ""
     head = "detection_head" if detection else f"blocks.{6 if two or pool_after_res2 else 5}"
     theirs = {}

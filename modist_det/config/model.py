@@ -10,7 +10,8 @@ __all__ = ["defaults"]
 def defaults() -> CfgNode:
     model = CfgNode()
     model.META_ARCHITECTURE = "ActionDetector"
-    # A checkpoint to start from: a path; any of the formats that modist_det.checkpoint reads.
+    # A checkpoint to start from: a path, zoo://NAME (MODEL_ZOO.md) or a URL; any of the formats that
+    # modist_det.checkpoint reads.
     model.WEIGHTS = ""
     # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
     model.DEVICE = "auto"

@@ -12,6 +12,7 @@ from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 from ..utils.errors import UserError, nearest
+from ..utils.paths import local_path
 from .limits import find_fault
 
 __all__ = ["CONFIG_VERSION", "CfgNode"]
@@ -41,13 +42,13 @@ class CfgNode(_FvcoreCfgNode):
     """
 
     def merge_from_file(self, cfg_filename: str | os.PathLike, allow_unsafe: bool = False) -> None:
-        """Merge a YAML file, and before it the files that its ``_BASE_`` names (relative to it).
+        """Merge a YAML file or URL, and before it the files that its ``_BASE_`` names (relative to it).
 
         Raises:
             UserError: the file is missing, is not a YAML mapping, was written for another config
                 ``VERSION``, or sets a key that does not exist or a value of the wrong type.
         """
-        path = Path(cfg_filename)
+        path = Path(local_path(cfg_filename))
         if not path.is_file():
             raise UserError(f"config file {path} does not exist")
         loaded = _load_with_bases(path)

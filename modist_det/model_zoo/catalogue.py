@@ -66,6 +66,7 @@ _contrastive = partial(
     format="pyslowfast",
     data="Kinetics-400 without labels",
     source=_CONTRASTIVE_PAGE,
+    prefix="backbone.",
     licence="Apache-2.0",
     config="Zoo/Pretrained/Slow_8x8_R50.yaml",
     input="8x8",

@@ -32,6 +32,7 @@ class Entry:
         data: what it was trained on.
         source: page that states ``url`` and ``figures``.
         licence: that the source states.
+        prefix: of the network's names in the file, where other networks are beside it.
         config: below ``configs``; ``""`` for person detectors.
         input: frames x distance between them, or ``image``.
         figures: published by the source; nothing here was measured by this project.
@@ -49,6 +50,7 @@ class Entry:
     data: str
     source: str
     licence: str
+    prefix: str = ""
     config: str = ""
     input: str = "image"
     figures: tuple[Figure, ...] = ()
