@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
+from ..checkpoint import load_weights
 from ..checkpoint.formats import names_in_format
+from ..checkpoint.reading import read_state_dict
 from ..modeling import build_backbone, build_model
 from ..utils.errors import UserError
 from .entry import Entry
 from .zoo import get_config
 
-__all__ = ["build", "expected_tensors"]
+__all__ = ["build", "expected_tensors", "fill"]
 
 
 def build(entry: Entry) -> nn.Module:
@@ -26,6 +30,23 @@ def build(entry: Entry) -> nn.Module:
         return torchvision.models.get_model(entry.builder, weights=None, weights_backbone=None)
     cfg = get_config(entry.name, trained=False)
     return build_backbone(cfg) if entry.task == "pretraining" else build_model(cfg)
+
+
+def fill(network: nn.Module, entry: Entry, path: str | os.PathLike) -> None:
+    """Load the entry's file into its network.
+
+    Raises:
+        UserError: something of the network is not in the file, or in another shape.
+    """
+    if not entry.builder:
+        load_weights(network, path).require_complete()
+        return
+    try:
+        network.load_state_dict(read_state_dict(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} does not fit {entry.builder}: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:

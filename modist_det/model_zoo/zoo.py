@@ -97,17 +97,10 @@ def get(name: str, trained: bool = True) -> nn.Module:
         model = model_zoo.get("pytorchvideo/slow_8x8_r50_k400")
         scores = model({"video": clip})[0]["scores"]  # clip: uint8 RGB (1, 3, 8, H, W)
     """
-    from ..checkpoint import load_weights
-    from .build import build
+    from .build import build, fill
 
     entry = get_entry(name)
     model = build(entry)
     if trained:
-        path = get_checkpoint_path(entry.name)
-        if entry.builder:
-            from ..checkpoint.reading import read_state_dict
-
-            model.load_state_dict(read_state_dict(path))
-        else:
-            load_weights(model, path).require_complete()
+        fill(model, entry, get_checkpoint_path(entry.name))
     return model.eval()
