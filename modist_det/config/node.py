@@ -54,6 +54,20 @@ class CfgNode(_FvcoreCfgNode):
         loaded = _load_with_bases(path)
         self._merge_checked(loaded, str(path))
 
+    def merge_from_text(self, text: str, where: str) -> None:
+        """Merge YAML text, such as the config inside of a checkpoint; ``where`` names it in errors.
+
+        Raises:
+            UserError: as :meth:`merge_from_file`.
+        """
+        try:
+            loaded = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(loaded, dict):
+            raise UserError(f"{where} holds {type(loaded).__name__}, not a mapping of keys to values")
+        self._merge_checked(loaded, where)
+
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``; keys are dotted, values Python literals or text.
 
