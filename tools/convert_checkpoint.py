@@ -14,7 +14,7 @@ import sys
 from modist_det.utils.cli import at_least, make_parser, run_cli
 
 EXAMPLE = """\
-  python tools/convert_checkpoint.py output/Puppets/Slow_R18/checkpoints/model_0000420.pth slow.pyth --to pyslowfast
+  python tools/convert_checkpoint.py output/Puppets/Slow_R18/checkpoints/model_0002100.pth slow.pyth --to pyslowfast
   python tools/convert_checkpoint.py zoo://pytorchvideo/slow_8x8_r50_k400 slow.safetensors
   python tools/convert_checkpoint.py model.pyth detector.onnx --cfg configs/AVA/SlowFast_R50_8x8.yaml --size 256 340"""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import runpy
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.reading import read_checkpoint
 from modist_det.config import get_cfg
 from modist_det.modeling import build_backbone, build_model
+from modist_det.utils.cli import run_cli
 
 SMALL = """\
 TASK: detection
@@ -36,14 +38,40 @@ def folder(tmp_path):
     return tmp_path
 
 
+class _Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
-def command(root, folder):
-    def run(*words):
-        line = [sys.executable, str(root / "tools" / "convert_checkpoint.py"), *words]
-        environment = os.environ | {"MODIST_DET_OFFLINE": "1", "MODIST_DET_CACHE": str(folder / "cache")}
-        return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def command(root, folder, monkeypatch, capfd):
+    """The tool in this process, which need not load torch again."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    monkeypatch.setenv("MODIST_DET_CACHE", str(folder / "cache"))
+    tool = runpy.run_path(str(root / "tools" / "convert_checkpoint.py"))
+
+    def run(*words) -> _Done:
+        status = run_cli(tool["get_parser"](), tool["main"], words)
+        return _Done(status, *capfd.readouterr())
 
     return run
+
+
+def test_help_without_torch(root):
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['convert_checkpoint.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(root / 'tools' / 'convert_checkpoint.py')!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "zoo://pytorchvideo/slow_8x8_r50_k400" in done.stdout
 
 
 def test_there_and_back_again(command, folder):
