@@ -58,7 +58,7 @@ def export_onnx(
     clip: tuple[int, int, int],
     texts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write an ONNX file, opset 18 or newer, RoIAlign included. Needs the packages ``onnx`` and ``onnxscript``.
+    """Write an ONNX file, opset 18 or newer, RoIAlign included. Needs the packages of ``modist_det[export]``.
 
     Args:
         clip: frames, height and width.
@@ -67,7 +67,7 @@ def export_onnx(
     Raises:
         UserError: a package is missing, or as :func:`export_program`.
     """
-    _require("onnx", "onnxscript")
+    _require("onnx", "onnxscript", "onnxruntime")
     function = as_function(model)
     program = _trace(function, clip)
     with _quiet():
@@ -151,7 +151,7 @@ def _require(*packages: str) -> None:
 
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UserError(f"ONNX files need {' and '.join(missing)}: pip install 'modist_det[export]'")
+        raise UserError(f"ONNX files need {', '.join(missing)}: pip install 'modist_det[export]'")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import portalocker
 from iopath.common.file_io import file_lock
 
-from .download import Transfer, download
+from .download import Transfer, WrongFile, download
 from .errors import UserError
 from .files import atomic_path
 
@@ -118,12 +118,12 @@ def _download_and_record(
         size, sha256 = known.size, known.sha256
     try:
         digest = download(url, path, size=size, sha256=sha256, transfer=transfer)
-    except UserError as error:
-        if known is None or "SHA-256" not in str(error):
+    except WrongFile as error:
+        if known is None:
             raise
         raise UserError(
-            f"{error}. The hash was recorded at an earlier download: if the authors replaced the file and you trust "
-            f"it, remove its line in {lock_file()}"
+            f"{error}. Size and hash were recorded at an earlier download: if the authors replaced the file and you "
+            f"trust it, remove its line in {lock_file()}"
         ) from error
     logger.info("downloaded %s to %s", url, path)
     if known is None:

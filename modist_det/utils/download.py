@@ -20,11 +20,12 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import UserError
 from .progress import progress_bar
 
-__all__ = ["Transfer", "download", "file_sha256", "why_incomplete"]
+__all__ = ["Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,10 @@ class Transfer:
     timeout: float = 30.0
 
 
+class WrongFile(UserError):
+    """The server delivers another file than the one that was asked for."""
+
+
 class _Broken(Exception):
     """The transfer failed in a way that another attempt may mend."""
 
@@ -70,7 +75,8 @@ def download(
         sha256: hexadecimal digits that its SHA-256 must begin with; ``""``: unknown.
 
     Raises:
-        UserError: the server refuses, or does not deliver after all attempts, or delivers something else.
+        UserError: the server refuses, or does not deliver after all attempts; the disk cannot take the file.
+        WrongFile: what it delivers has another size or hash, or is no file of weights.
     """
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +91,7 @@ def download(
         fault = _fault(part, digest, size, sha256)
     if fault:
         _discard(part)
-        raise UserError(f"what {url} delivers {fault}; nothing was kept. {_by_hand(path)}")
+        raise WrongFile(f"what {url} delivers {fault}; nothing was kept. {_by_hand(path)}")
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -181,7 +187,7 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float)
             start = _check_answer(url, response, start, part)
             total = _total_length(response, start)
             if size is not None and total is not None and total != size:
-                raise UserError(f"{url} offers {total} bytes, but the file has {size}. {_by_hand(path)}")
+                raise WrongFile(f"{url} offers {total} bytes, but the file has {size}. {_by_hand(path)}")
             _check_room(part, (total or size or 0) - start)
             _write_validator(url, response, part)
             _receive(response, part, start, total, path.name)
@@ -190,8 +196,6 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float)
         _explain_status(url, path, part, error)
         raise
     except (http.client.HTTPException, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # of the disk, not of the connection
         raise _Broken(_reason(error)) from error
 
 
@@ -254,11 +258,18 @@ def _receive(
         file.truncate()
         received = start
         while block := response.read1(_CHUNK):
-            file.write(block)
+            _write(file, block, part)
             received += len(block)
             bar.update(len(block))
     if total is not None and received < total:
         raise _Broken(f"the connection ended after {received} of {total} bytes")
+
+
+def _write(file: BinaryIO, block: bytes, part: Path) -> None:
+    try:
+        file.write(block)
+    except OSError as error:  # of the disk, which another attempt would not mend
+        raise UserError(f"{part} cannot be written: {error.strerror or error}") from error
 
 
 def _explain_status(url: str, path: Path, part: Path, error: urllib.error.HTTPError) -> None:

@@ -134,7 +134,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"ONNX files need onnx and onnxscript: pip install 'modist_det\[export\]'"
+        UserError, match=r"ONNX files need onnx, onnxscript, onnxruntime: pip install 'modist_det\[export\]'"
     ):
         export_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
     with pytest.raises(UserError, match="ONNX files need onnxruntime"):

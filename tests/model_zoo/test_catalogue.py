@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from modist_det import model_zoo
 from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.config import get_cfg
+from modist_det.model_zoo import catalogue
 from modist_det.model_zoo.build import build, expected_tensors
 from modist_det.model_zoo.catalogue import ENTRIES
 from modist_det.model_zoo.entry import TASKS
@@ -47,6 +49,8 @@ def test_entries_are_well_formed():
         assert all(figure.value > 0 for figure in entry.figures)
         if entry.verified:
             assert len(entry.sha256) == 64 and entry.size
+    # None hides another of the same name.
+    assert len(ENTRIES) == Path(catalogue.__file__).read_text(encoding="utf-8").count(" name=")
     urls = [entry.url for entry in ENTRIES.values()]
     assert len(set(urls)) == len(urls)
 

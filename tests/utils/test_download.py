@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import resource
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -160,9 +161,17 @@ def test_the_first_hash_counts(server, cache):
     lock = json.loads(lock_file().read_text())
     lock[url]["sha256"] = hashlib.sha256(OTHER).hexdigest()
     lock_file().write_text(json.dumps(lock))
-    with pytest.raises(UserError, match=f"recorded at an earlier download.*remove its line in {lock_file()}"):
+    with pytest.raises(
+        UserError, match=f"recorded at an earlier download: if the authors.*remove its line in {lock_file()}"
+    ):
         fetch(url, transfer=QUICK)
     assert not path.exists()
+    lock[url]["size"] = 5
+    lock_file().write_text(json.dumps(lock))
+    with pytest.raises(
+        UserError, match="offers 300106 bytes, but the file has 5.*recorded at an earlier download"
+    ):
+        fetch(url, transfer=QUICK)
     with pytest.raises(UserError, match="holds another hash of .* than the catalogue"):
         fetch(url, sha256=SHA, transfer=QUICK)
     lock_file().unlink()
@@ -231,6 +240,27 @@ def test_a_killed_download_leaves_the_lock_free(server, cache):
     process.kill()
     process.join()
     assert fetch(url, transfer=QUICK).read_bytes() == CONTENT
+
+
+def _download_under_a_limit(url: str, path: Path, results) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        download(url, path, transfer=QUICK)
+    except UserError as error:
+        results.put(str(error))
+
+
+def test_a_disk_that_fills_up(server, tmp_path):
+    """Another attempt would not help."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    arguments = (server.url("ok"), tmp_path / "model.pyth", results)
+    process = context.Process(target=_download_under_a_limit, args=arguments)
+    process.start()
+    assert results.get(timeout=60) == f"{tmp_path / '.model.pyth.part'} cannot be written: File too large"
+    process.join(60)
+    assert server.requests["ok"] == 1
+    assert not (tmp_path / "model.pyth").exists()
 
 
 def test_no_room(server, tmp_path, monkeypatch):
