@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from .torchvision_video import torchvision_family
+
 __all__ = ["describe_backbone", "fitting_config", "fitting_keys"]
 
 # Blocks of res2 to res5 -> the ResNet's depth.
@@ -18,6 +20,16 @@ _DEPTHS: dict[tuple[int, ...], int] = {
     (3, 8, 36, 3): 152,
 }
 
+# Blocks of res2 to res5 -> X3D's DEPTH_FACTOR.
+_X3D_DEPTHS: dict[tuple[int, ...], float] = {(3, 5, 11, 7): 2.2, (5, 10, 25, 15): 5.0}
+_TORCHVISION_NAMES = {
+    "R(2+1)D": "r2plus1d_18",
+    "MC3 or R3D": "mc3_18",
+    "S3D": "s3d",
+    "MViT": "mvit_v2_s",
+    "Swin3D": "swin3d_t",
+}
+
 
 def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     """One line for the backbone with these parameters (names ``backbone. ...``).
@@ -25,6 +37,11 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     Example: ``ResNet3D, depth 50, width 64, 3 input channels, stem kernel 1x7x7, temporal kernels
     1/1/3/3``. Strides, dilation and SlowFast's alpha leave no trace in the shapes.
     """
+    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
+        return f"TorchvisionVideo, {family}"
+    if (stem := _kernel_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
+        blocks = "+".join(str(len(_temporal_kernels(tensors, f"backbone.res{i}."))) for i in range(2, 6))
+        return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels"
     if "backbone.fast.stem.conv.weight" not in tensors:
         return f"ResNet3D, {_describe_pathway(tensors, 'backbone.')}"
     fused = ""
@@ -52,6 +69,16 @@ def fitting_config(tensors: Mapping[str, Tensor]) -> str:
 def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The config keys of a backbone with these parameters (names ``backbone. ...``), as far as shapes tell; ``{}``
     where it is none of ours. 2D kernels fit a network without time."""
+    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
+        return {
+            "MODEL.BACKBONE.NAME": "TorchvisionVideo",
+            "MODEL.TORCHVISION.NAME": _TORCHVISION_NAMES[family],
+        }
+    if "backbone.stem.conv_xy.weight" in tensors:
+        blocks = tuple(len(_temporal_kernels(tensors, f"backbone.res{stage}.")) for stage in range(2, 6))
+        if blocks not in _X3D_DEPTHS:
+            return {}
+        return {"MODEL.BACKBONE.NAME": "X3D", "MODEL.X3D.DEPTH_FACTOR": _X3D_DEPTHS[blocks]}
     two = "backbone.fast.stem.conv.weight" in tensors
     main = "backbone.slow." if two else "backbone."
     stem = _kernel_shape(tensors, f"{main}stem.conv.weight")
@@ -65,6 +92,7 @@ def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             "WIDTH": stem[0],
             "STEM_KERNEL": list(stem[2:]),
             "TEMPORAL_KERNELS": [_pattern(stage) for stage in kernels],
+            "NONLOCAL_BLOCKS": _nonlocal_blocks(tensors, main),
         }
         return {"MODEL.BACKBONE.NAME": "ResNet3D"} | {f"MODEL.RESNET3D.{key}": v for key, v in keys.items()}
     fast = _kernel_shape(tensors, "backbone.fast.stem.conv.weight")
@@ -80,8 +108,18 @@ def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "FUSION_RATIO": fusion[0] // fusion[1],
         "SLOW_TEMPORAL_KERNELS": [_pattern(stage) for stage in kernels],
         "FAST_TEMPORAL_KERNELS": [_pattern(stage) for stage in fast_kernels],
+        "NONLOCAL_BLOCKS": _nonlocal_blocks(tensors, main),
     }
     return {"MODEL.BACKBONE.NAME": "SlowFast"} | {f"MODEL.SLOWFAST.{key}": v for key, v in keys.items()}
+
+
+def _nonlocal_blocks(tensors: Mapping[str, Tensor], prefix: str) -> list[list[int]]:
+    """Of res2 to res5: the blocks that a non-local block follows."""
+    stages: list[set[int]] = [set() for _ in range(4)]
+    for name in tensors:
+        if match := re.match(re.escape(prefix) + r"res([2-5])\.(\d+)\.nonlocal_block\.", name):
+            stages[int(match[1]) - 2].add(int(match[2]))
+    return [sorted(blocks) for blocks in stages]
 
 
 def _pattern(kernels: Sequence[int]) -> int | list[int]:
@@ -100,9 +138,8 @@ def _describe_pathway(tensors: Mapping[str, Tensor], prefix: str) -> str:
     stages = [_temporal_kernels(tensors, f"{prefix}res{stage}.") for stage in range(2, 6)]
     blocks = tuple(len(kernels) for kernels in stages)
     depth = f"depth {_DEPTHS[blocks]}" if blocks in _DEPTHS else f"{'+'.join(map(str, blocks))} blocks"
-    nonlocal_blocks = len(
-        {match[0] for name in tensors if (match := re.match(r".*\.nonlocal_block\.", name))}
-    )
+    nonlocal_block = re.compile(re.escape(prefix) + r"res\d\.\d+\.nonlocal_block\.")
+    nonlocal_blocks = len({match[0] for name in tensors if (match := nonlocal_block.match(name))})
     return (
         f"{depth}, width {stem[0]}, {stem[1]} input channels, stem kernel {'x'.join(map(str, stem[2:]))}, "
         f"temporal kernels {'/'.join(_shortened(kernels) for kernels in stages)}"

@@ -17,6 +17,7 @@ from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_st
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
+from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
 
@@ -60,6 +61,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "pytorchvideo"
     if is_image_resnet(names):
         return "torchvision"
+    if torchvision_family(names):
+        return "torchvision_video"
     return "modist_det"
 
 
@@ -90,6 +93,8 @@ def names_in_format(
     names = list(names)
     if format == "modist_det":
         return {name: name for name in names}
+    if format == "torchvision_video":
+        return to_torchvision_video(names)
     if format == "pytorchvideo":
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {
@@ -201,6 +206,15 @@ def _from_image_resnet(state_dict: Mapping[str, Tensor]) -> Weights:
     return weights
 
 
+def _from_torchvision_video(state_dict: Mapping[str, Tensor]) -> Weights:
+    weights = Weights()
+    for source, tensor in state_dict.items():
+        name = from_torchvision_video(source)
+        # S3D's classifier is a convolution of size 1.
+        weights.add(name, source, tensor.flatten(1) if name == "head.projection.weight" else tensor)
+    return weights
+
+
 FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "modist_det": _from_native,
     "pyslowfast": _from_pyslowfast,
@@ -208,4 +222,5 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "caffe2": _from_caffe2,
     "pytorchvideo": _from_pytorchvideo,
     "torchvision": _from_image_resnet,
+    "torchvision_video": _from_torchvision_video,
 }

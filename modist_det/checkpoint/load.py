@@ -13,6 +13,7 @@ from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import Weights, convert, detect_format
 from .reading import read_state_dict
+from .torchvision_video import SCHEME, torchvision_file
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
@@ -94,8 +95,9 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
         model: a backbone, or a meta architecture with ``backbone`` and ``head``; may be wrapped in
             DistributedDataParallel or ``torch.compile``.
         path_or_url: a file, ``zoo://NAME`` or a URL. Of our own, PySlowFast (``.pyth``, Caffe2's ``.pkl``),
-            PyTorchVideo, the MoDist authors (``encoder_q.``), torchvision's 2D ResNets, or a plain state dict; saved
-            by PyTorch, as a pickle of arrays or as safetensors.
+            PyTorchVideo, the MoDist authors (``encoder_q.``), torchvision (2D ResNets, video models; also by
+            ``torchvision://NAME/WEIGHTS``), or a plain state dict; saved by PyTorch, as a pickle of arrays or as
+            safetensors.
         format: "auto" (found from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
 
     The kernels of a 2D network are spread over time: each frame of a kernel gets its share, so that a clip of one
@@ -105,7 +107,10 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
         UserError: the file cannot be read (see :func:`~modist_det.checkpoint.reading.read_state_dict`), has nothing for
             this model, or another backbone; the message then names configs that fit. The model is then unchanged.
     """
-    state_dict = read_state_dict(path_or_url)
+    path = os.fspath(path_or_url)
+    if path.startswith(SCHEME):
+        path = str(torchvision_file(path))
+    state_dict = read_state_dict(path)
     if format == "auto":
         format = detect_format(state_dict)
     weights = convert(state_dict, format)
@@ -119,7 +124,7 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
             weights.drop(name, "the model is a backbone alone")
     inflated = _inflate(weights.tensors, targets)
     tensors = weights.tensors | inflated
-    report = _compare(tensors, targets, LoadReport(os.fspath(path_or_url), format, dropped=weights.dropped))
+    report = _compare(tensors, targets, LoadReport(path, format, dropped=weights.dropped))
     _check(report, weights, targets)
 
     report.unexpected = [weights.sources[name] for name in report.unexpected]

@@ -66,11 +66,15 @@ _LIMITS = {
     "MODEL.RESNET3D.STEM_STRIDE": _COUNT,
     "MODEL.RESNET3D.TEMPORAL_KERNELS": _COUNT,
     "MODEL.RESNET3D.POOL_AFTER_RES2": _COUNT,
+    "MODEL.RESNET3D.NONLOCAL_BLOCKS": _NOT_NEGATIVE,
+    "MODEL.RESNET3D.NONLOCAL_POOL": _COUNT,
     "MODEL.MOTION_PATHWAY.WIDTH": _COUNT,
     "MODEL.MOTION_PATHWAY.STEM_KERNEL": _COUNT,
     "MODEL.MOTION_PATHWAY.STEM_STRIDE": _COUNT,
     "MODEL.MOTION_PATHWAY.TEMPORAL_KERNELS": _COUNT,
     "MODEL.MOTION_PATHWAY.POOL_AFTER_RES2": _COUNT,
+    "MODEL.MOTION_PATHWAY.NONLOCAL_BLOCKS": _NOT_NEGATIVE,
+    "MODEL.MOTION_PATHWAY.NONLOCAL_POOL": _COUNT,
     "MODEL.SLOWFAST.WIDTH": _COUNT,
     "MODEL.SLOWFAST.ALPHA": _COUNT,
     "MODEL.SLOWFAST.BETA_INV": _COUNT,
@@ -78,6 +82,13 @@ _LIMITS = {
     "MODEL.SLOWFAST.FUSION_RATIO": _COUNT,
     "MODEL.SLOWFAST.SLOW_TEMPORAL_KERNELS": _COUNT,
     "MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS": _COUNT,
+    "MODEL.SLOWFAST.NONLOCAL_BLOCKS": _NOT_NEGATIVE,
+    "MODEL.SLOWFAST.NONLOCAL_POOL": _COUNT,
+    "MODEL.X3D.WIDTH_FACTOR": _POSITIVE,
+    "MODEL.X3D.DEPTH_FACTOR": _POSITIVE,
+    "MODEL.X3D.BOTTLENECK_FACTOR": _POSITIVE,
+    "MODEL.X3D.STEM_CHANNELS": _COUNT,
+    "MODEL.X3D.HEAD_CHANNELS": _COUNT,
     "MODEL.HEAD.DROPOUT": _SHARE,
     "MODEL.HEAD.ROI_RESOLUTION": _COUNT,
     "MODEL.HEAD.ROI_SAMPLING_RATIO": _NOT_NEGATIVE,
@@ -116,20 +127,25 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class _List:
-    """Elements of one type; ``length`` of them where it is given; ``nested``: an element may be a list of them."""
+    """Elements of one type; ``length`` of them where it is given; ``nested``: an element may be a list of them;
+    ``lists``: every element is a list of them, which may be empty."""
 
     element: type
     length: int = 0
     nested: bool = False
+    lists: bool = False
 
     def __str__(self) -> str:
         count = f"{self.length} " if self.length else ""
+        if self.lists:
+            return f"a list of {count}lists of {_ELEMENT_NAMES[self.element]}"
         return f"a list of {count}{_ELEMENT_NAMES[self.element]}{' or lists of them' if self.nested else ''}"
 
 
 _ELEMENT_NAMES = {str: "names", int: "whole numbers", float: "numbers"}
 _KERNEL = _List(int, 3)
 _STAGES = _List(int, 4, nested=True)
+_STAGE_BLOCKS = _List(int, 4, lists=True)
 _INTERVAL = _List(float, 2)
 
 _LISTS = {
@@ -144,11 +160,17 @@ _LISTS = {
     "MODEL.RESNET3D.STEM_KERNEL": _KERNEL,
     "MODEL.RESNET3D.STEM_STRIDE": _KERNEL,
     "MODEL.RESNET3D.TEMPORAL_KERNELS": _STAGES,
+    "MODEL.RESNET3D.NONLOCAL_BLOCKS": _STAGE_BLOCKS,
+    "MODEL.RESNET3D.NONLOCAL_POOL": _KERNEL,
     "MODEL.MOTION_PATHWAY.STEM_KERNEL": _KERNEL,
     "MODEL.MOTION_PATHWAY.STEM_STRIDE": _KERNEL,
     "MODEL.MOTION_PATHWAY.TEMPORAL_KERNELS": _STAGES,
+    "MODEL.MOTION_PATHWAY.NONLOCAL_BLOCKS": _STAGE_BLOCKS,
+    "MODEL.MOTION_PATHWAY.NONLOCAL_POOL": _KERNEL,
     "MODEL.SLOWFAST.SLOW_TEMPORAL_KERNELS": _STAGES,
     "MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS": _STAGES,
+    "MODEL.SLOWFAST.NONLOCAL_BLOCKS": _STAGE_BLOCKS,
+    "MODEL.SLOWFAST.NONLOCAL_POOL": _KERNEL,
     "SOLVER.BETAS": _INTERVAL,
     "SOLVER.STEPS": _List(float),
     "SOLVER.LRS": _List(float),
@@ -175,6 +197,8 @@ def _fits(values: list, wanted: _List) -> bool:
     if wanted.length and len(values) != wanted.length:
         return False
     inner = _List(wanted.element)
+    if wanted.lists:
+        return all(isinstance(value, list) and _fits(value, inner) for value in values)
     for value in values:
         is_list = isinstance(value, list)
         if is_list and not (wanted.nested and value and _fits(value, inner)):

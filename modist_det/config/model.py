@@ -10,8 +10,8 @@ __all__ = ["defaults"]
 def defaults() -> CfgNode:
     model = CfgNode()
     model.META_ARCHITECTURE = "ActionDetector"
-    # A checkpoint to start from: a path, zoo://NAME (MODEL_ZOO.md) or a URL; any of the formats that
-    # modist_det.checkpoint reads.
+    # A checkpoint to start from: a path, zoo://NAME (MODEL_ZOO.md), a URL or torchvision://NAME/WEIGHTS; any of the
+    # formats that modist_det.checkpoint reads.
     model.WEIGHTS = ""
     # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
     model.DEVICE = "auto"
@@ -44,6 +44,10 @@ def defaults() -> CfgNode:
     model.RESNET3D.DILATE_RES5 = False  # stride 1, dilation 2: the last map keeps 1/16 resolution
     model.RESNET3D.NORM = "BN"  # "BN", "GN" (32 groups or fewer) or "none"
     model.RESNET3D.ZERO_INIT_FINAL_NORM = True
+    # Of res2 to res5: the blocks (from 0) that a non-local block follows.
+    model.RESNET3D.NONLOCAL_BLOCKS = [[], [], [], []]
+    model.RESNET3D.NONLOCAL_KIND = "softmax"  # or "dot_product"
+    model.RESNET3D.NONLOCAL_POOL = [1, 2, 2]  # (T, H, W) max pool before keys and values
 
     model.SLOWFAST = CfgNode()
     model.SLOWFAST.DEPTH = 50
@@ -57,9 +61,28 @@ def defaults() -> CfgNode:
     model.SLOWFAST.DILATE_RES5 = False
     model.SLOWFAST.NORM = "BN"
     model.SLOWFAST.ZERO_INIT_FINAL_NORM = True
+    model.SLOWFAST.NONLOCAL_BLOCKS = [[], [], [], []]  # of the slow pathway, as RESNET3D.NONLOCAL_BLOCKS
+    model.SLOWFAST.NONLOCAL_KIND = "dot_product"
+    model.SLOWFAST.NONLOCAL_POOL = [1, 2, 2]
+
+    # XS, S and M; L has DEPTH_FACTOR 5.0.
+    model.X3D = CfgNode()
+    model.X3D.WIDTH_FACTOR = 2.0
+    model.X3D.DEPTH_FACTOR = 2.2
+    model.X3D.BOTTLENECK_FACTOR = 2.25  # channels of the 3x3x3 convolutions per channel of a block's output
+    model.X3D.STEM_CHANNELS = 12  # before WIDTH_FACTOR
+    model.X3D.DILATE_RES5 = False
+    model.X3D.NORM = "BN"
+    model.X3D.ZERO_INIT_FINAL_NORM = True
+    model.X3D.HEAD_CHANNELS = 2048  # of X3DHead's second convolution
+
+    model.TORCHVISION = CfgNode()
+    model.TORCHVISION.NAME = "r2plus1d_18"  # or "mc3_18", "s3d", "mvit_v2_s", "swin3d_t"
+    # "map", or "pooled": what torchvision's own classifier sees, to classify with its weights.
+    model.TORCHVISION.FEATURES = "map"
 
     model.HEAD = CfgNode()
-    model.HEAD.NAME = "RoIActionHead"
+    model.HEAD.NAME = "RoIActionHead"  # or "ClassificationHead", "X3DHead"
     model.HEAD.DROPOUT = 0.5
     # Of scores at test time: "sigmoid" (many labels a person) or "softmax" (one).
     model.HEAD.ACTIVATION = "sigmoid"

@@ -53,6 +53,7 @@ def _transfer(k400_linear: float, ucf101: float, ava: float | None, ssv2: float 
 
 _KINETICS = "Kinetics-400"
 _VIA_KINETICS = "Kinetics-400, then {}"
+_VIA_KINETICS_600 = "Kinetics-600, then {}"
 _SSV2 = _VIA_KINETICS.format("Something-Something v2")
 _CHARADES = _VIA_KINETICS.format("Charades")
 _AVA22 = _VIA_KINETICS.format("AVA v2.2")
@@ -60,6 +61,8 @@ _AVA22 = _VIA_KINETICS.format("AVA v2.2")
 _classifier = partial(Entry, task="classification", data=_KINETICS, licence="Apache-2.0")
 _caffe2 = partial(_classifier, format="caffe2", source=_PYSLOWFAST_PAGE)
 _hub = partial(_classifier, format="pytorchvideo", source=_PYTORCHVIDEO_PAGE)
+_x3d = partial(_classifier, format="pyslowfast", source=_PYSLOWFAST_PAGE, note="30 views")
+_video = partial(_classifier, format="torchvision_video", source=_TORCHVISION_PAGE, licence="BSD-3-Clause")
 _contrastive = partial(
     Entry,
     task="pretraining",
@@ -459,7 +462,114 @@ _OTHER_ENTRIES = (
     ),
 )
 
+# Networks with non-local blocks; X3D; torchvision's video networks.
+_MORE_ENTRIES = (
+    _caffe2(
+        name="pyslowfast/i3d_nln_8x8_r50_k400",
+        url=_PYSLOWFAST + "model_zoo/kinetics400/I3D_NLN_8x8_R50.pkl",
+        config="Zoo/I3D_NLN_R50_8x8.yaml",
+        input="8x8",
+        figures=_k400(74.0, 91.1),
+    ),
+    _caffe2(
+        name="pyslowfast/slowfast_8x8_r101_50_50_nln_ava21",
+        task="detection",
+        url=_PYSLOWFAST + "model_zoo/ava/SLOWFAST_32x2_R101_50_50_v2.1.pkl",
+        data=_VIA_KINETICS_600.format("AVA v2.1"),
+        config="Zoo/AVA/SlowFast_8x8_R101_50_50_NLN.yaml",
+        input="32x2",
+        figures=_mean_ap("AVA v2.1", 28.2),
+    ),
+    _caffe2(
+        name="pyslowfast/slowfast_8x8_r101_50_50_nln_ava22",
+        task="detection",
+        url=_PYSLOWFAST + "model_zoo/ava/SLOWFAST_32x2_R101_50_50.pkl",
+        data=_VIA_KINETICS_600.format("AVA v2.2"),
+        config="Zoo/AVA/SlowFast_8x8_R101_50_50_NLN.yaml",
+        input="32x2",
+        figures=_mean_ap("AVA v2.2", 29.1),
+    ),
+    _caffe2(
+        name="pyslowfast/slowfast_16x8_r101_50_50_nln_ava22",
+        task="detection",
+        url=_PYSLOWFAST + "model_zoo/ava/SLOWFAST_64x2_R101_50_50.pkl",
+        data=_VIA_KINETICS_600.format("AVA v2.2"),
+        config="Zoo/AVA/SlowFast_16x8_R101_50_50_NLN.yaml",
+        input="64x2",
+        figures=_mean_ap("AVA v2.2", 29.4),
+    ),
+    _x3d(
+        name="pyslowfast/x3d_xs_k400",
+        url=_PYSLOWFAST + "x3d_models/x3d_xs.pyth",
+        config="Zoo/X3D_XS.yaml",
+        input="4x12",
+        figures=(Figure("top1", 69.5, "Kinetics-400"),),
+    ),
+    _x3d(
+        name="pyslowfast/x3d_s_k400",
+        url=_PYSLOWFAST + "x3d_models/x3d_s.pyth",
+        config="Zoo/X3D_S.yaml",
+        input="13x6",
+        figures=(Figure("top1", 73.5, "Kinetics-400"),),
+    ),
+    _x3d(
+        name="pyslowfast/x3d_m_k400",
+        url=_PYSLOWFAST + "x3d_models/x3d_m.pyth",
+        config="Zoo/X3D_M.yaml",
+        input="16x5",
+        figures=(Figure("top1", 76.2, "Kinetics-400"),),
+    ),
+    _x3d(
+        name="pyslowfast/x3d_l_k400",
+        url=_PYSLOWFAST + "x3d_models/x3d_l.pyth",
+        config="Zoo/X3D_L.yaml",
+        input="16x5",
+        figures=(Figure("top1", 77.5, "Kinetics-400"),),
+    ),
+    _video(
+        name="torchvision/r2plus1d_18_k400",
+        url=_TORCHVISION + "r2plus1d_18-91a641e6.pth",
+        sha256="91a641e6",
+        config="Zoo/R2Plus1D_18.yaml",
+        input="16x2",
+        figures=_k400(67.463, 86.175),
+    ),
+    _video(
+        name="torchvision/mc3_18_k400",
+        url=_TORCHVISION + "mc3_18-a90a0ba3.pth",
+        sha256="a90a0ba3",
+        config="Zoo/MC3_18.yaml",
+        input="16x2",
+        figures=_k400(63.96, 84.13),
+    ),
+    _video(
+        name="torchvision/s3d_k400",
+        url=_TORCHVISION + "s3d-d76dad2f.pth",
+        sha256="d76dad2f",
+        config="Zoo/S3D.yaml",
+        input="128x2",
+        figures=_k400(68.368, 88.05),
+    ),
+    _video(
+        name="torchvision/mvit_v2_s_k400",
+        url=_TORCHVISION + "mvit_v2_s-ae3be167.pth",
+        sha256="ae3be167",
+        config="Zoo/MViTv2_S.yaml",
+        input="16x4",
+        figures=_k400(80.757, 94.665),
+    ),
+    _video(
+        name="torchvision/swin3d_t_k400",
+        url=_TORCHVISION + "swin3d_t-7615ae03.pth",
+        sha256="7615ae03",
+        config="Zoo/Swin3D_T.yaml",
+        input="32x2",
+        figures=_k400(77.715, 93.519),
+    ),
+)
+
 # Name -> entry, in the order of the tables.
 ENTRIES: dict[str, Entry] = {
-    entry.name: entry for entry in (*_PYSLOWFAST_ENTRIES, *_PYTORCHVIDEO_ENTRIES, *_OTHER_ENTRIES)
+    entry.name: entry
+    for entry in (*_PYSLOWFAST_ENTRIES, *_PYTORCHVIDEO_ENTRIES, *_OTHER_ENTRIES, *_MORE_ENTRIES)
 }

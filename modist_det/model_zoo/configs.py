@@ -16,11 +16,11 @@ def config_folder() -> Path:
 
 
 def configs_with(keys: Mapping[str, Any]) -> list[str]:
-    """The zoo's Kinetics-400 and pretraining configs, as ``configs/...``, in which ``keys`` have these values.
+    """The zoo's configs (but those of other data sets' classifiers), as ``configs/...``, in which ``keys`` have these values.
 
     Temporal kernels may be written in several ways: ``[3, 1]`` repeats.
     """
-    return [path for path in _zoo_configs() if _has(_load(path), keys)]
+    return [f"configs/{config}" for config in _zoo_configs() if _has(_load(config), keys)]
 
 
 @functools.cache
@@ -28,17 +28,17 @@ def _zoo_configs() -> list[str]:
     from .catalogue import ENTRIES
 
     # Those of other data sets have the same backbones.
-    folders = ("Zoo/Kinetics400/", "Zoo/Pretrained/")
-    chosen = [entry.config for entry in ENTRIES.values() if entry.config.startswith(folders)]
-    return [f"configs/{config}" for config in dict.fromkeys(chosen)]
+    others = ("Zoo/SSv2/", "Zoo/Charades/", "Zoo/AVA/")
+    chosen = [e.config for e in ENTRIES.values() if e.config and not e.config.startswith(others)]
+    return list(dict.fromkeys(chosen))
 
 
 @functools.cache
-def _load(path: str) -> Any:
+def _load(config: str) -> Any:
     from ..config import get_cfg
 
     cfg = get_cfg()
-    cfg.merge_from_file(config_folder().parent / path)
+    cfg.merge_from_file(config_folder() / config)
     return cfg
 
 
@@ -54,8 +54,8 @@ def _value(cfg: Any, key: str) -> Any:
 
 
 def _spelt_out(value: Any, depth: int | None) -> Any:
-    """Temporal kernels, the only lists of four, as one size per block; anything else as it is."""
-    if not isinstance(value, list) or len(value) != 4 or depth is None:
+    """Temporal kernels, the only lists of four sizes, as one size per block; anything else as it is."""
+    if not isinstance(value, list) or len(value) != 4 or depth is None or [] in value:
         return value
     counts = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]
     stages = [stage if isinstance(stage, list) else [stage] for stage in value]

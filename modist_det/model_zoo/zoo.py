@@ -75,8 +75,8 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
         )
     cfg = get_cfg()
     cfg.merge_from_file(config_folder() / entry.config)
-    if trained:
-        cfg.MODEL.WEIGHTS = f"zoo://{entry.name}"
+    # A config may name weights of its own.
+    cfg.MODEL.WEIGHTS = f"zoo://{entry.name}" if trained else ""
     return cfg
 
 

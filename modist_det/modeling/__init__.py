@@ -1,7 +1,7 @@
 """Models: registries, backbones, heads, losses and the meta architectures made of them."""
 
-from .backbone import Backbone, ResNet3D, SlowFast, build_backbone
-from .heads import ClassificationHead, RoIActionHead, build_head
+from .backbone import X3D, Backbone, ResNet3D, SlowFast, TorchvisionVideo, build_backbone
+from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
 from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
@@ -11,13 +11,16 @@ __all__ = [
     "HEAD_REGISTRY",
     "LOSS_REGISTRY",
     "META_ARCH_REGISTRY",
+    "X3D",
     "ActionDetector",
     "Backbone",
     "ClassificationHead",
     "ResNet3D",
     "RoIActionHead",
     "SlowFast",
+    "TorchvisionVideo",
     "VideoClassifier",
+    "X3DHead",
     "build_backbone",
     "build_head",
     "build_loss",

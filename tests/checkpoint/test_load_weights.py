@@ -268,7 +268,8 @@ def test_another_backbone_is_refused_and_described(save, file, model, fragments)
     ("name", "said"),
     [
         ("s3.pathway0_nonlocal1.conv_theta.weight", "1 non-local blocks"),
-        ("s3.pathway0_res0.branch2.se.fc1.weight", "s3.pathway0_res0.branch2.se.fc1.weight"),
+        ("s3.pathway0_res0.branch2.se.fc1.weight", "backbone.res3.0.se.fc1.weight"),
+        ("s3.pathway0_res0.branch2.cbam.fc1.weight", "s3.pathway0_res0.branch2.cbam.fc1.weight"),
     ],
 )
 def test_layers_that_the_model_lacks_are_refused(save, name, said):

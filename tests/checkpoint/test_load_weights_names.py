@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modist_det.checkpoint.pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
-from modist_det.modeling import ResNet3D, SlowFast
+from modist_det.modeling import X3D, ResNet3D, SlowFast
 
 ONE = [
     ("s1.pathway0_stem.conv.weight", "backbone.stem.conv.weight"),
@@ -16,6 +16,10 @@ ONE = [
     ("s4.pathway0_res22.branch2.a.weight", "backbone.res4.22.conv_a.weight"),
     ("s5.pathway0_res2.branch2.c_bn.weight", "backbone.res5.2.norm_c.weight"),
     ("s3.pathway0_nonlocal1.conv_theta.weight", "backbone.res3.1.nonlocal_block.conv_theta.weight"),
+    ("s4.pathway0_nonlocal5.bn.running_var", "backbone.res4.5.nonlocal_block.norm.running_var"),
+    ("s1.pathway0_stem.conv_xy.weight", "backbone.stem.conv_xy.weight"),
+    ("s2.pathway0_res0.branch2.se.fc1.bias", "backbone.res2.0.se.fc1.bias"),
+    ("head.conv_5_bn.running_mean", "head.conv_5_bn.running_mean"),
     ("head.projection.weight", "head.projection.weight"),
 ]
 TWO = [
@@ -37,7 +41,13 @@ def test_pairs_by_hand(pairs, two_pathways):
 
 
 @pytest.mark.parametrize(
-    "name", ["s1.pathway0_stem.conv_xy.weight", "s2.pathway0_res0.branch2.se.fc1.bias", "queue"]
+    "name",
+    [
+        "s1.pathway0_stem.conv_t.weight",
+        "s2.pathway0_res0.branch2.se2.fc1.bias",
+        "patch_embed.proj.bias",
+        "queue",
+    ],
 )
 def test_names_of_other_networks_have_none_of_ours(name):
     assert from_pyslowfast(name, two_pathways=False) is None
@@ -53,10 +63,20 @@ def test_second_pathway_needs_a_slowfast():
 @pytest.mark.parametrize("network", [ResNet3D, SlowFast])
 def test_there_and_back(depth, norm, network):
     with torch.device("meta"):
-        names = [f"backbone.{name}" for name in network(depth=depth, norm=norm).state_dict()]
+        backbone = network(depth=depth, norm=norm, nonlocal_blocks=((), (1,), (0, 1), ()))
+        names = [f"backbone.{name}" for name in backbone.state_dict()]
     theirs = [to_pyslowfast(name) for name in names]
     assert None not in theirs
     assert len(set(theirs)) == len(names)
     two_pathways = has_two_pathways(theirs)
     assert two_pathways == (network is SlowFast)
     assert [from_pyslowfast(name, two_pathways) for name in theirs] == names
+
+
+def test_x3d_there_and_back():
+    with torch.device("meta"):
+        names = [f"backbone.{name}" for name in X3D().state_dict()]
+    theirs = [to_pyslowfast(name) for name in names]
+    assert None not in theirs and len(set(theirs)) == len(names)
+    assert not has_two_pathways(theirs)
+    assert [from_pyslowfast(name, two_pathways=False) for name in theirs] == names

@@ -34,6 +34,9 @@ from modist_det.utils.errors import UserError
             "takes a list of 4 whole numbers or lists of them",
         ),
         ("MODEL.RESNET3D.STEM_KERNEL", [1, True, 7], "takes a list of 3 whole numbers"),
+        ("MODEL.RESNET3D.NONLOCAL_BLOCKS", [1, 3], "takes a list of 4 lists of whole numbers"),
+        ("MODEL.RESNET3D.NONLOCAL_BLOCKS", [0, [1], [], []], "takes a list of 4 lists of whole numbers"),
+        ("MODEL.RESNET3D.NONLOCAL_BLOCKS", [[], [-1], [], []], "must be at least 0"),
     ],
 )
 def test_the_message_says_where_what_and_the_limit(key, value, message):
@@ -44,6 +47,7 @@ def test_the_message_says_where_what_and_the_limit(key, value, message):
 
 def test_what_is_right_is_taken():
     pairs = ["SOLVER.STEPS", [0, 2.5], "MODEL.RESNET3D.TEMPORAL_KERNELS", [1, [3, 1], 1, 3], "LOG_PERIOD", 1]
+    pairs += ["MODEL.RESNET3D.NONLOCAL_BLOCKS", [[], [1], [0, 2], []]]
     cfg = get_cfg()
     cfg.merge_from_list([*pairs, "SOLVER.STEPS", [0, 0.5, 1]])  # whatever the value before
     assert cfg.SOLVER.STEPS == [0, 0.5, 1] and cfg.MODEL.RESNET3D.TEMPORAL_KERNELS == [1, [3, 1], 1, 3]

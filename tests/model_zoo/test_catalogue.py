@@ -35,6 +35,11 @@ PARAMETERS = {
     "pytorchvideo/slowfast_8x8_r50_charades": 34.00,
     "pytorchvideo/slow_4x16_r50_ava22": 31.78,
     "pytorchvideo/slowfast_8x8_r50_ava22": 33.82,
+    "pyslowfast/x3d_xs_k400": 3.79,
+    "pyslowfast/x3d_l_k400": 6.15,
+    "torchvision/swin3d_t_k400": 28.158,
+    "torchvision/mvit_v2_s_k400": 34.538,
+    "torchvision/s3d_k400": 8.320,
 }
 
 
@@ -59,7 +64,7 @@ def test_entries_are_well_formed():
 def test_torchvision_says_the_same(name):
     import torchvision
 
-    network = name.split("/")[1].removesuffix("_imagenet")
+    network = name.split("/")[1].removesuffix("_imagenet").removesuffix("_k400")
     known = {w.url: w for w in torchvision.models.get_model_weights(network)}
     weights, entry = known[ENTRIES[name].url], ENTRIES[name]
     assert entry.url.rsplit("-", 1)[1].split(".")[0] == entry.sha256
@@ -100,6 +105,8 @@ def test_a_file_with_the_expected_names_fits_the_network(name):
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    if name.startswith("torchvision/s3d"):
+        assert file["classifier.1.weight"].shape == (400, 1024, 1, 1, 1)
     found = {
         name.removeprefix("backbone." if entry.task == "pretraining" else ""): tensor.shape
         for name, tensor in weights.tensors.items()

@@ -239,3 +239,17 @@ class TestBuildModel:
             build_model(cfg)
         with pytest.raises(UserError, match="MODEL.META_ARCHITECTURE.*did you mean 'ActionDetector'"):
             build_model(self._config("Detector"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [("ActionDetector", "ClassificationHead"), ("VideoClassifier", "RoIActionHead")],
+)
+def test_a_head_for_another_task_is_refused(architecture, head):
+    cfg = get_cfg()
+    cfg.MODEL.RESNET3D.DEPTH, cfg.MODEL.RESNET3D.WIDTH, cfg.MODEL.NUM_CLASSES = 18, 8, 3
+    cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.HEAD.NAME = architecture, head
+    with pytest.raises(
+        UserError, match=f"MODEL.HEAD.NAME {head} is for .*MODEL.META_ARCHITECTURE {architecture} for"
+    ):
+        build_model(cfg)

@@ -4,5 +4,7 @@ from .base import Backbone
 from .build import build_backbone
 from .resnet3d import ResNet3D
 from .slowfast import SlowFast
+from .torchvision_video import TorchvisionVideo
+from .x3d import X3D
 
-__all__ = ["Backbone", "ResNet3D", "SlowFast", "build_backbone"]
+__all__ = ["X3D", "Backbone", "ResNet3D", "SlowFast", "TorchvisionVideo", "build_backbone"]

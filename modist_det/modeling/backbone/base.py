@@ -13,7 +13,8 @@ class Backbone(nn.Module):
 
     ``forward(clip)`` takes a float tensor (B, C, T, H, W) and returns a list of maps
     (B, ``out_channels[p]``, T_p, H', W'). H' and W' are those of the clip divided by
-    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``.
+    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``. Strides of 0: one cell for the whole
+    clip, in which nothing can be located.
     """
 
     out_channels: tuple[int, ...]
@@ -23,6 +24,7 @@ class Backbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._fixed_statistics = False
+        self._frozen = False
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         raise NotImplementedError
@@ -33,12 +35,13 @@ class Backbone(nn.Module):
         return self.train(self.training)
 
     def freeze(self) -> Backbone:
-        """No gradients, stored BN statistics: the features of a clip never change."""
+        """No gradients, always in evaluation mode: the features of a clip never change."""
         self.requires_grad_(False)
-        return self.fix_statistics()
+        self._frozen = True
+        return self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        super().train(mode)
+        super().train(mode and not self._frozen)
         if self._fixed_statistics:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):

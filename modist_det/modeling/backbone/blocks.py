@@ -1,4 +1,4 @@
-"""Stem, residual blocks and stages of 3D ResNets (He et al. 2016, inflated in time).
+"""Stem, residual blocks, non-local blocks and stages of 3D ResNets (He et al. 2016, inflated in time).
 
 All stages keep the temporal resolution; space is halved by the first block of a stage, in its
 3x3 convolution.
@@ -9,15 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...utils.errors import UserError
 
 __all__ = [
+    "NONLOCAL_KINDS",
     "NORMS",
     "BasicBlock",
     "BottleneckBlock",
+    "NonLocalBlock",
+    "ResidualBlock",
     "Stem",
+    "add_nonlocal_blocks",
     "conv3d",
     "initialize",
     "make_norm",
@@ -26,6 +31,7 @@ __all__ = [
 ]
 
 NORMS = ("BN", "GN", "none")
+NONLOCAL_KINDS = ("softmax", "dot_product")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
@@ -51,6 +57,7 @@ def conv3d(
     stride: Sequence[int] = (1, 1, 1),
     dilation: int = 1,
     norm: str = "BN",
+    groups: int = 1,
 ) -> nn.Conv3d:
     """A convolution whose output keeps the size of its input, but for ``stride``.
 
@@ -69,6 +76,7 @@ def conv3d(
         stride=(stride[0], stride[1], stride[2]),
         padding=(time // 2, height // 2 * dilation, width // 2 * dilation),
         dilation=(1, dilation, dilation),
+        groups=groups,
         bias=norm == "none",
     )
 
@@ -89,8 +97,11 @@ class Stem(nn.Module):
         return self.pool(self.relu(self.norm(self.conv(clip))))
 
 
-class _ResidualBlock(nn.Module):
-    """The skip connection: a 1x1 convolution with norm where the shape changes, else nothing."""
+class ResidualBlock(nn.Module):
+    """The skip connection: a 1x1 convolution with norm where the shape changes, else nothing.
+
+    ``nonlocal_block`` comes after the last ReLU; it is the identity unless :func:`add_nonlocal_blocks` was there.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -103,6 +114,7 @@ class _ResidualBlock(nn.Module):
         else:
             self.shortcut = nn.Identity()
             self.shortcut_norm = nn.Identity()
+        self.nonlocal_block: nn.Module = nn.Identity()
 
     def skip(self, x: Tensor) -> Tensor:
         return self.shortcut_norm(self.shortcut(x))
@@ -112,7 +124,7 @@ class _ResidualBlock(nn.Module):
         raise NotImplementedError
 
 
-class BottleneckBlock(_ResidualBlock):
+class BottleneckBlock(ResidualBlock):
     """Tx1x1, 1x3x3 and 1x1x1 convolutions; the output has four times the inner channels."""
 
     expansion = 4
@@ -131,13 +143,13 @@ class BottleneckBlock(_ResidualBlock):
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.norm_a(self.conv_a(x)))
         out = self.relu(self.norm_b(self.conv_b(out)))
-        return self.relu(self.skip(x) + self.norm_c(self.conv_c(out)))
+        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_c(self.conv_c(out))))
 
     def last_layer(self) -> nn.Module:
         return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
 
 
-class BasicBlock(_ResidualBlock):
+class BasicBlock(ResidualBlock):
     """Tx3x3 and 1x3x3 convolutions; the output has as many channels as the inner one."""
 
     expansion = 1
@@ -153,7 +165,7 @@ class BasicBlock(_ResidualBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.norm_a(self.conv_a(x)))
-        return self.relu(self.skip(x) + self.norm_b(self.conv_b(out)))
+        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_b(self.conv_b(out))))
 
     def last_layer(self) -> nn.Module:
         return self.conv_b if isinstance(self.norm_b, nn.Identity) else self.norm_b
@@ -183,6 +195,81 @@ def make_stage(
     return nn.Sequential(*blocks)
 
 
+class NonLocalBlock(nn.Module):
+    """Every position of a map sees every other one (Wang et al., CVPR 2018): ``x + norm(conv_out(y))``.
+
+    ``y`` at position i is a weighted mean of g(x) over the positions j of the map pooled by ``pool``. The weights
+    come from the similarity theta(x_i) . phi(x_j): its softmax over j after division by the square root of the
+    inner channels ("softmax"), or itself divided by the number of positions j ("dot_product").
+
+    Args:
+        channels: of the map, even; half as many inside.
+        kind: one of :data:`NONLOCAL_KINDS`.
+        pool: (T, H, W), size and stride of the max pool.
+        norm: one of :data:`NORMS`.
+
+    Raises:
+        UserError: an unknown ``kind``.
+    """
+
+    def __init__(self, channels: int, kind: str, pool: Sequence[int], norm: str) -> None:
+        super().__init__()
+        if kind not in NONLOCAL_KINDS:
+            raise UserError(f"a non-local block is {' or '.join(NONLOCAL_KINDS)}, not {kind!r}")
+        self.kind = kind
+        self.conv_theta = nn.Conv3d(channels, channels // 2, 1)
+        self.conv_phi = nn.Conv3d(channels, channels // 2, 1)
+        self.conv_g = nn.Conv3d(channels, channels // 2, 1)
+        self.conv_out = nn.Conv3d(channels // 2, channels, 1)
+        self.norm = make_norm(norm, channels)
+        self.window = (pool[0], pool[1], pool[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape.
+
+        Raises:
+            UserError: the map is smaller than ``pool``.
+        """
+        size = x.shape[2:]
+        if any(cells < cover for cells, cover in zip(size, self.window, strict=True)):
+            raise UserError(
+                f"a non-local block pools its map by {'x'.join(map(str, self.window))}, but the map has only "
+                f"{'x'.join(map(str, size))} cells (T x H x W); use larger clips"
+            )
+        pooled = F.max_pool3d(x, self.window)
+        # (B, 1, positions, channels): attention with one head.
+        theta, phi, g = (
+            conv(maps).flatten(2).transpose(1, 2).unsqueeze(1)
+            for conv, maps in ((self.conv_theta, x), (self.conv_phi, pooled), (self.conv_g, pooled))
+        )
+        if self.kind == "softmax":
+            y = F.scaled_dot_product_attention(theta, phi, g)
+        else:  # without the matrix of all pairs of positions
+            y = theta @ (phi.transpose(2, 3) @ (g / g.shape[2]))
+        y = y.squeeze(1).transpose(1, 2).unflatten(2, size)
+        return x + self.norm(self.conv_out(y))
+
+    def last_layer(self) -> nn.Module:
+        """As :meth:`ResidualBlock.last_layer`."""
+        return self.conv_out if isinstance(self.norm, nn.Identity) else self.norm
+
+
+def add_nonlocal_blocks(
+    stage: nn.Sequential, channels: int, after: Sequence[int], kind: str, pool: Sequence[int], norm: str
+) -> None:
+    """Put a :class:`NonLocalBlock` for ``channels`` behind the blocks ``after`` (from 0) of a stage.
+
+    Raises:
+        UserError: the stage has no such block, or as :class:`NonLocalBlock`.
+    """
+    for index in after:
+        if not 0 <= index < len(stage):
+            raise UserError(
+                f"a non-local block cannot follow block {index} of a stage with the blocks 0 to {len(stage) - 1}"
+            )
+        stage[index].nonlocal_block = NonLocalBlock(channels, kind, pool, norm)
+
+
 def initialize(network: nn.Module) -> None:
     """MSRA fill for convolutions, as Caffe2's (normal, fan out); ones and zeros for norms."""
     for module in network.modules():
@@ -196,8 +283,8 @@ def initialize(network: nn.Module) -> None:
 
 
 def zero_last_layers(network: nn.Module) -> None:
-    """Make every residual block start as the identity: the weight of its last norm is zero, or, where
+    """Make every residual and non-local block start as the identity: the weight of its last norm is zero, or, where
     there is no norm, that of its last convolution."""
     for module in network.modules():
-        if isinstance(module, _ResidualBlock):
+        if isinstance(module, (ResidualBlock, NonLocalBlock)):
             nn.init.zeros_(module.last_layer().get_parameter("weight"))

@@ -11,7 +11,15 @@ from ...config import CfgNode
 from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
-from .blocks import BasicBlock, BottleneckBlock, Stem, initialize, make_stage, zero_last_layers
+from .blocks import (
+    BasicBlock,
+    BottleneckBlock,
+    Stem,
+    add_nonlocal_blocks,
+    initialize,
+    make_stage,
+    zero_last_layers,
+)
 
 __all__ = ["PRESETS", "STAGE_DEPTHS", "ResNet3D", "TemporalKernels"]
 
@@ -45,6 +53,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "temporal_kernels": (1, 1, 1, 1),
     },
 }
+# PySlowFast's non-local I3D and C2D, of depth 50 and more.
+_NONLOCAL = {"nonlocal_blocks": ((), (1, 3), (1, 3, 5), ())}
+PRESETS["i3d_nonlocal"] = {**PRESETS["i3d"], **_NONLOCAL}
+PRESETS["c2d_nonlocal"] = {**PRESETS["c2d"], **_NONLOCAL}
 
 
 @BACKBONE_REGISTRY.register()
@@ -52,7 +64,8 @@ class ResNet3D(Backbone):
     """A 3D ResNet with one pathway.
 
     Layers are called ``stem``, ``res2`` ... ``res5``; a stage is a sequence of blocks with
-    ``conv_a``, ``norm_a``, ``conv_b``, ... and, where the shape changes, ``shortcut``.
+    ``conv_a``, ``norm_a``, ``conv_b``, ... and, where the shape changes, ``shortcut``; where there is one, the
+    ``nonlocal_block`` behind a block is a part of it.
 
     Args:
         depth: 18, 50 or 101.
@@ -68,9 +81,13 @@ class ResNet3D(Backbone):
         zero_init_final_norm: residual blocks start as the identity.
         lateral_channels: channels that somebody concatenates to the inputs of res2 to res5
             (:class:`SlowFast` does); with any of them not 0 the stages are called one by one.
+        nonlocal_blocks: for res2 to res5 the blocks, from 0, that a non-local block follows.
+        nonlocal_kind, nonlocal_pool: ``kind`` and ``pool`` of
+            :class:`~modist_det.modeling.backbone.blocks.NonLocalBlock`.
 
     Raises:
-        UserError: an unknown depth or norm, an even kernel, not four temporal kernels.
+        UserError: an unknown depth, norm or kind, an even kernel, not four temporal kernels, a non-local block
+            behind a block that is not there.
     """
 
     def __init__(
@@ -86,6 +103,9 @@ class ResNet3D(Backbone):
         norm: str = "BN",
         zero_init_final_norm: bool = True,
         lateral_channels: Sequence[int] = (0, 0, 0, 0),
+        nonlocal_blocks: Sequence[Sequence[int]] = ((), (), (), ()),
+        nonlocal_kind: str = "softmax",
+        nonlocal_pool: Sequence[int] = (1, 2, 2),
     ) -> None:
         super().__init__()
         if depth not in STAGE_DEPTHS:
@@ -95,6 +115,10 @@ class ResNet3D(Backbone):
         if len(temporal_kernels) != 4:
             raise UserError(
                 f"temporal kernels are given for res2, res3, res4 and res5, not {temporal_kernels!r}"
+            )
+        if len(nonlocal_blocks) != 4:
+            raise UserError(
+                f"non-local blocks are given for res2, res3, res4 and res5, not {nonlocal_blocks!r}"
             )
         block: type[BottleneckBlock] | type[BasicBlock] = BasicBlock if depth == 18 else BottleneckBlock
         strides, dilations = (1, 2, 2, 2), (1, 1, 1, 1)
@@ -113,6 +137,7 @@ class ResNet3D(Backbone):
                 )
             )
             channels = inner * block.expansion
+            add_nonlocal_blocks(stages[i], channels, nonlocal_blocks[i], nonlocal_kind, nonlocal_pool, norm)
         self.res2, self.res3, self.res4, self.res5 = stages
         self.pool = nn.MaxPool3d((pool_after_res2, 1, 1)) if pool_after_res2 > 1 else nn.Identity()
 
@@ -126,7 +151,7 @@ class ResNet3D(Backbone):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ResNet3D:
-        """One of :data:`PRESETS` ("slow", "dense_slow", "i3d", "c2d", "motion") with ``changes``.
+        """One of :data:`PRESETS` ("slow", "dense_slow", "i3d", "i3d_nonlocal", ...) with ``changes``.
 
         Example::
 
@@ -151,6 +176,9 @@ class ResNet3D(Backbone):
             pool_after_res2=node.POOL_AFTER_RES2,
             norm=node.NORM,
             zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
+            nonlocal_blocks=node.NONLOCAL_BLOCKS,
+            nonlocal_kind=node.NONLOCAL_KIND,
+            nonlocal_pool=node.NONLOCAL_POOL,
         )
 
     def forward(self, clip: Tensor) -> list[Tensor]:

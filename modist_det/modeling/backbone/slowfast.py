@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,7 @@ class SlowFast(Backbone):
         fusion_ratio: fused channels per fast channel.
         slow_temporal_kernels, fast_temporal_kernels: as ``temporal_kernels`` of :class:`ResNet3D`.
             (The "R101 50_50" models have ``[3] * 6 + [1] * 17`` in res4.)
+        nonlocal_blocks, nonlocal_kind, nonlocal_pool: of the slow pathway, as in :class:`ResNet3D`.
 
     Raises:
         UserError: as :class:`ResNet3D`; ``width`` is no multiple of ``beta_inv``.
@@ -83,6 +86,9 @@ class SlowFast(Backbone):
         zero_init_final_norm: bool = True,
         slow_temporal_kernels: TemporalKernels = (1, 1, 3, 3),
         fast_temporal_kernels: TemporalKernels = (3, 3, 3, 3),
+        nonlocal_blocks: Sequence[Sequence[int]] = ((), (), (), ()),
+        nonlocal_kind: str = "dot_product",
+        nonlocal_pool: Sequence[int] = (1, 2, 2),
     ) -> None:
         super().__init__()
         if width % beta_inv:
@@ -108,6 +114,9 @@ class SlowFast(Backbone):
             norm=norm,
             zero_init_final_norm=zero_init_final_norm,
             lateral_channels=[channels * fusion_ratio for channels in fast_channels],
+            nonlocal_blocks=nonlocal_blocks,
+            nonlocal_kind=nonlocal_kind,
+            nonlocal_pool=nonlocal_pool,
         )
         self.fuse_stem, self.fuse_res2, self.fuse_res3, self.fuse_res4 = (
             FuseFastToSlow(channels, fusion_ratio, fusion_kernel, alpha, norm) for channels in fast_channels
@@ -133,6 +142,9 @@ class SlowFast(Backbone):
             zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
             slow_temporal_kernels=node.SLOW_TEMPORAL_KERNELS,
             fast_temporal_kernels=node.FAST_TEMPORAL_KERNELS,
+            nonlocal_blocks=node.NONLOCAL_BLOCKS,
+            nonlocal_kind=node.NONLOCAL_KIND,
+            nonlocal_pool=node.NONLOCAL_POOL,
         )
 
     def forward(self, clip: Tensor) -> list[Tensor]:

@@ -32,6 +32,8 @@ class ClassificationHead(LinearHead):
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
+    task = "classification"
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -50,7 +52,7 @@ class ClassificationHead(LinearHead):
         return cls(
             in_channels=backbone.out_channels,
             num_classes=cfg.MODEL.NUM_CLASSES,
-            window=math.ceil(cfg.INPUT.CROP_SIZE / backbone.spatial_stride),
+            window=math.ceil(cfg.INPUT.CROP_SIZE / backbone.spatial_stride) if backbone.spatial_stride else 0,
             dropout=node.DROPOUT,
             activation=node.ACTIVATION,
             init_std=node.INIT_STD,
@@ -58,17 +60,17 @@ class ClassificationHead(LinearHead):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, C_p, T_p, H, W) -> logits (B, P, K) at P positions, one in training."""
-        images = [feature.mean(dim=2) for feature in features]
-        if self.window and not self.training:
-            images = [self._slide(image) for image in images]
-        else:
-            images = [image.mean(dim=(2, 3), keepdim=True) for image in images]
-        return self.classify(torch.cat(images, dim=1).flatten(2).transpose(1, 2))
+        averages = torch.cat([self.average(feature) for feature in features], dim=1)
+        return self.classify(averages.flatten(2).transpose(1, 2))
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (B, P, K) -> scores (B, K) in [0, 1], float32: the mean over positions."""
         return self.activate(logits).mean(dim=1)
 
-    def _slide(self, image: Tensor) -> Tensor:
+    def average(self, feature: Tensor) -> Tensor:
+        """Map (B, C, T, H, W) -> its average at each position of the window (B, C, H', W'); 1x1 in training."""
+        image = feature.mean(dim=2)
+        if not self.window or self.training:
+            return image.mean(dim=(2, 3), keepdim=True)
         height, width = image.shape[2:]
         return F.avg_pool2d(image, (min(self.window, height), min(self.window, width)), stride=1)

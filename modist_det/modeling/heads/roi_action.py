@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from ...config import CfgNode
+from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
 from .linear import LinearHead
@@ -30,6 +31,8 @@ class RoIActionHead(LinearHead):
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
+    task = "detection"
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -50,6 +53,11 @@ class RoIActionHead(LinearHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> RoIActionHead:
+        if not backbone.spatial_stride:
+            raise UserError(
+                "RoIActionHead needs a feature map, but the backbone gives one cell for the whole clip "
+                "(MODEL.TORCHVISION.FEATURES: map)"
+            )
         node = cfg.MODEL.HEAD
         return cls(
             in_channels=backbone.out_channels,

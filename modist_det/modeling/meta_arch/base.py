@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ...config import CfgNode
+from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
 from ..heads import build_head
 from ..losses import Loss, build_loss
@@ -25,7 +26,12 @@ class ClipModel(nn.Module):
         loss: (logits (N, K), targets) -> (N,).
         pixel_mean, pixel_std, input_format, channels_last: as in :class:`ClipNormalizer`.
         loss_weight: factor of the loss.
+
+    Attributes:
+        task: what the model is for; a head that says otherwise is refused.
     """
+
+    task: str
 
     def __init__(
         self,
@@ -47,11 +53,21 @@ class ClipModel(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> ClipModel:
-        """Built from ``cfg.MODEL``."""
+        """Built from ``cfg.MODEL``.
+
+        Raises:
+            UserError: a head for another task.
+        """
         backbone = build_backbone(cfg)
+        head = build_head(cfg, backbone)
+        if getattr(head, "task", cls.task) != cls.task:
+            raise UserError(
+                f"MODEL.HEAD.NAME {cfg.MODEL.HEAD.NAME} is for {head.task}, but MODEL.META_ARCHITECTURE "
+                f"{cfg.MODEL.META_ARCHITECTURE} for {cls.task}"
+            )
         return cls(
             backbone=backbone,
-            head=build_head(cfg, backbone),
+            head=head,
             loss=build_loss(cfg),
             pixel_mean=cfg.MODEL.PIXEL_MEAN,
             pixel_std=cfg.MODEL.PIXEL_STD,

@@ -1,0 +1,163 @@
+"""``TorchvisionVideo``: torchvision's video models, with their own parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torchvision
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ...utils.errors import UserError, nearest
+from ..registry import BACKBONE_REGISTRY
+from .base import Backbone
+
+__all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo"]
+
+FEATURES = ("map", "pooled")
+
+
+class _Model(NamedTuple):
+    """How a torchvision network is taken apart.
+
+    Attributes:
+        channels: of its last map.
+        temporal_stride, spatial_stride: of that map.
+        classifier: attribute that is no part of the backbone.
+        encode: (network, clip) -> what ``to_map`` and ``to_vector`` take.
+        to_map: -> (B, C, T, H, W).
+        to_vector: -> (B, C), what the classifier sees.
+    """
+
+    channels: int
+    temporal_stride: int
+    spatial_stride: int
+    classifier: str
+    encode: Callable[[Any, Tensor], Any]
+    to_map: Callable[[Any, Any], Tensor]
+    to_vector: Callable[[Any, Any], Tensor]
+
+
+def _encode_resnet(network: Any, clip: Tensor) -> Tensor:
+    return network.layer4(network.layer3(network.layer2(network.layer1(network.stem(clip)))))
+
+
+def _encode_s3d(network: Any, clip: Tensor) -> Tensor:
+    # Its last pool has no padding: below 5 frames of 17x17 pixels nothing is left. With exactly 5, the backward pass
+    # of its first temporal convolution has crashed inside oneDNN.
+    if clip.shape[2] < 6 or min(clip.shape[3:]) < 17:
+        raise UserError(f"s3d takes clips of at least 6 frames of 17x17 pixels, not {_clip_size(clip)}")
+    return network.features(clip)
+
+
+def _pool_s3d(network: Any, maps: Tensor) -> Tensor:
+    if maps.shape[2] < 2 or min(maps.shape[3:]) < 7:
+        raise UserError(
+            "s3d pools clips of at least 13 frames of 209x209 pixels; use larger ones or MODEL.TORCHVISION.FEATURES map"
+        )
+    return network.avgpool(maps).mean(dim=(2, 3, 4))
+
+
+def _encode_mvit(network: Any, clip: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    # Positions are relative and interpolated to the clip at hand, where torchvision's own forward takes one size only.
+    patches = network.conv_proj(clip)
+    size = tuple(patches.shape[2:])
+    tokens = network.pos_encoding(patches.flatten(2).transpose(1, 2))
+    for block in network.blocks:
+        tokens, size = block(tokens, size)
+    return network.norm(tokens), size
+
+
+def _map_of_tokens(_: Any, encoded: tuple[Tensor, tuple[int, ...]]) -> Tensor:
+    tokens, size = encoded
+    return tokens[:, 1:].transpose(1, 2).unflatten(2, size)
+
+
+def _class_token(_: Any, encoded: tuple[Tensor, tuple[int, ...]]) -> Tensor:
+    return encoded[0][:, 0]
+
+
+def _encode_swin(network: Any, clip: Tensor) -> Tensor:
+    return network.norm(network.features(network.pos_drop(network.patch_embed(clip)))).permute(0, 4, 1, 2, 3)
+
+
+def _same(_: Any, maps: Tensor) -> Tensor:
+    return maps
+
+
+def _mean(_: Any, maps: Tensor) -> Tensor:
+    return maps.mean(dim=(2, 3, 4))
+
+
+# Name in torchvision.models -> facts.
+TORCHVISION_MODELS = {
+    "r2plus1d_18": _Model(512, 8, 16, "fc", _encode_resnet, _same, _mean),
+    "mc3_18": _Model(512, 1, 16, "fc", _encode_resnet, _same, _mean),
+    "s3d": _Model(1024, 8, 32, "classifier", _encode_s3d, _same, _pool_s3d),
+    "mvit_v2_s": _Model(768, 2, 32, "head", _encode_mvit, _map_of_tokens, _class_token),
+    "swin3d_t": _Model(768, 2, 32, "head", _encode_swin, _same, _mean),
+}
+
+
+@BACKBONE_REGISTRY.register()
+class TorchvisionVideo(Backbone):
+    """A video model of torchvision without its classifier: R(2+1)D-18, MC3-18, S3D, MViTv2-S or Swin3D-T.
+
+    All take clips of any size, S3D from 6 frames of 17x17 pixels on; a map has the clip's size divided by the strides,
+    rounded up (S3D: where it is even at the last step). Parameters have torchvision's names below ``network.``;
+    ``load_weights`` takes torchvision's files.
+
+    Args:
+        name: one of :data:`TORCHVISION_MODELS`.
+        features: "map", or "pooled": what torchvision's own classifier sees, as a map of one cell, for
+            classification with torchvision's weights (the class token of MViT, S3D's sliding average, the mean of
+            the others). ``spatial_stride`` is then 0.
+        in_channels: of the clip; 3.
+
+    Raises:
+        UserError: an unknown name or kind of features, other than 3 channels.
+    """
+
+    def __init__(self, name: str = "r2plus1d_18", features: str = "map", in_channels: int = 3) -> None:
+        super().__init__()
+        if name not in TORCHVISION_MODELS:
+            raise UserError(
+                f"MODEL.TORCHVISION.NAME is {name!r}, which is none of the video models of torchvision known here"
+                f"{nearest(name, TORCHVISION_MODELS)} (known: {', '.join(TORCHVISION_MODELS)})"
+            )
+        if features not in FEATURES:
+            raise UserError(f"MODEL.TORCHVISION.FEATURES is {features!r}, but takes {' or '.join(FEATURES)}")
+        if in_channels != 3:
+            raise UserError(f"torchvision's {name} takes clips of 3 channels, not of {in_channels}")
+        facts = TORCHVISION_MODELS[name]
+        self.name = name
+        self.features = features
+        self.network: Any = torchvision.models.get_model(name, weights=None)
+        setattr(self.network, facts.classifier, nn.Identity())
+        self.out_channels = (facts.channels,)
+        is_map = features == "map"
+        self.temporal_strides = (facts.temporal_stride if is_map else 0,)
+        self.spatial_stride = facts.spatial_stride if is_map else 0
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> TorchvisionVideo:
+        """Built from ``cfg.MODEL.TORCHVISION``."""
+        node = cfg.MODEL.TORCHVISION
+        return cls(name=node.NAME, features=node.FEATURES, in_channels=len(cfg.MODEL.PIXEL_MEAN))
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """(B, 3, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')], of pooled features T', H' and W' 1.
+
+        Raises:
+            UserError: a clip too small for S3D.
+        """
+        facts = TORCHVISION_MODELS[self.name]
+        encoded = facts.encode(self.network, clip)
+        if self.features == "map":
+            return [facts.to_map(self.network, encoded)]
+        return [facts.to_vector(self.network, encoded)[:, :, None, None, None]]
+
+
+def _clip_size(clip: Tensor) -> str:
+    return f"{clip.shape[2]} of {clip.shape[3]}x{clip.shape[4]}"

@@ -1,0 +1,179 @@
+"""``X3D``: small networks of channel-wise 3D convolutions (Feichtenhofer, CVPR 2020)."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ..registry import BACKBONE_REGISTRY
+from .base import Backbone
+from .blocks import ResidualBlock, conv3d, initialize, make_norm, zero_last_layers
+
+__all__ = ["X3D", "SqueezeExcite", "X3DBlock", "X3DStem"]
+
+# Blocks of res2 to res5 before they are multiplied by the depth factor.
+_STAGE_DEPTHS = (1, 2, 5, 3)
+# Channels inside squeeze-and-excitation, as a share of those it weighs.
+_SQUEEZE_RATIO = 1 / 16
+
+
+class X3DStem(nn.Module):
+    """1x3x3 convolution of stride 1x2x2, channel-wise 5x1x1 convolution, norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: str) -> None:
+        super().__init__()
+        # Never a bias: the norm follows only the second convolution.
+        self.conv_xy = conv3d(in_channels, out_channels, (1, 3, 3), (1, 2, 2))
+        self.conv = conv3d(out_channels, out_channels, (5, 1, 1), norm=norm, groups=out_channels)
+        self.norm = make_norm(norm, out_channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.relu(self.norm(self.conv(self.conv_xy(clip))))
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh channels by what the whole map holds (Hu et al., CVPR 2018): mean, two layers, sigmoid."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = _round_width(channels * _SQUEEZE_RATIO, divisor=8)
+        self.fc1 = nn.Conv3d(channels, inner, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Conv3d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=(2, 3, 4), keepdim=True)
+        return x * self.fc2(self.relu(self.fc1(mean))).sigmoid()
+
+
+class X3DBlock(ResidualBlock):
+    """1x1x1, channel-wise 3x3x3 and 1x1x1 convolutions; Swish after the second one.
+
+    Args:
+        inner: channels of the 3x3x3 convolution.
+        squeeze: with squeeze-and-excitation before Swish.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        inner: int,
+        stride: int,
+        dilation: int,
+        norm: str,
+        squeeze: bool,
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride, norm)
+        self.conv_a = conv3d(in_channels, inner, (1, 1, 1), norm=norm)
+        self.norm_a = make_norm(norm, inner)
+        self.conv_b = conv3d(inner, inner, (3, 3, 3), (1, stride, stride), dilation, norm, groups=inner)
+        self.norm_b = make_norm(norm, inner)
+        self.se: nn.Module = SqueezeExcite(inner) if squeeze else nn.Identity()
+        self.swish = nn.SiLU(inplace=True)
+        self.conv_c = conv3d(inner, out_channels, (1, 1, 1), norm=norm)
+        self.norm_c = make_norm(norm, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.relu(self.norm_a(self.conv_a(x)))
+        out = self.swish(self.se(self.norm_b(self.conv_b(out))))
+        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_c(self.conv_c(out))))
+
+    def last_layer(self) -> nn.Module:
+        return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
+
+
+@BACKBONE_REGISTRY.register()
+class X3D(Backbone):
+    """X3D: every frame is kept to the end, space is halved by the stem and by each of res2 to res5.
+
+    The defaults are XS, S and M, which differ in their clips only (4 frames of 182, 13 of 182, 16 of 256 pixels);
+    L has ``depth_factor=5.0``. Layers are called as in :class:`~modist_det.modeling.backbone.ResNet3D`, with
+    ``stem.conv_xy`` and, in every other block, ``se`` besides.
+
+    Args:
+        width_factor: channels of the stem and of res2 to res5 against (12, 12, 24, 48, 96).
+        depth_factor: blocks of res2 to res5 against (1, 2, 5, 3), rounded up.
+        bottleneck_factor: channels of a block's 3x3x3 convolution per channel of its output.
+        stem_channels: the 12 above, of which the stages have 1, 2, 4 and 8 times as many (from res3 on rounded
+            to multiples of 8).
+        dilate_res5: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
+        in_channels, norm, zero_init_final_norm: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
+
+    Attributes:
+        inner_channels: of the 3x3x3 convolutions of res5; the head that goes with X3D has as many.
+    """
+
+    def __init__(
+        self,
+        width_factor: float = 2.0,
+        depth_factor: float = 2.2,
+        bottleneck_factor: float = 2.25,
+        stem_channels: int = 12,
+        dilate_res5: bool = False,
+        in_channels: int = 3,
+        norm: str = "BN",
+        zero_init_final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        channels = _round_width(stem_channels * width_factor)
+        self.stem = X3DStem(in_channels, channels, norm)
+        stages = []
+        base = stem_channels
+        for i, depth in enumerate(_STAGE_DEPTHS):
+            base = base if i == 0 else _round_width(2 * base, divisor=8)
+            out_channels = _round_width(base * width_factor)
+            self.inner_channels = int(bottleneck_factor * out_channels)
+            dilated = dilate_res5 and i == 3
+            blocks = []
+            for j in range(math.ceil(depth_factor * depth)):
+                stride = 2 if j == 0 and not dilated else 1
+                blocks.append(
+                    X3DBlock(
+                        channels,
+                        out_channels,
+                        self.inner_channels,
+                        stride,
+                        2 if dilated else 1,
+                        norm,
+                        squeeze=j % 2 == 0,
+                    )
+                )
+                channels = out_channels
+            stages.append(nn.Sequential(*blocks))
+        self.res2, self.res3, self.res4, self.res5 = stages
+
+        self.out_channels = (channels,)
+        self.temporal_strides = (1,)
+        self.spatial_stride = 16 if dilate_res5 else 32
+        initialize(self)
+        if zero_init_final_norm:
+            zero_last_layers(self)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> X3D:
+        """Built from ``cfg.MODEL.X3D``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
+        node = cfg.MODEL.X3D
+        return cls(
+            width_factor=node.WIDTH_FACTOR,
+            depth_factor=node.DEPTH_FACTOR,
+            bottleneck_factor=node.BOTTLENECK_FACTOR,
+            stem_channels=node.STEM_CHANNELS,
+            dilate_res5=node.DILATE_RES5,
+            in_channels=len(cfg.MODEL.PIXEL_MEAN),
+            norm=node.NORM,
+            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
+        )
+
+    def forward(self, clip: Tensor) -> list[Tensor]:
+        """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T, H', W')]."""
+        return [self.res5(self.res4(self.res3(self.res2(self.stem(clip)))))]
+
+
+def _round_width(width: float, divisor: int = 1) -> int:
+    """The multiple of ``divisor`` nearest to ``width``, at least one of them and never below 90 % of ``width``."""
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * width else rounded

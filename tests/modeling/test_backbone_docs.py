@@ -1,0 +1,43 @@
+"""The table of docs/BACKBONES.md says what the configs build."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modist_det.config import get_cfg
+from modist_det.modeling import build_model
+
+
+def _rows(root) -> list[list[str]]:
+    lines = (root / "docs" / "BACKBONES.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.replace("`", "").strip("|").split("|")] for line in lines]
+    return [row for row in cells if len(row) == 8 and row[1].startswith("configs/")]
+
+
+def test_every_classifier_of_the_table_is_as_it_says(root):
+    rows = _rows(root)
+    assert len(rows) >= 12
+    for _, path, name, millions, _, clip, strides, channels in rows:
+        cfg = get_cfg()
+        cfg.merge_from_file(root / path)
+        assert name.split(", ")[0] == cfg.MODEL.BACKBONE.NAME
+        assert clip == f"{cfg.INPUT.NUM_FRAMES}x{cfg.INPUT.CROP_SIZE}"
+        if cfg.MODEL.BACKBONE.NAME == "TorchvisionVideo":
+            cfg.MODEL.TORCHVISION.FEATURES = "map"
+        with torch.device("meta"):
+            model = build_model(cfg)
+        assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(float(millions), abs=0.005)
+        backbone = model.backbone
+        assert strides == f"{backbone.temporal_strides[0]}, {backbone.spatial_stride}"
+        assert channels == str(backbone.out_channels[0])
+
+
+@pytest.mark.parametrize("config", ["X3D_M_AVA", "Swin3D_T_AVA"])
+def test_detectors_build(root, config):
+    cfg = get_cfg()
+    cfg.merge_from_file(root / "configs" / "Zoo" / f"{config}.yaml")
+    with torch.device("meta"):
+        model = build_model(cfg)
+        maps = model.backbone(torch.empty(1, 3, cfg.INPUT.NUM_FRAMES, 224, 224))
+        assert model.head(maps, torch.empty(2, 5)).shape == (2, 80)
