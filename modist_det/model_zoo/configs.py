@@ -16,7 +16,7 @@ def config_folder() -> Path:
 
 
 def configs_with(keys: Mapping[str, Any]) -> list[str]:
-    """The zoo's configs (but those of other data sets' classifiers), as ``configs/...``, in which ``keys`` have these values.
+    """The zoo's configs, as ``configs/...``, in which ``keys`` have these values; one of each network and input.
 
     Temporal kernels may be written in several ways: ``[3, 1]`` repeats.
     """
