@@ -170,7 +170,7 @@ def test_image_resnet_of_torchvision_on_every_frame(tmp_path, depth):
     backbone = ResNet3D(depth=depth, temporal_kernels=(1, 1, 1, 1))
     ours = _load(_classifier(backbone, 1000), tmp_path / "resnet.pth", "torchvision")
     # Random weights let activations grow: rounding would be larger than the tolerance in float32.
-    clip = torch.randn(1, 3, 2, 64, 64).double()
+    clip = torch.randn(1, 3, 2, 64, 64, generator=torch.Generator().manual_seed(0)).double()
     ours, theirs = ours.double(), theirs.double()
     logits = ours.head(ours.backbone(clip))[0, 0]
     expected = theirs(clip[0].transpose(0, 1)).mean(dim=0)
@@ -197,15 +197,17 @@ def test_2d_kernels_are_spread_over_time(tmp_path, source):
     assert "backbone" not in report.inflated[0] and "stem.conv.weight" in report.inflated
     assert len(report.inflated) == 53
     assert "53 of them 2D kernels spread over time" in str(report)
-    image = torch.randn(1, 3, 64, 64).double()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
     backbone, theirs = backbone.double(), theirs.double()
     clip = image.unsqueeze(2).repeat(1, 1, 9, 1, 1)
     maps = nn.Sequential(*list(theirs.children())[:-2])(image)
     # Two layers look one frame ahead and back: frames 2 to 6 see nothing of the ends.
     middle = backbone.eval()(clip)[0][:, :, 2:7]
-    torch.testing.assert_close(middle, maps.unsqueeze(2).expand_as(middle), rtol=1e-4, atol=1e-4)
+    # A third of a weight is rounded to float32.
+    tolerance = 1e-4 * maps.abs().max().item()
+    torch.testing.assert_close(middle, maps.unsqueeze(2).expand_as(middle), rtol=0, atol=tolerance)
     ends = backbone(clip)[0][:, :, 0]
-    assert (ends - maps).abs().max() > 1e-2
+    assert (ends - maps).abs().max() > 100 * tolerance
 
 
 def _image_blobs(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
