@@ -189,6 +189,8 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float)
             if size is not None and total is not None and total != size:
                 raise WrongFile(f"{url} offers {total} bytes, but the file has {size}. {_by_hand(path)}")
             _check_room(part, (total or size or 0) - start)
+            if not start:
+                part.unlink(missing_ok=True)  # before the validator of the new bytes is written beside it
             _write_validator(url, response, part)
             _receive(response, part, start, total, path.name)
             return start > 0
