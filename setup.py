@@ -24,15 +24,23 @@ CORE = [
     "tensorboard>=2.12",
     "matplotlib>=3.7",
 ]
-DEV = [
-    "pytest>=8",
-    "hypothesis>=6",
-    "ruff>=0.6",
-    "mypy>=1.11",
-    "selenium>=4",
-    "types-PyYAML",
-    "types-tabulate",
-]
+EXPORT = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"]
+EXTRAS = {
+    "dev": [
+        "pytest>=8",
+        "hypothesis>=6",
+        "ruff>=0.6",
+        "mypy>=1.11",
+        "safetensors>=0.4",
+        "selenium>=4",
+        "types-PyYAML",
+        "types-tabulate",
+        *EXPORT,
+    ],
+    # It has to be built as INSTALL.md says; the extra is there to say where it comes from.
+    "detectron2": ["detectron2 @ git+https://github.com/facebookresearch/detectron2.git"],
+    "export": EXPORT,
+}
 
 setup(
     name="modist_det",
@@ -43,11 +51,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["modist_det", "modist_det.*"]),
-    package_data={"modist_det.visualization.report": ["*.html", "*.css", "*.js"]},
-    install_requires=CORE,
-    # detectron2 has to be built as INSTALL.md says; the extra is there to say where it comes from.
-    extras_require={
-        "dev": DEV,
-        "detectron2": ["detectron2 @ git+https://github.com/facebookresearch/detectron2.git"],
+    # modist_det/configs is a link to configs.
+    package_data={
+        "modist_det": ["configs/**/*.yaml"],
+        "modist_det.visualization.report": ["*.html", "*.css", "*.js"],
     },
+    install_requires=CORE,
+    extras_require=EXTRAS,
 )

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from .torchvision_video import torchvision_family
 
-__all__ = ["describe_backbone"]
+__all__ = ["describe_backbone", "fitting_config", "fitting_keys"]
 
 # Blocks of res2 to res5 -> the ResNet's depth.
-_DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_DEPTHS: dict[tuple[int, ...], int] = {
+    (2, 2, 2, 2): 18,
+    (3, 4, 6, 3): 50,
+    (3, 4, 23, 3): 101,
+    (3, 8, 36, 3): 152,
+}
+
+# Blocks of res2 to res5 -> X3D's DEPTH_FACTOR.
+_X3D_DEPTHS: dict[tuple[int, ...], float] = {(3, 5, 11, 7): 2.2, (5, 10, 25, 15): 5.0}
+_TORCHVISION_NAMES = {
+    "R(2+1)D": "r2plus1d_18",
+    "MC3 or R3D": "mc3_18",
+    "S3D": "s3d",
+    "MViT": "mvit_v2_s",
+    "Swin3D": "swin3d_t",
+}
 
 
 def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
@@ -23,21 +39,100 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     """
     if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
         return f"TorchvisionVideo, {family}"
-    if (stem := _conv_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
+    if (stem := _kernel_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
         blocks = "+".join(str(len(_temporal_kernels(tensors, f"backbone.res{i}."))) for i in range(2, 6))
         return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels"
     if "backbone.fast.stem.conv.weight" not in tensors:
         return f"ResNet3D, {_describe_pathway(tensors, 'backbone.')}"
     fused = ""
-    if (fusion := _conv_shape(tensors, "backbone.fuse_stem.conv.weight")) is not None:
+    if (fusion := _kernel_shape(tensors, "backbone.fuse_stem.conv.weight")) is not None:
         fused = f"; fusion kernel {fusion[2]}, ratio {fusion[0] // fusion[1]}"
     slow = _describe_pathway(tensors, "backbone.slow.")
     fast = _describe_pathway(tensors, "backbone.fast.")
     return f"SlowFast, slow: {slow}; fast: {fast}{fused}"
 
 
+def fitting_config(tensors: Mapping[str, Tensor]) -> str:
+    """A sentence that says which config has a backbone with these parameters: the zoo's, or else keys to set."""
+    # Here: the zoo itself loads weights.
+    from ..model_zoo.configs import configs_with
+
+    keys = fitting_keys(tensors)
+    if not keys:
+        return "No config of this release has such a backbone"
+    words = " ".join(f"{key} {str(value).replace(' ', '')}" for key, value in keys.items())
+    configs = configs_with(keys)
+    shipped = f"{' or '.join(configs)} has it, or set" if configs else "To fit the file, set"
+    return f"{shipped} {words} (strides and dilation leave no trace in a file)"
+
+
+def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The config keys of a backbone with these parameters (names ``backbone. ...``), as far as shapes tell; ``{}``
+    where it is none of ours. 2D kernels fit a network without time."""
+    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
+        return {
+            "MODEL.BACKBONE.NAME": "TorchvisionVideo",
+            "MODEL.TORCHVISION.NAME": _TORCHVISION_NAMES[family],
+        }
+    if "backbone.stem.conv_xy.weight" in tensors:
+        blocks = tuple(len(_temporal_kernels(tensors, f"backbone.res{stage}.")) for stage in range(2, 6))
+        if blocks not in _X3D_DEPTHS:
+            return {}
+        return {"MODEL.BACKBONE.NAME": "X3D", "MODEL.X3D.DEPTH_FACTOR": _X3D_DEPTHS[blocks]}
+    two = "backbone.fast.stem.conv.weight" in tensors
+    main = "backbone.slow." if two else "backbone."
+    stem = _kernel_shape(tensors, f"{main}stem.conv.weight")
+    kernels = [_temporal_kernels(tensors, f"{main}res{stage}.") for stage in range(2, 6)]
+    depth = _DEPTHS.get(tuple(len(stage) for stage in kernels))
+    if stem is None or depth not in (18, 50, 101):
+        return {}
+    if not two:
+        keys = {
+            "DEPTH": depth,
+            "WIDTH": stem[0],
+            "STEM_KERNEL": list(stem[2:]),
+            "TEMPORAL_KERNELS": [_pattern(stage) for stage in kernels],
+            "NONLOCAL_BLOCKS": _nonlocal_blocks(tensors, main),
+        }
+        return {"MODEL.BACKBONE.NAME": "ResNet3D"} | {f"MODEL.RESNET3D.{key}": v for key, v in keys.items()}
+    fast = _kernel_shape(tensors, "backbone.fast.stem.conv.weight")
+    fusion = _kernel_shape(tensors, "backbone.fuse_stem.conv.weight")
+    if fast is None or fusion is None or not fast[0]:
+        return {}
+    fast_kernels = [_temporal_kernels(tensors, f"backbone.fast.res{stage}.") for stage in range(2, 6)]
+    keys = {
+        "DEPTH": depth,
+        "WIDTH": stem[0],
+        "BETA_INV": stem[0] // fast[0],
+        "FUSION_KERNEL": fusion[2],
+        "FUSION_RATIO": fusion[0] // fusion[1],
+        "SLOW_TEMPORAL_KERNELS": [_pattern(stage) for stage in kernels],
+        "FAST_TEMPORAL_KERNELS": [_pattern(stage) for stage in fast_kernels],
+        "NONLOCAL_BLOCKS": _nonlocal_blocks(tensors, main),
+    }
+    return {"MODEL.BACKBONE.NAME": "SlowFast"} | {f"MODEL.SLOWFAST.{key}": v for key, v in keys.items()}
+
+
+def _nonlocal_blocks(tensors: Mapping[str, Tensor], prefix: str) -> list[list[int]]:
+    """Of res2 to res5: the blocks that a non-local block follows."""
+    stages: list[set[int]] = [set() for _ in range(4)]
+    for name in tensors:
+        if match := re.match(re.escape(prefix) + r"res([2-5])\.(\d+)\.nonlocal_block\.", name):
+            stages[int(match[1]) - 2].add(int(match[2]))
+    return [sorted(blocks) for blocks in stages]
+
+
+def _pattern(kernels: Sequence[int]) -> int | list[int]:
+    """The shortest sizes that repeat to ``kernels``, as the config takes them: [3, 1] for 3, 1, 3."""
+    for length in range(1, len(kernels) + 1):
+        repeated = [kernels[i % length] for i in range(len(kernels))]
+        if repeated == list(kernels):
+            return kernels[0] if length == 1 else list(kernels[:length])
+    return list(kernels)
+
+
 def _describe_pathway(tensors: Mapping[str, Tensor], prefix: str) -> str:
-    stem = _conv_shape(tensors, f"{prefix}stem.conv.weight")
+    stem = _kernel_shape(tensors, f"{prefix}stem.conv.weight")
     if stem is None:
         return "without a stem that this release knows"
     stages = [_temporal_kernels(tensors, f"{prefix}res{stage}.") for stage in range(2, 6)]
@@ -52,10 +147,13 @@ def _describe_pathway(tensors: Mapping[str, Tensor], prefix: str) -> str:
     )
 
 
-def _conv_shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
-    """Shape of a 3D convolution's weight (out, in, T, H, W); ``None`` where there is no such thing."""
+def _kernel_shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:
+    """Shape of a convolution's weight (out, in, T, H, W), T 1 in a 2D one; ``None`` where there is no such thing."""
     tensor = tensors.get(name)
-    return tuple(tensor.shape) if tensor is not None and tensor.dim() == 5 else None
+    if tensor is None or tensor.dim() not in (4, 5):
+        return None
+    shape = tuple(tensor.shape)
+    return shape if len(shape) == 5 else (*shape[:2], 1, *shape[2:])
 
 
 def _temporal_kernels(tensors: Mapping[str, Tensor], stage: str) -> list[int]:
@@ -63,7 +161,7 @@ def _temporal_kernels(tensors: Mapping[str, Tensor], stage: str) -> list[int]:
     kernels = {}
     for name in tensors:
         match = re.fullmatch(re.escape(stage) + r"(\d+)\.conv_a\.weight", name)
-        if match and (shape := _conv_shape(tensors, name)) is not None:
+        if match and (shape := _kernel_shape(tensors, name)) is not None:
             kernels[int(match[1])] = shape[2]
     return [kernels[block] for block in sorted(kernels)]
 

@@ -1,29 +1,26 @@
-"""The checkpoint formats that :func:`~modist_det.checkpoint.load_weights` reads.
+"""The checkpoint formats: how each names its parameters, in both directions.
 
-A file is read without running any code from it, its container is opened (``model_state``, ``model`` or
-``state_dict`` of a dict, or the dict itself), its format is found from the parameters' names, and the
-parameters get our names: ``backbone. ...`` and ``head. ...``.
+A format is found from the names of a file's tensors (:func:`detect_format`); :func:`convert` gives them our names,
+``backbone. ...`` and ``head. ...``, and :func:`names_in_format` gives our parameters the names of a format.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..utils.errors import UserError, nearest
-from .pyslowfast import from_pyslowfast, has_two_pathways
-from .torchvision_video import from_torchvision_video, torchvision_family
+from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
+from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
+from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
+from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
+from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
 
-__all__ = ["FORMATS", "Weights", "convert", "detect_format", "read_state_dict"]
+__all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
 
-# "ema": of our own runs that average their weights, the ones that they evaluate.
-_CONTAINERS = ("ema", "model_state", "model", "state_dict")
 # Of our pretraining checkpoints, what detection and classification start from.
 _PRETRAINED = "query.visual.backbone."
 
@@ -51,42 +48,6 @@ class Weights:
         self.dropped.append((self.sources.pop(name), reason))
 
 
-def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """The model's tensors in a checkpoint file, on the CPU, under the names that the file gives them.
-
-    Wrappers' prefixes (``module.`` of DistributedDataParallel, ``_orig_mod.`` of ``torch.compile``) are
-    taken off.
-
-    Raises:
-        UserError: the path is a URL, missing or a folder; the file is no checkpoint, is damaged, would
-            have to run code to be read, or holds no tensors.
-    """
-    text = os.fspath(path)
-    if re.match(r"[a-z0-9]+://", text, re.IGNORECASE):
-        raise UserError(f"weights are read from local files: download {text} and give the path of the file")
-    if not Path(text).is_file():
-        raise UserError(
-            f"weights file {text} does not exist" if not Path(text).exists() else f"{text} is a folder"
-        )
-    try:
-        content = torch.load(text, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever damaged bytes make the unpickler say
-        raise UserError(_why_unreadable(text, error)) from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"weights file {text} holds {type(content).__name__}, not a dict of tensors")
-    for container in _CONTAINERS:
-        if isinstance(content.get(container), Mapping):
-            content = content[container]
-            break
-    tensors = {_unwrapped(str(name)): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(
-            f"weights file {text} holds no model: no tensors, neither in the dict itself nor under "
-            f"{', '.join(_CONTAINERS)} (its keys: {', '.join(map(str, list(content)[:5])) or 'none'})"
-        )
-    return tensors
-
-
 def detect_format(names: Iterable[str]) -> str:
     """Which of :data:`FORMATS` has parameters of these names."""
     names = list(names)
@@ -94,6 +55,12 @@ def detect_format(names: Iterable[str]) -> str:
         return "modist"
     if any(_PYSLOWFAST_STEM.match(name) for name in names):
         return "pyslowfast"
+    if is_caffe2(names):
+        return "caffe2"
+    if is_pytorchvideo(names):
+        return "pytorchvideo"
+    if is_image_resnet(names):
+        return "torchvision"
     if torchvision_family(names):
         return "torchvision_video"
     return "modist_det"
@@ -110,6 +77,38 @@ def convert(state_dict: Mapping[str, Tensor], format: str) -> Weights:
             f"there is no checkpoint format {format!r}{nearest(format, FORMATS)} (known: auto, {', '.join(FORMATS)})"
         )
     return FORMATS[format](state_dict)
+
+
+def names_in_format(
+    names: Iterable[str], format: str, *, pool_after_res2: bool = False, detection: bool = False
+) -> dict[str, str]:
+    """Our names (``backbone. ...``, ``head. ...``) -> those of ``format``, for what the format has.
+
+    Args:
+        pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
+
+    Raises:
+        UserError: an unknown format.
+    """
+    names = list(names)
+    if format == "modist_det":
+        return {name: name for name in names}
+    if format == "torchvision_video":
+        return to_torchvision_video(names)
+    if format == "pytorchvideo":
+        return to_pytorchvideo(names, pool_after_res2, detection)
+    one_by_one: dict[str, Callable[[str], str | None]] = {
+        "pyslowfast": to_pyslowfast,
+        "modist": lambda name: f"encoder_q.{theirs}" if (theirs := to_pyslowfast(name)) else None,
+        "torchvision": to_image_resnet,
+    }
+    if format == "caffe2":
+        middle = {name: theirs for name in names if (theirs := to_pyslowfast(name))}
+        blobs = to_caffe2(middle.values())
+        return {name: blobs[theirs] for name, theirs in middle.items() if theirs in blobs}
+    if format not in one_by_one:
+        raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")
+    return {name: theirs for name in names if (theirs := one_by_one[format](name))}
 
 
 def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:
@@ -175,6 +174,38 @@ def _from_prefixed(state_dict: Mapping[str, Tensor], prefix: str, reason: str) -
     return weights
 
 
+def _from_caffe2(state_dict: Mapping[str, Tensor]) -> Weights:
+    """By way of PySlowFast's names; the report shall show the blobs'."""
+    blobs, tensors, dropped = {}, {}, []
+    for blob, tensor in state_dict.items():
+        if is_training_blob(blob):
+            dropped.append((blob, "training only"))
+            continue
+        name = from_caffe2(blob) or blob
+        blobs[name] = blob
+        # Caffe2 may store a linear layer as a convolution of size 1.
+        tensors[name] = tensor.flatten(1) if name == "head.projection.weight" else tensor
+    weights = _from_pyslowfast(with_statistics(tensors))
+    weights.sources = {ours: blobs.get(name, f"{name} (folded)") for ours, name in weights.sources.items()}
+    weights.dropped = [(blobs.get(name, name), reason) for name, reason in weights.dropped] + dropped
+    return weights
+
+
+def _from_pytorchvideo(state_dict: Mapping[str, Tensor]) -> Weights:
+    weights = Weights()
+    ours = from_pytorchvideo(state_dict)
+    for source, tensor in state_dict.items():
+        weights.add(ours.get(source, f"backbone.{source}"), source, tensor)
+    return weights
+
+
+def _from_image_resnet(state_dict: Mapping[str, Tensor]) -> Weights:
+    weights = Weights()
+    for source, tensor in state_dict.items():
+        weights.add(from_image_resnet(source) or f"backbone.{source}", source, tensor)
+    return weights
+
+
 def _from_torchvision_video(state_dict: Mapping[str, Tensor]) -> Weights:
     weights = Weights()
     for source, tensor in state_dict.items():
@@ -188,43 +219,8 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "modist_det": _from_native,
     "pyslowfast": _from_pyslowfast,
     "modist": _from_modist,
+    "caffe2": _from_caffe2,
+    "pytorchvideo": _from_pytorchvideo,
+    "torchvision": _from_image_resnet,
     "torchvision_video": _from_torchvision_video,
 }
-
-
-def _unwrapped(name: str) -> str:
-    name = name.replace("_orig_mod.", "")
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
-    return name
-
-
-def _why_unreadable(path: str, error: Exception) -> str:
-    # torch names the first thing in the file that is neither a tensor nor a plain value.
-    if match := re.search(r"GLOBAL (\S+)", str(error)):
-        return (
-            f"weights file {path} is refused: to read it, code would have to run (it holds {match[1]}). Only "
-            "tensors and plain values are read; save the model's state_dict alone and load that"
-        )
-    if kind := _what_else(Path(path)):
-        return f"weights file {path} is {kind}, not a PyTorch checkpoint; download or copy the file itself"
-    # Of torch's advice only the reason: to unpickle whatever the file holds is no way out.
-    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search(
-        r"([^\n]+?)(\. |\n|$)", str(error)
-    )
-    reason = match[1].strip() if match else type(error).__name__
-    return f"weights file {path} is damaged or no PyTorch checkpoint ({reason})"
-
-
-def _what_else(path: Path) -> str:
-    """What a file without a single tensor is, by its first bytes; ``""`` if these do not say."""
-    with path.open("rb") as file:
-        head = file.read(512)
-    if not head.strip(b"\0"):
-        return "all zero bytes" if head else "empty"
-    if not all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
-        return ""
-    text = head.lstrip(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS"
-    return "a web page" if text.startswith((b"<!doctype html", b"<html")) else "a text file"

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ..utils.errors import UserError
-from .describe import describe_backbone
-from .formats import Weights, convert, detect_format, read_state_dict
+from .describe import describe_backbone, fitting_config, fitting_keys
+from .formats import Weights, convert, detect_format
+from .reading import read_state_dict
 from .torchvision_video import SCHEME, torchvision_file
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
@@ -35,8 +36,9 @@ class LoadReport:
 
     Attributes:
         path: of the file.
-        format: "modist_det", "pyslowfast", "modist" or "torchvision_video", as given or found.
+        format: one of :data:`~modist_det.checkpoint.formats.FORMATS`, as given or found.
         loaded: names in the model that got their values from the file.
+        inflated: those of ``loaded`` whose 2D kernels were spread over time.
         missing: names in the model that the file has nothing for; they keep their values.
         unexpected: names in the file that the model has no place for.
         mismatched: same name, other shape; the model keeps its values.
@@ -46,6 +48,7 @@ class LoadReport:
     path: str
     format: str
     loaded: list[str] = field(default_factory=list)
+    inflated: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[Mismatch] = field(default_factory=list)
@@ -71,6 +74,7 @@ class LoadReport:
             reasons.setdefault(reason, []).append(name)
         lines = [f"loaded {len(self.loaded)} tensors from {self.path} (format {self.format})"]
         for title, names in (
+            ("of them 2D kernels spread over time", self.inflated),
             ("missing in the file", self.missing),
             ("unexpected, no place in the model", self.unexpected),
             ("of another shape in the file", shapes),
@@ -90,14 +94,18 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
     Args:
         model: a backbone, or a meta architecture with ``backbone`` and ``head``; may be wrapped in
             DistributedDataParallel or ``torch.compile``.
-        path_or_url: a local file: our own checkpoint, PySlowFast's ``.pyth``, the MoDist authors'
-            (``encoder_q.``), a video model of torchvision, or a plain state dict; or
-            ``torchvision://NAME/WEIGHTS`` (see :func:`~modist_det.checkpoint.torchvision_video.torchvision_file`).
-        format: "auto" (found from the names), "modist_det", "pyslowfast", "modist" or "torchvision_video".
+        path_or_url: a file, ``zoo://NAME`` or a URL. Of our own, PySlowFast (``.pyth``, Caffe2's ``.pkl``),
+            PyTorchVideo, the MoDist authors (``encoder_q.``), torchvision (2D ResNets, video models; also by
+            ``torchvision://NAME/WEIGHTS``), or a plain state dict; saved by PyTorch, as a pickle of arrays or as
+            safetensors.
+        format: "auto" (found from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
+
+    The kernels of a 2D network are spread over time: each frame of a kernel gets its share, so that a clip of one
+    repeated image gives what the image gave (Carreira and Zisserman 2017).
 
     Raises:
-        UserError: the file cannot be read (see :func:`~modist_det.checkpoint.formats.read_state_dict`),
-            has nothing for this model, or another backbone. The model is then unchanged.
+        UserError: the file cannot be read (see :func:`~modist_det.checkpoint.reading.read_state_dict`), has nothing for
+            this model, or another backbone; the message then names configs that fit. The model is then unchanged.
     """
     path = os.fspath(path_or_url)
     if path.startswith(SCHEME):
@@ -114,12 +122,15 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is a backbone alone")
-    report = _compare(weights, targets, LoadReport(path, format))
+    inflated = _inflate(weights.tensors, targets)
+    tensors = weights.tensors | inflated
+    report = _compare(tensors, targets, LoadReport(path, format, dropped=weights.dropped))
     _check(report, weights, targets)
 
     report.unexpected = [weights.sources[name] for name in report.unexpected]
-    chosen = {name.removeprefix(prefix): weights.tensors[name] for name in report.loaded}
+    chosen = {name.removeprefix(prefix): tensors[name] for name in report.loaded}
     report.loaded = list(chosen)
+    report.inflated = [name for name in chosen if prefix + name in inflated]
     model.load_state_dict(chosen, strict=False)
     initial = report.missing + [mismatch.name for mismatch in report.mismatched]
     if initial:
@@ -127,10 +138,20 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
     return report
 
 
-def _compare(weights: Weights, targets: dict[str, Tensor], report: LoadReport) -> LoadReport:
+def _inflate(tensors: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    """2D kernels (out, in, H, W) for a model with 3D ones: at every frame, divided by the number of frames."""
+    inflated = {}
+    for name, tensor in tensors.items():
+        target = targets.get(name)
+        if target is not None and tensor.dim() == 4 and target.dim() == 5:
+            frames = target.shape[2]
+            inflated[name] = (tensor / frames).unsqueeze(2).repeat(1, 1, frames, 1, 1)
+    return inflated
+
+
+def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: LoadReport) -> LoadReport:
     """Fill ``report``, for the time being with our names for what is unexpected."""
-    report.dropped += weights.dropped
-    for name, tensor in weights.tensors.items():
+    for name, tensor in tensors.items():
         if name not in targets:
             report.unexpected.append(name)
         elif tensor.shape != targets[name].shape:
@@ -139,14 +160,14 @@ def _compare(weights: Weights, targets: dict[str, Tensor], report: LoadReport) -
             report.loaded.append(name)
     # Counters of BN, which old files lack, matter only to averaging without a momentum.
     report.missing += [
-        name for name in targets if name not in weights.tensors and not name.endswith("num_batches_tracked")
+        name for name in targets if name not in tensors and not name.endswith("num_batches_tracked")
     ]
     return report
 
 
 def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> None:
     """Refuse a file without anything for the model, and one with another backbone."""
-    if not report.loaded and not report.mismatched:
+    if not report.loaded and not report.mismatched and not fitting_keys(weights.tensors):
         sources = list(weights.sources.values()) + [name for name, _ in weights.dropped]
         raise UserError(
             f"nothing in {report.path} (format {report.format}) fits this model: the file has "
@@ -163,7 +184,8 @@ def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> 
             raise UserError(
                 f"{report.path} (format {report.format}) has another backbone than the model: "
                 f"{len(in_backbone)} tensors {problem} ({_some(in_backbone)}). "
-                f"The file: {describe_backbone(weights.tensors)}. The model: {describe_backbone(targets)}"
+                f"The file: {describe_backbone(weights.tensors)}. The model: {describe_backbone(targets)}. "
+                f"{fitting_config(weights.tensors)}"
             )
 
 

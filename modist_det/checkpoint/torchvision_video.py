@@ -11,7 +11,13 @@ from torchvision.models import get_model_weights, list_models, video
 
 from ..utils.errors import UserError, nearest
 
-__all__ = ["SCHEME", "from_torchvision_video", "torchvision_family", "torchvision_file"]
+__all__ = [
+    "SCHEME",
+    "from_torchvision_video",
+    "to_torchvision_video",
+    "torchvision_family",
+    "torchvision_file",
+]
 
 # torchvision://NAME/WEIGHTS, such as torchvision://r2plus1d_18/KINETICS400_V1.
 SCHEME = "torchvision://"
@@ -24,6 +30,8 @@ _FAMILIES = {
     "pos_encoding.class_token": "MViT",
     "features.0.0.attn.relative_position_bias_table": "Swin3D",
 }
+# Family -> its classifier; the others' is "fc".
+_CLASSIFIER_OF = {"S3D": "classifier.1", "MViT": "head.1", "Swin3D": "head"}
 _CLASSIFIERS = ("fc", "classifier.1", "head.1", "head")
 
 
@@ -36,6 +44,21 @@ def from_torchvision_video(name: str) -> str:
     """Our name of the parameter ``name`` of such a network."""
     layer, _, rest = name.rpartition(".")
     return f"head.projection.{rest}" if layer in _CLASSIFIERS else f"backbone.network.{name}"
+
+
+def to_torchvision_video(names: Iterable[str]) -> dict[str, str]:
+    """Our names -> theirs, the inverse of :func:`from_torchvision_video`, for what such a network has."""
+    names = list(names)
+    family = torchvision_family(name.removeprefix("backbone.network.") for name in names)
+    classifier = _CLASSIFIER_OF.get(family, "fc")
+    theirs = {}
+    for name in names:
+        layer, _, rest = name.rpartition(".")
+        if layer == "head.projection":
+            theirs[name] = f"{classifier}.{rest}"
+        elif name.startswith("backbone.network."):
+            theirs[name] = name.removeprefix("backbone.network.")
+    return theirs
 
 
 def torchvision_file(url: str) -> Path:

@@ -10,8 +10,8 @@ __all__ = ["defaults"]
 def defaults() -> CfgNode:
     model = CfgNode()
     model.META_ARCHITECTURE = "ActionDetector"
-    # A checkpoint to start from: a path, in any of the formats that modist_det.checkpoint reads, or
-    # torchvision://NAME/WEIGHTS, such as torchvision://s3d/KINETICS400_V1.
+    # A checkpoint to start from: a path, zoo://NAME (MODEL_ZOO.md), a URL or torchvision://NAME/WEIGHTS; any of the
+    # formats that modist_det.checkpoint reads.
     model.WEIGHTS = ""
     # "auto": CUDA where there is one, otherwise the CPU. Or "cpu", "cuda", "cuda:1".
     model.DEVICE = "auto"

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..utils.errors import UserError, nearest
+from ..utils.paths import local_path
 
 __all__ = ["FLOW_REGISTRY", "RAFT", "DIS", "Farneback", "FlowEstimator", "build_flow_estimator"]
 
@@ -146,7 +147,7 @@ class RAFT:
     Args:
         size: "large" or "small".
         weights: name of torchvision's weights, downloaded by it on first use ("C_T_V2", trained on Chairs and
-            Things, is nearest to the "things" weights of MoDist's authors); or the path of a file that holds
+            Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that holds
             the model's state dict.
         iterations: of the update block.
         batch_size: pairs computed at once.
@@ -208,7 +209,7 @@ class RAFT:
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
     from torchvision.models import get_model, get_model_weights
 
-    path = Path(weights).expanduser()
+    path = Path(local_path(weights)).expanduser()
     if os.path.sep in weights or path.is_file():
         model = get_model(f"raft_{size}", weights=None)
         _load_state(model, path)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .ava_tables import MAX_SECOND, BoxTable, Layout, Problem, TableBuilder
 from .csv_bytes import NotPlain, PlainRows, iter_chunks, parse_numbers, runs_of_equal_text
 from .errors import UserError
+from .paths import local_path
 
 __all__ = ["parse_exact", "parse_plain", "read_rows"]
 
@@ -31,7 +32,7 @@ _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
     """The file from its first row on, lines ended by "\\n" where that is possible, and that row's line number."""
     try:
-        data = Path(path).read_bytes()
+        data = Path(local_path(path)).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     data = data.removeprefix(b"\xef\xbb\xbf")

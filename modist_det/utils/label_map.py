@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
+from .paths import local_path
 
 __all__ = ["LabelEntry", "read_label_map"]
 
@@ -42,7 +43,7 @@ def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
             class lacks its name or its id; names file and line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = Path(local_path(path)).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read label map {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

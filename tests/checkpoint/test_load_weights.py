@@ -280,9 +280,7 @@ def test_layers_that_the_model_lacks_are_refused(save, name, said):
 
 def test_2d_network_is_refused(save):
     content = {name: t.flatten(2, 3) if t.dim() == 5 else t for name, t in _backbone().state_dict().items()}
-    with pytest.raises(
-        UserError, match="another shape.*The file: ResNet3D, without a stem that this release knows"
-    ):
+    with pytest.raises(UserError, match=r"another shape \(backbone.res4.0.conv_a.weight"):
         load_weights(_detector(), save(content))
 
 
@@ -348,8 +346,8 @@ def test_unreadable_files_are_named(save, tmp_path):
         "lfs.pyth": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         "empty.pyth": (b"", "empty"),
         "zero.pyth": (b"\0" * 1000, "all zero bytes"),
-        "cut.pyth": (whole[: len(whole) // 2], r"damaged or no PyTorch checkpoint \(.*central directory\)"),
-        "pickle.pyth": (pickle.dumps([1], protocol=4), "damaged or no PyTorch checkpoint"),
+        "cut.pyth": (whole[: len(whole) // 2], r"damaged or no checkpoint \(.*central directory\)"),
+        "pickle.pyth": (b"\x80\x02}q\x00(X", "damaged or no checkpoint"),
     }
     for name, (content, what) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -361,8 +359,6 @@ def test_unreadable_files_are_named(save, tmp_path):
         load_weights(model, tmp_path / "none.pyth")
     with pytest.raises(UserError, match="is a folder"):
         load_weights(model, tmp_path)
-    with pytest.raises(UserError, match="download https://example.org/a.pyth and give the path"):
-        load_weights(model, "https://example.org/a.pyth")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,8 @@ def test_another_network_is_named(tmp_path):
     with pytest.raises(UserError, match=message):
         load_weights(TorchvisionVideo("mc3_18"), tmp_path / "model.pth")
     with pytest.raises(
-        UserError, match=r"format torchvision_video\) fits this model.*backbone.stem.conv.weight"
+        UserError,
+        match=r"format torchvision_video\) has another backbone.*configs/Zoo/R2Plus1D_18.yaml has it",
     ):
         load_weights(ResNet3D(depth=18, width=8), tmp_path / "model.pth")
 

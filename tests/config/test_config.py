@@ -98,3 +98,22 @@ def test_get_cfg_gives_independent_copies():
 def test_every_config_of_the_project_is_valid(path):
     cfg = get_cfg()
     cfg.merge_from_file(path)
+
+
+def test_config_from_text_and_from_the_web(tmp_path, monkeypatch):
+    cfg = get_cfg()
+    cfg.merge_from_text("SOLVER: {BASE_LR: 0.25}\n", "the config in x")
+    assert cfg.SOLVER.BASE_LR == 0.25
+    for text, message in (
+        ("SOLVER: {BASE: 1}", "the config in x: there is no config key 'SOLVER.BASE'"),
+        ("[1", "the config in x is not valid YAML"),
+        ("- 1", "the config in x holds list"),
+    ):
+        with pytest.raises(UserError, match=message):
+            cfg.merge_from_text(text, "the config in x")
+    # A URL is looked up in the cache first.
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path))
+    (tmp_path / "example.org").mkdir()
+    (tmp_path / "example.org" / "small.yaml").write_text("SEED: 7\n")
+    cfg.merge_from_file("https://example.org/small.yaml")
+    assert cfg.SEED == 7

@@ -7,7 +7,8 @@
     annotations: annotations.csv
     label_map: label_map.pbtxt
 
-``~`` and ``$VARIABLES`` in paths are expanded. A reader becomes a format with :func:`register_format`.
+``~`` and ``$VARIABLES`` in paths are expanded, URLs are downloaded. A reader becomes a format with
+:func:`register_format`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ...utils.errors import UserError, nearest
+from ...utils.paths import is_remote, local_path
 
 __all__ = ["check_number", "format_names", "load_description", "register_format"]
 
@@ -116,4 +118,6 @@ def _resolve(value: Any, description: Path, key: str) -> Any:
         return [_resolve(entry, description, key) for entry in value]
     if not isinstance(value, str):
         raise UserError(f"{description}: {key} is {value!r}, but takes a path or a list of paths")
+    if is_remote(value):
+        return local_path(value)
     return str(description.parent / Path(os.path.expandvars(value)).expanduser())

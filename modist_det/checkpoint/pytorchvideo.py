@@ -1,0 +1,108 @@
+"""PyTorchVideo's parameter names (its hub's files) and ours, in both directions.
+
+PyTorchVideo numbers what a clip passes: ``blocks.0`` the stem, then res2 to res5, with a number for the temporal pool
+of I3D and C2D after res2, and for SlowFast's pooling before the head. With a RoI head ``model.`` is in front.
+``blocks.2.res_blocks.1.branch2.norm_a.weight`` is ``backbone.res3.1.norm_a.weight`` of a Slow ResNet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+__all__ = ["from_pytorchvideo", "is_pytorchvideo", "to_pytorchvideo"]
+
+_PREFIX = r"(?:model\.)*"
+_STEM = re.compile(
+    _PREFIX + r"blocks\.0\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?(?P<layer>conv|norm)\.(?P<rest>\w+)"
+)
+_RESIDUAL = re.compile(
+    _PREFIX
+    + r"blocks\.(?P<number>\d+)\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?res_blocks\.(?P<block>\d+)\."
+    r"(?P<layer>branch1_conv|branch1_norm|branch2\.(?:conv|norm)_[abc])\.(?P<rest>\w+)"
+)
+_FUSE = re.compile(
+    _PREFIX
+    + r"blocks\.(?P<number>\d+)\.multipathway_fusion\.(?P<layer>conv_fast_to_slow|norm)\.(?P<rest>\w+)"
+)
+_HEAD = re.compile(r"(?:" + _PREFIX + r"blocks\.\d+|(?:model\.)*detection_head)\.proj\.(?P<rest>\w+)")
+_STAGE = re.compile(_PREFIX + r"blocks\.(\d+)\..*res_blocks\.")
+_ANY = re.compile(_PREFIX + r"blocks\.0\.(?:multipathway_blocks\.0\.)?(?:conv|norm)\.")
+
+_LAYERS = {"branch1_conv": "shortcut", "branch1_norm": "shortcut_norm"}
+_OUR_PARAMETER = re.compile(
+    r"backbone\.(?:(?P<pathway>slow|fast)\.)?(?:"
+    r"stem\.(?P<stem_layer>conv|norm)"
+    r"|res(?P<stage>[2-5])\.(?P<block>\d+)\.(?P<layer>shortcut_norm|shortcut|conv_[abc]|norm_[abc])"
+    r"|fuse_(?P<fused>stem|res2|res3|res4)\.(?P<fuse_layer>conv|norm)"
+    r")\.(?P<rest>\w+)"
+)
+
+
+def is_pytorchvideo(names: Iterable[str]) -> bool:
+    """Whether a ResNet or SlowFast of PyTorchVideo has these names."""
+    return any(_ANY.match(name) for name in names)
+
+
+def from_pytorchvideo(names: Iterable[str]) -> dict[str, str]:
+    """Their names -> ours, for all that are names of these networks."""
+    names = list(names)
+    numbers = sorted({int(match[1]) for name in names if (match := _STAGE.match(name))})
+    stages = {str(number): stage for stage, number in enumerate(numbers, start=2)}
+    stages["0"] = 1
+    return {name: ours for name in names if (ours := _to_ours(name, stages)) is not None}
+
+
+def _to_ours(name: str, stages: dict[str, int]) -> str | None:
+    if match := _HEAD.fullmatch(name):
+        return f"head.projection.{match['rest']}"
+    if match := _FUSE.fullmatch(name):
+        if match["number"] not in stages:
+            return None
+        stage = stages[match["number"]]
+        layer = "norm" if match["layer"] == "norm" else "conv"
+        return f"backbone.fuse_{'stem' if stage == 1 else f'res{stage}'}.{layer}.{match['rest']}"
+    match = _STEM.fullmatch(name) or _RESIDUAL.fullmatch(name)
+    if match is None:
+        return None
+    pathway = "" if match["pathway"] is None else f"{('slow', 'fast')[int(match['pathway'])]}."
+    if match.re is _STEM:
+        return f"backbone.{pathway}stem.{match['layer']}.{match['rest']}"
+    layer = _LAYERS.get(match["layer"], match["layer"].removeprefix("branch2."))
+    return f"backbone.{pathway}res{stages[match['number']]}.{match['block']}.{layer}.{match['rest']}"
+
+
+def to_pytorchvideo(names: Iterable[str], pool_after_res2: bool, detection: bool) -> dict[str, str]:
+    """Our names -> theirs, for all that PyTorchVideo has.
+
+    Args:
+        pool_after_res2: the ResNet has the temporal pool of I3D and C2D, which has a number but no parameters.
+        detection: the head is a RoI head.
+    """
+    names = list(names)
+    two = any(name.startswith("backbone.fast.") for name in names)
+    pool_after_res2 = pool_after_res2 and not two
+    prefix = "model." if detection else ""
+    head = "detection_head" if detection else f"blocks.{6 if two or pool_after_res2 else 5}"
+    theirs = {}
+    for name in names:
+        if name.startswith("head.projection."):
+            theirs[name] = f"{head}.proj.{name.rsplit('.', 1)[1]}"
+            continue
+        match = _OUR_PARAMETER.fullmatch(name)
+        if match is None:
+            continue
+        pathway = f"multipathway_blocks.{int(match['pathway'] == 'fast')}." if two else ""
+        if match["stem_layer"]:
+            place = f"0.{pathway}{match['stem_layer']}"
+        elif match["fused"]:
+            number = 0 if match["fused"] == "stem" else int(match["fused"][3:]) - 1
+            layer = "norm" if match["fuse_layer"] == "norm" else "conv_fast_to_slow"
+            place = f"{number}.multipathway_fusion.{layer}"
+        else:
+            number = int(match["stage"]) - 1 + (pool_after_res2 and match["stage"] != "2")
+            inverse = {ours: layer for layer, ours in _LAYERS.items()}
+            layer = inverse.get(match["layer"], f"branch2.{match['layer']}")
+            place = f"{number}.{pathway}res_blocks.{match['block']}.{layer}"
+        theirs[name] = f"{prefix}blocks.{place}.{match['rest']}"
+    return theirs

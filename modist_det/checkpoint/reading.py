@@ -1,0 +1,133 @@
+"""Reading the tensors of a checkpoint file, whatever container they are in, without running code from it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..utils.errors import UserError
+from ..utils.paths import local_path
+from .safetensors_file import is_safetensors, read_safetensors
+from .unpickler import ForbiddenPickle, read_array_pickle
+
+__all__ = ["read_checkpoint", "read_state_dict"]
+
+# "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
+_CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
+_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """The model's tensors in a checkpoint file, on the CPU, under the names that the file gives them.
+
+    Wrappers' prefixes (``module.`` of DistributedDataParallel, ``_orig_mod.`` of ``torch.compile``) are
+    taken off.
+
+    Args:
+        path: of a file, or ``zoo://NAME``, ``https://...`` (see :func:`~modist_det.utils.paths.local_path`).
+
+    Raises:
+        UserError: the path is missing or a folder; the file is no checkpoint, is damaged, would have to
+            run code to be read, or holds no tensors.
+    """
+    return _tensors(read_checkpoint(path), os.fspath(path))
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """All of a checkpoint file: whatever its dict holds. A safetensors file's metadata is under ``metadata``.
+
+    Raises:
+        UserError: as :func:`read_state_dict`.
+    """
+    text, file = os.fspath(path), Path(local_path(path))
+    if not file.is_file():
+        raise UserError(f"weights file {text} does not exist" if not file.exists() else f"{text} is a folder")
+    try:
+        content = _read(file)
+    except ForbiddenPickle as error:
+        raise UserError(_refusal(text, str(error))) from error
+    except Exception as error:  # whatever damaged bytes make a reader say
+        raise UserError(_why_unreadable(text, file, error)) from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"weights file {text} holds {type(content).__name__}, not a dict of tensors")
+    return dict(content)
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        head = file.read(len(_TORCH_MAGIC))
+    if is_safetensors(path):
+        tensors, metadata = read_safetensors(path)
+        return {"model": tensors, "metadata": metadata}
+    # A pickle by itself: Caffe2's. PyTorch's begin with its magic number or are inside of a zip archive.
+    if head[:1] == b"\x80" and head != _TORCH_MAGIC:
+        return read_array_pickle(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _tensors(content: dict[str, Any], path: str) -> dict[str, Tensor]:
+    for container in _CONTAINERS:
+        if isinstance(content.get(container), Mapping):
+            content = content[container]
+            break
+    tensors = {}
+    for name, value in content.items():
+        if isinstance(value, (np.ndarray, np.generic)):
+            value = torch.from_numpy(np.array(value))
+        if isinstance(value, Tensor):
+            tensors[_unwrapped(str(name))] = value
+    if not tensors:
+        raise UserError(
+            f"weights file {path} holds no model: no tensors, neither in the dict itself nor under "
+            f"{', '.join(_CONTAINERS)} (its keys: {', '.join(map(str, list(content)[:5])) or 'none'})"
+        )
+    return tensors
+
+
+def _unwrapped(name: str) -> str:
+    name = name.replace("_orig_mod.", "")
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
+
+
+def _refusal(path: str, held: str) -> str:
+    return (
+        f"weights file {path} is refused: to read it, code would have to run (it holds {held}). Only "
+        "tensors and plain values are read; save the model's state_dict alone and load that"
+    )
+
+
+def _why_unreadable(path: str, file: Path, error: Exception) -> str:
+    # torch names the first thing in the file that is neither a tensor nor a plain value.
+    if match := re.search(r"GLOBAL (\S+)", str(error)):
+        return _refusal(path, match[1])
+    if kind := _what_else(file):
+        return f"weights file {path} is {kind}, not a checkpoint; download or copy the file itself"
+    # Of torch's advice only the reason: to unpickle whatever the file holds is no way out.
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search(
+        r"([^\n]+?)(\. |\n|$)", str(error)
+    )
+    reason = match[1].strip() if match else type(error).__name__
+    return f"weights file {path} is damaged or no checkpoint ({reason})"
+
+
+def _what_else(path: Path) -> str:
+    """What a file without a single tensor is, by its first bytes; ``""`` if these do not say."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head.strip(b"\0"):
+        return "all zero bytes" if head else "empty"
+    if not all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return ""
+    text = head.lstrip(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS"
+    return "a web page" if text.startswith((b"<!doctype html", b"<html")) else "a text file"

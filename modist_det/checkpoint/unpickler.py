@@ -1,0 +1,139 @@
+"""Pickles of numpy arrays, as Caffe2's time and detectron2 write them, read without running anything from them.
+
+A pickle is a program: it names functions and calls them. Here the few names that arrays need stand for functions of
+this module, which build arrays from checked bytes, and every other name ends the reading.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ForbiddenPickle", "read_array_pickle"]
+
+_KINDS = "fiub"  # float, integer, unsigned, boolean
+
+
+class ForbiddenPickle(Exception):
+    """The pickle names something that is neither an array nor a plain value; the message is that name."""
+
+
+class _DType:
+    """Stands for ``numpy.dtype``: called with ("f4", 0, 1), then given a state whose second entry is the byte order."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.dtype = np.dtype(str(code))
+        if self.dtype.kind not in _KINDS:
+            raise ForbiddenPickle(f"an array of {self.dtype}")
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder("=" if state[1] == "|" else state[1])
+
+
+class _Array:
+    """Stands for the array that ``_reconstruct`` makes; its state is (version, shape, dtype, is Fortran, bytes)."""
+
+    def __init__(self, *_: Any) -> None:
+        self.array = np.empty(0, np.float32)
+
+    def __setstate__(self, state: tuple) -> None:
+        shape, dtype, fortran, data = state[-4:]
+        self.array = _to_array(tuple(shape), dtype, data, "F" if fortran else "C")
+
+
+def _to_array(shape: tuple, dtype: _DType, data: bytes | str, order: str = "C") -> np.ndarray:
+    # Python 2 wrote bytes as text, which the unpickler has decoded as Latin-1.
+    raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    if math.prod(shape) * dtype.dtype.itemsize != len(raw):
+        raise ValueError(f"an array of shape {shape} and type {dtype.dtype} with {len(raw)} bytes")
+    array = np.frombuffer(raw, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
+    return np.array(array, dtype=dtype.dtype.newbyteorder("="), order="C")
+
+
+def _scalar(dtype: _DType, data: bytes | str) -> np.ndarray:
+    return _to_array((), dtype, data)
+
+
+def _buffer(data: bytes, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+    """What pickles of protocol 5 call."""
+    return _to_array(tuple(shape), dtype, data, order)
+
+
+def _no_bytes() -> bytes:
+    """``bytes``: how protocol 2 of Python 3 writes empty ones."""
+    return b""
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """``_codecs.encode``: how protocol 2 of Python 3 writes bytes."""
+    if encoding != "latin1":
+        raise ForbiddenPickle(f"text encoded as {encoding}")
+    return text.encode("latin1")
+
+
+class _Name:
+    """What a pickle gets for a name: it can be called or handed on, but not changed."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ForbiddenPickle("a state for a function")
+
+
+_ALLOWED = {
+    ("collections", "OrderedDict"): _Name(OrderedDict),
+    ("_codecs", "encode"): _Name(_encoded),
+    ("__builtin__", "bytes"): _Name(_no_bytes),
+    ("numpy", "dtype"): _Name(_DType),
+    # Only ever handed to ``_reconstruct``.
+    ("numpy", "ndarray"): _Name(_Array),
+}
+for _module in ("numpy.core", "numpy._core"):
+    _ALLOWED[_module + ".multiarray", "_reconstruct"] = _Name(_Array)
+    _ALLOWED[_module + ".multiarray", "scalar"] = _Name(_scalar)
+    _ALLOWED[_module + ".numeric", "_frombuffer"] = _Name(_buffer)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise ForbiddenPickle(f"{module}.{name}")
+        return _ALLOWED[module, name]
+
+    def persistent_load(self, identifier: Any) -> Any:
+        raise ForbiddenPickle("a persistent id")
+
+
+def read_array_pickle(path: str | os.PathLike) -> Any:
+    """The content of a pickle of dicts, lists, plain values and numpy arrays of numbers.
+
+    Raises:
+        ForbiddenPickle: it holds anything else. Nothing of it was called.
+        Exception: whatever damaged bytes make the unpickler say.
+    """
+    with Path(path).open("rb") as file:
+        return _unwrapped(_ArrayUnpickler(file, encoding="latin1").load())
+
+
+def _unwrapped(value: Any) -> Any:
+    """The arrays instead of what stood for them."""
+    if isinstance(value, _Array):
+        return value.array
+    if isinstance(value, dict):
+        return {key: _unwrapped(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unwrapped(entry) for entry in value]
+    return value

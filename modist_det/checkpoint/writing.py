@@ -1,0 +1,84 @@
+"""Writing a model's tensors in the formats of other code bases."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..utils.errors import UserError, nearest
+from ..utils.files import atomic_path
+from .formats import names_in_format
+from .safetensors_file import write_safetensors
+
+__all__ = ["WRITTEN_FORMATS", "write_weights"]
+
+WRITTEN_FORMATS = ("modist_det", "safetensors", "pyslowfast", "pytorchvideo", "caffe2", "modist")
+# What a format may lack without loss: BN's counters.
+_COUNTER = "num_batches_tracked"
+
+
+def write_weights(
+    path: str | os.PathLike,
+    tensors: Mapping[str, Tensor],
+    format: str,
+    *,
+    config: str = "",
+    pool_after_res2: bool = False,
+    detection: bool = False,
+) -> list[str]:
+    """Write ``tensors`` (our names, ``backbone. ...`` and ``head. ...``) as ``format``.
+
+    Args:
+        format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` that PySlowFast tests and fine-tunes from
+            (``TRAIN.CHECKPOINT_EPOCH_RESET True``); "safetensors" has our names, and the config as metadata.
+        config: as YAML, for the formats that have a place for it.
+        pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
+
+    Returns:
+        Names that the format has no place for and can do without: BN's counters.
+
+    Raises:
+        UserError: an unknown format, a tensor that the format has no name for, or the file cannot be written.
+    """
+    if format not in WRITTEN_FORMATS:
+        raise UserError(
+            f"there is no format {format!r} to write{nearest(format, WRITTEN_FORMATS)} "
+            f"(known: {', '.join(WRITTEN_FORMATS)})"
+        )
+    layout = "modist_det" if format == "safetensors" else format
+    names = names_in_format(tensors, layout, pool_after_res2=pool_after_res2, detection=detection)
+    left_out = [name for name in tensors if name not in names]
+    nameless = [name for name in left_out if not name.endswith(_COUNTER)]
+    if nameless:
+        raise UserError(f"the format {format} has no place for {nameless[0]}; nothing was written")
+    renamed = {theirs: tensors[name].detach().cpu().contiguous() for name, theirs in names.items()}
+    if format == "safetensors":
+        write_safetensors(path, renamed, {"format": "modist_det", "config": config})
+    elif format == "caffe2":
+        blobs = {name: tensor.numpy() for name, tensor in renamed.items()}
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+    else:
+        _save(path, _content(format, renamed, config))
+    return left_out
+
+
+def _content(format: str, tensors: dict[str, Tensor], config: str) -> dict[str, Any]:
+    if format == "modist_det":
+        return {"model": tensors, "config": config}
+    # PySlowFast's config is another one; it does not read this entry.
+    return {"epoch": 0, "model_state": tensors, "optimizer_state": {}, "cfg": ""}
+
+
+def _save(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise UserError(f"{Path(path)} cannot be written: {str(error).splitlines()[0]}") from error

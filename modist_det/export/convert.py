@@ -1,0 +1,166 @@
+"""What ``tools/convert_checkpoint.py`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor, nn
+
+from ..checkpoint import load_weights
+from ..checkpoint.formats import convert, detect_format
+from ..checkpoint.reading import read_checkpoint, read_state_dict
+from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
+from ..config import CfgNode, get_cfg
+from ..modeling import build_backbone, build_model
+from ..utils.errors import UserError, nearest
+from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
+from .networks import as_function
+
+__all__ = ["TARGETS", "convert_checkpoint", "find_config", "target_of"]
+
+TARGETS = (*WRITTEN_FORMATS, "onnx", "program")
+_SUFFIXES = {".safetensors": "safetensors", ".onnx": "onnx", ".pt2": "program"}
+
+
+def target_of(path: str | os.PathLike, named: str = "") -> str:
+    """One of :data:`TARGETS`: the one that is named, or else that of the file's ending.
+
+    Raises:
+        UserError: an unknown name, or an ending that does not tell.
+    """
+    if named:
+        if named not in TARGETS:
+            raise UserError(
+                f"--to {named} is not known{nearest(named, TARGETS)} (known: {', '.join(TARGETS)})"
+            )
+        return named
+    suffix = Path(path).suffix
+    if suffix not in _SUFFIXES:
+        raise UserError(f"the ending of {path} does not say what to write: add --to {'|'.join(TARGETS)}")
+    return _SUFFIXES[suffix]
+
+
+def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> CfgNode | None:
+    """The config of the network in ``source``, or ``None`` where nobody says.
+
+    Args:
+        source: the checkpoint. One of ours has its config inside; ``zoo://NAME`` has one in the catalogue.
+        file: a config file that counts instead.
+        overrides: KEY VALUE words laid over it.
+
+    Raises:
+        UserError: overrides without a config, or a config that does not load.
+    """
+    cfg: CfgNode | None = None
+    if file:
+        cfg = get_cfg()
+        cfg.merge_from_file(file)
+    elif source.startswith("zoo://"):
+        from ..model_zoo import get_config
+
+        cfg = get_config(source, trained=False)
+    elif text := _config_inside(read_checkpoint(source)):
+        cfg = get_cfg()
+        cfg.merge_from_text(text, f"the config in {source}")
+    if cfg is not None:
+        cfg.merge_from_list(list(overrides))
+    elif overrides:
+        raise UserError(f"{' '.join(overrides)}: {source} has no config to change; give --cfg FILE")
+    return cfg
+
+
+def _config_inside(content: Mapping[str, Any]) -> str:
+    metadata = content.get("metadata")
+    text = metadata.get("config") if isinstance(metadata, Mapping) else content.get("config")
+    try:
+        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
+    except yaml.YAMLError:
+        return ""
+
+
+def convert_checkpoint(
+    source: str, out: str | os.PathLike, target: str, cfg: CfgNode | None, size: tuple[int, int] | None = None
+) -> list[str]:
+    """Write the weights in ``source`` as ``target``.
+
+    With a config the network is built and filled first, so that what is written is whole; without one the tensors are
+    only renamed, and exports are not possible.
+
+    Args:
+        target: one of :data:`TARGETS`.
+        size: height and width of exported networks' clips (default: INPUT.MIN_SIZE_TEST, square).
+
+    Returns:
+        Remarks for the user, a line each.
+
+    Raises:
+        UserError: no config where one is needed, weights that do not fit it, or an export that differs from the model.
+    """
+    if target in ("onnx", "program"):
+        if cfg is None:
+            raise UserError(f"{source} does not say what network it is of; give --cfg FILE to export it")
+        return _export(source, out, target, cfg, size)
+    if cfg is None and target == "pytorchvideo":
+        raise UserError("PyTorchVideo's names depend on the network's head and pool; give --cfg FILE")
+    tensors, remarks = _renamed(source) if cfg is None else _filled(source, cfg)
+    left_out = write_weights(
+        out,
+        tensors,
+        target,
+        config=cfg.dump() if cfg is not None else "",
+        pool_after_res2=cfg is not None and cfg.MODEL.RESNET3D.POOL_AFTER_RES2 > 1,
+        detection=cfg is not None and cfg.MODEL.META_ARCHITECTURE == "ActionDetector",
+    )
+    remarks.append(f"{out}: {len(tensors) - len(left_out)} tensors as {target}")
+    return remarks
+
+
+def _renamed(source: str) -> tuple[dict[str, Tensor], list[str]]:
+    state = read_state_dict(source)
+    format = detect_format(state)
+    weights = convert(state, format)
+    remarks = [f"{source}: {len(weights.tensors)} tensors, format {format}"]
+    if weights.dropped:
+        remarks.append(
+            f"{len(weights.dropped)} left out: {', '.join(sorted({why for _, why in weights.dropped}))}"
+        )
+    return weights.tensors, remarks
+
+
+def _filled(source: str, cfg: CfgNode) -> tuple[dict[str, Tensor], list[str]]:
+    if cfg.TASK == "pretraining":
+        network: nn.Module = build_backbone(cfg)
+        report = load_weights(network, source)
+        report.require_complete()
+        return {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}, [str(report)]
+    network = build_model(cfg)
+    report = load_weights(network, source)
+    report.require_complete()
+    return network.state_dict(), [str(report)]
+
+
+def _export(
+    source: str, out: str | os.PathLike, target: str, cfg: CfgNode, size: tuple[int, int] | None
+) -> list[str]:
+    model = build_model(cfg)
+    as_function(model)  # an error before the weights are read
+    report = load_weights(model, source)
+    report.require_complete()
+    height, width = size or (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST)
+    clip = (cfg.INPUT.NUM_FRAMES, height, width)
+    if target == "onnx":
+        export_onnx(model, out, clip, {"config": cfg.dump()})
+        difference = check_onnx(model, out, clip)
+    else:
+        export_program(model, out, clip, {"config.yaml": cfg.dump()})
+        difference = check_program(model, out, clip)
+    if not difference <= TOLERANCE:
+        Path(out).unlink()
+        raise UserError(
+            f"scores of the exported network differ from the model's by {difference:.2g}; removed {out}"
+        )
+    return [str(report), f"{out}: clips of {clip[0]} frames {height}x{width}, scores within {difference:.1e}"]

@@ -1,0 +1,58 @@
+"""Models as plain functions of tensors, which is what exported files hold."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..modeling import ActionDetector, VideoClassifier
+from ..utils.errors import UserError
+
+__all__ = ["ClassifierFunction", "DetectorFunction", "as_function"]
+
+
+class ClassifierFunction(nn.Module):
+    """Clip -> class scores, of a :class:`~modist_det.modeling.VideoClassifier`."""
+
+    inputs = ("video",)
+
+    def __init__(self, model: VideoClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor) -> Tensor:
+        """uint8 RGB (B, 3, T, H, W) -> float32 (B, K) in [0, 1]."""
+        model = self.model
+        return model.head.scores(model.head(model.backbone(model.normalizer(video))))
+
+
+class DetectorFunction(nn.Module):
+    """Clip and person boxes -> action scores, of an :class:`~modist_det.modeling.ActionDetector`."""
+
+    inputs = ("video", "rois")
+
+    def __init__(self, model: ActionDetector) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, video: Tensor, rois: Tensor) -> Tensor:
+        """uint8 RGB (B, 3, T, H, W), float32 (N, 5) -> float32 (N, K) in [0, 1].
+
+        Args:
+            rois: the clip's number in the batch, then x1, y1, x2, y2 in pixels of the clip.
+        """
+        model = self.model
+        return model.head.scores(model.head(model.backbone(model.normalizer(video)), rois))
+
+
+def as_function(model: nn.Module) -> ClassifierFunction | DetectorFunction:
+    """``model`` in evaluation mode as a function of tensors; it shares the weights.
+
+    Raises:
+        UserError: neither a classifier nor a detector.
+    """
+    model.eval()
+    if isinstance(model, ActionDetector):
+        return DetectorFunction(model).eval()
+    if isinstance(model, VideoClassifier):
+        return ClassifierFunction(model).eval()
+    raise UserError(f"only classifiers and detectors can be exported, not a {type(model).__name__}")

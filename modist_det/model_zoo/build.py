@@ -1,0 +1,83 @@
+"""The network of a catalogue entry, and what its file must hold."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+
+from ..checkpoint import load_weights
+from ..checkpoint.formats import names_in_format
+from ..checkpoint.reading import read_state_dict
+from ..modeling import build_backbone, build_model
+from ..utils.errors import UserError
+from .entry import Entry
+from .zoo import get_config
+
+__all__ = ["build", "expected_tensors", "fill"]
+
+
+def build(entry: Entry) -> nn.Module:
+    """With fresh weights: a meta architecture, for pretrained backbones the backbone alone.
+
+    Raises:
+        UserError: it is a network of detectron2 (see :func:`~modist_det.model_zoo.get_config`).
+    """
+    if entry.builder:
+        import torchvision
+
+        return torchvision.models.get_model(entry.builder, weights=None, weights_backbone=None)
+    cfg = get_config(entry.name, trained=False)
+    return build_backbone(cfg) if entry.task == "pretraining" else build_model(cfg)
+
+
+def fill(network: nn.Module, entry: Entry, path: str | os.PathLike) -> None:
+    """Load the entry's file into its network.
+
+    Raises:
+        UserError: something of the network is not in the file, or in another shape.
+    """
+    if not entry.builder:
+        load_weights(network, path).require_complete()
+        return
+    try:
+        network.load_state_dict(read_state_dict(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} does not fit {entry.builder}: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that the entry's file must have, as the file names them, worked out from its
+    config. It may have more: heads of another task, BN's counters, the solver's state.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    with torch.device("meta"):
+        network = build(entry)
+    prefix = "backbone." if entry.task == "pretraining" else ""
+    shapes = {
+        prefix + name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    if entry.builder:
+        return shapes
+    cfg = get_config(entry.name, trained=False)
+    theirs = names_in_format(
+        shapes,
+        entry.format,
+        pool_after_res2=cfg.MODEL.RESNET3D.POOL_AFTER_RES2 > 1,
+        detection=entry.task == "detection",
+    )
+    if missing := shapes.keys() - theirs.keys():
+        raise UserError(f"{entry.name}: the format {entry.format} has no name for {sorted(missing)[0]}")
+    expected = {entry.prefix + theirs[name]: shape for name, shape in shapes.items()}
+    if entry.name.startswith("torchvision/s3d"):  # its classifier is a convolution of size 1
+        expected["classifier.1.weight"] += (1, 1, 1)
+    if entry.format == "torchvision":  # 2D kernels
+        expected = {name: (*s[:2], *s[3:]) if len(s) == 5 else s for name, s in expected.items()}
+    return expected

@@ -1,0 +1,121 @@
+"""What ``tools/model_zoo.py`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
+from ..utils.download import file_sha256, why_incomplete
+from ..utils.errors import UserError
+from .catalogue import ENTRIES
+from .entry import Entry
+from .page import figures_text
+from .zoo import get_checkpoint_path, get_entry
+
+__all__ = ["describe", "download", "lock", "verify"]
+
+
+def describe(entry: Entry) -> str:
+    """Everything known of an entry, a line each."""
+    path = cached_path(entry.url)
+    known = read_lock().get(entry.url)
+    recorded = f"{known.sha256}, {known.size} bytes" if known else "not downloaded yet"
+    facts = {
+        "name": entry.name,
+        "note": entry.note,
+        "task": entry.task,
+        "trained on": entry.data,
+        "input": entry.input,
+        "published": figures_text(entry),
+        "config": f"configs/{entry.config}" if entry.config else "",
+        "format": entry.format,
+        "url": entry.url,
+        "source": entry.source,
+        "licence": entry.licence,
+        "seen": "yes" if entry.verified else "no: size and content are as the source says",
+        "size": str(entry.size or ""),
+        "sha256": entry.sha256,
+        "recorded": recorded,
+        "file": f"{path} ({'in the cache' if path.is_file() else 'not in the cache'})",
+    }
+    return "\n".join(f"{title + ':':12}{fact}" for title, fact in facts.items() if fact)
+
+
+def download(names: Sequence[str]) -> list[Path]:
+    """The files of ``names``, downloaded where needed."""
+    entries = [get_entry(name) for name in names]  # all names before the first byte
+    return [get_checkpoint_path(entry.name) for entry in entries]
+
+
+def verify(names: Sequence[str]) -> dict[str, str]:
+    """What is wrong with each file, ``""`` for nothing; of ``names``, or of every file in the cache.
+
+    A file must be whole, have the hash of the catalogue and of its first download, and fill its network.
+    """
+    return {entry.name: _fault(entry) for entry in _entries(names)}
+
+
+def lock(names: Sequence[str], out: Path | None = None) -> tuple[Path, int]:
+    """Record the hashes of files in the cache, such as were put there by hand; of ``names`` or of all.
+
+    Args:
+        out: a file to write instead of the lock file in use, with these records alone.
+
+    Returns:
+        The lock file, and how many records it has.
+
+    Raises:
+        UserError: a file is missing, or has another hash than the one on record; nothing is in the cache.
+    """
+    if not _entries(names):
+        raise UserError("nothing of the zoo is in the cache; download something first")
+    records = {} if out else read_lock()
+    known = read_lock()
+    for entry in _entries(names):
+        path = cached_path(entry.url)
+        if not path.is_file():
+            raise UserError(f"{entry.name} is not in the cache ({path}); download it first")
+        record = HashRecord(path.stat().st_size, file_sha256(path))
+        if known.get(entry.url, record) != record or not record.sha256.startswith(entry.sha256):
+            raise UserError(
+                f"{path} is not the file on record; python tools/model_zoo.py verify {entry.name} says more"
+            )
+        records[entry.url] = record
+    path = out or lock_file()
+    write_lock(records, path)
+    return path, len(records)
+
+
+def _entries(names: Sequence[str]) -> list[Entry]:
+    if names:
+        return [get_entry(name) for name in names]
+    return [entry for entry in ENTRIES.values() if cached_path(entry.url).is_file()]
+
+
+def _fault(entry: Entry) -> str:
+    path = cached_path(entry.url)
+    if not path.is_file():
+        return f"not in the cache ({path})"
+    if reason := why_incomplete(path):
+        return f"{path} {reason}"
+    digest, size = file_sha256(path), path.stat().st_size
+    if not digest.startswith(entry.sha256) or (entry.size or size) != size:
+        return f"{path} has SHA-256 {digest} and {size} bytes; the catalogue says {entry.sha256} {entry.size or ''}"
+    known = read_lock().get(entry.url)
+    if known is not None and (known.sha256, known.size) != (digest, size):
+        return f"{path} has SHA-256 {digest}, but {known.sha256} was recorded when it was downloaded"
+    return _does_not_load(entry, path)
+
+
+def _does_not_load(entry: Entry, path: Path) -> str:
+    """Why the file does not fill the entry's network; detectron2's are not tried."""
+    if entry.format == "detectron2":
+        return ""
+    from .build import build, fill
+
+    try:
+        fill(build(entry), entry, path)
+    except UserError as error:
+        return str(error)
+    return ""

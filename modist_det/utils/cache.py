@@ -1,0 +1,159 @@
+"""The folder of downloaded files, and the hashes that they had when they came.
+
+``MODIST_DET_CACHE`` names the folder (default ``~/.cache/modist_det``), ``MODIST_DET_OFFLINE=1`` forbids
+downloads, ``MODIST_DET_LOCK`` names the file of hashes (default: ``lock.json`` in the folder). The first download
+of a file whose hash nobody knows records it there; later ones must match.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import portalocker
+from iopath.common.file_io import file_lock
+
+from .download import Transfer, WrongFile, download
+from .errors import UserError
+from .files import atomic_path
+
+__all__ = ["HashRecord", "cache_folder", "cached_path", "fetch", "lock_file", "read_lock", "write_lock"]
+
+logger = logging.getLogger(__name__)
+
+_OFF = ("", "0", "false", "no")
+
+
+@dataclass(frozen=True)
+class HashRecord:
+    """Size in bytes and SHA-256 (64 hexadecimal digits) of the file behind a URL."""
+
+    size: int
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Where downloads go."""
+    if named := os.environ.get("MODIST_DET_CACHE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "modist_det"
+
+
+def lock_file() -> Path:
+    """The JSON file of recorded hashes, ``{url: {"size": ..., "sha256": ...}}``."""
+    named = os.environ.get("MODIST_DET_LOCK")
+    return Path(named).expanduser() if named else cache_folder() / "lock.json"
+
+
+def cached_path(url: str) -> Path:
+    """Where the cache keeps ``url``: ``HOST/PATH`` below the folder."""
+    parts = urlsplit(url)
+    steps = [step for step in parts.path.split("/") if step not in ("", ".", "..")]
+    if parts.scheme not in ("http", "https") or not parts.netloc or not steps:
+        raise UserError(f"{url} is not the URL of a file (http://HOST/PATH or https://HOST/PATH)")
+    if parts.query:
+        steps[-1] += f"?{parts.query.replace('/', '_')}"
+    return cache_folder().joinpath(parts.netloc.replace(":", "_"), *steps)
+
+
+def fetch(
+    url: str,
+    *,
+    size: int | None = None,
+    sha256: str = "",
+    name: str = "",
+    transfer: Transfer | None = None,
+) -> Path:
+    """The local file of ``url``, downloaded if it is not in the cache.
+
+    Any number of processes may ask at once: one downloads, the others wait for it.
+
+    Args:
+        size, sha256: what is known of the file; see :func:`~modist_det.utils.download.download`.
+        name: what the user called it, for messages.
+
+    Raises:
+        UserError: it cannot be downloaded, is not what it was when it was first downloaded, or offline mode forbids it.
+    """
+    path = cached_path(url)
+    if not path.is_file():
+        if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
+            raise UserError(
+                f"{name or url} is not in the cache, and MODIST_DET_OFFLINE forbids downloads: download {url} on "
+                f"another machine and put it at {path}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with file_lock(str(path.with_name(f".{path.name}"))):
+                if not path.is_file():
+                    _download_and_record(url, path, size, sha256, transfer)
+        except portalocker.exceptions.LockException as error:
+            raise UserError(
+                f"another process has been downloading {path} for an hour; stop it and try again"
+            ) from error
+    known = read_lock().get(url)
+    if known is not None and path.stat().st_size != known.size:
+        raise UserError(
+            f"{path} has {path.stat().st_size} bytes, but had {known.size} when it was downloaded: delete it to "
+            "download it again"
+        )
+    return path
+
+
+def _download_and_record(
+    url: str, path: Path, size: int | None, sha256: str, transfer: Transfer | None
+) -> None:
+    known = read_lock().get(url)
+    if known is not None:
+        if not known.sha256.startswith(sha256.lower()):
+            raise UserError(
+                f"{lock_file()} holds another hash of {url} than the catalogue ({known.sha256[:16]}..., {sha256}); "
+                "remove the line if the catalogue is right"
+            )
+        size, sha256 = known.size, known.sha256
+    try:
+        digest = download(url, path, size=size, sha256=sha256, transfer=transfer)
+    except WrongFile as error:
+        if known is None:
+            raise
+        raise UserError(
+            f"{error}. Size and hash were recorded at an earlier download: if the authors replaced the file and you "
+            f"trust it, remove its line in {lock_file()}"
+        ) from error
+    logger.info("downloaded %s to %s", url, path)
+    if known is None:
+        add_to_lock(url, HashRecord(path.stat().st_size, digest))
+
+
+def read_lock() -> dict[str, HashRecord]:
+    """URL -> what was recorded of it."""
+    path = lock_file()
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return {url: HashRecord(int(facts["size"]), str(facts["sha256"])) for url, facts in content.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f'{path} is no lock file ({{"URL": {{"size": ..., "sha256": ...}}}}): mend or delete it'
+        ) from error
+
+
+def add_to_lock(url: str, record: HashRecord) -> None:
+    """Record one file, safely beside other processes."""
+    path = lock_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(str(path.with_name(f".{path.name}"))):
+        write_lock(read_lock() | {url: record}, path)
+
+
+def write_lock(records: dict[str, HashRecord], path: Path) -> None:
+    """Write ``records`` as a lock file, sorted by URL."""
+    content = {url: vars(record) for url, record in sorted(records.items())}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

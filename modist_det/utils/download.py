@@ -1,0 +1,315 @@
+"""HTTP downloads that end in the whole file or in one clear error.
+
+The bytes go into ``.NAME.part`` beside the destination, which a later attempt or run continues where the server can
+tell that the file is still the same (an ``ETag`` or ``Last-Modified``, sent back in ``If-Range``). Only a file that
+passed every check gets its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import logging
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import UserError
+from .progress import progress_bar
+
+__all__ = ["Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+_LONGEST_PAUSE = 60.0
+# The server, not the request, is at fault, perhaps only now.
+_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How patient a download is.
+
+    Attributes:
+        attempts: in a row without a single new byte.
+        pause: seconds before the second attempt; doubled for each further one.
+        timeout: seconds without a byte after which a connection counts as broken.
+    """
+
+    attempts: int = 5
+    pause: float = 1.0
+    timeout: float = 30.0
+
+
+class WrongFile(UserError):
+    """The server delivers another file than the one that was asked for."""
+
+
+class _Broken(Exception):
+    """The transfer failed in a way that another attempt may mend."""
+
+    def __init__(self, reason: str, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+def download(
+    url: str, path: Path, *, size: int | None = None, sha256: str = "", transfer: Transfer | None = None
+) -> str:
+    """Download ``url`` to ``path`` and return the file's SHA-256 in hexadecimal.
+
+    The caller sees to it that no other process writes ``path``.
+
+    Args:
+        size: bytes that the file must have, if known.
+        sha256: hexadecimal digits that its SHA-256 must begin with; ``""``: unknown.
+
+    Raises:
+        UserError: the server refuses, or does not deliver after all attempts; the disk cannot take the file.
+        WrongFile: what it delivers has another size or hash, or is no file of weights.
+    """
+    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    resumed = _transfer(url, path, part, size, transfer or Transfer())
+    digest = file_sha256(part)
+    fault = _fault(part, digest, size, sha256)
+    if fault and resumed:
+        logger.warning("%s, continued from an earlier attempt, %s; starting anew", url, fault)
+        _discard(part)
+        _transfer(url, path, part, size, transfer or Transfer())
+        digest = file_sha256(part)
+        fault = _fault(part, digest, size, sha256)
+    if fault:
+        _discard(part)
+        raise WrongFile(f"what {url} delivers {fault}; nothing was kept. {_by_hand(path)}")
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    _validator_file(part).unlink(missing_ok=True)
+    return digest
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """In hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def why_incomplete(path: Path) -> str:
+    """What shows that a file is not a whole file of weights, such as ``"is a web page"``; ``""``: nothing does."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(512)
+        file.seek(max(0, size - 1))
+        last = file.read(1)
+    if not size:
+        return "is empty"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "is a web page, not a file of weights"
+    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+        return "is cut short (a zip archive without its end)"
+    if head.startswith(b"\x80") and not head.startswith(_TORCH_MAGIC) and last != b".":
+        return "is cut short (a pickle without its end)"
+    return ""
+
+
+def _fault(part: Path, digest: str, size: int | None, sha256: str) -> str:
+    length = part.stat().st_size
+    if size is not None and length != size:
+        return f"has {length} bytes instead of {size}"
+    if not digest.startswith(sha256.lower()):
+        return f"has the SHA-256 {digest[: max(len(sha256), 16)]}... instead of {sha256}"
+    return "" if len(sha256) == 64 else why_incomplete(part)
+
+
+def _by_hand(path: Path) -> str:
+    return f"If you have the file, put it at {path}"
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
+
+
+def _validator_file(part: Path) -> Path:
+    """Says which version of which URL the bytes of ``part`` are."""
+    return part.with_name(f"{part.name}.json")
+
+
+def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Transfer) -> bool:
+    """Fill ``part``; True where bytes of an earlier attempt or run are among it."""
+    resumed = False
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            return _attempt(url, path, part, size, transfer.timeout) or resumed
+        except _Broken as broken:
+            after = part.stat().st_size if part.exists() else 0
+            resumed = resumed or after > 0
+            failures = 1 if after > before else failures + 1
+            if failures >= transfer.attempts:
+                raise UserError(
+                    f"{url} could not be downloaded: {broken} ({failures} attempts without a new byte). Try again "
+                    f"later: what has arrived is kept. {_by_hand(path)}"
+                ) from broken
+            pause = min(max(broken.pause, transfer.pause * 2 ** (failures - 1)), _LONGEST_PAUSE)
+            logger.warning("%s: %s; next attempt in %.1f s", url, broken, pause)
+            time.sleep(pause)
+
+
+def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float) -> bool:
+    """One request. True where it continued ``part``.
+
+    Raises:
+        _Broken: another attempt may help.
+        UserError: none will.
+    """
+    start, validator = _resumable(url, part)
+    headers = {"User-Agent": "modist_det", "Accept-Encoding": "identity"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    try:
+        with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+            start = _check_answer(url, response, start, part)
+            total = _total_length(response, start)
+            if size is not None and total is not None and total != size:
+                raise WrongFile(f"{url} offers {total} bytes, but the file has {size}. {_by_hand(path)}")
+            _check_room(part, (total or size or 0) - start)
+            if not start:
+                part.unlink(missing_ok=True)  # before the validator of the new bytes is written beside it
+            _write_validator(url, response, part)
+            _receive(response, part, start, total, path.name)
+            return start > 0
+    except urllib.error.HTTPError as error:
+        _explain_status(url, path, part, error)
+        raise
+    except (http.client.HTTPException, OSError) as error:
+        raise _Broken(_reason(error)) from error
+
+
+def _resumable(url: str, part: Path) -> tuple[int, str]:
+    """From which byte on, and with which validator, to ask; (0, "") where ``part`` cannot be continued."""
+    try:
+        known = json.loads(_validator_file(part).read_text(encoding="utf-8"))
+        length = part.stat().st_size
+    except (OSError, ValueError):
+        return 0, ""
+    validator = known.get("validator", "")
+    return (length, validator) if known.get("url") == url and validator else (0, "")
+
+
+def _write_validator(url: str, response: http.client.HTTPResponse, part: Path) -> None:
+    tag = response.headers.get("ETag", "")
+    validator = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    _validator_file(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+
+
+def _check_answer(url: str, response: http.client.HTTPResponse, start: int, part: Path) -> int:
+    """The byte at which the answer starts; 0 where the server sends the whole file."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise UserError(
+            f"{url} is sent compressed ({response.headers['Content-Encoding']}) though not asked to"
+        )
+    if response.status == 200:
+        return 0
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if response.status != 206 or not match or int(match[1]) != start:
+        _discard(part)
+        raise _Broken(
+            f"the server answers a request from byte {start} on with status {response.status}, another range"
+        )
+    return start
+
+
+def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
+    """Of the whole file, as far as the server says."""
+    text = response.headers.get("Content-Length", "")
+    return start + int(text) if text.isdigit() else None
+
+
+def _check_room(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise UserError(
+            f"{part.parent} has {free >> 20} MiB left, but {needed >> 20} MiB are to be downloaded"
+        )
+
+
+def _receive(
+    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, title: str
+) -> None:
+    with (
+        part.open("r+b" if start else "wb") as file,
+        progress_bar(title, "B", total, initial=start, unit_scale=True, unit_divisor=1024) as bar,
+    ):
+        file.seek(start)
+        file.truncate()
+        received = start
+        while block := response.read1(_CHUNK):
+            _write(file, block, part)
+            received += len(block)
+            bar.update(len(block))
+    if total is not None and received < total:
+        raise _Broken(f"the connection ended after {received} of {total} bytes")
+
+
+def _write(file: BinaryIO, block: bytes, part: Path) -> None:
+    try:
+        file.write(block)
+    except OSError as error:  # of the disk, which another attempt would not mend
+        raise UserError(f"{part} cannot be written: {error.strerror or error}") from error
+
+
+def _explain_status(url: str, path: Path, part: Path, error: urllib.error.HTTPError) -> None:
+    """Turn an error status into the exception that says what to do."""
+    if error.code == 416:
+        _discard(part)
+        raise _Broken("the server has not the rest of the file that an earlier attempt began") from error
+    if error.code in _PASSING_STATUS:
+        wait = error.headers.get("Retry-After", "") if error.headers else ""
+        raise _Broken(
+            f"the server answers {error.code} {error.reason}", float(wait) if wait.isdigit() else 0.0
+        ) from error
+    meaning = {
+        401: "wants a login",
+        403: "refuses access",
+        404: "has no such file (it may have moved)",
+        410: "no longer has the file",
+    }.get(error.code, "answers with an error")
+    if 300 <= error.code < 400:
+        meaning = "redirects in a circle, or to what is no page of the web"
+    raise UserError(f"{url}: the server {meaning}, status {error.code}. {_by_hand(path)}") from error
+
+
+def _reason(error: Exception) -> str:
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(inner, TimeoutError):
+        return "the server is silent"
+    return str(inner) or type(inner).__name__
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to something that others can read and change."""
+
+    def redirect_request(self, request, file, code, message, headers, new_url):
+        allowed = ("https://",) if request.full_url.startswith("https://") else ("http://", "https://")
+        if not new_url.lower().startswith(allowed):
+            raise UserError(f"{request.full_url} redirects to {new_url}, which is not safe to follow")
+        return super().redirect_request(request, file, code, message, headers, new_url)
+
+
+_OPENER = urllib.request.build_opener(_Redirects)

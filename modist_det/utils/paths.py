@@ -1,0 +1,84 @@
+"""Paths that may be remote: ``zoo://NAME``, ``https://...``, those of detectron2, and plain ones.
+
+:func:`local_path` works wherever a path is read. It goes through one iopath ``PathManager``, so that somebody's own
+handler (of a store in a cluster, say) becomes known to every part at once::
+
+    from modist_det.utils.paths import path_manager
+
+    path_manager().register_handler(MyHandler())
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from typing import Any
+
+from iopath.common.file_io import PathHandler, PathManager
+
+from .cache import fetch
+from .errors import UserError
+
+__all__ = ["WebHandler", "is_remote", "local_path", "path_manager"]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether ``path`` has a scheme, as ``zoo://...`` has."""
+    return _SCHEME.match(os.fspath(path)) is not None
+
+
+def local_path(path: str | os.PathLike) -> str:
+    """The local file of ``path``, downloaded first if it is remote and not in the cache.
+
+    A path without a scheme comes back as it is, whether there is such a file or not.
+
+    Raises:
+        UserError: nobody knows the scheme, or the file cannot be had.
+    """
+    text = os.fspath(path)
+    match = _SCHEME.match(text)
+    if match is None:
+        return text
+    manager = path_manager()
+    prefixes = manager._path_handlers
+    if not any(text.startswith(prefix) for prefix in prefixes):
+        known = ", ".join(sorted(prefix for prefix in prefixes if "://" in prefix))
+        detectron2 = " (detectron2's need detectron2)" if match[1] in ("detectron2", "catalog") else ""
+        raise UserError(f"{text}: nothing here reads {match[1]}:// paths{detectron2}; known are {known}")
+    return manager.get_local_path(text)
+
+
+@functools.cache
+def path_manager() -> PathManager:
+    """The one manager of this process, with the handlers of the zoo, of the web and, where installed, of detectron2."""
+    from ..model_zoo.handler import ZooHandler
+
+    manager = PathManager()
+    manager.register_handler(WebHandler())
+    manager.register_handler(ZooHandler())
+    try:
+        from detectron2.utils.file_io import PathManager as theirs
+    except ImportError:
+        return manager
+    for prefix, handler in theirs._path_handlers.items():
+        if prefix not in manager._path_handlers:
+            manager.register_handler(handler)
+    return manager
+
+
+class WebHandler(PathHandler):
+    """``http://`` and ``https://`` through the cache of :mod:`~modist_det.utils.cache`. Read only."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return ["http://", "https://"]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        return str(fetch(path))
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> Any:
+        if set(mode) & set("wax+"):
+            raise UserError(f"{path} can only be read")
+        return open(self._get_local_path(path), mode, buffering)  # noqa: PTH123

@@ -1,0 +1,141 @@
+"""Exported networks give the scores of the models, whatever the batch and the number of boxes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from modist_det.export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
+from modist_det.modeling import (
+    ActionDetector,
+    ClassificationHead,
+    ResNet3D,
+    RoIActionHead,
+    SlowFast,
+    VideoClassifier,
+)
+from modist_det.modeling.losses import bce_with_logits, cross_entropy
+from modist_det.utils.errors import UserError
+
+CLIP = (8, 48, 64)
+BATCHES = [(1, 1), (2, 4), (4, 0)]
+
+
+def _detector(backbone, **options) -> ActionDetector:
+    torch.manual_seed(0)
+    head = RoIActionHead(backbone.out_channels, 5, backbone.spatial_stride, init_std=0.5, **options)
+    return ActionDetector(backbone, head, bce_with_logits, [0.45] * 3, [0.225] * 3).eval()
+
+
+def _classifier(backbone, input_format: str = "RGB") -> VideoClassifier:
+    torch.manual_seed(0)
+    head = ClassificationHead(backbone.out_channels, 5, window=1, init_std=0.5)
+    normalization = ([0.4, 0.45, 0.5], [0.2, 0.225, 0.25], input_format)
+    return VideoClassifier(backbone, head, cross_entropy, *normalization).eval()
+
+
+MODELS = {
+    "detector": lambda: _detector(ResNet3D(18, 8, dilate_res5=True)),
+    "detector, not aligned": lambda: _detector(
+        ResNet3D(18, 8), aligned=False, sampling_ratio=2, resolution=3
+    ),
+    "SlowFast detector": lambda: _detector(SlowFast(18, 8, dilate_res5=True)),
+    "classifier": lambda: _classifier(ResNet3D.preset("i3d", depth=18, width=8), "BGR"),
+}
+
+
+def _inputs(model, batch: int, boxes: int) -> tuple[dict, dict]:
+    """A batch as the model takes it, and the same as an exported function does. Boxes lie in order of clips."""
+    generator = torch.Generator().manual_seed(batch)
+    video = torch.randint(0, 256, (batch, 3, *CLIP), generator=generator, dtype=torch.uint8)
+    if isinstance(model, VideoClassifier):
+        return {"video": video}, {"video": video}
+    corners = torch.rand(boxes, 4, generator=generator) * 30
+    coordinates = torch.cat([corners[:, :2], corners[:, :2] + corners[:, 2:]], 1)
+    clip = torch.arange(boxes) % batch
+    order = clip.argsort(stable=True)
+    rois = torch.cat([clip.unsqueeze(1).float(), coordinates], 1)[order]
+    return {"video": video, "boxes": [rois[rois[:, 0] == i, 1:] for i in range(batch)]}, {
+        "video": video,
+        "rois": rois,
+    }
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_program(tmp_path, name):
+    model = MODELS[name]()
+    path = tmp_path / "model.pt2"
+    export_program(model, path, CLIP, {"config.yaml": "A: 1\n"})
+    assert check_program(model, path, CLIP) <= 1e-6
+    extra = {"config.yaml": ""}
+    module = torch.export.load(str(path), extra_files=extra).module()
+    assert extra == {"config.yaml": "A: 1\n"}
+    for batch, boxes in BATCHES:
+        ours, plain = _inputs(model, batch, boxes)
+        expected = torch.cat([p["scores"].view(-1, 5) for p in model(ours)])
+        torch.testing.assert_close(module(*plain.values()), expected, rtol=0, atol=1e-6)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_onnx(tmp_path, name):
+    reason = "the packages of modist_det[export] are not installed"
+    onnx = pytest.importorskip("onnx", reason=reason)
+    pytest.importorskip("onnxscript", reason=reason)
+    onnxruntime = pytest.importorskip("onnxruntime", reason=reason)
+    model = MODELS[name]()
+    path = tmp_path / "model.onnx"
+    export_onnx(model, path, CLIP, {"config": "A: 1\n"})
+    assert check_onnx(model, path, CLIP) <= TOLERANCE
+    content = onnx.load(path)
+    onnx.checker.check_model(content)
+    assert {prop.key: prop.value for prop in content.metadata_props}["config"] == "A: 1\n"
+    assert any(node.op_type == "RoiAlign" for node in content.graph.node) == ("detector" in name)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch, boxes in BATCHES:
+        ours, plain = _inputs(model, batch, boxes)
+        expected = torch.cat([p["scores"].view(-1, 5) for p in model(ours)])
+        (scores,) = session.run(["scores"], {key: value.numpy() for key, value in plain.items()})
+        torch.testing.assert_close(torch.from_numpy(scores), expected, rtol=0, atol=1e-4)
+        if batch == 2:
+            assert expected.std() > 0.01
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_program_runs_without_this_package(tmp_path):
+    model = MODELS["detector"]()
+    export_program(model, tmp_path / "model.pt2", CLIP)
+    code = (
+        "import sys, torch, torchvision\n"
+        "sys.modules['modist_det'] = None\n"
+        f"module = torch.export.load({str(tmp_path / 'model.pt2')!r}).module()\n"
+        "video = torch.zeros(1, 3, 8, 48, 64, dtype=torch.uint8)\n"
+        "print(*module(video, torch.tensor([[0, 1.0, 2, 30, 40]])).shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout == "1 5\n", done.stderr
+
+
+def test_only_classifiers_and_detectors(tmp_path):
+    with pytest.raises(UserError, match="only classifiers and detectors can be exported, not a ResNet3D"):
+        export_program(ResNet3D(18, 4), tmp_path / "x.pt2", CLIP)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        UserError, match=r"ONNX files need onnx, onnxscript, onnxruntime: pip install 'modist_det\[export\]'"
+    ):
+        export_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
+    with pytest.raises(UserError, match="ONNX files need onnxruntime"):
+        check_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)

@@ -1,0 +1,150 @@
+"""tools/convert_checkpoint.py as a user runs it, on small networks."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.reading import read_checkpoint
+from modist_det.config import get_cfg
+from modist_det.modeling import build_backbone, build_model
+from modist_det.utils.cli import run_cli
+
+SMALL = """\
+TASK: detection
+MODEL:
+  NUM_CLASSES: 3
+  RESNET3D: {DEPTH: 18, WIDTH: 4, DILATE_RES5: True}
+INPUT: {NUM_FRAMES: 2, MIN_SIZE_TEST: 32}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """``run.pth`` is a checkpoint of a run, ``plain.pth`` a state dict, ``small.yaml`` the config of both."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    cfg = get_cfg()
+    cfg.merge_from_file(tmp_path / "small.yaml")
+    torch.manual_seed(0)
+    state = build_model(cfg).state_dict()
+    torch.save({"model": state, "config": cfg.dump(), "iteration": 4, "optimizer": {}}, tmp_path / "run.pth")
+    torch.save(state, tmp_path / "plain.pth")
+    return tmp_path
+
+
+class _Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(root, folder, monkeypatch, capfd):
+    """The tool in this process, which need not load torch again."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    monkeypatch.setenv("MODIST_DET_CACHE", str(folder / "cache"))
+    tool = runpy.run_path(str(root / "tools" / "convert_checkpoint.py"))
+
+    def run(*words) -> _Done:
+        status = run_cli(tool["get_parser"](), tool["main"], words)
+        return _Done(status, *capfd.readouterr())
+
+    return run
+
+
+def test_help_without_torch(root):
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['convert_checkpoint.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(root / 'tools' / 'convert_checkpoint.py')!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code, stop.code\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "zoo://pytorchvideo/slow_8x8_r50_k400" in done.stdout
+
+
+def test_there_and_back_again(command, folder):
+    done = command("run.pth", "their.pyth", "--to", "pyslowfast")
+    assert done.returncode == 0, done.stderr
+    assert "their.pyth: 122 tensors as pyslowfast" in done.stdout
+    done = command("their.pyth", "back.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "their.pyth: 122 tensors, format pyslowfast" in done.stdout
+    cfg = get_cfg()
+    cfg.merge_from_file(folder / "small.yaml")
+    model = build_model(cfg)
+    load_weights(model, folder / "back.safetensors").require_complete()
+    expected = torch.load(folder / "plain.pth", weights_only=True)
+    assert all(torch.equal(expected[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_config_goes_along(command, folder):
+    assert command("run.pth", "run.safetensors", "MODEL.HEAD.DROPOUT", "0.25").returncode == 0
+    text = read_checkpoint(folder / "run.safetensors")["metadata"]["config"]
+    cfg = get_cfg()
+    cfg.merge_from_text(text, "it")
+    assert (cfg.MODEL.RESNET3D.WIDTH, cfg.MODEL.HEAD.DROPOUT) == (4, 0.25)
+    # And is found there again.
+    done = command("run.safetensors", "model.pt2", "--size", "32", "48")
+    assert done.returncode == 0, done.stderr
+    assert "model.pt2: clips of 2 frames 32x48, scores within" in done.stdout
+    module = torch.export.load(str(folder / "model.pt2")).module()
+    scores = module(torch.zeros(1, 3, 2, 32, 48, dtype=torch.uint8), torch.tensor([[0, 1.0, 1, 20, 20]]))
+    assert scores.shape == (1, 3)
+
+
+def test_onnx(command, folder):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the packages of modist_det[export] are not installed")
+    done = command("plain.pth", "model.onnx", "--cfg", "small.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx: clips of 2 frames 32x32, scores within" in done.stdout
+    assert done.stderr == ""
+
+
+def test_pretrained_backbone(command, folder):
+    (folder / "pre.yaml").write_text(SMALL.replace("detection", "pretraining"))
+    done = command("plain.pth", "backbone.pyth", "--to", "modist", "--cfg", "pre.yaml")
+    assert done.returncode == 0, done.stderr
+    names = torch.load(folder / "backbone.pyth", weights_only=True)["model_state"]
+    assert all(name.startswith("encoder_q.s") for name in names)
+    cfg = get_cfg()
+    cfg.merge_from_file(folder / "small.yaml")
+    load_weights(build_backbone(cfg), folder / "backbone.pyth").require_complete()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run.pth", "out.pyth"], "the ending of out.pyth does not say what to write: add --to"),
+        (["run.pth", "out.pyth", "--to", "pyslowfst"], "did you mean 'pyslowfast'"),
+        (["none.pth", "out.safetensors"], "none.pth does not exist"),
+        (["plain.pth", "out.onnx"], "does not say what network it is of; give --cfg FILE"),
+        (
+            ["plain.pth", "out.pyth", "--to", "pytorchvideo"],
+            "depend on the network's head and pool; give --cfg",
+        ),
+        (["plain.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "has no config to change"),
+        (["run.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "lacks a part of the model"),
+        (["run.pth", "out.safetensors", "MODEL.NUM_CLASS", "4"], "did you mean 'MODEL.NUM_CLASSES'"),
+        (["run.pth", "out.pt2", "MODEL.META_ARCHITECTURE", "MoDist"], "only classifiers and detectors"),
+        (["zoo://modist/maclr", "out.safetensors"], "MODIST_DET_OFFLINE forbids downloads"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(command, folder, words, message):
+    done = command(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.glob("*out.*"))

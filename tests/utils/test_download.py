@@ -1,0 +1,328 @@
+"""Downloads from a server that behaves badly: the right file or one clear error, never a bad file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import resource
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+from hostile_server import CONTENT, OTHER, HostileServer
+
+from modist_det.utils.cache import cache_folder, cached_path, fetch, lock_file, read_lock
+from modist_det.utils.download import Transfer, _Redirects, download, why_incomplete
+from modist_det.utils.errors import UserError
+from modist_det.utils.paths import local_path, path_manager
+
+SHA = hashlib.sha256(CONTENT).hexdigest()
+QUICK = Transfer(attempts=4, pause=0.01, timeout=0.5)
+
+
+@pytest.fixture
+def server():
+    with HostileServer() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
+    monkeypatch.delenv("MODIST_DET_LOCK", raising=False)
+    return tmp_path / "cache"
+
+
+def _files(folder: Path) -> list[str]:
+    """Everything below but locks, which stay."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+
+@pytest.mark.parametrize("known", [{}, {"size": len(CONTENT), "sha256": SHA}, {"sha256": SHA[:8].upper()}])
+@pytest.mark.parametrize(
+    ("habit", "requests"),
+    [
+        ("ok", 1),
+        ("drops", 4),  # 100,000 bytes at a time
+        ("drops_without_etag", 3),
+        ("ignores_range", 3),
+        ("changes", 2),
+        ("answers_another_range", 3),
+        ("unsatisfiable", 3),
+        ("redirects", 1),
+        ("trickles", 1),
+        ("falls_silent", 2),
+        ("is_busy", 3),
+    ],
+)
+def test_the_right_file_in_the_end(server, cache, habit, requests, known):
+    path = fetch(server.url(habit), **known, transfer=QUICK)
+    assert path.read_bytes() == CONTENT
+    assert server.requests[habit] == requests
+    assert _files(cache) == ["lock.json", "model.pyth"]
+    record = read_lock()[server.url(habit)]
+    assert (record.size, record.sha256) == (len(CONTENT), SHA)
+    # A second time nothing is asked for.
+    assert fetch(server.url(habit)) == path
+    assert server.requests[habit] == requests
+
+
+def test_what_arrived_is_not_asked_for_again(server, cache):
+    fetch(server.url("drops"), transfer=QUICK)
+    assert server.ranges == ["", "bytes=100000-", "bytes=200000-", "bytes=300000-"]
+
+
+def test_a_later_run_goes_on(server, cache):
+    with pytest.raises(UserError, match="1 attempts without a new byte.*what has arrived is kept"):
+        fetch(server.url("falls_silent"), transfer=Transfer(attempts=1, timeout=0.3))
+    assert ".model.pyth.part" in _files(cache)
+    assert fetch(server.url("falls_silent"), transfer=QUICK).read_bytes() == CONTENT
+    assert server.ranges == ["", "bytes=50000-"]
+    assert _files(cache) == ["lock.json", "model.pyth"]
+
+
+@pytest.mark.parametrize(
+    ("habit", "known", "message"),
+    [
+        ("wrong", {"sha256": SHA}, f"has the SHA-256 .* instead of {SHA}; nothing was kept"),
+        ("wrong", {"sha256": SHA[:8]}, f"has the SHA-256 .* instead of {SHA[:8]}; nothing was kept"),
+        ("ok", {"size": 5}, f"offers {len(CONTENT)} bytes, but the file has 5"),
+        ("promises_nothing", {"size": len(CONTENT)}, f"has 100000 bytes instead of {len(CONTENT)}"),
+        ("promises_nothing", {}, r"is cut short \(a zip archive without its end\)"),
+        ("promises_less", {}, r"is cut short \(a zip archive without its end\)"),
+        ("promises_less", {"size": len(CONTENT)}, "offers 200000 bytes"),
+        ("promises_more", {}, f"ended after {len(CONTENT)} of {len(CONTENT) + 1000} bytes"),
+        ("circles", {}, "redirects in a circle, or to what is no page of the web, status 302"),
+        ("redirects_to_a_file", {}, "to what is no page of the web, status 302"),
+        ("never_answers", {}, "the server is silent .*4 attempts without a new byte"),
+        ("refuses", {}, "the server refuses access, status 403"),
+        ("lacks", {}, r"the server has no such file \(it may have moved\), status 404"),
+        ("fails", {}, "the server answers 503 Service Unavailable .*4 attempts"),
+        ("page", {}, "is a web page, not a file of weights"),
+        ("zipped", {}, "is sent compressed"),
+    ],
+)
+def test_a_clear_error_and_no_file(server, cache, habit, known, message):
+    with pytest.raises(UserError, match=message) as caught:
+        fetch(server.url(habit), **known, transfer=QUICK)
+    text = str(caught.value)
+    assert server.url(habit) in text and "\n" not in text
+    if habit != "zipped":
+        assert f"put it at {cached_path(server.url(habit))}" in text
+    assert not cached_path(server.url(habit)).exists()
+    assert not lock_file().exists()
+
+
+@pytest.mark.parametrize(
+    ("habit", "requests"), [("refuses", 1), ("lacks", 1), ("fails", 4), ("never_answers", 4)]
+)
+def test_only_what_may_pass_is_tried_again(server, cache, habit, requests):
+    with pytest.raises(UserError):
+        fetch(server.url(habit), transfer=QUICK)
+    assert server.requests[habit] == requests
+
+
+def test_parts_of_two_files_are_noticed(server, cache, caplog):
+    """The server changes the file but not its tag: only the hash tells, and the download begins anew."""
+    with caplog.at_level(logging.WARNING):
+        path = fetch(server.url("changes_silently"), sha256=SHA, transfer=QUICK)
+    assert path.read_bytes() == CONTENT
+    assert "starting anew" in caplog.text
+
+
+def test_encryption_is_never_left():
+    handler = _Redirects()
+    for url, target, allowed in (
+        ("https://a/x", "https://b/x", True),
+        ("http://a/x", "http://b/x", True),
+        ("https://a/x", "http://b/x", False),
+    ):
+        request = urllib.request.Request(url)
+        if allowed:
+            assert handler.redirect_request(request, None, 302, "", {}, target).full_url == target
+        else:
+            with pytest.raises(UserError, match="https://a/x redirects to http://b/x, which is not safe"):
+                handler.redirect_request(request, None, 302, "", {}, target)
+
+
+def test_nobody_listens(cache):
+    with pytest.raises(UserError, match="could not be downloaded: .*refused.*2 attempts"):
+        fetch("http://127.0.0.1:9/model.pyth", transfer=Transfer(2, 0.01, 0.5))
+
+
+def test_the_first_hash_counts(server, cache):
+    url = server.url("ok")
+    path = fetch(url)
+    path.unlink()
+    lock = json.loads(lock_file().read_text())
+    lock[url]["sha256"] = hashlib.sha256(OTHER).hexdigest()
+    lock_file().write_text(json.dumps(lock))
+    with pytest.raises(
+        UserError, match=f"recorded at an earlier download: if the authors.*remove its line in {lock_file()}"
+    ):
+        fetch(url, transfer=QUICK)
+    assert not path.exists()
+    lock[url]["size"] = 5
+    lock_file().write_text(json.dumps(lock))
+    with pytest.raises(
+        UserError, match="offers 300106 bytes, but the file has 5.*recorded at an earlier download"
+    ):
+        fetch(url, transfer=QUICK)
+    with pytest.raises(UserError, match="holds another hash of .* than the catalogue"):
+        fetch(url, sha256=SHA, transfer=QUICK)
+    lock_file().unlink()
+    assert fetch(url).read_bytes() == CONTENT
+
+
+def test_lock_file_elsewhere(server, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODIST_DET_LOCK", str(tmp_path / "project" / "zoo.lock.json"))
+    fetch(server.url("ok"))
+    assert (tmp_path / "project" / "zoo.lock.json").is_file()
+    assert _files(cache) == ["model.pyth"]
+    (tmp_path / "project" / "zoo.lock.json").write_text("[]")
+    with pytest.raises(UserError, match="zoo.lock.json is no lock file"):
+        fetch(server.url("ok"))
+
+
+def test_a_damaged_file_in_the_cache_is_named(server, cache):
+    path = fetch(server.url("ok"))
+    path.write_bytes(CONTENT[:1000])
+    with pytest.raises(UserError, match=f"{path} has 1000 bytes, but had {len(CONTENT)}.*delete it"):
+        fetch(server.url("ok"))
+
+
+def test_offline(server, cache, monkeypatch):
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    url = server.url("ok")
+    with pytest.raises(UserError, match=f"MODIST_DET_OFFLINE.*put it at {cached_path(url)}"):
+        fetch(url)
+    assert not server.requests
+    cached_path(url).parent.mkdir(parents=True)
+    cached_path(url).write_bytes(CONTENT)
+    assert fetch(url) == cached_path(url)
+
+
+def _fetch_in_a_process(url: str, start, results) -> None:
+    start.wait(60)
+    results.put(fetch(url, transfer=QUICK).read_bytes() == CONTENT)
+
+
+def test_eight_processes_download_once(server, cache):
+    context = multiprocessing.get_context("fork")
+    results, start = context.Queue(), context.Event()
+    url = server.url("trickles")
+    processes = [context.Process(target=_fetch_in_a_process, args=(url, start, results)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    start.set()
+    outcomes = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert outcomes == [True] * 8
+    assert server.requests["trickles"] == 1
+    assert _files(cache) == ["lock.json", "model.pyth"]
+
+
+def test_a_killed_download_leaves_the_lock_free(server, cache):
+    context = multiprocessing.get_context("fork")
+    url = server.url("falls_silent")
+    start, results = context.Event(), context.Queue()
+    start.set()
+    process = context.Process(target=_fetch_in_a_process, args=(url, start, results))
+    process.start()
+    part = cached_path(url).with_name(".model.pyth.part")
+    while not (part.exists() and part.stat().st_size):
+        assert process.is_alive()
+    process.kill()
+    process.join()
+    assert fetch(url, transfer=QUICK).read_bytes() == CONTENT
+
+
+def _download_under_a_limit(url: str, path: Path, results) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        download(url, path, transfer=QUICK)
+    except UserError as error:
+        results.put(str(error))
+
+
+def test_a_disk_that_fills_up(server, tmp_path):
+    """Another attempt would not help."""
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    arguments = (server.url("ok"), tmp_path / "model.pyth", results)
+    process = context.Process(target=_download_under_a_limit, args=arguments)
+    process.start()
+    assert results.get(timeout=60) == f"{tmp_path / '.model.pyth.part'} cannot be written: File too large"
+    process.join(60)
+    assert server.requests["ok"] == 1
+    assert not (tmp_path / "model.pyth").exists()
+
+
+def test_no_room(server, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("modist_det.utils.download.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match="0 MiB left"):
+        download(server.url("ok"), tmp_path / "model.pyth")
+
+
+@pytest.mark.parametrize("url", ["ftp://host/file", "https://host", "https:///file", "file:///etc/passwd"])
+def test_not_the_url_of_a_file(cache, url):
+    with pytest.raises(UserError, match="is not the URL of a file"):
+        fetch(url)
+
+
+def test_places_in_the_cache(cache, monkeypatch, tmp_path):
+    assert cached_path("https://host:80/a/../b/c.pyth") == cache / "host_80/a/b/c.pyth"
+    assert cached_path("https://host/get?id=a/b") == cache / "host/get?id=a_b"
+    monkeypatch.delenv("MODIST_DET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "modist_det"
+
+
+def test_what_is_not_whole(tmp_path):
+    for name, data, said in (
+        ("empty", b"", "is empty"),
+        ("page", b"\n<HTML>", "is a web page"),
+        ("pickle", b"\x80\x02}q\x00", "a pickle without its end"),
+        ("whole pickle", b"\x80\x02}q\x00.", ""),
+        ("old PyTorch file", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.abc", ""),
+        ("text", b"something else", ""),
+    ):
+        (tmp_path / "file").write_bytes(data)
+        assert (said in why_incomplete(tmp_path / "file")) and (
+            bool(said) == bool(why_incomplete(tmp_path / "file"))
+        ), name
+    assert zipfile.is_zipfile(tmp_path / "file") is False
+
+
+def test_paths_of_the_web(server, cache, tmp_path):
+    url = server.url("ok")
+    assert local_path(url) == str(cached_path(url))
+    with path_manager().open(url, "rb") as file:
+        assert file.read() == CONTENT
+    with pytest.raises(UserError, match="can only be read"):
+        path_manager().open(url, "wb")
+    assert local_path(tmp_path / "plain") == str(tmp_path / "plain")
+    with pytest.raises(
+        UserError, match=r"s3://bucket/x: nothing here reads s3:// paths; known are http://, https://, zoo://"
+    ):
+        local_path("s3://bucket/x")
+
+
+def test_somebody_s_own_handler(tmp_path):
+    from iopath.common.file_io import PathHandler
+
+    class Store(PathHandler):
+        def _get_supported_prefixes(self):
+            return ["store://"]
+
+        def _get_local_path(self, path, force=False, **kwargs):
+            return str(tmp_path / path.removeprefix("store://"))
+
+    path_manager().register_handler(Store(), allow_override=True)
+    assert local_path("store://a.pyth") == str(tmp_path / "a.pyth")
