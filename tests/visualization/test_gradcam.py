@@ -95,7 +95,8 @@ def test_a_network_gives_the_textbook_map(freeze):
     clip = torch.randn(2, 3, 4, 64, 64)
     maps = grad_cam(backbone, clip, class_score(head, 2))
     assert maps.shape == (2, 4, 64, 64) and (maps >= 0).all() and (maps > 0).any()
-    assert backbone.training and all(p.grad is None for p in backbone.parameters())
+    # A frozen backbone is always in evaluation mode.
+    assert backbone.training is not freeze and all(p.grad is None for p in backbone.parameters())
     # With an average pool and a linear layer, Grad-CAM is CAM: the class's weights applied to the map.
     backbone.eval()
     with torch.no_grad():
