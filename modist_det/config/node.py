@@ -53,6 +53,14 @@ class CfgNode(_FvcoreCfgNode):
         loaded = _load_with_bases(path)
         self._merge_checked(loaded, str(path))
 
+    def merge_from_text(self, text: str, where: str) -> None:
+        """Merge YAML text, such as the config that a checkpoint carries; ``where`` names its origin in errors.
+
+        Raises:
+            UserError: as :meth:`merge_from_file`.
+        """
+        self._merge_checked(_parse_yaml(text, where), where)
+
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``; keys are dotted, values Python literals or text.
 
@@ -118,18 +126,26 @@ def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
     raise UserError(f"{where}: {key} is {value!r}, but takes {_TYPE_NAMES[wanted]} (default {default!r})")
 
 
+def _parse_yaml(text: str, where: str) -> dict:
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+    if loaded is not None and not isinstance(loaded, dict):
+        raise UserError(f"{where} holds {type(loaded).__name__}, not a mapping of keys to values")
+    return loaded or {}
+
+
 def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
     """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them)."""
     resolved = path.resolve()
     if resolved in seen:
         raise UserError(f"config file {path}: {BASE_KEY} leads back to the file itself")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    loaded = {} if loaded is None else loaded
-    if not isinstance(loaded, dict):
-        raise UserError(f"config file {path} holds {type(loaded).__name__}, not a mapping of keys to values")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"config file {path} is not UTF-8 text") from error
+    loaded = _parse_yaml(text, f"config file {path}")
     bases = loaded.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
