@@ -22,7 +22,16 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .results import ActionSegment, KeyframeActions, Tube, VideoActions, VideoHeader
 
-__all__ = ["FORMAT", "CocoWriter", "CsvWriter", "JsonWriter", "ResultWriter", "person_table", "read_json"]
+__all__ = [
+    "FORMAT",
+    "CocoWriter",
+    "CsvWriter",
+    "JsonWriter",
+    "ResultWriter",
+    "parse_result",
+    "person_table",
+    "read_json",
+]
 
 FORMAT = "modist_det.video_actions/1"
 
@@ -214,6 +223,15 @@ def read_json(path: Path) -> VideoActions:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error})") from error
+    return parse_result(content, path)
+
+
+def parse_result(content: Any, path: Path) -> VideoActions:
+    """The result that JSON from ``path`` holds.
+
+    Raises:
+        UserError: it is not of this format.
+    """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a result file: its 'format' is not {FORMAT!r}")
     try:

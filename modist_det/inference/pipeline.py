@@ -244,7 +244,7 @@ class ActionStream:
     Args:
         predictor: the action model.
         settings: see there.
-        start_score, min_hits: of the person detector, see :class:`.PersonDetector`.
+        detector: the person detector that :func:`find_people` uses.
         times: where the work is noted.
     """
 
@@ -252,16 +252,17 @@ class ActionStream:
         self,
         predictor: ActionPredictor,
         settings: PipelineSettings,
-        start_score: float,
-        min_hits: int,
+        detector: PersonDetector,
         times: StageTimes,
     ) -> None:
         self.predictor = predictor
         self.settings = settings
-        self.min_hits = min_hits
+        self.min_hits = detector.min_hits
+        # A box stands for the time that is nearer to it than to the searches before and after.
+        self._hold = detector.spacing / 2 or settings.keyframe_every / settings.searches_per_keyframe / 2
         self.times = times
         self.dropped_keyframes = 0
-        self._tracker = Tracker(start_score, max_gap=settings.max_gap)
+        self._tracker = Tracker(detector.start_score, max_gap=settings.max_gap)
         self._people: dict[int, _Person] = {}
         self._scaler = FrameScaler()
         # Small pictures of the latest frames, of which clips are made.
@@ -326,7 +327,7 @@ class ActionStream:
 
     def _keyframe(self, second: float, frame_second: float) -> _Keyframe:
         """Who is there, between the observations before and after."""
-        present = [(person, person.track.at(frame_second)) for person in self._people.values()]
+        present = [(person, person.track.at(frame_second, self._hold)) for person in self._people.values()]
         found = [
             (person, *place)
             for person, place in present
@@ -342,7 +343,7 @@ class ActionStream:
         )
 
     def _is_believed(self, track: Track) -> bool:
-        return track.hits >= min(self.min_hits, self._tracker.updates)
+        return track.strong_hits >= min(self.min_hits, self._tracker.updates)
 
     def _clip(self, second: float) -> NDArray[np.uint8]:
         """uint8 (T, H, W, 3): the frames nearest to those that the model wants, as ``frames_at_times`` gives them."""
@@ -440,16 +441,19 @@ class ActionStream:
         shown = []
         for person in self._people.values():
             track = person.track
-            place = track.at(second)
-            if (
-                place is None
-                and self.settings.realtime
-                and 0 <= second - track.last <= self.settings.detect_every * 2
-            ):
+            place = track.at(second, self._hold)
+            if place is None and self._may_be_there(track, second):
                 place = track.predict(second).astype(np.float32), track.scores[-1]
             if place is not None and self._is_believed(track):
                 shown.append(ShownPerson(track.id, place[0].clip(0, 1), person.nearest_scores(second)))
         return shown
+
+    def _may_be_there(self, track: Track, second: float) -> bool:
+        """Whether to show a person after the last observation: nobody looked since, or (in real time) just once."""
+        unseen = second - track.last
+        if track.last == self._searched:
+            return 0 < unseen <= self.settings.max_gap
+        return self.settings.realtime and 0 < unseen <= 2 * self.settings.detect_every
 
     def _oldest_needed(self) -> float:
         """Second of the oldest keyframe that is not finished; infinite where all are."""

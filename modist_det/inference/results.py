@@ -1,7 +1,7 @@
 """What inference gives: who does what, where and when, as small typed objects.
 
 Boxes are x1y1x2y2 in [0, 1] of the picture's width and height; times are seconds since the video's first frame.
-Columns of ``scores`` belong to the entries of ``class_names``, in their order. :mod:`.files` writes and reads all of it.
+Columns of ``scores`` belong to the entries of ``class_names``, in their order. :mod:`.files` writes and reads all.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def stream_actions(
         frames = paced(frames)
     frames = in_background(frames, ahead, drop=settings.realtime)
     searched = find_people(mark_due(frames, settings), detector, source.name, times)
-    stream = ActionStream(predictor, settings, detector.start_score, detector.min_hits, times)
+    stream = ActionStream(predictor, settings, detector, times)
     with contextlib.closing(in_background(stream.run(in_background(searched, ahead)), ahead)) as events:
         yield from events
     report.dropped_keyframes, report.damaged = stream.dropped_keyframes, source.damaged

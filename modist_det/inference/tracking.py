@@ -16,7 +16,7 @@ from .results import Boxes, PersonBoxes, interpolate
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
 
-# Share of the observed change by which a track's velocity is corrected at each observation.
+# Share of the latest velocity in a track's; the rest is from before.
 _VELOCITY_GAIN = 0.5
 
 
@@ -25,39 +25,45 @@ class Track:
 
     Attributes:
         id: from 1.
-        hits: how often seen.
+        strong_hits: how often seen with a score that would have begun a track.
         times, boxes, scores: of the latest observations; older ones are dropped (:meth:`forget`).
         first, last: seconds of the first and the latest observation.
     """
 
     def __init__(self, id: int, second: float, box: Boxes, score: float) -> None:
         self.id = id
-        self.hits = 1
+        self.strong_hits = 1
         self.first = self.last = second
         self.times = deque([second])
         self.boxes = deque([box])
         self.scores = deque([score])
-        self._velocity = np.zeros(4)  # of the four edges, per second
+        self._velocity: NDArray[np.float64] | None = (
+            None  # (2,) of the centre, per second; not known from one look
+        )
 
     def predict(self, second: float) -> NDArray[np.float64]:
-        """Where the box would be at ``second``: moved on with constant velocity."""
-        return self.boxes[-1] + self._velocity * (second - self.last)
+        """Where the box (4,) would be at ``second``: moved on with constant velocity, of the same size."""
+        moved = np.zeros(2) if self._velocity is None else self._velocity * (second - self.last)
+        return self.boxes[-1].astype(np.float64) + np.tile(moved, 2)
 
-    def see(self, second: float, box: Boxes, score: float) -> None:
+    def see(self, second: float, box: Boxes, score: float, strong: bool) -> None:
         """Add an observation."""
-        error = box - self.predict(second)
-        # From one observation nothing is known of the velocity: the second gives all of it.
-        gain = 1.0 if self.hits == 1 else _VELOCITY_GAIN
-        self._velocity = self._velocity + gain * error / (second - self.last)
-        self.hits += 1
+        moved = (box.reshape(2, 2).mean(axis=0) - self.boxes[-1].reshape(2, 2).mean(axis=0)).astype(
+            np.float64
+        )
+        velocity = moved / (second - self.last)
+        if self._velocity is not None:
+            velocity = (1 - _VELOCITY_GAIN) * self._velocity + _VELOCITY_GAIN * velocity
+        self._velocity = velocity
+        self.strong_hits += strong
         self.last = second
         self.times.append(second)
         self.boxes.append(box)
         self.scores.append(score)
 
-    def at(self, second: float) -> tuple[Boxes, float] | None:
-        """Box (4,) and detector's score at ``second``, between two observations; None outside of all of them."""
-        if not self.times[0] <= second <= self.times[-1]:
+    def at(self, second: float, hold: float = 0.0) -> tuple[Boxes, float] | None:
+        """Box (4,) and detector's score at ``second``, between observations or at most ``hold`` seconds outside."""
+        if not self.times[0] - hold <= second <= self.times[-1] + hold:
             return None
         times = np.array(self.times)
         near = int(np.abs(times - second).argmin())
@@ -131,7 +137,8 @@ class Tracker:
         rows, columns = linear_sum_assignment(np.where(iou >= self.min_iou, iou, 0.0), maximize=True)
         allowed = iou[rows, columns] >= self.min_iou
         for row, index in zip(rows[allowed], chosen[columns[allowed]], strict=True):
-            tracks[row].see(second, people.boxes[index], float(people.scores[index]))
+            score = float(people.scores[index])
+            tracks[row].see(second, people.boxes[index], score, score >= self.start_score)
         return np.delete(chosen, columns[allowed]).tolist()
 
 

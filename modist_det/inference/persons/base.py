@@ -47,11 +47,14 @@ class PersonDetector(Protocol):
 
     Attributes:
         start_score: people with a lower score are only used to go on with a track, not to begin one.
-        min_hits: pictures in which a person has to be found to be believed.
+        min_hits: pictures in which a person has to be found, with that score, to be believed.
+        spacing: seconds between the pictures of which something is known, where that is not the caller's choice
+            (boxes from a file); otherwise 0.
     """
 
     start_score: float
     min_hits: int
+    spacing: float
 
     def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
         """The people of each picture; None where nothing is known of it (boxes from a file, another second)."""
@@ -100,9 +103,13 @@ def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[st
 
 
 def non_maximum_suppression(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float, max_inside: float = 1.0
 ) -> NDArray[np.intp]:
-    """Indices of the boxes (N, 4) that stay, best first: of two with a larger IoU the better one."""
+    """Indices of the boxes (N, 4) that stay, best first.
+
+    A box goes if its IoU with a better one that stays is above ``max_iou``, or if a larger share of it than
+    ``max_inside`` lies in a better one: half a person, mostly.
+    """
     order = np.argsort(-scores, kind="stable")
     corners = boxes[order]
     areas = (corners[:, 2:] - corners[:, :2]).clip(0).prod(axis=1)
@@ -113,4 +120,5 @@ def non_maximum_suppression(
             high = np.minimum(corners[i, 2:], corners[i + 1 :, 2:])
             shared = (high - low).clip(0).prod(axis=1)
             alive[i + 1 :] &= shared <= max_iou * (areas[i] + areas[i + 1 :] - shared)
+            alive[i + 1 :] &= shared <= max_inside * areas[i + 1 :]
     return order[alive]

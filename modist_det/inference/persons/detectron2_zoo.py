@@ -35,6 +35,7 @@ class Detectron2:
     """
 
     min_hits = 2
+    spacing = 0.0
 
     def __init__(
         self,

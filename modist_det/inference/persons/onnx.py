@@ -79,18 +79,25 @@ class _OnnxDetector:
     Args:
         path: the ONNX file.
         min_score: boxes with a lower score are left out.
-        max_iou: of two boxes with a larger IoU the better one stays.
+        max_iou, max_inside: see :func:`.non_maximum_suppression`.
         mirror: look at the mirrored picture, too; twice the time.
         tiles: parts into which a picture is cut along its longer side, with overlap, to be looked at besides the
             whole: finds smaller people; 1 looks at the whole alone.
     """
 
     min_hits = 2
+    spacing = 0.0
     file_name = ""
     how_to_get = ""
 
     def __init__(
-        self, path: str | os.PathLike | None, min_score: float, max_iou: float, mirror: bool, tiles: int
+        self,
+        path: str | os.PathLike | None,
+        min_score: float,
+        max_iou: float,
+        max_inside: float,
+        mirror: bool,
+        tiles: int,
     ) -> None:
         if path is None:
             path = find_model(self.file_name)
@@ -102,6 +109,7 @@ class _OnnxDetector:
         self._net = read_net(self.path)
         self.min_score = min_score
         self.max_iou = max_iou
+        self.max_inside = max_inside
         self.mirror = mirror
         self.tiles = tiles
 
@@ -115,7 +123,7 @@ class _OnnxDetector:
         boxes = boxes.clip(0, 1)
         possible = (scores >= self.min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         boxes, scores = boxes[possible], scores[possible]
-        kept = non_maximum_suppression(boxes, scores, self.max_iou)
+        kept = non_maximum_suppression(boxes, scores, self.max_iou, self.max_inside)
         return PersonBoxes(boxes[kept], scores[kept].astype(np.float32))
 
     def _regions(self, height: int, width: int) -> list[_Region]:
@@ -163,8 +171,8 @@ class _OnnxDetector:
 class FastestDet(_OnnxDetector):
     """FastestDet (https://github.com/dog-qiuqiu/FastestDet): 1 MB, 352x352, the fastest on a CPU.
 
-    The picture is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep
-    weak ones too, which tracking sorts out; ``docs/RESULTS.md`` has its recall.
+    The picture is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep weak ones too,
+    which only go on with tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md has figures.
     """
 
     file_name = "FastestDet.onnx"
@@ -177,12 +185,13 @@ class FastestDet(_OnnxDetector):
         self,
         path: str | os.PathLike | None = None,
         min_score: float = 0.15,
-        start_score: float = 0.4,
+        start_score: float = 0.5,
         max_iou: float = 0.5,
+        max_inside: float = 0.9,
         mirror: bool = False,
         tiles: int = 1,
     ) -> None:
-        super().__init__(path, min_score, max_iou, mirror, tiles)
+        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
         self.start_score = start_score
 
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -220,12 +229,13 @@ class YOLOX(_OnnxDetector):
         min_score: float = 0.1,
         start_score: float = 0.4,
         max_iou: float = 0.6,
+        max_inside: float = 1.0,
         mirror: bool = False,
         tiles: int = 1,
         size: int = 0,
         decoded: bool = False,
     ) -> None:
-        super().__init__(path, min_score, max_iou, mirror, tiles)
+        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
         self.start_score = start_score
         self.decoded = decoded
         self.size = size or self._find_size()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...utils.ava_files import read_ava_boxes, read_person_boxes
 from ...utils.ava_tables import BoxTable
 from ...utils.errors import UserError
-from ..files import read_json
+from ..files import parse_result
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
 
@@ -20,7 +22,8 @@ __all__ = ["Precomputed"]
 
 @PERSON_DETECTOR_REGISTRY.register()
 class Precomputed:
-    """People from a file: AVA's person boxes or ground truth (csv), or a result file of this project (json).
+    """People from a file: AVA's person boxes or ground truth (csv), a result file of this project (json), or the
+    tracks of generated people (``tracks_val.json`` of Puppets).
 
     Args:
         path: of the file.
@@ -48,6 +51,8 @@ class Precomputed:
             entries = _from_json(self.path)
         else:
             entries = _from_table(_read(self.path), first_second)
+        gaps = [np.diff(sorted(by_second)).min() for by_second in entries.values() if len(by_second) > 1]
+        self.spacing = float(min(gaps, default=1.0))
         self._seconds: dict[str, np.ndarray] = {}
         self._people: dict[str, list[PersonBoxes]] = {}
         for video, by_second in entries.items():
@@ -107,5 +112,24 @@ def _from_table(table: BoxTable, first_second: float) -> Entries:
 
 
 def _from_json(path: Path) -> Entries:
-    found = read_json(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read person boxes {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})") from error
+    if isinstance(content, dict) and {"classes", "videos"} <= content.keys():
+        return {video["video"]: _from_tracks(video) for video in content["videos"]}
+    found = parse_result(content, path)
     return {found.header.video: {k.second: PersonBoxes(k.boxes, k.person_scores) for k in found.keyframes}}
+
+
+def _from_tracks(video: dict[str, Any]) -> dict[float, PersonBoxes]:
+    """Each frame of a generated video; boxes are in pixels there, and null where a person is not to be seen."""
+    size = np.array([video["width"], video["height"]] * 2, np.float32)
+    by_second = {}
+    for frame in range(video["num_frames"]):
+        boxes = [person["boxes"][frame] for person in video["people"] if person["boxes"][frame] is not None]
+        array = (np.array(boxes, np.float32).reshape(-1, 4) / size).clip(0, 1)
+        by_second[frame / video["fps"]] = PersonBoxes(array, np.ones(len(array), np.float32))
+    return by_second

@@ -45,6 +45,7 @@ class FasterRCNN:
     """
 
     min_hits = 2
+    spacing = 0.0
 
     def __init__(
         self,
