@@ -118,7 +118,7 @@ def tiny_yolox(tmp_path_factory):
 
 
 def test_yolox_finds_the_red_square(tiny_yolox):
-    """A red square of 100 pixels in a portrait picture of 300 x 400: its place has to come back through the letterbox."""
+    """A red square of 100 pixels in a portrait picture: its place has to come back through the letterbox."""
     image = np.zeros((400, 300, 3), np.uint8)
     image[200:300, 50:150, 0] = 255
     image[:, 200:, 2] = 255  # blue means nothing
