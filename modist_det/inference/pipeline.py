@@ -276,21 +276,23 @@ class ActionStream:
         self._done = -math.inf  # second of the last keyframe that is finished
         self._searched = -math.inf  # second of the last frame with a search for people
         self._now = 0.0
+        self._at_end = False
 
     def run(self, frames: Iterable[Searched]) -> Iterator[Event]:
         """Keyframes come in order, and each before the frames that show it; a tube after its last keyframe."""
         with ThreadPoolExecutor(1) as executor:
             for searched in frames:
                 self._take(searched)
-                self._make_clips(executor, at_end=False)
-                yield from self._collect(at_end=False)
-                yield from self._show(at_end=False)
+                self._make_clips(executor)
+                yield from self._collect()
+                yield from self._show()
                 self._forget()
-            self._make_clips(executor, at_end=True)
-            yield from self._collect(at_end=True)
-            yield from self._show(at_end=True)
+            self._at_end = True
+            self._make_clips(executor)
+            yield from self._collect()
+            yield from self._show()
             self._tracker.finish()
-            yield from self._end_tubes(at_end=True)
+            yield from self._end_tubes()
 
     # A frame comes
 
@@ -312,9 +314,9 @@ class ActionStream:
         if keyframe and second is not None:
             self._clipless.append((second, frame.second))
 
-    def _make_clips(self, executor: ThreadPoolExecutor, at_end: bool) -> None:
+    def _make_clips(self, executor: ThreadPoolExecutor) -> None:
         """Give the model the keyframes whose clips are complete."""
-        while self._clipless and (at_end or self._now >= self._clipless[0][0] + self.predictor.offsets[-1]):
+        while self._clipless and (self._at_end or self._has_clip(*self._clipless[0])):
             second, frame_second = self._clipless.popleft()
             if self.settings.realtime and self._jobs and not self._jobs[0][1].done():
                 self.dropped_keyframes += 1
@@ -322,8 +324,17 @@ class ActionStream:
             self._batch.append((self._keyframe(second, frame_second), self._clip(second)))
             if len(self._batch) == self.settings.batch_size:
                 self._submit(executor)
-        if at_end and self._batch:
+        if self._at_end and self._batch:
             self._submit(executor)
+
+    def _has_clip(self, second: float, frame_second: float) -> bool:
+        return self._now >= second + self.predictor.offsets[-1] and (
+            self.settings.realtime or self._is_settled(frame_second)
+        )
+
+    def _is_settled(self, second: float) -> bool:
+        """Whether nothing that comes can add people at ``second``: people were looked for since, or long ago."""
+        return self._searched > second or self._now - second > self.settings.max_gap
 
     def _keyframe(self, second: float, frame_second: float) -> _Keyframe:
         """Who is there, between the observations before and after."""
@@ -343,7 +354,10 @@ class ActionStream:
         )
 
     def _is_believed(self, track: Track) -> bool:
-        return track.strong_hits >= min(self.min_hits, self._tracker.updates)
+        # A video of one picture is believed as it is.
+        return track.strong_hits >= (
+            min(self.min_hits, self._tracker.updates) if self._at_end else self.min_hits
+        )
 
     def _clip(self, second: float) -> NDArray[np.uint8]:
         """uint8 (T, H, W, 3): the frames nearest to those that the model wants, as ``frames_at_times`` gives them."""
@@ -364,19 +378,19 @@ class ActionStream:
 
     # Scores come
 
-    def _collect(self, at_end: bool) -> Iterator[Event]:
+    def _collect(self) -> Iterator[Event]:
         """Keyframes with their scores as they get ready, and tubes that are complete with them."""
         before = self._done
-        while self._jobs and (at_end or len(self._jobs) > _MAX_JOBS or self._jobs[0][1].done()):
+        while self._jobs and (self._at_end or len(self._jobs) > _MAX_JOBS or self._jobs[0][1].done()):
             keyframes, future = self._jobs.popleft()
             for keyframe, scores in zip(keyframes, future.result(), strict=True):
                 self._scored.append(keyframe._replace(scores=scores))
                 if self._smoothed_before < len(self._scored) - 1 or self._looks_back_only:
                     yield self._finish_keyframe()
-        if at_end and self._smoothed_before < len(self._scored):
+        if self._at_end and self._smoothed_before < len(self._scored):
             yield self._finish_keyframe()
         if self._done > before:
-            yield from self._end_tubes(at_end=False)
+            yield from self._end_tubes()
 
     @property
     def _looks_back_only(self) -> bool:
@@ -410,14 +424,14 @@ class ActionStream:
                 weights += weight
         return (total / weights).astype(np.float32)
 
-    def _end_tubes(self, at_end: bool) -> Iterator[Tube]:
+    def _end_tubes(self) -> Iterator[Tube]:
         """Tubes of people who left, once all of their keyframes are finished; parts of very long ones."""
         active = {track.id for track in self._tracker.active}
         ids, settings = list(self.predictor.class_names), self.settings
         for number, person in list(self._people.items()):
             shown = not self._waiting or self._waiting[0].second > person.track.last
             unfinished = min([self._oldest_needed(), self._now])
-            if number not in active and (at_end or (shown and unfinished > person.track.last)):
+            if number not in active and (self._at_end or (shown and unfinished > person.track.last)):
                 del self._people[number]
                 if self._is_believed(person.track) and person.times:
                     yield person.cut_tube(math.inf, settings.min_score, ids)
@@ -426,16 +440,14 @@ class ActionStream:
 
     # Frames go
 
-    def _show(self, at_end: bool) -> Iterator[Shown]:
-        while self._waiting and (at_end or self.settings.realtime or self._is_ready(self._waiting[0])):
+    def _show(self) -> Iterator[Shown]:
+        while self._waiting and (self._at_end or self.settings.realtime or self._is_ready(self._waiting[0])):
             frame = self._waiting.popleft()
             yield Shown(frame, self._people_on(frame.second))
 
     def _is_ready(self, frame: StreamFrame) -> bool:
         nearest_keyframe_done = self._done >= frame.second - self.settings.keyframe_every / 2
-        # After a gap that is too long for a track nothing can be added to this frame any more.
-        gone = self._now - frame.second > self.settings.max_gap
-        return nearest_keyframe_done and (self._searched > frame.second or gone)
+        return nearest_keyframe_done and self._is_settled(frame.second)
 
     def _people_on(self, second: float) -> list[ShownPerson]:
         shown = []

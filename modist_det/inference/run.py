@@ -115,10 +115,15 @@ def stream_actions(
     frames = times.watch("decoding", source.frames())
     if settings.realtime and not source.live:
         frames = paced(frames)
-    frames = in_background(frames, ahead, drop=settings.realtime)
-    searched = find_people(mark_due(frames, settings), detector, source.name, times)
     stream = ActionStream(predictor, settings, detector, times)
-    with contextlib.closing(in_background(stream.run(in_background(searched, ahead)), ahead)) as events:
+    # Closed from the last to the first, so that no thread is left waiting for the one before it.
+    with (
+        contextlib.closing(in_background(frames, ahead, drop=settings.realtime)) as decoded,
+        contextlib.closing(
+            in_background(find_people(mark_due(decoded, settings), detector, source.name, times), ahead)
+        ) as searched,
+        contextlib.closing(in_background(stream.run(searched), ahead)) as events,
+    ):
         yield from events
     report.dropped_keyframes, report.damaged = stream.dropped_keyframes, source.damaged
 

@@ -103,7 +103,9 @@ class _Sound:
             self._out = target.add_stream_from_template(stream)
             self._packets = self._copied(source, stream, origin)
         else:
-            self._out = target.add_stream("aac", rate=stream.rate, layout=stream.layout.name)
+            # Raw sound often does not say which channels it has; more than two are mixed down.
+            self._layout = "mono" if stream.channels == 1 else "stereo"
+            self._out = target.add_stream("aac", rate=stream.rate, layout=self._layout)
             self._packets = self._encoded(source, stream, origin)
         self._next: av.Packet | None = None
 
@@ -142,10 +144,12 @@ class _Sound:
                 yield packet
 
     def _encoded(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet]:
+        resampler = av.AudioResampler("fltp", self._layout, stream.rate)
         for frame in _without_errors(source.decode(stream)):
             if frame.pts is not None and frame.time >= origin:
                 frame.pts -= round(origin / frame.time_base)
-                yield from self._out.encode(frame)
+                for resampled in resampler.resample(frame):
+                    yield from self._out.encode(resampled)
         yield from self._out.encode(None)
 
 
