@@ -67,8 +67,8 @@ def draw_overlay(image: Image, people: Sequence[PersonOverlay], note: str = "") 
     corners = [_pixels(person.box, height, width) for person in people]
     for person, (x1, y1, x2, y2) in zip(people, corners, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), person_color(person.track_id), thickness)
-    for person, (x1, y1, _, _) in sorted(zip(people, corners, strict=True), key=lambda entry: entry[1][1]):
-        _draw_actions(canvas, person, x1, y1, scale, lines)
+    for person, (x1, y1, _, y2) in sorted(zip(people, corners, strict=True), key=lambda entry: entry[1][1]):
+        _draw_actions(canvas, person, x1, y1, y2 - y1, scale, lines)
     if note:
         _write(canvas, note, 4, height - 6, scale, (255, 255, 255))
     return canvas
@@ -80,21 +80,24 @@ def _pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, in
 
 
 def _draw_actions(
-    canvas: Image, person: PersonOverlay, x: int, y: int, scale: float, lines: int | None
+    canvas: Image, person: PersonOverlay, x: int, y: int, box_height: int, scale: float, lines: int | None
 ) -> None:
-    """A panel at the upper left corner of the box, kept inside the picture: the number, then a row for each action."""
+    """A panel on the upper edge of the box, or below it at the picture's edge: the number, then a row for each action.
+
+    It is not higher than the box, except for one row: small people get only their best action.
+    """
     color = person_color(person.track_id)
-    actions = list(person.actions)[:lines]
+    row_height = round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
+    actions = list(person.actions)[: min(max(box_height // row_height, 1), lines or len(person.actions))]
     rows = [f"{person.track_id}"] if not actions else [f"{name}  {score:.2f}" for name, score in actions]
     if actions:
         rows[0] = f"{person.track_id}: {rows[0]}"
-    sizes = [cv2.getTextSize(row, _FONT, scale, 1)[0] for row in rows]
-    row_height = round(sizes[0][1] * 1.9)
-    panel_width = max(width for width, _ in sizes) + 8
+    panel_width = max(cv2.getTextSize(row, _FONT, scale, 1)[0][0] for row in rows) + 8
+    panel_height = row_height * len(rows)
     height, width = canvas.shape[:2]
     left = min(max(x, 0), max(width - panel_width, 0))
-    top = min(max(y, 0), max(height - row_height * len(rows), 0))
-    panel = canvas[top : top + row_height * len(rows), left : left + panel_width]
+    top = y - panel_height if y >= panel_height else min(max(y, 0), max(height - panel_height, 0))
+    panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = panel // 4
     for number, row in enumerate(rows):
         bottom = top + (number + 1) * row_height

@@ -175,6 +175,7 @@ class FastestDet(_OnnxDetector):
     which only go on with tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md has figures.
     """
 
+    min_hits = 3
     file_name = "FastestDet.onnx"
     how_to_get = (
         "download example/onnx-runtime/FastestDet.onnx of https://github.com/dog-qiuqiu/FastestDet into one of them, "
@@ -185,7 +186,7 @@ class FastestDet(_OnnxDetector):
         self,
         path: str | os.PathLike | None = None,
         min_score: float = 0.15,
-        start_score: float = 0.5,
+        start_score: float = 0.6,
         max_iou: float = 0.5,
         max_inside: float = 0.9,
         mirror: bool = False,
