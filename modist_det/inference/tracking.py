@@ -18,6 +18,8 @@ __all__ = ["Track", "Tracker", "iou_matrix"]
 
 # Share of the latest velocity in a track's; the rest is from before.
 _VELOCITY_GAIN = 0.5
+# Weak boxes are many, and some lie near any track.
+_WEAK_MIN_IOU = 0.5
 
 
 class Track:
@@ -113,9 +115,9 @@ class Tracker:
         self.updates += 1
 
         strong = people.scores >= self.start_score
-        left = self._continue(self.active, people, np.flatnonzero(strong), second)
+        left = self._continue(self.active, people, np.flatnonzero(strong), second, self.min_iou)
         unseen = [track for track in self.active if track.last < second]
-        self._continue(unseen, people, np.flatnonzero(~strong), second)
+        self._continue(unseen, people, np.flatnonzero(~strong), second, max(self.min_iou, _WEAK_MIN_IOU))
         for index in left:
             self.active.append(Track(self._next_id, second, people.boxes[index], float(people.scores[index])))
             self._next_id += 1
@@ -127,15 +129,20 @@ class Tracker:
         return ended
 
     def _continue(
-        self, tracks: list[Track], people: PersonBoxes, chosen: NDArray[np.intp], second: float
+        self,
+        tracks: list[Track],
+        people: PersonBoxes,
+        chosen: NDArray[np.intp],
+        second: float,
+        min_iou: float,
     ) -> list[int]:
         """Give tracks their boxes out of the chosen ones, so that the sum of IoUs is largest; the boxes left."""
         if not tracks or not len(chosen):
             return chosen.tolist()
         iou = iou_matrix(np.array([track.predict(second) for track in tracks]), people.boxes[chosen])
         # Pairs that may not be must not push out pairs that may.
-        rows, columns = linear_sum_assignment(np.where(iou >= self.min_iou, iou, 0.0), maximize=True)
-        allowed = iou[rows, columns] >= self.min_iou
+        rows, columns = linear_sum_assignment(np.where(iou >= min_iou, iou, 0.0), maximize=True)
+        allowed = iou[rows, columns] >= min_iou
         for row, index in zip(rows[allowed], chosen[columns[allowed]], strict=True):
             score = float(people.scores[index])
             tracks[row].see(second, people.boxes[index], score, score >= self.start_score)
