@@ -114,6 +114,8 @@ def main(args: argparse.Namespace) -> int:
     from modist_det.inference.pipeline import PipelineSettings
 
     setup_logger(None)
+    # As Ctrl-C: files begun are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = PipelineSettings(
         keyframe_every=args.keyframe_every,
         detect_every=args.detect_every,

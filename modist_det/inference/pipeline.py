@@ -55,7 +55,7 @@ class PipelineSettings:
         smoothing: a person's scores are averaged with those of the keyframes before and after, whose weight is halved
             every so many seconds; 0: each keyframe stands alone.
         min_score: from which on an action counts as done, in tubes.
-        max_gap: seconds for which a person may go unseen.
+        max_gap: seconds for which a person may go unseen; at least two and a half intervals between searches.
         batch_size: keyframes in one pass of the model.
         realtime: for live streams, see above.
     """
@@ -258,11 +258,14 @@ class ActionStream:
         self.predictor = predictor
         self.settings = settings
         self.min_hits = detector.min_hits
+        interval = detector.spacing or settings.keyframe_every / settings.searches_per_keyframe
         # A box stands for the time that is nearer to it than to the searches before and after.
-        self._hold = detector.spacing / 2 or settings.keyframe_every / settings.searches_per_keyframe / 2
+        self._hold = interval / 2
+        # Rare searches must not end every track; one may fail.
+        self._max_gap = max(settings.max_gap, 2.5 * interval)
         self.times = times
         self.dropped_keyframes = 0
-        self._tracker = Tracker(detector.start_score, max_gap=settings.max_gap)
+        self._tracker = Tracker(detector.start_score, max_gap=self._max_gap)
         self._people: dict[int, _Person] = {}
         self._scaler = FrameScaler()
         # Small pictures of the latest frames, of which clips are made.
@@ -334,7 +337,7 @@ class ActionStream:
 
     def _is_settled(self, second: float) -> bool:
         """Whether nothing that comes can add people at ``second``: people were looked for since, or long ago."""
-        return self._searched > second or self._now - second > self.settings.max_gap
+        return self._searched > second or self._now - second > self._max_gap
 
     def _keyframe(self, second: float, frame_second: float) -> _Keyframe:
         """Who is there, between the observations before and after."""
@@ -464,7 +467,7 @@ class ActionStream:
         """Whether to show a person after the last observation: nobody looked since, or (in real time) just once."""
         unseen = second - track.last
         if track.last == self._searched:
-            return 0 < unseen <= self.settings.max_gap
+            return 0 < unseen <= self._max_gap
         return self.settings.realtime and 0 < unseen <= 2 * self.settings.detect_every
 
     def _oldest_needed(self) -> float:
