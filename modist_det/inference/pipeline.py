@@ -279,7 +279,7 @@ class ActionStream:
         self._done = -math.inf  # second of the last keyframe that is finished
         self._searched = -math.inf  # second of the last frame with a search for people
         self._now = 0.0
-        self._at_end = False
+        self._at_end = False  # no more frames come
 
     def run(self, frames: Iterable[Searched]) -> Iterator[Event]:
         """Keyframes come in order, and each before the frames that show it; a tube after its last keyframe."""
@@ -295,6 +295,7 @@ class ActionStream:
             yield from self._collect()
             yield from self._show()
             self._tracker.finish()
+            self._now = math.inf
             yield from self._end_tubes()
 
     # A frame comes
@@ -434,7 +435,7 @@ class ActionStream:
         for number, person in list(self._people.items()):
             shown = not self._waiting or self._waiting[0].second > person.track.last
             unfinished = min([self._oldest_needed(), self._now])
-            if number not in active and (self._at_end or (shown and unfinished > person.track.last)):
+            if number not in active and shown and unfinished > person.track.last:
                 del self._people[number]
                 if self._is_believed(person.track) and person.times:
                     yield person.cut_tube(math.inf, settings.min_score, ids)

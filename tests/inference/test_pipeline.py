@@ -87,6 +87,12 @@ def test_tubes(predictor, square_detector, film, tmp_path):
     path = film(tmp_path / "a.mp4", np.arange(100) / 25, draw=draw)
     settings = PipelineSettings(keyframe_every=0.5, detect_every=0.1, min_score=0.0)
     found = predict_video(path, predictor, square_detector, settings)
+    shown = shown_people(open_source(path), predictor, square_detector, settings)
+    assert all(
+        len(people) == (1.0 < second < 2.2)
+        for second, people in shown
+        if abs(second - 1) > 0.1 < abs(second - 2.2)
+    )
     (tube,) = found.tubes
     assert tube.start == pytest.approx(1.0, abs=0.021) and tube.end == pytest.approx(2.2, abs=0.021)
     assert [s.action for s in tube.actions] == [1, 2, 3]  # all count at this score
@@ -294,6 +300,18 @@ def test_an_error_of_a_stage_ends_all(predictor, film, tmp_path):
     assert threading.active_count() == before
 
 
+def test_somebody_who_left_just_before_the_end_is_shown(predictor, square_detector, film, tmp_path):
+    """Gone for longer than ``max_gap`` when the stream ends, while frames with this person still wait."""
+
+    def draw(second, height, width):
+        return still(second, height, width) if second < 1.0 else np.full((height, width, 3), 90, np.uint8)
+
+    path = film(tmp_path / "a.mp4", np.arange(40) / 25, draw=draw)
+    settings = PipelineSettings(keyframe_every=2.0, detect_every=0.1, max_gap=0.3)
+    shown = shown_people(open_source(path), predictor, square_detector, settings)
+    assert [second for second, people in shown if not people][0] == pytest.approx(1.0, abs=0.11)
+
+
 def test_rare_searches_make_tracks_too(predictor, square_detector, film, tmp_path):
     path = film(tmp_path / "a.mp4", np.arange(150) / 25, draw=still)
     settings = PipelineSettings(keyframe_every=2.0, detect_every=2.0, max_gap=1.0)
@@ -327,7 +345,7 @@ def test_unreliable_boxes_are_not_believed(predictor, film, tmp_path):
         def __call__(self, pictures):
             self.number += 1
             x = (self.number * 0.37) % 0.8
-            return [PersonBoxes(np.array([[x, 0.1, x + 0.1, 0.4]], np.float32), np.ones(1, np.float32))]
+            return [PersonBoxes(np.array([[x, 0.1, x + 0.05, 0.4]], np.float32), np.ones(1, np.float32))]
 
     path = film(tmp_path / "a.mp4", np.arange(50) / 25)
     settings = PipelineSettings(keyframe_every=0.5, detect_every=0.25, max_gap=0.3)
