@@ -8,12 +8,10 @@ divides the work between machines. Without this step pretraining computes maps a
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import sys
-from typing import Any
 
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import make_parser, parse_option, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -80,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     settings = ExtractionSettings(
         kind=args.kind,
         estimator=args.estimator,
-        options=tuple(sorted(parse_option(option) for option in args.option)),
+        options=tuple(sorted(parse_option("--option", option) for option in args.option)),
         gap_seconds=args.gap,
         short_side=args.short_side or None,
         quality=args.quality,
@@ -115,17 +113,6 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--quality is {args.quality}, but goes from 1 to 100")
     if args.sheet_videos < 1:
         raise UserError(f"--sheet-videos is {args.sheet_videos}, but has to be above 0")
-
-
-def parse_option(text: str) -> tuple[str, Any]:
-    """``"levels=3"`` -> ``("levels", 3)``; what is no Python literal is text."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UserError(f"--option {text} is not of the form NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,7 @@ __all__ = [
     "LabelEntry",
     "Layout",
     "Problem",
+    "detection_lines",
     "find_problems",
     "read_ava_boxes",
     "read_detections",
@@ -166,35 +167,43 @@ def write_detections(path: str | os.PathLike, table: BoxTable) -> None:
     Whole seconds are written as ``%04d``, boxes with 6 decimals, scores with 9 significant digits, which is
     all that a float32 holds.
     """
-    _write(path, table, lambda part: [f",{score:.9g}" for score in table.score[part].tolist()])
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        out.writelines(detection_lines(table))
+
+
+def detection_lines(table: BoxTable) -> Iterator[str]:
+    """The text that :func:`write_detections` writes, in pieces of whole lines."""
+    return _lines(table, lambda part: [f",{score:.9g}" for score in table.score[part].tolist()])
 
 
 def write_ava_boxes(path: str | os.PathLike, table: BoxTable) -> None:
     """Write ground truth as AVA's csv, whole or not at all; the eighth column, person ids, only if there are any."""
-    if (table.person >= 0).any():
-        _write(path, table, lambda part: [f",{p}" if p >= 0 else "," for p in table.person[part].tolist()])
-    else:
-        _write(path, table, lambda part: [""] * len(table.person[part]))
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        if (table.person >= 0).any():
+            out.writelines(
+                _lines(table, lambda part: [f",{p}" if p >= 0 else "," for p in table.person[part].tolist()])
+            )
+        else:
+            out.writelines(_lines(table, lambda part: [""] * len(table.person[part])))
 
 
-def _write(path: str | os.PathLike, table: BoxTable, last_cells: Callable[[slice], list[str]]) -> None:
-    """Write the rows; ``last_cells`` words what follows the action in the rows of a slice."""
+def _lines(table: BoxTable, last_cells: Callable[[slice], list[str]]) -> Iterator[str]:
+    """The rows as text; ``last_cells`` words what follows the action in the rows of a slice."""
     names = [_quoted(name) for name in table.videos]
     keyframes = zip(table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
-        out.writelines(f"{names[video]},{_second_text(second)}\n" for video, second in keyframes)
-        for start in range(0, len(table), _ROWS_AT_A_TIME):
-            part = slice(start, start + _ROWS_AT_A_TIME)
-            # The rows of one person differ in class and score only: word the rest once.
-            place = np.column_stack([table.video[part], table.second[part], table.boxes[part]])
-            new = np.append(True, (place[1:] != place[:-1]).any(axis=1))
-            prefixes = [
-                f"{names[int(video)]},{_second_text(second)},{x1:.6f},{y1:.6f},{x2:.6f},{y2:.6f}"
-                for video, second, x1, y1, x2, y2 in place[new].tolist()
-            ]
-            actions = [str(a) if a >= 0 else "" for a in table.action[part].tolist()]
-            rows = zip((np.cumsum(new) - 1).tolist(), actions, last_cells(part), strict=True)
-            out.write("".join([f"{prefixes[i]},{action}{last}\n" for i, action, last in rows]))
+    yield "".join(f"{names[video]},{_second_text(second)}\n" for video, second in keyframes)
+    for start in range(0, len(table), _ROWS_AT_A_TIME):
+        part = slice(start, start + _ROWS_AT_A_TIME)
+        # The rows of one person differ in class and score only: word the rest once.
+        place = np.column_stack([table.video[part], table.second[part], table.boxes[part]])
+        new = np.append(True, (place[1:] != place[:-1]).any(axis=1))
+        prefixes = [
+            f"{names[int(video)]},{_second_text(second)},{x1:.6f},{y1:.6f},{x2:.6f},{y2:.6f}"
+            for video, second, x1, y1, x2, y2 in place[new].tolist()
+        ]
+        actions = [str(a) if a >= 0 else "" for a in table.action[part].tolist()]
+        rows = zip((np.cumsum(new) - 1).tolist(), actions, last_cells(part), strict=True)
+        yield "".join([f"{prefixes[i]},{action}{last}\n" for i, action, last in rows])
 
 
 def _second_text(second: float) -> str:

@@ -6,14 +6,16 @@ Imports nothing large, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .errors import UserError
 
-__all__ = ["at_least", "make_parser", "run_cli"]
+__all__ = ["at_least", "make_parser", "parse_option", "run_cli"]
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
@@ -26,6 +28,24 @@ def at_least(lowest: int) -> Callable[[str], int]:
         return number
 
     return whole_number
+
+
+def parse_option(argument: str, text: str) -> tuple[str, Any]:
+    """``"levels=3"`` -> ``("levels", 3)``; what is no Python literal is text.
+
+    Args:
+        argument: of the command line, for messages, such as ``"--option"``.
+
+    Raises:
+        UserError: ``text`` is not of the form NAME=VALUE.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"{argument} {text} is not of the form NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def make_parser(doc: str, example: str) -> argparse.ArgumentParser:

@@ -1,0 +1,156 @@
+"""How good a person detector's boxes are: COCO's average precision and recall, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..utils.ava_files import read_ava_boxes, read_person_boxes
+from ..utils.ava_tables import BoxTable
+from ..utils.errors import UserError
+
+__all__ = ["evaluate_person_boxes"]
+
+# Of COCO's summary, by position. Pictures have no size in pixels here, so those per size of object are left out.
+_FIGURES = {"AP": 0, "AP50": 1, "AP75": 2, "AR@1": 6, "AR@10": 7, "AR@100": 8}
+_SIDE = 1000.0  # to which [0, 1] is scaled; any will do
+
+Key = tuple[str, float]
+
+
+def evaluate_person_boxes(
+    groundtruth: str | os.PathLike,
+    detections: str | os.PathLike,
+    thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9),
+) -> dict[str, Any]:
+    """COCO's figures, and recall at IoU 0.5 for several least scores.
+
+    Only keyframes of the ground truth count; those without people do, too. Rows with one box are one person.
+    Persons that were not annotated make a detection wrong: where data sets annotate only actors, look at recall.
+
+    Args:
+        groundtruth: csv in AVA's format.
+        detections: csv of person boxes (``video,second,x1,y1,x2,y2,action or empty,score``).
+
+    Returns:
+        ``AP`` (over IoU 0.5 to 0.95), ``AP50``, ``AP75``, ``AR@1``, ``AR@10``, ``AR@100``; ``persons``, ``keyframes``,
+        ``detections``: how many; ``ignored``: detections at other keyframes; ``recall``: a list of dicts ``min_score``,
+        ``recall``, ``per_keyframe`` (boxes).
+
+    Raises:
+        UserError: files cannot be read, or have no keyframe in common.
+    """
+    truth, found = read_ava_boxes(groundtruth), read_person_boxes(detections)
+    people, keyframes = _people(truth)
+    boxes, scores, ignored = _detections(found, keyframes)
+    if len(found) and ignored == len(found):
+        raise UserError(
+            f"no keyframe of {detections} is in {groundtruth} (such as {_some_key(found)}, and {_some_key(truth)}); "
+            "names of videos and seconds have to be the same"
+        )
+    figures = _coco(people, boxes, scores, len(keyframes))
+    recall = [_recall(people, boxes, scores, threshold, len(keyframes)) for threshold in thresholds]
+    counts = {
+        "persons": len(people[0]),
+        "keyframes": len(keyframes),
+        "detections": len(scores),
+        "ignored": ignored,
+    }
+    return {**figures, **counts, "recall": recall}
+
+
+Places = tuple[NDArray[np.int64], NDArray[np.float64]]  # keyframe of each box (N,), boxes (N, 4)
+
+
+def _people(table: BoxTable) -> tuple[Places, dict[Key, int]]:
+    keyframes: dict[Key, int] = {}
+    for part in (table, table.keyframes):
+        for video, second in zip(part.video.tolist(), part.second.tolist(), strict=True):
+            keyframes.setdefault((table.videos[video], second), len(keyframes))
+    index = np.array([keyframes[key] for key in _keys(table)], np.int64)
+    rows = np.unique(np.column_stack([index, table.boxes]), axis=0) if len(table) else np.zeros((0, 5))
+    return (rows[:, 0].astype(np.int64), rows[:, 1:]), keyframes
+
+
+def _detections(table: BoxTable, keyframes: dict[Key, int]) -> tuple[Places, NDArray[np.float64], int]:
+    index = np.array([keyframes.get(key, -1) for key in _keys(table)], np.int64)
+    rows = np.column_stack([index, table.boxes, table.score])[index >= 0]
+    # A box with several actions is one person.
+    rows = np.unique(rows, axis=0) if len(rows) else np.zeros((0, 6))
+    return (rows[:, 0].astype(np.int64), rows[:, 1:5]), rows[:, 5], int((index < 0).sum())
+
+
+def _keys(table: BoxTable) -> list[Key]:
+    return [(table.videos[v], s) for v, s in zip(table.video.tolist(), table.second.tolist(), strict=True)]
+
+
+def _some_key(table: BoxTable) -> str:
+    return f"{table.videos[table.video[0]]},{table.second[0]:g}" if len(table) else "none"
+
+
+def _coco(people: Places, boxes: Places, scores: NDArray, num_keyframes: int) -> dict[str, float]:
+    if not len(people[0]) or not len(scores):
+        return dict.fromkeys(_FIGURES, 0.0 if len(people[0]) else float("nan"))
+    # Here: it takes a while to import.
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells everything it does
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": [{"id": number} for number in range(num_keyframes)],
+            "categories": [{"id": 1, "name": "person"}],
+            "annotations": [
+                {"id": number, "iscrowd": 0, **entry}
+                for number, entry in enumerate(_entries(people), start=1)
+            ],
+        }
+        truth.createIndex()
+        found = truth.loadRes(
+            [{"score": score, **entry} for score, entry in zip(scores.tolist(), _entries(boxes), strict=True)]
+        )
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {name: float(evaluation.stats[position]) for name, position in _FIGURES.items()}
+
+
+def _entries(places: Places) -> list[dict[str, Any]]:
+    entries = []
+    for image, (x1, y1, x2, y2) in zip(places[0].tolist(), (places[1] * _SIDE).tolist(), strict=True):
+        width, height = x2 - x1, y2 - y1
+        entries.append(
+            {"image_id": image, "category_id": 1, "bbox": [x1, y1, width, height], "area": width * height}
+        )
+    return entries
+
+
+def _recall(
+    people: Places, boxes: Places, scores: NDArray, min_score: float, num_keyframes: int
+) -> dict[str, float]:
+    """Share of the people whom some box with at least this score overlaps with IoU 0.5 or more."""
+    kept = scores >= min_score
+    index, corners = boxes[0][kept], boxes[1][kept]
+    order = np.argsort(index, kind="stable")
+    index, corners = index[order], corners[order]
+    starts, ends = np.searchsorted(index, people[0], "left"), np.searchsorted(index, people[0], "right")
+    hits = sum(
+        bool((_iou(person, corners[start:end]) >= 0.5).any())
+        for person, start, end in zip(people[1], starts, ends, strict=True)
+    )
+    recall = hits / len(people[0]) if len(people[0]) else float("nan")
+    return {"min_score": min_score, "recall": recall, "per_keyframe": len(index) / max(num_keyframes, 1)}
+
+
+def _iou(box: NDArray, others: NDArray) -> NDArray:
+    shared = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])).clip(0).prod(axis=1)
+    areas = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
+    return shared / np.maximum(areas - shared, 1e-12)

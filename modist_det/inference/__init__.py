@@ -1,0 +1,39 @@
+"""From a video to who does what, where and when: predictor, person detectors, tracking, result files."""
+
+from .persons import PERSON_DETECTOR_REGISTRY, Picture, build_person_detector
+from .pipeline import PipelineSettings
+from .predictor import ActionPredictor
+from .results import (
+    ActionSegment,
+    ClipActions,
+    KeyframeActions,
+    PersonBoxes,
+    Tube,
+    VideoActions,
+    VideoHeader,
+    to_instances,
+)
+from .run import Outputs, annotate, predict_video
+from .stream import open_source
+from .tracking import Tracker
+
+__all__ = [
+    "PERSON_DETECTOR_REGISTRY",
+    "ActionPredictor",
+    "ActionSegment",
+    "ClipActions",
+    "KeyframeActions",
+    "Outputs",
+    "PersonBoxes",
+    "Picture",
+    "PipelineSettings",
+    "Tracker",
+    "Tube",
+    "VideoActions",
+    "VideoHeader",
+    "annotate",
+    "build_person_detector",
+    "open_source",
+    "predict_video",
+    "to_instances",
+]

@@ -1,0 +1,122 @@
+"""What to use where the user names nothing, and what his words mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config import get_cfg
+from ..data.datasets.videos import VIDEO_EXTENSIONS
+from ..data.frame_folder import natural_key
+from ..utils.errors import UserError
+from .persons import PersonDetector, build_person_detector
+from .persons.onnx import FastestDet, find_model
+from .predictor import ActionPredictor, newest_run
+
+__all__ = ["choose_detector", "choose_predictor", "find_inputs"]
+
+# Small, trained on AVA, and fast enough for a CPU.
+_ZOO_DEFAULT = "pyslowfast/slow_4x16_r50_ava22"
+
+
+def choose_predictor(
+    checkpoint: str | os.PathLike | None = None,
+    zoo: str | None = None,
+    cfg: str | os.PathLike | None = None,
+    class_names: Mapping[int, str] | None = None,
+    overrides: Sequence[str] = (),
+) -> ActionPredictor:
+    """From a checkpoint, with a config if it carries none, or an entry of the zoo.
+
+    Default: the detection run below ``output`` that was trained last, otherwise a small AVA model of the zoo.
+
+    Raises:
+        UserError: two models are named; or the one that is named, or any, cannot be had.
+    """
+    if checkpoint and zoo:
+        raise UserError("--checkpoint and --zoo both name a model; give one of them")
+    if cfg and not checkpoint:
+        raise UserError("--cfg goes with --checkpoint FILE")
+    if cfg and checkpoint:
+        node = get_cfg()
+        node.merge_from_file(cfg)
+        node.MODEL.WEIGHTS = str(checkpoint)
+        node.merge_from_list(list(overrides))
+        return ActionPredictor(node, class_names)
+    if checkpoint:
+        return ActionPredictor.from_checkpoint(checkpoint, overrides, class_names)
+    if zoo:
+        return ActionPredictor.from_zoo(zoo, overrides, class_names)
+    run = newest_run()
+    if run is not None:
+        return ActionPredictor.from_checkpoint(run, overrides, class_names)
+    try:
+        return ActionPredictor.from_zoo(_ZOO_DEFAULT, overrides, class_names)
+    except (ImportError, UserError) as error:
+        raise UserError(
+            f"no action model: no trained run below output/, and {_ZOO_DEFAULT} of the zoo cannot be had ({error}). "
+            "Name one with --checkpoint, or train a small one in minutes: python datasets/prepare_puppets.py && "
+            "python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml"
+        ) from error
+
+
+def choose_detector(name: str | None = None, options: Mapping[str, Any] | None = None) -> PersonDetector:
+    """A person detector by name or file; default: FastestDet where its file is found, otherwise torchvision's.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    options = options or {}
+    if name:
+        return build_person_detector(name, **options)
+    if find_model(FastestDet.file_name) or "path" in options:
+        return build_person_detector("FastestDet", **options)
+    try:
+        return build_person_detector("FasterRCNN", **options)
+    except UserError as error:
+        raise UserError(
+            f"no person detector: {FastestDet.file_name} was not found ({FastestDet.how_to_get}); {error}"
+        ) from error
+
+
+def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
+    """Name for the files of results -> video file, folder of frames, camera or address.
+
+    A folder that holds videos stands for them; without one, for a video made of its images.
+
+    Raises:
+        UserError: there is no such file, or two inputs have the same name.
+    """
+    found: dict[str, str] = {}
+    for text in inputs:
+        path = Path(text)
+        places = [text]
+        if path.is_dir():
+            films = sorted(
+                (
+                    file
+                    for file in path.iterdir()
+                    if file.suffix.lower() in VIDEO_EXTENSIONS and file.name[0] != "."
+                ),
+                key=lambda file: natural_key(file.name),
+            )
+            places = [str(film) for film in films] or [text]
+        for place in places:
+            name = _name(place)
+            if name in found:
+                raise UserError(
+                    f"{found[name]} and {place} would both be called {name}; rename one, or use two runs"
+                )
+            found[name] = place
+    return found
+
+
+def _name(place: str) -> str:
+    if place.isdigit() or place.startswith("/dev/video"):
+        return f"camera{place.removeprefix('/dev/video')}"
+    if "://" in place:
+        return place.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
+    path = Path(place)
+    return path.resolve().name if path.is_dir() else path.stem

@@ -1,0 +1,292 @@
+"""Result files: JSON, AVA's csv, COCO-style video JSON. Schemas: docs/RESULT_FILES.md.
+
+A writer is given keyframes and tubes as they come and puts them on disk at once, so that a run of any length
+takes the same memory. The file appears, whole, when the ``with`` block ends without an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from ..utils.ava_files import detection_lines
+from ..utils.ava_tables import BoxTable, KeyTable
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from .results import ActionSegment, KeyframeActions, Tube, VideoActions, VideoHeader
+
+__all__ = [
+    "FORMAT",
+    "CocoWriter",
+    "CsvWriter",
+    "JsonWriter",
+    "ResultWriter",
+    "parse_result",
+    "person_table",
+    "read_json",
+]
+
+FORMAT = "modist_det.video_actions/1"
+
+
+class ResultWriter:
+    """Base: an open temporary file that becomes ``path`` when the block ends."""
+
+    def __init__(self, path: str | os.PathLike, header: VideoHeader) -> None:
+        self.path = Path(path)
+        self.header = header
+        self._out: TextIO
+
+    def __enter__(self) -> ResultWriter:
+        self._stack = contextlib.ExitStack()
+        with self._stack:
+            temporary = self._stack.enter_context(atomic_path(self.path))
+            self._out = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+            self.begin()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def begin(self) -> None:
+        """Write what comes before the first keyframe."""
+
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        """Add a keyframe; they come in order of time."""
+
+    def tube(self, tube: Tube) -> None:
+        """Add a tube, or a part of one."""
+
+    def finish(self, duration: float, num_frames: int) -> None:
+        """The last call inside the block: what is known only at the end."""
+
+
+class JsonWriter(ResultWriter):
+    """Everything, one keyframe and one tube a line."""
+
+    def begin(self) -> None:
+        header = self.header
+        facts = {
+            "format": FORMAT,
+            "video": header.video,
+            "width": header.width,
+            "height": header.height,
+            "model": header.model,
+            "person_detector": header.person_detector,
+            "classes": [{"id": number, "name": name} for number, name in header.class_names.items()],
+        }
+        self._out.write(json.dumps(facts, ensure_ascii=False)[:-1] + ',\n"keyframes": [')
+        # Tubes come between keyframes, but are a list of their own.
+        self._tubes = self._stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
+        self._keyframe_mark = self._tube_mark = "\n"
+
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        people = [
+            {"track_id": track, "box": box, "person_score": person, "scores": scores}
+            for track, box, person, scores in zip(
+                keyframe.track_ids.tolist(),
+                _rounded(keyframe.boxes),
+                _rounded(keyframe.person_scores),
+                _rounded(keyframe.scores),
+                strict=True,
+            )
+        ]
+        self._out.write(
+            self._keyframe_mark + json.dumps({"second": _round(keyframe.second), "people": people})
+        )
+        self._keyframe_mark = ",\n"
+
+    def tube(self, tube: Tube) -> None:
+        names = self.header.class_names
+        content = {
+            "track_id": tube.track_id,
+            "start": _round(tube.start),
+            "end": _round(tube.end),
+            "actions": [
+                {
+                    "id": segment.action,
+                    "name": names[segment.action],
+                    "start": _round(segment.start),
+                    "end": _round(segment.end),
+                    "score": _round(segment.score),
+                }
+                for segment in tube.actions
+            ],
+            "times": _rounded(tube.times),
+            "boxes": _rounded(tube.boxes),
+        }
+        self._tubes.write(self._tube_mark + json.dumps(content, ensure_ascii=False))
+        self._tube_mark = ",\n"
+
+    def finish(self, duration: float, num_frames: int) -> None:
+        self._out.write('\n],\n"tubes": [')
+        self._tubes.seek(0)
+        for line in self._tubes:
+            self._out.write(line)
+        self._out.write(f'\n],\n"duration": {_round(duration)}, "num_frames": {num_frames}}}\n')
+
+
+class CsvWriter(ResultWriter):
+    """AVA's detections: a row for each person and class of a keyframe."""
+
+    def __init__(self, path: str | os.PathLike, header: VideoHeader, first_second: float = 0.0) -> None:
+        super().__init__(path, header)
+        self.first_second = first_second
+
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        people, classes = keyframe.scores.shape
+        table = _table(
+            self.header.video,
+            round(keyframe.second + self.first_second, 6),
+            np.repeat(np.clip(keyframe.boxes, 0, 1), classes, axis=0),
+            np.tile(np.fromiter(self.header.class_names, np.int32, classes), people),
+            keyframe.scores.ravel(),
+        )
+        self._out.writelines(detection_lines(table))
+
+
+class CocoWriter(ResultWriter):
+    """An annotation for each action of a tube, with its boxes over time."""
+
+    def begin(self) -> None:
+        categories = [{"id": number, "name": name} for number, name in self.header.class_names.items()]
+        self._out.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"annotations": [')
+        self._count = 0
+
+    def tube(self, tube: Tube) -> None:
+        size = np.array([self.header.width, self.header.height] * 2)
+        for segment in tube.actions:
+            inside = (tube.times >= segment.start) & (tube.times <= segment.end)
+            corners = tube.boxes[inside] * size
+            self._count += 1
+            content = {
+                "id": self._count,
+                "video_id": 1,
+                "category_id": segment.action,
+                "track_id": tube.track_id,
+                "score": _round(segment.score),
+                "start": _round(segment.start),
+                "end": _round(segment.end),
+                "times": _rounded(tube.times[inside]),
+                "bboxes": _rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])),
+            }
+            self._out.write(("\n" if self._count == 1 else ",\n") + json.dumps(content))
+
+    def finish(self, duration: float, num_frames: int) -> None:
+        video = {
+            "id": 1,
+            "name": self.header.video,
+            "width": self.header.width,
+            "height": self.header.height,
+            "length": num_frames,
+            "duration": _round(duration),
+        }
+        self._out.write(f'\n],\n"videos": [{json.dumps(video, ensure_ascii=False)}]}}\n')
+
+
+def person_table(video: str, second: float, boxes: Iterable, scores: Iterable) -> BoxTable:
+    """People of one keyframe as rows of AVA's person-box csv (no action)."""
+    array = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return _table(video, second, array, np.full(len(array), -1, np.int32), np.asarray(scores, np.float64))
+
+
+def _table(video: str, second: float, boxes: Any, action: Any, score: Any) -> BoxTable:
+    count = len(action)
+    empty = np.zeros(0)
+    return BoxTable(
+        path="",
+        videos=(video,),
+        video=np.zeros(count, np.int32),
+        second=np.full(count, float(second)),
+        boxes=boxes,
+        action=action,
+        score=score,
+        person=np.full(count, -1, np.int32),
+        line=np.zeros(count, np.int64),
+        keyframes=KeyTable("", (video,), empty.astype(np.int32), empty, empty.astype(np.int64)),
+    )
+
+
+def read_json(path: Path) -> VideoActions:
+    """See :meth:`.VideoActions.from_json`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})") from error
+    return parse_result(content, path)
+
+
+def parse_result(content: Any, path: Path) -> VideoActions:
+    """The result that JSON from ``path`` holds.
+
+    Raises:
+        UserError: it is not of this format.
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not a result file: its 'format' is not {FORMAT!r}")
+    try:
+        return _parse(content)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path} is not of format {FORMAT}: {what}") from error
+
+
+def _parse(content: dict[str, Any]) -> VideoActions:
+    names = {int(entry["id"]): str(entry["name"]) for entry in content["classes"]}
+    header = VideoHeader(
+        content["video"],
+        int(content["width"]),
+        int(content["height"]),
+        names,
+        content["model"],
+        content["person_detector"],
+    )
+    keyframes = tuple(
+        KeyframeActions(
+            second=float(entry["second"]),
+            boxes=_array([person["box"] for person in entry["people"]], 4),
+            person_scores=_array([person["person_score"] for person in entry["people"]]),
+            track_ids=np.array([person["track_id"] for person in entry["people"]], np.int64),
+            scores=_array([person["scores"] for person in entry["people"]], len(names)),
+        )
+        for entry in content["keyframes"]
+    )
+    tubes = tuple(
+        Tube(
+            track_id=int(entry["track_id"]),
+            times=np.array(entry["times"], np.float64),
+            boxes=_array(entry["boxes"], 4),
+            actions=tuple(
+                ActionSegment(int(s["id"]), float(s["start"]), float(s["end"]), float(s["score"]))
+                for s in entry["actions"]
+            ),
+        )
+        for entry in content["tubes"]
+    )
+    return VideoActions(header, keyframes, tubes, float(content["duration"]), int(content["num_frames"]))
+
+
+def _array(values: list, width: int | None = None) -> Any:
+    array = np.array(values, np.float32)
+    return array if width is None else array.reshape(-1, width)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}") if abs(value) < 1000 else round(float(value), 3)
+
+
+def _rounded(values: Any) -> list:
+    """Nested lists of numbers with six digits (times beyond 1000 s: milliseconds)."""
+    if np.ndim(values) > 1:
+        return [_rounded(row) for row in values]
+    return [_round(value) for value in np.asarray(values).tolist()]

@@ -1,0 +1,26 @@
+"""Person detectors: pictures -> boxes and scores."""
+
+from .base import (
+    PERSON_DETECTOR_REGISTRY,
+    PersonDetector,
+    Picture,
+    build_person_detector,
+    non_maximum_suppression,
+)
+from .detectron2_zoo import Detectron2
+from .onnx import YOLOX, FastestDet
+from .precomputed import Precomputed
+from .torchvision_rcnn import FasterRCNN
+
+__all__ = [
+    "PERSON_DETECTOR_REGISTRY",
+    "YOLOX",
+    "Detectron2",
+    "FasterRCNN",
+    "FastestDet",
+    "PersonDetector",
+    "Picture",
+    "Precomputed",
+    "build_person_detector",
+    "non_maximum_suppression",
+]

@@ -1,0 +1,124 @@
+"""What every person detector is, and how one is made from a name or a file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from fvcore.common.registry import Registry
+from numpy.typing import NDArray
+
+from ...utils.errors import UserError, nearest
+from ..results import PersonBoxes
+
+__all__ = [
+    "PERSON_DETECTOR_REGISTRY",
+    "Picture",
+    "PersonDetector",
+    "build_person_detector",
+    "non_maximum_suppression",
+]
+
+# Name -> class; the arguments of its constructor are the options.
+PERSON_DETECTOR_REGISTRY = Registry("PERSON_DETECTOR")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A frame in which people are looked for.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        video: id of its video.
+        second: since the video's first frame.
+    """
+
+    image: NDArray[np.uint8]
+    video: str = ""
+    second: float = 0.0
+
+
+class PersonDetector(Protocol):
+    """Finds people in pictures.
+
+    Attributes:
+        start_score: people with a lower score are only used to go on with a track, not to begin one.
+        min_hits: pictures in which a person has to be found, with that score, to be believed.
+        spacing: seconds between the pictures of which something is known, where that is not the caller's choice
+            (boxes from a file); otherwise 0.
+    """
+
+    start_score: float
+    min_hits: int
+    spacing: float
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+        """The people of each picture; None where nothing is known of it (boxes from a file, another second)."""
+        ...
+
+
+def build_person_detector(name: str, **options: Any) -> PersonDetector:
+    """A detector by its name in the registry, or by a file.
+
+    Args:
+        name: ``"FastestDet"``, ``"YOLOX"``, ``"FasterRCNN"``, ``"Detectron2"``; or a file: ``.csv`` and ``.json``
+            hold boxes, ``.onnx`` a network of the FastestDet or YOLOX family.
+        options: of the detector's constructor.
+
+    Raises:
+        UserError: no such detector, file or option; weights that are not there; a package that is not installed.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix in (".csv", ".json"):
+        name, options = "Precomputed", {"path": name, **options}
+    elif suffix == ".onnx":
+        from .onnx import family_of
+
+        name, options = family_of(name), {"path": name, **options}
+    if name not in PERSON_DETECTOR_REGISTRY:
+        known = sorted(entry for entry, _ in PERSON_DETECTOR_REGISTRY)
+        raise UserError(
+            f"there is no person detector {name!r}{nearest(name, known)} (known: {', '.join(known)}; or a .csv, "
+            ".json or .onnx file)"
+        )
+    kind = PERSON_DETECTOR_REGISTRY.get(name)
+    _check_options(name, options, inspect.signature(kind).parameters)
+    return kind(**options)
+
+
+def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    for option in options:
+        if option not in parameters:
+            raise UserError(
+                f"person detector {name} has no option {option!r}{nearest(option, parameters)} "
+                f"(it has {', '.join(parameters)})"
+            )
+    for option, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and option not in options:
+            raise UserError(f"person detector {name} needs the option {option}")
+
+
+def non_maximum_suppression(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float, max_inside: float = 1.0
+) -> NDArray[np.intp]:
+    """Indices of the boxes (N, 4) that stay, best first.
+
+    A box goes if its IoU with a better one that stays is above ``max_iou``, or if a larger share of it than
+    ``max_inside`` lies in a better one: half a person, mostly.
+    """
+    order = np.argsort(-scores, kind="stable")
+    corners = boxes[order]
+    areas = (corners[:, 2:] - corners[:, :2]).clip(0).prod(axis=1)
+    alive = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if alive[i]:
+            low = np.maximum(corners[i, :2], corners[i + 1 :, :2])
+            high = np.minimum(corners[i, 2:], corners[i + 1 :, 2:])
+            shared = (high - low).clip(0).prod(axis=1)
+            alive[i + 1 :] &= shared <= max_iou * (areas[i] + areas[i + 1 :] - shared)
+            alive[i + 1 :] &= shared <= max_inside * areas[i + 1 :]
+    return order[alive]

@@ -1,0 +1,82 @@
+"""detectron2's model zoo as person detectors; AVA's published person boxes came from one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...engine.setup import resolve_device
+from ...utils.errors import UserError
+from ..results import PersonBoxes
+from .base import PERSON_DETECTOR_REGISTRY, Picture
+
+__all__ = ["Detectron2"]
+
+_PERSON = 0  # detectron2 numbers COCO's classes through, without a background
+
+
+@PERSON_DETECTOR_REGISTRY.register()
+class Detectron2:
+    """A detector of detectron2's model zoo, trained on COCO.
+
+    Args:
+        config: a path in its zoo. The default is the architecture of AVA's published boxes, which were made
+            after fine-tuning it on AVA.
+        weights: a local file; default: the zoo's, which detectron2 downloads once.
+        min_score: boxes with a lower score are left out.
+        start_score: see :class:`.PersonDetector`.
+        device: "auto", "cpu", "cuda".
+
+    Raises:
+        UserError: detectron2 is not installed or has no such config, or the weights cannot be had.
+    """
+
+    min_hits = 2
+    spacing = 0.0
+
+    def __init__(
+        self,
+        config: str = "COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x.yaml",
+        weights: str | os.PathLike | None = None,
+        min_score: float = 0.3,
+        start_score: float = 0.6,
+        device: str = "auto",
+    ) -> None:
+        try:
+            from detectron2 import model_zoo
+            from detectron2.config import get_cfg
+            from detectron2.engine import DefaultPredictor
+        except ImportError as error:
+            raise UserError(
+                "person detector Detectron2 needs detectron2: pip install --no-build-isolation "
+                "'git+https://github.com/facebookresearch/detectron2.git'"
+            ) from error
+        cfg = get_cfg()
+        try:
+            cfg.merge_from_file(model_zoo.get_config_file(config))
+            if weights is not None and not Path(weights).is_file():
+                raise UserError(f"there is no weights file {weights}")
+            cfg.MODEL.WEIGHTS = str(weights) if weights is not None else model_zoo.get_checkpoint_url(config)
+            cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
+            cfg.MODEL.RETINANET.SCORE_THRESH_TEST = min_score
+            cfg.MODEL.DEVICE = str(resolve_device(device))
+            self._predictor = DefaultPredictor(cfg)
+        except (RuntimeError, OSError) as error:
+            raise UserError(
+                f"person detector Detectron2 with {config}: {' '.join(str(error).split())}"
+            ) from error
+        self.start_score = start_score
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+        return [self._detect(picture.image) for picture in pictures]
+
+    def _detect(self, image: np.ndarray) -> PersonBoxes:
+        # DefaultPredictor takes BGR and turns it round where the model wants RGB.
+        found = self._predictor(np.ascontiguousarray(image[..., ::-1]))["instances"].to("cpu")
+        people = found.pred_classes == _PERSON
+        height, width = image.shape[:2]
+        boxes = found.pred_boxes.tensor[people].numpy() / np.array([width, height] * 2, np.float32)
+        return PersonBoxes(boxes.clip(0, 1).astype(np.float32), found.scores[people].numpy())

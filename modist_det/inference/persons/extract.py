@@ -1,0 +1,212 @@
+"""Person boxes of many videos, in AVA's format: sharded, and what is done is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from ...data.catalog import DatasetCatalog
+from ...data.datasets.ava import AVADataset
+from ...data.datasets.videos import VIDEO_EXTENSIONS
+from ...data.frame_folder import natural_key
+from ...data.video import open_video
+from ...utils.ava_files import detection_lines, read_ava_boxes
+from ...utils.errors import UserError
+from ...utils.files import atomic_path
+from ...utils.progress import progress_bar
+from ..files import person_table
+from .base import PersonDetector, Picture
+
+__all__ = ["DetectionReport", "VideoToSearch", "detect_persons", "videos_of_dataset", "videos_of_folder"]
+
+_SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class VideoToSearch:
+    """A video and where in it people are looked for.
+
+    Attributes:
+        name: id.
+        path: file or folder of frames.
+        fps: of a folder of frames.
+        first_second: what the annotation calls the first frame.
+        seconds: as annotated; None: every ``spacing`` seconds of the whole video.
+        spacing: seconds.
+    """
+
+    name: str
+    path: str
+    fps: float
+    first_second: float = 0.0
+    seconds: tuple[float, ...] | None = None
+    spacing: float = 1.0
+
+
+@dataclass
+class DetectionReport:
+    """Videos searched and kept from before, boxes found, and what failed: (video, reason).
+
+    ``missing``: videos of other shards that are not there yet; 0 when the csv is complete.
+    """
+
+    made: int = 0
+    kept: int = 0
+    boxes: int = 0
+    missing: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def videos_of_dataset(name: str) -> list[VideoToSearch]:
+    """The videos of an AVA-style data set with their annotated keyframes, those without people too.
+
+    Without annotations: all of a folder's videos, every ``keyframe_spacing`` seconds.
+
+    Raises:
+        UserError: no such data set, files are missing, or none of its videos is there.
+    """
+    dataset = DatasetCatalog.get(name)
+    if not isinstance(dataset, AVADataset):
+        raise UserError(f"data set {name} is a {type(dataset).__name__}, not AVA-style data with keyframes")
+    metadata = dataset.metadata
+    if metadata.groundtruth is None:
+        found = [video for folder in dataset.videos for video in videos_of_folder(folder)]
+        return [
+            VideoToSearch(
+                v.name, v.path, metadata.fps, metadata.first_second, None, metadata.keyframe_spacing
+            )
+            for v in found
+        ]
+    table = read_ava_boxes(metadata.groundtruth)
+    seconds: dict[str, set[float]] = {}
+    for part in (table, table.keyframes):
+        for video, second in zip(part.video.tolist(), part.second.tolist(), strict=True):
+            seconds.setdefault(table.videos[video], set()).add(second)
+    paths = dataset.find_videos(list(seconds))
+    if not paths:
+        raise UserError(f"none of the {len(seconds)} videos of {name} is in {', '.join(dataset.videos)}")
+    return [
+        VideoToSearch(video, path, metadata.fps, metadata.first_second, tuple(sorted(seconds[video])))
+        for video, path in paths.items()
+    ]
+
+
+def videos_of_folder(
+    folder: str | os.PathLike, spacing: float = 1.0, fps: float = 25.0
+) -> list[VideoToSearch]:
+    """The video files, and folders of frames, in a folder.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"there is neither a data set nor a folder {folder}")
+    entries = sorted(Path(folder).iterdir(), key=lambda path: natural_key(path.name))
+    found = [
+        VideoToSearch(path.name if path.is_dir() else path.stem, str(path), fps, spacing=spacing)
+        for path in entries
+        if (path.is_dir() or path.suffix.lower() in VIDEO_EXTENSIONS) and path.name[0] != "."
+    ]
+    if not found:
+        raise UserError(f"there are no videos in {folder}")
+    return found
+
+
+def detect_persons(
+    videos: Sequence[VideoToSearch],
+    detector: PersonDetector,
+    out: str | os.PathLike,
+    settings: Mapping[str, Any],
+    shard: int = 0,
+    num_shards: int = 1,
+    batch_size: int = 8,
+    show_progress: bool = True,
+) -> DetectionReport:
+    """Write a file of boxes for each video beside ``out`` (folder ``OUT.parts``), then all of them together as ``out``.
+
+    Parts that are there are kept. Processes and machines may share the work, each with its own ``shard``; the
+    one that is done last writes ``out``. A video that cannot be read does not stop the others,
+    and then ``out`` is not written.
+
+    Args:
+        settings: of the detector; boxes of other settings are not mixed with these.
+        batch_size: pictures given to the detector at once.
+
+    Raises:
+        UserError: ``out`` has parts of other settings, or cannot be written.
+    """
+    parts = Path(f"{os.fspath(out)}.parts")
+    _note_settings(parts, settings)
+    report = DetectionReport()
+    with progress_bar("persons", "video", len(videos[shard::num_shards]), show=show_progress) as progress:
+        for video in videos[shard::num_shards]:
+            part = _part(parts, video)
+            if part.is_file():
+                report.kept += 1
+            else:
+                try:
+                    report.boxes += _search(video, detector, part, batch_size)
+                    report.made += 1
+                except UserError as error:
+                    report.failed.append((video.name, str(error)))
+                    progress.write(f"failed: {error}", file=sys.stderr)
+            progress.update()
+    report.missing = sum(not _part(parts, video).is_file() for video in videos)
+    if not report.missing:
+        with atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            for video in videos:
+                file.write(_part(parts, video).read_text(encoding="utf-8"))
+    return report
+
+
+def _search(video: VideoToSearch, detector: PersonDetector, part: Path, batch_size: int) -> int:
+    count = 0
+    with atomic_path(part) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for second, picture in _pictures(video, batch_size):
+            for at, people in zip(second, detector(picture), strict=True):
+                if people is not None:
+                    count += len(people)
+                    file.writelines(
+                        detection_lines(person_table(video.name, at, people.boxes, people.scores))
+                    )
+    return count
+
+
+def _pictures(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float], list[Picture]]]:
+    with open_video(video.path, video.fps) as reader:
+        seconds = video.seconds
+        if seconds is None:
+            count = int(reader.info.duration / video.spacing - 1e-9) + 1
+            seconds = tuple((video.first_second + np.arange(count) * video.spacing).tolist())
+        for start in range(0, len(seconds), batch_size):
+            batch = list(seconds[start : start + batch_size])
+            times = [second - video.first_second for second in batch]
+            frames = reader.frames_at_times(times)
+            yield batch, [Picture(f, video.name, t) for f, t in zip(frames, times, strict=True)]
+
+
+def _part(parts: Path, video: VideoToSearch) -> Path:
+    return parts / f"{quote(video.name, safe='')}.csv"
+
+
+def _note_settings(parts: Path, settings: Mapping[str, Any]) -> None:
+    path = parts / _SETTINGS_FILE
+    noted = json.loads(json.dumps(dict(settings), default=str))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != noted:
+            raise UserError(
+                f"{parts} holds boxes made with {before}, not {noted}; "
+                "give the same options, another --out, or delete it"
+            )
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")

@@ -1,0 +1,331 @@
+"""Small one-stage detectors as ONNX files, run by OpenCV's DNN module: the families of FastestDet and YOLOX.
+
+Both are trained on COCO, whose first class is the person. Nothing but OpenCV is needed, and no GPU.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...utils.errors import UserError
+from ..results import PersonBoxes
+from .base import PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
+
+__all__ = ["YOLOX", "FastestDet", "decode_fastestdet", "decode_yolox", "family_of", "find_model"]
+
+_FASTESTDET_SIZE = 352
+_YOLOX_SIZES = (640, 416)  # s, m, l and x; nano and tiny
+_YOLOX_STRIDES = (8, 16, 32)
+_YOLOX_GREY = 114  # of the border, as in training
+
+
+def decode_fastestdet(output: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Boxes (N, 4) in [0, 1] and person scores (N,) of one output (5 + classes, rows, columns).
+
+    Channels are objectness, the centre's offset from its cell (through tanh), width and height (through the logistic
+    function, in pictures), then a probability per class. The score is ``objectness ** 0.6 * probability ** 0.4``
+    (the author's post-processing).
+    """
+    _, rows, columns = output.shape
+    grid_y, grid_x = np.mgrid[:rows, :columns]
+    x = (np.tanh(output[1]) + grid_x) / columns
+    y = (np.tanh(output[2]) + grid_y) / rows
+    half_width, half_height = 0.5 / (1 + np.exp(-output[3])), 0.5 / (1 + np.exp(-output[4]))
+    boxes = np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
+    scores = output[0] ** 0.6 * output[5] ** 0.4
+    return boxes.reshape(-1, 4).astype(np.float32), scores.ravel()
+
+
+def decode_yolox(
+    output: NDArray[np.float32], size: int, strides: Sequence[int] = _YOLOX_STRIDES
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Boxes (N, 4) in pixels of the network's input and person scores (N,) of one output (N, 5 + classes).
+
+    Rows are the cells of a grid for each stride, one grid after the other, row by row. The centre is an offset from
+    its cell in strides, width and height are logarithms of strides; objectness and probabilities are multiplied.
+    """
+    cells, steps = [], []
+    for stride in strides:
+        count = size // stride
+        grid_y, grid_x = np.mgrid[:count, :count]
+        cells.append(np.stack([grid_x, grid_y], axis=-1).reshape(-1, 2))
+        steps.append(np.full((count * count, 1), stride))
+    cell, step = np.concatenate(cells), np.concatenate(steps)
+    centres = (output[:, :2] + cell) * step
+    half = np.exp(output[:, 2:4]) * step / 2
+    return np.hstack([centres - half, centres + half]).astype(np.float32), output[:, 4] * output[:, 5]
+
+
+class _Region(NamedTuple):
+    """A part of the picture that the network is shown, in [0, 1]; ``mirrored``: left and right exchanged."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    mirrored: bool = False
+
+
+class _OnnxDetector:
+    """What the families share: reading the file, looking at one or more views of a picture, suppression.
+
+    Args:
+        path: the ONNX file.
+        min_score: boxes with a lower score are left out.
+        max_iou, max_inside: see :func:`.non_maximum_suppression`.
+        mirror: look at the mirrored picture, too; twice the time.
+        tiles: parts into which a picture is cut along its longer side, with overlap, to be looked at besides the
+            whole: finds smaller people; 1 looks at the whole alone.
+    """
+
+    min_hits = 2
+    spacing = 0.0
+    file_name = ""
+    how_to_get = ""
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None,
+        min_score: float,
+        max_iou: float,
+        max_inside: float,
+        mirror: bool,
+        tiles: int,
+    ) -> None:
+        if path is None:
+            path = find_model(self.file_name)
+            if path is None:
+                raise UserError(
+                    f"no file {self.file_name} in {' or '.join(map(str, model_folders()))}; {self.how_to_get}"
+                )
+        self.path = Path(path)
+        self._net = read_net(self.path)
+        self.min_score = min_score
+        self.max_iou = max_iou
+        self.max_inside = max_inside
+        self.mirror = mirror
+        self.tiles = tiles
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+        return [self._detect(picture.image) for picture in pictures]
+
+    def _detect(self, image: NDArray[np.uint8]) -> PersonBoxes:
+        found = [self._look(image, region) for region in self._regions(*image.shape[:2])]
+        boxes = np.concatenate([boxes for boxes, _ in found])
+        scores = np.concatenate([scores for _, scores in found])
+        boxes = boxes.clip(0, 1)
+        possible = (scores >= self.min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        boxes, scores = boxes[possible], scores[possible]
+        kept = non_maximum_suppression(boxes, scores, self.max_iou, self.max_inside)
+        return PersonBoxes(boxes[kept], scores[kept].astype(np.float32))
+
+    def _regions(self, height: int, width: int) -> list[_Region]:
+        regions = [_Region(0, 0, 1, 1)]
+        if self.tiles > 1:
+            length = 1.4 / (self.tiles + 0.4)  # neighbours share two sevenths
+            for start in np.linspace(0, 1 - length, self.tiles).tolist():
+                wide = width >= height
+                regions.append(
+                    _Region(start, 0, start + length, 1) if wide else _Region(0, start, 1, start + length)
+                )
+        return regions + [region._replace(mirrored=True) for region in regions if self.mirror]
+
+    def _look(
+        self, image: NDArray[np.uint8], region: _Region
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes in [0, 1] of the whole picture and scores, found in one region."""
+        height, width = image.shape[:2]
+        part = image[
+            int(region.y1 * height) : max(round(region.y2 * height), 1),
+            int(region.x1 * width) : max(round(region.x2 * width), 1),
+        ]
+        boxes, scores = self._forward(part[:, ::-1] if region.mirrored else part)
+        if region.mirrored:
+            boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
+        scale = np.array([region.x2 - region.x1, region.y2 - region.y1] * 2, np.float32)
+        return boxes * scale + np.array([region.x1, region.y1] * 2, np.float32), scores
+
+    def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes (N, 4) in [0, 1] of ``image`` and person scores (N,), all that the network says."""
+        raise NotImplementedError
+
+    def _run(self, blob: Any) -> NDArray[np.float32]:
+        try:
+            self._net.setInput(blob)
+            return np.asarray(self._net.forward(), np.float32)
+        except cv2.error as error:
+            raise UserError(
+                f"{self.path} does not take pictures of {blob.shape[-1]}x{blob.shape[-2]} pixels "
+                f"(OpenCV: {_reason(error)}); is it of the {type(self).__name__} family?"
+            ) from error
+
+
+@PERSON_DETECTOR_REGISTRY.register()
+class FastestDet(_OnnxDetector):
+    """FastestDet (https://github.com/dog-qiuqiu/FastestDet): 1 MB, 352x352, the fastest on a CPU.
+
+    The picture is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep weak ones too,
+    which only go on with tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md has figures.
+    """
+
+    min_hits = 3
+    file_name = "FastestDet.onnx"
+    how_to_get = (
+        "download example/onnx-runtime/FastestDet.onnx of https://github.com/dog-qiuqiu/FastestDet into one of them, "
+        "or choose another detector with --persons"
+    )
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None = None,
+        min_score: float = 0.15,
+        start_score: float = 0.6,
+        max_iou: float = 0.5,
+        max_inside: float = 0.9,
+        mirror: bool = False,
+        tiles: int = 1,
+    ) -> None:
+        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
+        self.start_score = start_score
+
+    def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        size = (_FASTESTDET_SIZE, _FASTESTDET_SIZE)
+        shrinks = max(image.shape[:2]) > _FASTESTDET_SIZE
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        output = self._run(cv2.dnn.blobFromImage(scaled, 1 / 255, swapRB=True))
+        if output.ndim != 4 or output.shape[1] < 6:
+            raise UserError(
+                f"{self.path} gives an output of shape {output.shape}, not FastestDet's (1, 85, 22, 22)"
+            )
+        return decode_fastestdet(output[0])
+
+
+@PERSON_DETECTOR_REGISTRY.register()
+class YOLOX(_OnnxDetector):
+    """YOLOX (https://github.com/Megvii-BaseDetection/YOLOX) as its ``tools/export_onnx.py`` writes it.
+
+    The picture keeps its shape: it is scaled to fit at the upper left of a grey square.
+
+    Args:
+        size: side of the network's input; 0: found by trying 640 and 416.
+        decoded: the file was exported with ``--decode_in_inference``, so that it gives pixels.
+    """
+
+    file_name = "yolox_tiny.onnx"
+    how_to_get = (
+        "download one of the ONNX files of https://github.com/Megvii-BaseDetection/YOLOX/releases and name it: "
+        "--persons yolox_s.onnx"
+    )
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None = None,
+        min_score: float = 0.1,
+        start_score: float = 0.4,
+        max_iou: float = 0.6,
+        max_inside: float = 1.0,
+        mirror: bool = False,
+        tiles: int = 1,
+        size: int = 0,
+        decoded: bool = False,
+    ) -> None:
+        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
+        self.start_score = start_score
+        self.decoded = decoded
+        self.size = size or self._find_size()
+
+    def _find_size(self) -> int:
+        for size in _YOLOX_SIZES:
+            try:
+                output = self._run(np.zeros((1, 3, size, size), np.float32))
+            except UserError:
+                self._net = read_net(self.path)  # a failed run leaves it in pieces
+                continue
+            if output.ndim == 3 and output.shape[1] == _cells(size):
+                return size
+        raise UserError(
+            f"{self.path} takes neither 640 nor 416 pixels, or is not of the YOLOX family; "
+            "give --person-option size=..."
+        )
+
+    def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        height, width = image.shape[:2]
+        ratio = self.size / max(height, width)
+        new_height, new_width = max(int(height * ratio), 1), max(int(width * ratio), 1)
+        square = np.full((self.size, self.size, 3), _YOLOX_GREY, np.uint8)
+        square[:new_height, :new_width] = cv2.resize(image, (new_width, new_height))
+        output = self._run(cv2.dnn.blobFromImage(square, swapRB=True))
+        if output.ndim != 3 or output.shape[1] != _cells(self.size) or output.shape[2] < 6:
+            raise UserError(
+                f"{self.path} gives an output of shape {output.shape}, not YOLOX's (1, {_cells(self.size)}, 85)"
+            )
+        boxes: NDArray
+        if self.decoded:
+            half = output[0, :, 2:4] / 2
+            boxes = np.hstack([output[0, :, :2] - half, output[0, :, :2] + half])
+            scores = output[0, :, 4] * output[0, :, 5]
+        else:
+            boxes, scores = decode_yolox(output[0], self.size)
+        return (boxes / [new_width, new_height, new_width, new_height]).astype(np.float32), scores
+
+
+def _cells(size: int) -> int:
+    return sum((size // stride) ** 2 for stride in _YOLOX_STRIDES)
+
+
+def read_net(path: Path) -> cv2.dnn.Net:
+    """An ONNX file as OpenCV's network.
+
+    Raises:
+        UserError: it is missing or OpenCV cannot read it.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path} to read a person detector from")
+    try:
+        return cv2.dnn.readNetFromONNX(str(path))
+    except cv2.error as error:
+        raise UserError(f"OpenCV cannot read {path} as ONNX ({_reason(error)})") from error
+
+
+def family_of(path: str | os.PathLike) -> str:
+    """``"YOLOX"`` or ``"FastestDet"``: by the file's name, otherwise by which of the two input sizes it takes.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    name = Path(path).name.lower()
+    for family in ("YOLOX", "FastestDet"):
+        if family.lower() in name:
+            return family
+    net = read_net(Path(path))
+    try:
+        net.setInput(np.zeros((1, 3, _FASTESTDET_SIZE, _FASTESTDET_SIZE), np.float32))
+        return "FastestDet" if net.forward().ndim == 4 else "YOLOX"
+    except cv2.error:
+        return "YOLOX"
+
+
+def model_folders() -> list[Path]:
+    """Where files of detectors are looked for: ``$MODIST_MODELS``, ``models`` here, the user's cache."""
+    named = os.environ.get("MODIST_MODELS")
+    return [
+        *([Path(named)] if named else []),
+        Path("models"),
+        Path.home() / ".cache" / "modist_det" / "models",
+    ]
+
+
+def find_model(name: str) -> Path | None:
+    """The first of :func:`model_folders` that has the file; None where none has."""
+    return next((folder / name for folder in model_folders() if (folder / name).is_file()), None)
+
+
+def _reason(error: cv2.error) -> str:
+    return str(getattr(error, "err", "") or error).strip().splitlines()[0][:120]

@@ -1,0 +1,135 @@
+"""Boxes that were detected, or annotated, before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...utils.ava_files import read_ava_boxes, read_person_boxes
+from ...utils.ava_tables import BoxTable
+from ...utils.errors import UserError
+from ..files import parse_result
+from ..results import PersonBoxes
+from .base import PERSON_DETECTOR_REGISTRY, Picture
+
+__all__ = ["Precomputed"]
+
+
+@PERSON_DETECTOR_REGISTRY.register()
+class Precomputed:
+    """People from a file: AVA's person boxes or ground truth (csv), a result file of this project (json), or the
+    tracks of generated people (``tracks_val.json`` of Puppets).
+
+    Args:
+        path: of the file.
+        first_second: what the file calls the video's first frame (csv).
+        min_score: boxes with a lower score are left out.
+        tolerance: seconds by which a picture may be off the second in the file.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+
+    start_score = 0.0
+    min_hits = 1
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        first_second: float = 0.0,
+        min_score: float = 0.0,
+        tolerance: float = 0.02,
+    ) -> None:
+        self.path = Path(path)
+        self.tolerance = tolerance
+        if self.path.suffix.lower() == ".json":
+            entries = _from_json(self.path)
+        else:
+            entries = _from_table(_read(self.path), first_second)
+        gaps = [np.diff(sorted(by_second)).min() for by_second in entries.values() if len(by_second) > 1]
+        self.spacing = float(min(gaps, default=1.0))
+        self._seconds: dict[str, np.ndarray] = {}
+        self._people: dict[str, list[PersonBoxes]] = {}
+        for video, by_second in entries.items():
+            seconds = sorted(by_second)
+            self._seconds[video] = np.array(seconds)
+            people = [by_second[second] for second in seconds]
+            kept = [p.scores >= min_score for p in people]
+            self._people[video] = [
+                PersonBoxes(p.boxes[k], p.scores[k]) for p, k in zip(people, kept, strict=True)
+            ]
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+        return [self._look_up(picture.video, picture.second) for picture in pictures]
+
+    def _look_up(self, video: str, second: float) -> PersonBoxes | None:
+        if video not in self._seconds:
+            raise UserError(f"{self.path} has no boxes of video {video!r}; its first column names the videos")
+        near = int(np.abs(self._seconds[video] - second).argmin())
+        if abs(self._seconds[video][near] - second) > self.tolerance:
+            return None
+        return self._people[video][near]
+
+
+Entries = dict[str, dict[float, PersonBoxes]]
+
+
+def _read(path: Path) -> BoxTable:
+    """A csv of either kind: eight columns with a score, or ground truth."""
+    try:
+        first = path.read_text(encoding="utf-8-sig").splitlines()[:50]
+    except OSError as error:
+        raise UserError(f"cannot read person boxes {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"person boxes {path} are not UTF-8 text") from error
+    ends = [line.split(",")[-2:] for line in first if line.count(",") == 7]
+    scored = any(not action.strip() or "." in last for action, last in ends)
+    return read_person_boxes(path) if scored else read_ava_boxes(path)
+
+
+def _from_table(table: BoxTable, first_second: float) -> Entries:
+    entries: Entries = {}
+    for video, second in zip(table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True):
+        entries.setdefault(table.videos[video], {})[second - first_second] = PersonBoxes()
+    # Rows of one box are one person with several actions.
+    rows = np.column_stack([table.video, table.second, table.boxes])
+    order = np.lexsort(rows.T[::-1])
+    rows, scores = rows[order], table.score[order]
+    new = np.append(True, (rows[1:] != rows[:-1]).any(axis=1))[: len(rows)]
+    rows, scores = rows[new], scores[new]
+    edges = np.flatnonzero(np.append(True, (rows[1:, :2] != rows[:-1, :2]).any(axis=1))[: len(rows)])
+    for start, end in zip(edges, np.append(edges[1:], len(rows)), strict=True):
+        people = PersonBoxes(rows[start:end, 2:].astype(np.float32), scores[start:end].astype(np.float32))
+        entries.setdefault(table.videos[int(rows[start, 0])], {})[float(rows[start, 1]) - first_second] = (
+            people
+        )
+    return entries
+
+
+def _from_json(path: Path) -> Entries:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read person boxes {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})") from error
+    if isinstance(content, dict) and {"classes", "videos"} <= content.keys():
+        return {video["video"]: _from_tracks(video) for video in content["videos"]}
+    found = parse_result(content, path)
+    return {found.header.video: {k.second: PersonBoxes(k.boxes, k.person_scores) for k in found.keyframes}}
+
+
+def _from_tracks(video: dict[str, Any]) -> dict[float, PersonBoxes]:
+    """Each frame of a generated video; boxes are in pixels there, and null where a person is not to be seen."""
+    size = np.array([video["width"], video["height"]] * 2, np.float32)
+    by_second = {}
+    for frame in range(video["num_frames"]):
+        boxes = [person["boxes"][frame] for person in video["people"] if person["boxes"][frame] is not None]
+        array = (np.array(boxes, np.float32).reshape(-1, 4) / size).clip(0, 1)
+        by_second[frame / video["fps"]] = PersonBoxes(array, np.ones(len(array), np.float32))
+    return by_second

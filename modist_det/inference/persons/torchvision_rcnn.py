@@ -1,0 +1,111 @@
+"""torchvision's Faster R-CNN as person detectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+
+from ...checkpoint.formats import read_state_dict
+from ...engine.setup import resolve_device
+from ...utils.errors import UserError, nearest
+from ..results import PersonBoxes
+from .base import PERSON_DETECTOR_REGISTRY, Picture
+
+__all__ = ["FasterRCNN"]
+
+_MODELS = {
+    "resnet50": "fasterrcnn_resnet50_fpn",
+    "resnet50_v2": "fasterrcnn_resnet50_fpn_v2",
+    "mobilenet": "fasterrcnn_mobilenet_v3_large_fpn",
+    "mobilenet_320": "fasterrcnn_mobilenet_v3_large_320_fpn",
+}
+_PERSON = 1  # COCO's category id; 0 is the background
+
+
+@PERSON_DETECTOR_REGISTRY.register()
+class FasterRCNN:
+    """Faster R-CNN of torchvision, trained on COCO.
+
+    Args:
+        model: "resnet50", "resnet50_v2" (the best), "mobilenet" or "mobilenet_320" (the fastest).
+        weights: a local file with its state dict, or torchvision's name of weights ("DEFAULT", "COCO_V1"), which
+            torchvision downloads once.
+        min_score: boxes with a lower score are left out.
+        start_score: see :class:`.PersonDetector`.
+        min_size: short side (pixels) to which pictures are scaled; 0: the model's own (800; mobilenet_320: 320).
+        device: "auto", "cpu", "cuda".
+
+    Raises:
+        UserError: no such model or weights, or they cannot be downloaded or do not fit.
+    """
+
+    min_hits = 2
+    spacing = 0.0
+
+    def __init__(
+        self,
+        model: str = "mobilenet",
+        weights: str | os.PathLike = "DEFAULT",
+        min_score: float = 0.3,
+        start_score: float = 0.6,
+        min_size: int = 0,
+        device: str = "auto",
+    ) -> None:
+        # Here: torchvision's models take a second to import.
+        from torchvision.models import get_model, get_model_weights
+
+        if model not in _MODELS:
+            raise UserError(
+                f"person detector FasterRCNN has no model {model!r}{nearest(model, _MODELS)} "
+                f"(known: {', '.join(_MODELS)})"
+            )
+        name = _MODELS[model]
+        path = Path(weights)
+        state = None
+        if path.suffix or path.is_file():
+            state = read_state_dict(path)
+        else:
+            known = get_model_weights(name).__members__
+            if str(weights) not in known:
+                raise UserError(
+                    f"weights {str(weights)!r} are neither a file nor a name that torchvision has for {name} "
+                    f"(known: {', '.join(known)})"
+                )
+            try:
+                state = known[str(weights)].get_state_dict(progress=True, check_hash=True)
+            except (URLError, OSError, RuntimeError) as error:
+                url = known[str(weights)].url
+                raise UserError(
+                    f"weights of {name} cannot be downloaded ({error}); get {url} on another machine and name the "
+                    "file: --person-option weights=FILE"
+                ) from error
+        scaling = {"min_size": min_size} if min_size else {}
+        network = get_model(
+            name, weights=None, weights_backbone=None, box_score_thresh=min_score, progress=False, **scaling
+        )
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"{weights} does not fit {name}: {' '.join(str(error).split())[:200]}") from error
+        self.device = resolve_device(device)
+        self._network = network.to(self.device).eval()
+        self.start_score = start_score
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+        images = [
+            torch.from_numpy(np.ascontiguousarray(p.image)).to(self.device).permute(2, 0, 1).float() / 255
+            for p in pictures
+        ]
+        found: list[PersonBoxes | None] = []
+        for image, output in zip(images, self._network(images), strict=True):
+            people = output["labels"] == _PERSON
+            height, width = image.shape[-2:]
+            boxes = output["boxes"][people].cpu().numpy() / np.array([width, height] * 2, np.float32)
+            found.append(PersonBoxes(boxes.clip(0, 1), output["scores"][people].cpu().numpy()))
+        return found

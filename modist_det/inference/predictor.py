@@ -1,0 +1,239 @@
+"""``ActionPredictor``: a trained detector ready for use on clips of one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ..checkpoint import load_weights
+from ..config import CfgNode, get_cfg
+from ..data import transforms as T
+from ..data.mappers import DetectionMapper
+from ..data.video_info import output_size
+from ..engine.evaluate import autocast_factory, place_model
+from ..engine.setup import resolve_device
+from ..modeling import ActionDetector, build_model
+from ..utils.errors import UserError
+from .class_names import complete_names, names_of_config
+from .results import ClipActions
+
+__all__ = ["ActionPredictor"]
+
+
+class ActionPredictor:
+    """Clip and person boxes -> action scores.
+
+    Args:
+        cfg: of a detection model; ``MODEL.WEIGHTS`` names its checkpoint, ``MODEL.DEVICE`` the device.
+        class_names: name of each class id; default: those of the config's data sets, where these are there.
+
+    Attributes:
+        class_names: the classes that results have, ascending.
+        offsets: float64 (T,): seconds of a clip's frames from its keyframe.
+        short_side: pixels to which clips are scaled.
+        source: where the weights came from.
+
+    Raises:
+        UserError: the config is not of a detection model, or the checkpoint does not hold all of its weights.
+
+    Example::
+
+        predictor = ActionPredictor.from_checkpoint("output/Puppets/Slow_R18/checkpoints/model_0002100.pth")
+        with open_video("clip.mp4") as video:
+            clip = video.frames_at_times(3.0 + predictor.offsets)    # uint8 (T, H, W, 3)
+        actions = predictor(clip, [[40, 20, 90, 120]])
+        print(actions.top(0))                                        # [("wave", 0.93), ...]
+    """
+
+    def __init__(self, cfg: CfgNode, class_names: Mapping[int, str] | None = None) -> None:
+        if cfg.TASK != "detection":
+            raise UserError(
+                f"the config is for TASK {cfg.TASK}; actions of people need a model of TASK detection"
+            )
+        cfg = cfg.clone()
+        names = dict(names_of_config(cfg) if class_names is None else class_names)
+        if cfg.MODEL.NUM_CLASSES == 0:
+            cfg.MODEL.NUM_CLASSES = max(names, default=0)
+        if not cfg.MODEL.WEIGHTS:
+            raise UserError(
+                "MODEL.WEIGHTS names no checkpoint; a model without trained weights predicts nothing"
+            )
+        self.cfg = cfg
+        self.class_names = complete_names(names, cfg.MODEL.NUM_CLASSES)
+        self.device = resolve_device(cfg.MODEL.DEVICE)
+        self.source = cfg.MODEL.WEIGHTS
+        self._channels = torch.tensor([number - 1 for number in self.class_names])
+        mapper = DetectionMapper.from_config(cfg, is_train=False)
+        self.offsets = mapper.offsets
+        self.short_side = mapper.min_size_test
+        model = build_model(cfg)
+        if not isinstance(model, ActionDetector):
+            raise UserError(
+                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} does not score given boxes"
+            )
+        load_weights(model, cfg.MODEL.WEIGHTS).require_complete()
+        self.model = place_model(cfg, model, self.device).eval()
+        self._autocast = autocast_factory(cfg, self.device)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike,
+        overrides: Sequence[str] = (),
+        class_names: Mapping[int, str] | None = None,
+    ) -> ActionPredictor:
+        """From a checkpoint of this project's training, which carries its config.
+
+        Args:
+            path: the file, or a run's folder, whose last checkpoint is taken.
+            overrides: ``[KEY, VALUE, ...]`` laid over the config.
+
+        Raises:
+            UserError: the file cannot be read or carries no config.
+        """
+        path = _checkpoint_in(Path(path))
+        cfg = _config_in(path)
+        cfg.MODEL.WEIGHTS = str(path)
+        cfg.merge_from_list(list(overrides))
+        return cls(cfg, class_names)
+
+    @classmethod
+    def from_zoo(
+        cls, name: str, overrides: Sequence[str] = (), class_names: Mapping[int, str] | None = None
+    ) -> ActionPredictor:
+        """From an entry of the model zoo; its weights are downloaded where they are not yet.
+
+        Raises:
+            UserError: no such entry, it is not a detection model, or it cannot be downloaded.
+        """
+        from ..model_zoo import get_checkpoint_path, get_config
+
+        cfg = get_config(name)
+        cfg.MODEL.WEIGHTS = str(get_checkpoint_path(name))
+        cfg.merge_from_list(list(overrides))
+        predictor = cls(cfg, class_names)
+        predictor.source = name
+        return predictor
+
+    def __call__(self, clip: NDArray[np.uint8] | Tensor, boxes: ArrayLike) -> ClipActions:
+        """Scores of the people of one clip.
+
+        Args:
+            clip: uint8 RGB, (T, H, W, 3) array or (3, T, H, W) tensor, of any size; frames at
+                ``offsets`` from the keyframe.
+            boxes: (N, 4) x1y1x2y2 at the keyframe, in pixels of the clip; N may be 0.
+
+        Raises:
+            UserError: shapes that do not fit.
+        """
+        return self.predict_batch([clip], [boxes])[0]
+
+    @torch.inference_mode()
+    def predict_batch(
+        self, clips: Sequence[NDArray[np.uint8] | Tensor], boxes: Sequence[ArrayLike]
+    ) -> list[ClipActions]:
+        """As a call, for several clips at once; clips of one size after scaling share a pass of the model."""
+        if len(clips) != len(boxes):
+            raise UserError(f"there are {len(clips)} clips, but boxes of {len(boxes)}")
+        arrays = [_as_boxes(given) for given in boxes]
+        scaled = [self._scale(clip, array) for clip, array in zip(clips, arrays, strict=True)]
+        results: list[ClipActions | None] = [None] * len(clips)
+        for shape in dict.fromkeys(video.shape for video, _ in scaled):
+            chosen = [i for i, (video, _) in enumerate(scaled) if video.shape == shape]
+            with_people = [i for i in chosen if len(arrays[i])]
+            scores = self._scores([scaled[i] for i in with_people])
+            for i in chosen:
+                found = scores[with_people.index(i)] if i in with_people else self._no_scores()
+                results[i] = ClipActions(arrays[i], found, self.class_names)
+        return [result for result in results if result is not None]
+
+    def _scores(self, samples: list[tuple[Tensor, Tensor]]) -> list[NDArray[np.float32]]:
+        if not samples:
+            return []
+        batch = {
+            "video": torch.stack([video for video, _ in samples]),
+            "boxes": [boxes for _, boxes in samples],
+        }
+        with self._autocast():
+            predictions = self.model(batch)
+        return [p["scores"].cpu()[:, self._channels].numpy() for p in predictions]
+
+    def _no_scores(self) -> NDArray[np.float32]:
+        return np.zeros((0, len(self.class_names)), np.float32)
+
+    def _scale(self, clip: NDArray[np.uint8] | Tensor, boxes: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        """uint8 (3, T, H, W) with the short side of testing, and the boxes (N, 4) in it."""
+        video = torch.from_numpy(clip).permute(3, 0, 1, 2) if isinstance(clip, np.ndarray) else clip
+        frames = len(self.offsets)
+        if video.dtype != torch.uint8 or video.dim() != 4 or video.shape[:2] != (3, frames):
+            raise UserError(
+                f"a clip is {clip.dtype} of shape {tuple(clip.shape)}; this model takes uint8 RGB, "
+                f"({frames}, H, W, 3) as array or (3, {frames}, H, W) as tensor"
+            )
+        height, width = video.shape[-2:]
+        new_height, new_width = output_size(height, width, None, self.short_side)
+        if (new_height, new_width) != (height, width):
+            video = T.resize(video, new_height, new_width)
+        moved = T.clip_boxes(
+            T.scale_boxes(boxes, new_height / height, new_width / width), new_height, new_width
+        )
+        return video.contiguous(), torch.from_numpy(moved)
+
+
+def _as_boxes(boxes: ArrayLike) -> NDArray[np.float32]:
+    array = np.asarray(boxes, np.float32)
+    array = array.reshape(0, 4) if array.size == 0 else array
+    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
+        raise UserError(f"boxes are of shape {array.shape}; give finite x1,y1,x2,y2 in pixels, (N, 4)")
+    return array
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The file itself, or the last checkpoint of a run's folder."""
+    if not path.is_dir():
+        return path
+    from ..checkpoint.checkpointer import Checkpointer
+
+    for folder in (path / "checkpoints", path):
+        last = Checkpointer(folder).last()
+        if last:
+            return last
+    raise UserError(
+        f"{path} is a folder without a checkpoint (checkpoints/model_*.pth); has the run finished?"
+    )
+
+
+def _config_in(path: Path) -> CfgNode:
+    """The config that a checkpoint of ours carries."""
+    from ..checkpoint.formats import read_state_dict
+
+    read_state_dict(path)  # says what is wrong with files that cannot be read
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    text = content.get("config")
+    if not isinstance(text, str):
+        raise UserError(
+            f"{path} carries no config, so it is not a checkpoint of this project's training; give the config, too: "
+            "--cfg FILE --checkpoint FILE, or ActionPredictor(cfg) with MODEL.WEIGHTS"
+        )
+    cfg = get_cfg()
+    cfg.merge_from_text(text, str(path))
+    return cfg
+
+
+def newest_run(root: str | os.PathLike = "output") -> Path | None:
+    """The detection run below ``root`` whose checkpoint was written last; ``None`` where there is none."""
+    pointers = sorted(Path(root).glob("**/checkpoints/last_checkpoint"), key=lambda p: p.stat().st_mtime)
+    for pointer in reversed(pointers):
+        config = pointer.parent.parent / "config.yaml"
+        if config.is_file() and re.search(
+            r"^TASK: detection$", config.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            return pointer.parent.parent
+    return None

@@ -1,0 +1,306 @@
+"""A video in, who does what out: as an object, or as files written while it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.video_info import FrameScaler
+from ..utils.files import atomic_path
+from ..utils.progress import progress_bar
+from ..visualization.keyframes import contact_sheet
+from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
+from .files import CocoWriter, CsvWriter, JsonWriter, ResultWriter
+from .persons import PersonDetector
+from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, find_people, mark_due
+from .predictor import ActionPredictor
+from .results import KeyframeActions, Tube, VideoActions, VideoHeader, top_actions
+from .stream import Source, in_background, open_source, paced
+from .video_writer import VideoWriter
+
+__all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"]
+
+_AHEAD = 8  # frames that a stage may be ahead of the next
+_AHEAD_LIVE = 2
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files to write; None: not that one.
+
+    Attributes:
+        video: mp4 with the people drawn on it, and the sound.
+        json, csv, coco: see :class:`.VideoActions`.
+        sheet: PNG with frames spread evenly over the video.
+        first_second: of the csv, see :meth:`.VideoActions.to_csv`.
+        short_side: of the mp4, pixels; None: see :func:`.drawing_size`.
+        top, min_score: the best actions drawn for each person, and the score from which on they are.
+        sheet_frames: at most.
+    """
+
+    video: Path | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    coco: Path | None = None
+    sheet: Path | None = None
+    first_second: float = 0.0
+    short_side: int | None = None
+    top: int = 3
+    min_score: float = 0.1
+    sheet_frames: int = 12
+
+
+@dataclass
+class RunReport:
+    """What was done, and how fast.
+
+    Attributes:
+        frames, keyframes, tubes: how many.
+        people: tracks that were believed.
+        duration: seconds of video.
+        wall: seconds that it took.
+        times: of the stages, which run side by side.
+        dropped_keyframes: left out in real time.
+        damaged: packets or pictures passed over.
+    """
+
+    frames: int = 0
+    keyframes: int = 0
+    tubes: int = 0
+    people: int = 0
+    duration: float = 0.0
+    wall: float = 0.0
+    times: StageTimes = field(default_factory=StageTimes)
+    dropped_keyframes: int = 0
+    damaged: int = 0
+
+    def __str__(self) -> str:
+        counts = (
+            f"{self.frames} frames, {self.duration:.1f} s, {self.keyframes} keyframes, {self.people} people"
+        )
+        lines = [
+            f"{counts}; {self.wall:.1f} s of work: {self.duration / max(self.wall, 1e-9):.2f}x real time"
+        ]
+        for stage, seconds in self.times.seconds.items():
+            speed = self.duration / max(seconds, 1e-9)
+            each = 1000 * seconds / max(self.times.counts[stage], 1)
+            lines.append(
+                f"  {stage:17} {speed:8.2f}x real time  {each:8.2f} ms each, {self.times.counts[stage]} times"
+            )
+        if self.dropped_keyframes:
+            lines.append(f"  {self.dropped_keyframes} keyframes left out, the action model was busy")
+        if self.damaged:
+            lines.append(f"  {self.damaged} damaged places passed over")
+        return "\n".join(lines)
+
+
+def stream_actions(
+    source: Source,
+    predictor: ActionPredictor,
+    detector: PersonDetector,
+    settings: PipelineSettings,
+    report: RunReport,
+) -> Generator[Event, None, None]:
+    """Frames with people, keyframes and tubes of a source as they come, made by three threads; closing ends them."""
+    times = report.times
+    ahead = _AHEAD_LIVE if settings.realtime else _AHEAD
+    frames = times.watch("decoding", source.frames())
+    if settings.realtime and not source.live:
+        frames = paced(frames)
+    stream = ActionStream(predictor, settings, detector, times)
+    # Closed from the last to the first, so that no thread is left waiting for the one before it.
+    with (
+        contextlib.closing(in_background(frames, ahead, drop=settings.realtime)) as decoded,
+        contextlib.closing(
+            in_background(find_people(mark_due(decoded, settings), detector, source.name, times), ahead)
+        ) as searched,
+        contextlib.closing(in_background(stream.run(searched), ahead)) as events,
+    ):
+        yield from events
+    report.dropped_keyframes, report.damaged = stream.dropped_keyframes, source.damaged
+
+
+def predict_video(
+    video: str | os.PathLike,
+    predictor: ActionPredictor,
+    detector: PersonDetector,
+    settings: PipelineSettings | None = None,
+    *,
+    fps: float = 25.0,
+) -> VideoActions:
+    """Everything found in one video, in memory.
+
+    Args:
+        video: a file, or a folder of frames shown at ``fps``.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    source = open_source(video, fps)
+    report = RunReport()
+    keyframes, tubes = [], []
+    for event in stream_actions(source, predictor, detector, settings or PipelineSettings(), report):
+        if isinstance(event, Shown):
+            report.frames += 1
+            report.duration = event.frame.second + float(1 / source.rate)
+        elif isinstance(event, Tube):
+            tubes.append(event)
+        else:
+            keyframes.append(event)
+    header = make_header(source, predictor, detector)
+    return VideoActions(header, tuple(keyframes), tuple(tubes), report.duration, report.frames)
+
+
+def make_header(source: Source, predictor: ActionPredictor, detector: PersonDetector) -> VideoHeader:
+    return VideoHeader(
+        source.name,
+        source.width,
+        source.height,
+        predictor.class_names,
+        model=predictor.source,
+        person_detector=type(detector).__name__,
+    )
+
+
+def annotate(
+    source: Source,
+    predictor: ActionPredictor,
+    detector: PersonDetector,
+    settings: PipelineSettings,
+    outputs: Outputs,
+    max_seconds: float = float("inf"),
+    show_progress: bool = True,
+) -> RunReport:
+    """Read a source to its end, or for ``max_seconds`` of it, and write the files asked for while it is read.
+
+    Each file is written whole or not at all.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    report = RunReport()
+    start = time.perf_counter()
+    header = make_header(source, predictor, detector)
+    height, width = drawing_size(source.height, source.width, outputs.short_side)
+    sheet = _SheetFrames(outputs.sheet_frames)
+    people: set[int] = set()
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(writer) for writer in _result_writers(outputs, header)]
+        film = None
+        if outputs.video is not None:
+            film = stack.enter_context(
+                VideoWriter(outputs.video, height, width, source.rate, source.sound, source.origin)
+            )
+        total = round(source.duration * float(source.rate)) or None
+        progress = stack.enter_context(progress_bar(source.name, "frame", total, show=show_progress))
+        events = stack.enter_context(
+            contextlib.closing(stream_actions(source, predictor, detector, settings, report))
+        )
+        canvas_of = _Drawing(predictor, outputs, (height, width))
+        for event in events:
+            if isinstance(event, Shown):
+                report.frames += 1
+                report.duration = event.frame.second + float(1 / source.rate)
+                progress.update()
+                if film is not None or sheet.wants(report.frames - 1):
+                    with report.times.measure("drawing"):
+                        canvas = canvas_of(event)
+                    sheet.offer(report.frames - 1, canvas, event.frame.second)
+                if film is not None:
+                    with report.times.measure("encoding"):
+                        film.write(canvas, event.frame.second)
+                if report.duration >= max_seconds:
+                    source.stop()
+            elif isinstance(event, KeyframeActions):
+                report.keyframes += 1
+                for writer in writers:
+                    writer.keyframe(event)
+            else:
+                report.tubes += 1
+                people.add(event.track_id)
+                for writer in writers:
+                    writer.tube(event)
+        for writer in writers:
+            writer.finish(report.duration, report.frames)
+    if outputs.sheet is not None:
+        sheet.write(outputs.sheet, source.name)
+    report.people = len(people)
+    report.wall = time.perf_counter() - start
+    return report
+
+
+def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]:
+    writers: list[ResultWriter] = []
+    if outputs.json is not None:
+        writers.append(JsonWriter(outputs.json, header))
+    if outputs.csv is not None:
+        writers.append(CsvWriter(outputs.csv, header, outputs.first_second))
+    if outputs.coco is not None:
+        writers.append(CocoWriter(outputs.coco, header))
+    return writers
+
+
+class _Drawing:
+    """Frames with the people on them."""
+
+    def __init__(self, predictor: ActionPredictor, outputs: Outputs, size: tuple[int, int]) -> None:
+        self._names = list(predictor.class_names.values())
+        self._outputs = outputs
+        self._size = size
+        self._scaler = FrameScaler()
+
+    def __call__(self, shown: Shown) -> NDArray[np.uint8]:
+        options = self._outputs
+        people = [
+            PersonOverlay(
+                person.track_id,
+                person.box.tolist(),
+                []
+                if person.scores is None
+                else top_actions(person.scores, self._names, options.top, options.min_score),
+            )
+            for person in shown.people
+        ]
+        minutes, seconds = divmod(shown.frame.second, 60)
+        image = shown.frame.rgb(self._scaler, self._size)
+        return draw_overlay(image, people, f"{int(minutes)}:{seconds:04.1f}")
+
+
+class _SheetFrames:
+    """Frames spread evenly over a stream whose length is not known: every n-th, n doubled when there are too many."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._every = 1
+        self._kept: list[tuple[NDArray[np.uint8], float]] = []
+
+    def wants(self, number: int) -> bool:
+        return number % self._every == 0
+
+    def offer(self, number: int, image: NDArray[np.uint8], second: float) -> None:
+        if not self.wants(number):
+            return
+        if len(self._kept) == 2 * self._count:
+            self._kept = self._kept[::2]
+            self._every *= 2
+            if not self.wants(number):
+                return
+        self._kept.append((image, second))
+
+    def write(self, path: Path, name: str) -> None:
+        chosen = np.unique(np.linspace(0, len(self._kept) - 1, self._count).round().astype(int))
+        images = [self._kept[i][0] for i in chosen.tolist()]
+        titles = [f"{name}  {self._kept[i][1]:.2f} s" for i in chosen.tolist()]
+        sheet = contact_sheet(images, titles, columns=4 if images[0].shape[1] > images[0].shape[0] else 6)
+        encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        assert encoded
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data.tobytes())

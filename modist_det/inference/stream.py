@@ -1,0 +1,408 @@
+"""Where frames come from, one after the other: a file, a folder of frames, a camera; and stages that run side by side.
+
+A source is read once, from front to back, and keeps nothing. It makes the best of what it is given: damaged packets are
+passed over and counted, a file that is cut off ends early, and a camera that goes away ends the stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.frame_folder import FrameFolder
+from ..data.video_container import open_container, reason_of
+from ..data.video_info import FrameScaler, VideoError
+from ..data.video_orientation import Orientation
+
+__all__ = [
+    "CameraSource",
+    "FileSource",
+    "FolderSource",
+    "Source",
+    "StreamFrame",
+    "in_background",
+    "open_source",
+    "paced",
+]
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+
+_URL_TIMEOUT = 10.0  # seconds without data
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFrame:
+    """A frame as decoded; converted and scaled when pixels are asked for.
+
+    Attributes:
+        index: from 0.
+        second: since the first frame; ascending.
+        picture: as the decoder gave it, or an RGB array.
+        orientation: how ``picture`` is turned to be shown.
+    """
+
+    index: int
+    second: float
+    picture: av.VideoFrame | NDArray[np.uint8]
+    orientation: Orientation = Orientation()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as shown."""
+        if isinstance(self.picture, np.ndarray):
+            return self.picture.shape[0], self.picture.shape[1]
+        return self.orientation.size(self.picture.height, self.picture.width)
+
+    def rgb(self, scaler: FrameScaler, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """uint8 (height, width, 3) of ``size`` (height, width).
+
+        Args:
+            scaler: of the calling thread alone.
+        """
+        height, width = size or self.size
+        if isinstance(self.picture, np.ndarray):
+            if (height, width) == self.size:
+                return self.picture
+            return scaler(av.VideoFrame.from_ndarray(self.picture, format="rgb24"), height, width)
+        stored = self.orientation.size(height, width)
+        return np.ascontiguousarray(self.orientation.apply(scaler(self.picture, *stored)))
+
+
+class Source(Protocol):
+    """A video to be read once.
+
+    Attributes:
+        name: id of the video.
+        width, height: of a frame as shown.
+        rate: frames per second, as stated.
+        duration: seconds, as stated; 0: not known.
+        live: frames come when they come (camera).
+        origin: seconds; the file's own time of the first frame.
+        sound: file whose sound belongs to the frames.
+        damaged: packets, or pictures, passed over so far.
+    """
+
+    name: str
+    width: int
+    height: int
+    rate: Fraction
+    duration: float
+    live: bool
+    origin: float
+    sound: Path | None
+    damaged: int
+
+    def frames(self) -> Iterator[StreamFrame]:
+        """All frames in order; once."""
+        ...
+
+    def stop(self) -> None:
+        """End the stream early; from any thread."""
+        ...
+
+
+def open_source(where: str | os.PathLike, fps: float = 25.0) -> Source:
+    """The source that ``where`` names: a video file, a folder of frames, a camera's number or device, an address (rtsp://...).
+
+    Args:
+        fps: of a folder of frames.
+
+    Raises:
+        VideoError: there is no such thing, or it cannot be read.
+    """
+    text = os.fspath(where)
+    if text.isdigit() or text.startswith("/dev/video"):
+        return CameraSource(open_camera(text), f"camera{text.removeprefix('/dev/video')}")
+    if Path(text).is_dir():
+        return FolderSource(text, fps)
+    return FileSource(text)
+
+
+class FileSource:
+    """Frames of a video file, or of a network stream."""
+
+    def __init__(self, where: str | os.PathLike, threads: int = 1) -> None:
+        text = os.fspath(where)
+        self.live = "://" in text
+        self.path = Path(text)
+        if self.live:
+            self.name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
+            self._container, self._stream = _open_address(text, threads)
+            self.sound: Path | None = None
+        else:
+            self.name = self.path.stem
+            self._container, self._stream = open_container(self.path, threads)
+            self.sound = self.path
+        self.damaged = 0
+        self._stopped = threading.Event()
+        self._frames = self._decode()
+        try:
+            self._first = next(self._frames, None)
+            if self._first is None:
+                raise VideoError(text, "no frame of it can be decoded")
+        except BaseException:
+            self._container.close()
+            raise
+        self._orientation = Orientation.of_frame(self._first)
+        self.height, self.width = self._orientation.size(self._first.height, self._first.width)
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.origin = self._first.time or 0.0
+        stated = self._container.duration
+        self.duration = 0.0 if self.live or not stated else stated / av.time_base
+
+    def frames(self) -> Iterator[StreamFrame]:
+        assert self._first is not None
+        second = -1.0
+        frame: av.VideoFrame | None = self._first
+        self._first = None  # not kept for the rest of the stream
+        index = 0
+        with self._container:
+            while frame is not None and not self._stopped.is_set():
+                stated = index / float(self.rate) if frame.time is None else frame.time - self.origin
+                # Broken time stamps go backwards; the order of frames is right nevertheless.
+                second = stated if stated > second else second + 0.5 / float(self.rate)
+                yield StreamFrame(index, max(second, 0.0), frame, self._orientation)
+                frame = next(self._frames, None)
+                index += 1
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        size = None
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as error:
+                self.damaged += 1
+                logger.warning("%s ends here, damaged (FFmpeg: %s)", self.path, reason_of(error))
+                return
+            if packet is None:
+                return
+            try:
+                decoded = packet.decode()
+            except av.FFmpegError:
+                self.damaged += 1
+                continue
+            for frame in decoded:
+                size = size or (frame.height, frame.width)
+                # The writer's picture has one size; streams that change theirs are rare.
+                yield frame if (frame.height, frame.width) == size else frame.reformat(size[1], size[0])
+
+
+class FolderSource:
+    """Frames of a folder of images, in natural order of their names."""
+
+    def __init__(self, path: str | os.PathLike, fps: float = 25.0) -> None:
+        self._folder = FrameFolder(path, fps)
+        self.name = Path(path).resolve().name
+        info = self._folder.info
+        self.width, self.height, self.rate, self.duration = info.width, info.height, info.rate, info.duration
+        self.live = False
+        self.origin = 0.0
+        self.sound: Path | None = None
+        self.damaged = 0
+        self._stopped = threading.Event()
+
+    def frames(self) -> Iterator[StreamFrame]:
+        for index in range(self._folder.info.num_frames):
+            if self._stopped.is_set():
+                return
+            try:
+                picture = self._folder.frames_at_indices([index], size=(self.height, self.width))[0]
+            except VideoError as error:
+                self.damaged += 1
+                logger.warning("passed over: %s", error)
+                continue
+            yield StreamFrame(index, float(index / self.rate), picture)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+class Capture(Protocol):
+    """What is needed of ``cv2.VideoCapture``."""
+
+    def read(self) -> tuple[bool, Any]: ...
+
+    def get(self, property: int, /) -> float: ...
+
+    def release(self) -> None: ...
+
+
+class CameraSource:
+    """Frames of a camera, timed when they arrive.
+
+    Args:
+        capture: an open ``cv2.VideoCapture``, or what reads like one: ``read()`` gives (success, BGR picture).
+        name: id of the video.
+        patience: seconds without a picture after which the camera is taken to be gone.
+
+    Raises:
+        VideoError: it gives no picture at all.
+    """
+
+    def __init__(self, capture: Capture, name: str = "camera", patience: float = 3.0) -> None:
+        self._capture = capture
+        self._patience = patience
+        self._stopped = threading.Event()
+        self.name = name
+        self.damaged = 0
+        self._first = self._read()
+        if self._first is None:
+            capture.release()
+            raise VideoError(name, "the camera gives no picture; is another program using it?")
+        self.height, self.width = self._first.shape[:2]
+        self.rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
+        self.duration = 0.0
+        self.live = True
+        self.origin = 0.0
+        self.sound: Path | None = None
+
+    def frames(self) -> Iterator[StreamFrame]:
+        picture, self._first = self._first, None
+        start, second, index = time.monotonic(), -1.0, 0
+        try:
+            while picture is not None and not self._stopped.is_set():
+                second = max(time.monotonic() - start, second + 1e-3)
+                if picture.shape[:2] == (self.height, self.width):
+                    yield StreamFrame(index, second, picture)
+                    index += 1
+                else:
+                    self.damaged += 1
+                picture = self._read()
+            if picture is None and not self._stopped.is_set():
+                logger.warning(
+                    "%s gave no picture for %g s and is taken to be gone", self.name, self._patience
+                )
+        finally:
+            self._capture.release()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _read(self) -> NDArray[np.uint8] | None:
+        """The next picture, RGB; None when none came for a while."""
+        deadline = time.monotonic() + self._patience
+        while not self._stopped.is_set():
+            success, picture = self._capture.read()
+            if success:
+                return np.ascontiguousarray(picture[..., ::-1])
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return None
+
+
+def open_camera(text: str) -> cv2.VideoCapture:
+    """A camera by its number or device.
+
+    Raises:
+        VideoError: there is none, or it is in use.
+    """
+    capture = cv2.VideoCapture(int(text) if text.isdigit() else text)
+    if not capture.isOpened():
+        raise VideoError(text, "there is no such camera, or another program is using it")
+    return capture
+
+
+def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
+    try:
+        container = av.open(address, metadata_errors="ignore", timeout=_URL_TIMEOUT)
+    except (OSError, av.FFmpegError, ValueError) as error:
+        raise VideoError(address, reason_of(error)) from error
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        container.close()
+        raise VideoError(address, "it has no video stream")
+    stream.thread_count = threads
+    return container, stream
+
+
+def paced(
+    frames: Iterable[StreamFrame], clock: Callable[[], float] = time.monotonic
+) -> Iterator[StreamFrame]:
+    """Frames of a file at the speed at which they are to be shown, as if they came from a camera."""
+    start = clock()
+    for frame in frames:
+        time.sleep(max(frame.second - (clock() - start), 0.0))
+        yield frame
+
+
+# ---- stages that run side by side -----------------------------------------------------------------
+
+
+class _End:
+    """Marks the end of the items, with the error that ended them, if one did."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def in_background(items: Iterable[Item], size: int, drop: bool = False) -> Generator[Item, None, None]:
+    """The same items, made by a thread that is at most ``size`` of them ahead.
+
+    An error of the thread is raised here; when this generator is closed, the thread ends and closes ``items``.
+
+    Args:
+        drop: when ``size`` items wait, the oldest is dropped for a new one instead of letting the maker wait.
+    """
+    waiting: queue.Queue[Any] = queue.Queue(size)
+    closed = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not closed.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                if drop and waiting.full():
+                    with contextlib.suppress(queue.Empty):
+                        waiting.get_nowait()
+                if not put(item):
+                    break
+        except BaseException as caught:
+            error = caught
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+        put(_End(error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = waiting.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        closed.set()
+        thread.join()

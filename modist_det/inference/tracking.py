@@ -1,0 +1,159 @@
+"""From boxes in single pictures to people over time: IoU with a constant-velocity prediction, assigned optimally.
+
+Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak ones only go on with tracks that are left
+over, and never begin one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from .results import Boxes, PersonBoxes, interpolate
+
+__all__ = ["Track", "Tracker", "iou_matrix"]
+
+# Share of the latest velocity in a track's; the rest is from before.
+_VELOCITY_GAIN = 0.5
+# Weak boxes are many, and some lie near any track.
+_WEAK_MIN_IOU = 0.5
+
+
+class Track:
+    """One person, as far as known.
+
+    Attributes:
+        id: from 1.
+        strong_hits: how often seen with a score that would have begun a track.
+        times, boxes, scores: of the latest observations; older ones are dropped (:meth:`forget`).
+        first, last: seconds of the first and the latest observation.
+    """
+
+    def __init__(self, id: int, second: float, box: Boxes, score: float) -> None:
+        self.id = id
+        self.strong_hits = 1
+        self.first = self.last = second
+        self.times = deque([second])
+        self.boxes = deque([box])
+        self.scores = deque([score])
+        self._velocity: NDArray[np.float64] | None = (
+            None  # (2,) of the centre, per second; not known from one look
+        )
+
+    def predict(self, second: float) -> NDArray[np.float64]:
+        """Where the box (4,) would be at ``second``: moved on with constant velocity, of the same size."""
+        moved = np.zeros(2) if self._velocity is None else self._velocity * (second - self.last)
+        return self.boxes[-1].astype(np.float64) + np.tile(moved, 2)
+
+    def see(self, second: float, box: Boxes, score: float, strong: bool) -> None:
+        """Add an observation."""
+        moved = (box.reshape(2, 2).mean(axis=0) - self.boxes[-1].reshape(2, 2).mean(axis=0)).astype(
+            np.float64
+        )
+        velocity = moved / (second - self.last)
+        if self._velocity is not None:
+            velocity = (1 - _VELOCITY_GAIN) * self._velocity + _VELOCITY_GAIN * velocity
+        self._velocity = velocity
+        self.strong_hits += strong
+        self.last = second
+        self.times.append(second)
+        self.boxes.append(box)
+        self.scores.append(score)
+
+    def at(self, second: float, hold: float = 0.0) -> tuple[Boxes, float] | None:
+        """Box (4,) and detector's score at ``second``, between observations or at most ``hold`` seconds outside."""
+        if not self.times[0] - hold <= second <= self.times[-1] + hold:
+            return None
+        times = np.array(self.times)
+        near = int(np.abs(times - second).argmin())
+        return interpolate(times, np.array(self.boxes), second), self.scores[near]
+
+    def forget(self, before: float) -> None:
+        """Drop observations that are not needed for times from ``before`` on."""
+        while len(self.times) > 1 and self.times[1] <= before:
+            self.times.popleft()
+            self.boxes.popleft()
+            self.scores.popleft()
+
+
+class Tracker:
+    """Links the boxes of successive pictures of one video.
+
+    Args:
+        start_score: a box with a lower score begins no track.
+        min_iou: of a box and a track's prediction, to be the same person.
+        max_gap: seconds for which a person may go unseen.
+
+    Attributes:
+        active: tracks that may still go on.
+        updates: pictures seen.
+    """
+
+    def __init__(self, start_score: float = 0.5, min_iou: float = 0.25, max_gap: float = 1.2) -> None:
+        self.start_score = start_score
+        self.min_iou = min_iou
+        self.max_gap = max_gap
+        self.active: list[Track] = []
+        self.updates = 0
+        self._next_id = 1
+
+    def update(self, second: float, people: PersonBoxes) -> list[Track]:
+        """Go on to a later picture; returns the tracks that ended, unseen for too long, in the order of their ids.
+
+        Raises:
+            ValueError: ``second`` is not later than the picture before.
+        """
+        if any(track.last >= second for track in self.active):
+            raise ValueError(
+                f"pictures come in order of time, but {second} s is not later than the one before"
+            )
+        ended = [track for track in self.active if second - track.last > self.max_gap]
+        self.active = [track for track in self.active if second - track.last <= self.max_gap]
+        self.updates += 1
+
+        strong = people.scores >= self.start_score
+        left = self._continue(self.active, people, np.flatnonzero(strong), second, self.min_iou)
+        unseen = [track for track in self.active if track.last < second]
+        self._continue(unseen, people, np.flatnonzero(~strong), second, max(self.min_iou, _WEAK_MIN_IOU))
+        for index in left:
+            self.active.append(Track(self._next_id, second, people.boxes[index], float(people.scores[index])))
+            self._next_id += 1
+        return ended
+
+    def finish(self) -> list[Track]:
+        """End all tracks."""
+        ended, self.active = self.active, []
+        return ended
+
+    def _continue(
+        self,
+        tracks: list[Track],
+        people: PersonBoxes,
+        chosen: NDArray[np.intp],
+        second: float,
+        min_iou: float,
+    ) -> list[int]:
+        """Give tracks their boxes out of the chosen ones, so that the sum of IoUs is largest; the boxes left."""
+        if not tracks or not len(chosen):
+            return chosen.tolist()
+        iou = iou_matrix(np.array([track.predict(second) for track in tracks]), people.boxes[chosen])
+        # Pairs that may not be must not push out pairs that may.
+        rows, columns = linear_sum_assignment(np.where(iou >= min_iou, iou, 0.0), maximize=True)
+        allowed = iou[rows, columns] >= min_iou
+        for row, index in zip(rows[allowed], chosen[columns[allowed]], strict=True):
+            score = float(people.scores[index])
+            tracks[row].see(second, people.boxes[index], score, score >= self.start_score)
+        return np.delete(chosen, columns[allowed]).tolist()
+
+
+def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
+    """IoU (A, B) of boxes (A, 4) with boxes (B, 4)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = (high - low).clip(0).prod(axis=-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

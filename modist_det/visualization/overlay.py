@@ -1,0 +1,112 @@
+"""People drawn on frames of a film: box, number and best actions with bars, in a colour for each person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PersonOverlay", "draw_overlay", "drawing_size", "person_color"]
+
+Image = NDArray[np.uint8]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_CROWD = 10  # with more people, only the best action of each is written
+_SHORT_SIDES = (480, 720)  # pixels; text on smaller pictures hides the people, larger ones only take time
+
+
+@dataclass(frozen=True)
+class PersonOverlay:
+    """One person on a frame.
+
+    Attributes:
+        track_id: from 1; gives the colour.
+        box: x1, y1, x2, y2 in [0, 1].
+        actions: (name, score in [0, 1]), best first.
+    """
+
+    track_id: int
+    box: Sequence[float]
+    actions: Sequence[tuple[str, float]] = ()
+
+
+def drawing_size(height: int, width: int, short_side: int | None = None) -> tuple[int, int]:
+    """(height, width) in which a film is drawn on: of the same shape, even, with ``short_side``.
+
+    Default: as it is, but at least 480 and at most 720 pixels on the short side.
+    """
+    target = short_side or min(max(min(height, width), _SHORT_SIDES[0]), _SHORT_SIDES[1])
+    scale = target / min(height, width)
+    # Pictures of extreme shape do not become enormous.
+    scale = min(scale, max(4096 / max(height, width), 2 / min(height, width)))
+    return max(round(height * scale / 2) * 2, 2), max(round(width * scale / 2) * 2, 2)
+
+
+def person_color(track_id: int) -> tuple[int, int, int]:
+    """RGB; successive numbers lie far apart on the wheel of colours."""
+    hue = int(track_id * 180 * 0.618034) % 180
+    red, green, blue = cv2.cvtColor(np.array([[[hue, 190, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    return red, green, blue
+
+
+def draw_overlay(image: Image, people: Sequence[PersonOverlay], note: str = "") -> Image:
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with the people on it.
+
+    Args:
+        note: written at the lower left, such as the time.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    height, width = canvas.shape[:2]
+    scale = min(max(min(height, width) / 1100, 0.36), 0.8)
+    thickness = max(round(min(height, width) / 300), 1)
+    lines = 1 if len(people) > _CROWD else None
+    # Text last and from the top down, so that it is not crossed by boxes.
+    corners = [_pixels(person.box, height, width) for person in people]
+    for person, (x1, y1, x2, y2) in zip(people, corners, strict=True):
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), person_color(person.track_id), thickness)
+    for person, (x1, y1, _, y2) in sorted(zip(people, corners, strict=True), key=lambda entry: entry[1][1]):
+        _draw_actions(canvas, person, x1, y1, y2 - y1, scale, lines)
+    if note:
+        _write(canvas, note, 4, height - 6, scale, (255, 255, 255))
+    return canvas
+
+
+def _pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return round(x1 * width), round(y1 * height), round(x2 * width) - 1, round(y2 * height) - 1
+
+
+def _draw_actions(
+    canvas: Image, person: PersonOverlay, x: int, y: int, box_height: int, scale: float, lines: int | None
+) -> None:
+    """A panel on the upper edge of the box, or below it at the picture's edge: the number, then a row for each action.
+
+    It is not higher than the box, except for one row: small people get only their best action.
+    """
+    color = person_color(person.track_id)
+    row_height = round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
+    actions = list(person.actions)[: min(max(box_height // row_height, 1), lines or len(person.actions))]
+    rows = [f"{person.track_id}"] if not actions else [f"{name}  {score:.2f}" for name, score in actions]
+    if actions:
+        rows[0] = f"{person.track_id}: {rows[0]}"
+    panel_width = max(cv2.getTextSize(row, _FONT, scale, 1)[0][0] for row in rows) + 8
+    panel_height = row_height * len(rows)
+    height, width = canvas.shape[:2]
+    left = min(max(x, 0), max(width - panel_width, 0))
+    top = y - panel_height if y >= panel_height else min(max(y, 0), max(height - panel_height, 0))
+    panel = canvas[top : top + panel_height, left : left + panel_width]
+    panel[:] = panel // 4
+    for number, row in enumerate(rows):
+        bottom = top + (number + 1) * row_height
+        if actions:
+            bar = round((panel_width - 2) * min(max(actions[number][1], 0.0), 1.0))
+            cv2.rectangle(canvas, (left + 1, bottom - 3), (left + 1 + bar, bottom - 2), color, -1)
+        _write(canvas, row, left + 4, bottom - row_height // 3, scale, (255, 255, 255))
+
+
+def _write(canvas: Image, text: str, x: int, y: int, scale: float, color: tuple[int, int, int]) -> None:
+    cv2.putText(canvas, text, (x + 1, y + 1), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)

@@ -1,0 +1,144 @@
+"""Result files: what is written can be read, by us and by the tools that others use."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from modist_det.evaluation import evaluate_ava
+from modist_det.inference import ActionSegment, ClipActions, KeyframeActions, Tube, VideoActions, VideoHeader
+from modist_det.inference.files import JsonWriter
+from modist_det.utils.ava_files import read_detections
+from modist_det.utils.errors import UserError
+
+
+@pytest.fixture
+def found() -> VideoActions:
+    """Two people at second 1, nobody at 1.5, one at 2; classes 2 and 5."""
+    rng = np.random.default_rng(0)
+
+    def keyframe(second: float, ids: list[int]) -> KeyframeActions:
+        corners = rng.uniform(0, 0.5, (len(ids), 2))
+        boxes = np.hstack([corners, corners + 0.4]).astype(np.float32)
+        scores = rng.uniform(0, 1, (len(ids), 2)).astype(np.float32)
+        return KeyframeActions(
+            second, boxes, np.full(len(ids), 0.75, np.float32), np.array(ids, np.int64), scores
+        )
+
+    tube = Tube(
+        3,
+        np.array([0.8, 1.0, 1.2, 1.4]),
+        np.array([[0.1 * i, 0.2, 0.1 * i + 0.25, 0.6] for i in range(4)], np.float32),
+        (ActionSegment(5, 1.0, 1.25, 0.625),),
+    )
+    header = VideoHeader('a "film", cut', 200, 100, {2: "Gehen/läuft", 5: "wave"}, "m.pth", "FastestDet")
+    frames = (keyframe(1.0, [3, 4]), keyframe(1.5, []), keyframe(2.0, [4]))
+    return VideoActions(header, frames, (tube,), 2.5, 60)
+
+
+def test_json_round_trip(found, tmp_path):
+    found.to_json(tmp_path / "r.json")
+    again = VideoActions.from_json(tmp_path / "r.json")
+    assert again.header == found.header
+    assert (again.duration, again.num_frames) == (2.5, 60)
+    assert len(again.keyframes) == 3
+    for one, other in zip(again.keyframes, found.keyframes, strict=True):
+        assert one.second == other.second
+        for name in ("boxes", "person_scores", "track_ids", "scores"):
+            a, b = getattr(one, name), getattr(other, name)
+            assert a.dtype == b.dtype and a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+    (tube,) = again.tubes
+    assert tube.track_id == 3 and (tube.start, tube.end) == (0.8, 1.4)
+    assert tube.actions == found.tubes[0].actions
+    np.testing.assert_allclose(tube.boxes, found.tubes[0].boxes, rtol=1e-5)
+    again.to_json(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "r.json").read_bytes()
+
+
+def test_csv_goes_into_the_evaluator(found, tmp_path):
+    """A ground truth made of the best-scored boxes: mean AP is 1 by construction; a shifted one gives 0."""
+    found.to_csv(tmp_path / "d.csv", first_second=900)
+    table = read_detections(tmp_path / "d.csv")
+    assert table.videos == ('a "film", cut',)
+    assert len(table) == 3 * 2  # people times classes
+    assert sorted(set(table.second.tolist())) == [901.0, 902.0]
+    np.testing.assert_allclose(
+        table.score, np.concatenate([k.scores.ravel() for k in found.keyframes]), rtol=1e-6
+    )
+    np.testing.assert_array_equal(table.action, [2, 5] * 3)
+
+    (tmp_path / "labels.pbtxt").write_text('item { name: "walk" id: 2 }\nitem { name: "wave" id: 5 }\n')
+    rows = [
+        f'"a ""film"", cut",{k.second + 900:04.0f},' + ",".join(f"{v:.6f}" for v in box) + f",{action}"
+        for k in found.keyframes
+        for box in k.boxes.tolist()
+        for action in (2, 5)
+    ]
+    (tmp_path / "g.csv").write_text("\n".join(rows) + "\n")
+    assert evaluate_ava(tmp_path / "g.csv", tmp_path / "d.csv", tmp_path / "labels.pbtxt")["mAP"] == 1.0
+    (tmp_path / "g.csv").write_text("\n".join(row.replace(",0901,", ",0905,") for row in rows) + "\n")
+    result = evaluate_ava(tmp_path / "g.csv", tmp_path / "d.csv", tmp_path / "labels.pbtxt")
+    assert result["mAP"] == pytest.approx(1 / 3)
+
+
+def test_coco_style(found, tmp_path):
+    found.to_coco(tmp_path / "c.json")
+    content = json.loads((tmp_path / "c.json").read_text())
+    assert content["videos"] == [
+        {"id": 1, "name": 'a "film", cut', "width": 200, "height": 100, "length": 60, "duration": 2.5}
+    ]
+    assert content["categories"] == [{"id": 2, "name": "Gehen/läuft"}, {"id": 5, "name": "wave"}]
+    (annotation,) = content["annotations"]
+    assert annotation["category_id"] == 5 and annotation["track_id"] == 3 and annotation["score"] == 0.625
+    assert annotation["times"] == [1.0, 1.2]  # inside of the action, not of the whole tube
+    np.testing.assert_allclose(annotation["bboxes"], [[20, 20, 50, 40], [40, 20, 50, 40]], rtol=1e-5)
+
+
+def test_nothing_found(found, tmp_path):
+    empty = VideoActions(found.header, (), (), 1.0, 25)
+    empty.to_json(tmp_path / "r.json")
+    empty.to_csv(tmp_path / "r.csv")
+    empty.to_coco(tmp_path / "c.json")
+    assert VideoActions.from_json(tmp_path / "r.json").keyframes == ()
+    assert len(read_detections(tmp_path / "r.csv")) == 0
+    assert json.loads((tmp_path / "c.json").read_text())["annotations"] == []
+
+
+def test_a_run_that_fails_leaves_nothing(found, tmp_path):
+    with pytest.raises(RuntimeError, match="stop"), JsonWriter(tmp_path / "r.json", found.header) as writer:
+        writer.keyframe(found.keyframes[0])
+        raise RuntimeError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "not a result file"),
+        ('{"format": "modist_det.video_actions/1"}', "lacks 'classes'"),
+    ],
+)
+def test_other_json_is_refused(text, reason, tmp_path):
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(UserError, match=reason):
+        VideoActions.from_json(tmp_path / "r.json")
+    with pytest.raises(UserError, match="No such file"):
+        VideoActions.from_json(tmp_path / "none.json")
+
+
+def test_box_between_observations(found):
+    tube = found.tubes[0]
+    np.testing.assert_allclose(tube.box_at(0.9), [0.05, 0.2, 0.3, 0.6], atol=1e-6)
+    np.testing.assert_allclose(tube.box_at(0.0), tube.boxes[0])
+    np.testing.assert_allclose(tube.box_at(9.0), tube.boxes[3])
+
+
+def test_top():
+    actions = ClipActions(
+        np.zeros((1, 4), np.float32), np.array([[0.2, 0.9, 0.5]], np.float32), {1: "a", 4: "b", 6: "c"}
+    )
+    assert [name for name, _ in actions.top(0, 2)] == ["b", "c"]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from modist_det.inference import PersonBoxes, Tracker
+from modist_det.inference.tracking import iou_matrix
+from modist_det.inference.tubes import find_segments
+
+
+def people(*boxes, scores=None) -> PersonBoxes:
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    return PersonBoxes(array, np.array(scores or [0.9] * len(array), np.float32))
+
+
+def square(x: float, y: float = 0.4, side: float = 0.2) -> list[float]:
+    return [x, y, x + side, y + side]
+
+
+def ids_at(tracker: Tracker, second: float) -> dict[int, list[float]]:
+    return {t.id: t.boxes[-1].round(3).tolist() for t in tracker.active if t.last == second}
+
+
+def test_two_people_pass_each_other():
+    """They meet in the middle, where overlap alone would let them swap."""
+    tracker = Tracker()
+    for step in range(21):
+        second = step * 0.2
+        left, right = square(0.04 * step), square(0.8 - 0.04 * step, y=0.45)
+        # The detector gives them in any order.
+        tracker.update(second, people(left, right) if step % 3 else people(right, left))
+    found = ids_at(tracker, 4.0)
+    assert len(found) == 2 and len(tracker.active) == 2
+    xs = {t.id: (t.boxes[0][0], t.boxes[-1][0]) for t in tracker.active}
+    assert sorted((round(float(a), 2), round(float(b), 2)) for a, b in xs.values()) == [
+        (0.0, 0.8),
+        (0.8, 0.0),
+    ]
+
+
+def test_a_gap_is_bridged_by_motion_and_interpolated():
+    tracker = Tracker(max_gap=1.0)
+    for step in (0, 1, 2, 3, 7, 8):  # unseen for 0.8 s, in which the person moves its own width and a half
+        tracker.update(step * 0.2, people(square(0.05 + 0.06 * step)))
+    (track,) = tracker.active
+    box, _ = track.at(1.0)  # between 0.6 and 1.4
+    np.testing.assert_allclose(box, square(0.05 + 0.06 * 5), atol=1e-6)
+    assert track.at(1.7) is None
+    assert track.at(1.7, hold=0.15) is not None
+
+
+def test_a_long_gap_ends_the_track():
+    tracker = Tracker(max_gap=0.5)
+    tracker.update(0.0, people(square(0.3)))
+    assert [t.id for t in tracker.update(0.6, people(square(0.3)))] == [1]
+    assert [t.id for t in tracker.active] == [2]
+    assert [t.id for t in tracker.finish()] == [2]
+
+
+def test_weak_boxes_go_on_but_do_not_begin():
+    tracker = Tracker(start_score=0.5)
+    tracker.update(0.0, people(square(0.1), square(0.6), scores=[0.9, 0.2]))
+    assert [t.id for t in tracker.active] == [1]
+    tracker.update(0.2, people(square(0.6), square(0.1), scores=[0.2, 0.2]))
+    (track,) = tracker.active
+    assert len(track.times) == 2 and track.strong_hits == 1
+    # A strong box of somebody else does not lose against the weak one.
+    tracker.update(0.4, people(square(0.12), square(0.1), scores=[0.3, 0.8]))
+    assert track.scores[-1] == pytest.approx(0.8)
+
+
+def test_assignment_is_the_best_of_all():
+    """Against all permutations."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        before = rng.uniform(0, 0.5, (4, 2))
+        before = np.hstack([before, before + 0.4])
+        after = before + rng.normal(0, 0.05, (4, 4))
+        tracker = Tracker(min_iou=0.01)
+        tracker.update(0.0, people(*before))
+        tracker.update(1.0, people(*after))
+        iou = iou_matrix(before.astype(np.float32), after.astype(np.float32))
+        best = max(
+            itertools.permutations(range(4)), key=lambda order: sum(iou[i, j] for i, j in enumerate(order))
+        )
+        if min(iou[i, j] for i, j in enumerate(best)) < 0.01:
+            continue
+        for i, j in enumerate(best):
+            np.testing.assert_allclose(tracker.active[i].boxes[-1], after[j].astype(np.float32))
+
+
+def test_time_goes_forward():
+    tracker = Tracker()
+    tracker.update(1.0, people(square(0.1)))
+    with pytest.raises(ValueError, match="order of time"):
+        tracker.update(1.0, people(square(0.1)))
+
+
+def test_iou_by_hand():
+    a = np.array([[0, 0, 2, 2], [0, 0, 0, 0]], np.float32)
+    b = np.array([[1, 1, 3, 3], [0, 0, 2, 2], [5, 5, 6, 6]], np.float32)
+    np.testing.assert_allclose(iou_matrix(a, b), [[1 / 7, 1, 0], [0, 0, 0]])
+
+
+def test_segments_by_hand():
+    """Keyframes every 0.5 s from 1 to 3, of a tube from 0.8 to 3.1; classes 4 and 7."""
+    times = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
+    scores = [
+        np.array(row, np.float32) for row in ([0.5, 0.1], [0.7, 0.1], [0.1, 0.9], [0.2, 0.3], [0.3, 0.2])
+    ]
+    found = find_segments(times, scores, 0.8, 3.1, 0.3, [4, 7])
+    assert [(s.action, s.start, s.end, round(s.score, 4)) for s in found] == [
+        (4, 0.8, 1.75, 0.6),
+        (7, 1.75, 2.75, 0.6),
+        (4, 2.75, 3.1, 0.3),
+    ]
+    assert find_segments(times[:0], [], 0.8, 3.1, 0.3, [4, 7]) == ()

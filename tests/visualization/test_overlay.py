@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+
+from modist_det.visualization.overlay import PersonOverlay, draw_overlay, drawing_size, person_color
+
+GREY = np.full((480, 640, 3), 120, np.uint8)
+
+
+def test_box_and_panel_are_where_they_belong():
+    person = PersonOverlay(3, (0.25, 0.5, 0.5, 0.9), [("wave", 0.5)])
+    canvas = draw_overlay(GREY, [person])
+    assert canvas[300, 160].tolist() == list(person_color(3))  # left edge
+    assert canvas[350, 250].tolist() == [120, 120, 120]  # inside it nothing is covered
+    assert (canvas[225:240, 162:200] < 60).any()  # the panel is above the box
+    assert (canvas == GREY).mean() > 0.9 and (GREY == 120).all()
+
+
+def test_everything_stays_inside():
+    edges = [(-0.1, -0.1, 0.1, 0.1), (0.9, 0.9, 1.2, 1.3), (0.0, 0.0, 1.0, 1.0), (0.5, 0.5, 0.5, 0.5)]
+    people = [
+        PersonOverlay(i, box, [("a very long name of an action " * 3, 1.0)]) for i, box in enumerate(edges)
+    ]
+    assert draw_overlay(GREY, people, "0:01.0").shape == GREY.shape
+    assert draw_overlay(GREY[:20, :16], people).shape == (20, 16, 3)
+
+
+def test_bars_are_as_long_as_scores():
+    def bar(score: float) -> int:
+        canvas = draw_overlay(GREY, [PersonOverlay(1, (0.3, 0.5, 0.6, 0.9), [("walk", score)])])
+        return int((canvas[200:239] == person_color(1)).all(axis=2).sum(axis=1).max())
+
+    assert abs(bar(1.0) - 2 * bar(0.5)) <= 3 and bar(1.0) > 40
+
+
+def test_crowds_and_small_people_get_one_line():
+    lines = [("a", 0.9), ("b", 0.8), ("c", 0.7)]
+
+    def dark(people: int, height: float) -> int:
+        found = [
+            PersonOverlay(i, (0.05 * i, 0.5, 0.05 * i + 0.04, 0.5 + height), lines) for i in range(people)
+        ]
+        return int((draw_overlay(GREY, found) < 50).all(axis=2).sum()) / people
+
+    assert dark(1, 0.4) > 2 * dark(1, 0.03)
+    assert dark(1, 0.4) > 2 * dark(12, 0.4)
+
+
+def test_sizes():
+    assert drawing_size(128, 192) == (480, 720)
+    assert drawing_size(600, 800) == (600, 800)
+    assert drawing_size(2160, 3840) == (720, 1280)
+    assert drawing_size(1920, 1080) == (1280, 720)
+    assert drawing_size(128, 192, 64) == (64, 96)
+    height, width = drawing_size(4, 4000)
+    assert height % 2 == width % 2 == 0 and width <= 4096
+
+
+def test_neighbouring_numbers_differ_in_colour():
+    colors = np.array([person_color(i) for i in range(1, 20)], int)
+    assert np.abs(np.diff(colors, axis=0)).sum(axis=1).min() > 90

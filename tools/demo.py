@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Find out who does what in a video: annotated mp4 (sound kept), JSON, AVA csv, COCO-style JSON, contact sheet.
+
+Takes video files, folders of them, folders of frames, cameras (0, /dev/video0) and addresses (rtsp://...). Without
+--checkpoint or --zoo it uses the detection run below output/ that was trained last, or else an AVA model of the zoo.
+Results are written while the video is read: memory does not depend on its length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modist_det.utils.cli import at_least, make_parser, parse_option, run_cli
+from modist_det.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from modist_det.inference import ActionPredictor, Outputs
+    from modist_det.inference.persons import PersonDetector
+    from modist_det.inference.pipeline import PipelineSettings
+    from modist_det.inference.stream import Source
+
+EXAMPLE = """\
+  python tools/demo.py clip.mp4
+  python tools/demo.py datasets/puppets/videos --checkpoint output/Puppets/Slow_R18 --out puppets_demo
+  python tools/demo.py film.mkv --zoo pyslowfast/slow_4x16_r50_ava22 \\
+      --persons FasterRCNN --person-option model=resnet50_v2
+  python tools/demo.py 0 --realtime --max-seconds 60"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, EXAMPLE)
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="+",
+        metavar="VIDEO",
+        help="file, folder of videos, folder of frames, camera or address",
+    )
+    add("--out", type=Path, default=Path("output/demo"), metavar="FOLDER", help="(default: %(default)s)")
+    model = parser.add_argument_group("action model")
+    model.add_argument("--checkpoint", metavar="FILE", help="checkpoint, or folder of a run")
+    model.add_argument(
+        "--zoo", metavar="NAME", help="entry of the model zoo (python tools/model_zoo.py list)"
+    )
+    model.add_argument("--cfg", metavar="FILE", help="config of a checkpoint that carries none")
+    model.add_argument(
+        "--label-map", metavar="FILE", help="names of the classes (default: of the model's data set)"
+    )
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
+    model.add_argument("--batch-size", type=at_least(1), default=1, help="keyframes in one pass (default: 1)")
+    model.add_argument(
+        "--keyframe-every", type=float, default=0.5, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    model.add_argument(
+        "--smoothing",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="half-life of the weight of neighbouring keyframes; 0: none (default: %(default)s)",
+    )
+    people = parser.add_argument_group("people")
+    people.add_argument(
+        "--persons",
+        metavar="DETECTOR",
+        help="FastestDet, YOLOX, FasterRCNN, Detectron2, an .onnx file, or boxes in a .csv or .json file "
+        "(default: FastestDet where its file is found, otherwise FasterRCNN)",
+    )
+    people.add_argument(
+        "--person-option", action="append", default=[], metavar="NAME=VALUE", help="of the detector"
+    )
+    people.add_argument(
+        "--detect-every", type=float, default=0.2, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    what = parser.add_argument_group("output")
+    what.add_argument(
+        "--top", type=at_least(0), default=3, help="actions drawn per person (default: %(default)s)"
+    )
+    what.add_argument(
+        "--draw-score", type=float, default=0.1, help="least score drawn (default: %(default)s)"
+    )
+    what.add_argument(
+        "--min-score",
+        type=float,
+        default=0.3,
+        help="from which on an action counts in tubes (default: %(default)s)",
+    )
+    what.add_argument(
+        "--short-side", type=at_least(2), help="of the mp4 (default: as it is, from 480 to 720)"
+    )
+    what.add_argument("--no-video", action="store_true", help="only data and contact sheet")
+    what.add_argument(
+        "--first-second", type=float, default=0.0, help="csv's name of the first frame (AVA's cut clips: 900)"
+    )
+    reading = parser.add_argument_group("reading")
+    reading.add_argument(
+        "--fps", type=float, default=25.0, help="of folders of frames (default: %(default)s)"
+    )
+    reading.add_argument("--max-seconds", type=float, default=float("inf"), help="stop after so much video")
+    reading.add_argument(
+        "--realtime",
+        action="store_true",
+        help="keep up with the source: leave out frames and keyframes, not time",
+    )
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    from modist_det.engine.setup import setup_logger
+    from modist_det.inference.choose import find_inputs
+    from modist_det.inference.pipeline import PipelineSettings
+
+    setup_logger(None)
+    # As Ctrl-C: files begun are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    settings = PipelineSettings(
+        keyframe_every=args.keyframe_every,
+        detect_every=args.detect_every,
+        smoothing=args.smoothing,
+        min_score=args.min_score,
+        batch_size=args.batch_size,
+        realtime=args.realtime,
+    )
+    inputs = find_inputs(args.inputs)
+    detector = make_detector(args)
+    predictor = make_predictor(args)
+    print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
+    failed = 0
+    for name, place in inputs.items():
+        try:
+            run_one(name, place, predictor, detector, settings, args)
+        except UserError as error:
+            if len(inputs) == 1:
+                raise
+            failed += 1
+            print(f"failed: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run_one(
+    name: str,
+    place: str,
+    predictor: ActionPredictor,
+    detector: PersonDetector,
+    settings: PipelineSettings,
+    args: argparse.Namespace,
+) -> None:
+    from modist_det.inference import annotate, open_source
+
+    outputs = outputs_for(name, args)
+    if outputs.video is not None and outputs.video.resolve() == Path(place).resolve():
+        raise UserError(f"{place} would be replaced by its annotated copy; give another folder with --out")
+    source = open_source(place, args.fps)
+    if source.live:
+        stop_on_interrupt(source)
+    report = annotate(source, predictor, detector, settings, outputs, args.max_seconds)
+    print(f"{name}: {report}")
+    files = (outputs.video, outputs.json, outputs.csv, outputs.coco, outputs.sheet)
+    print(f"wrote {', '.join(str(file) for file in files if file is not None)}")
+
+
+def stop_on_interrupt(source: Source) -> None:
+    """Ctrl-C ends a stream that has no end, and what was seen is kept; a second one stops the program."""
+
+    def stop(*_: object) -> None:
+        source.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def make_detector(args: argparse.Namespace) -> PersonDetector:
+    from modist_det.inference.choose import choose_detector
+
+    options = dict(parse_option("--person-option", option) for option in args.person_option)
+    return choose_detector(args.persons, options)
+
+
+def make_predictor(args: argparse.Namespace) -> ActionPredictor:
+    from modist_det.inference.choose import choose_predictor
+    from modist_det.inference.class_names import read_names
+
+    names = read_names(args.label_map) if args.label_map else None
+    return choose_predictor(
+        args.checkpoint, args.zoo, args.cfg, names, overrides=["MODEL.DEVICE", args.device]
+    )
+
+
+def outputs_for(name: str, args: argparse.Namespace) -> Outputs:
+    from modist_det.inference import Outputs
+
+    return Outputs(
+        video=None if args.no_video else args.out / f"{name}.mp4",
+        json=args.out / f"{name}.json",
+        csv=args.out / f"{name}.csv",
+        coco=args.out / f"{name}.coco.json",
+        sheet=args.out / f"{name}.png",
+        first_second=args.first_second,
+        short_side=args.short_side,
+        top=args.top,
+        min_score=args.draw_score,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(get_parser(), main))

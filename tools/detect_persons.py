@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Detect the people of a data set, or of a folder of videos, and write their boxes in AVA's person-box format.
+
+Finished videos are kept: a run that was stopped goes on where it was, and --shard divides the work between processes
+and machines. The shard that is done last writes the csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from modist_det.utils.cli import at_least, make_parser, parse_option, run_cli
+from modist_det.utils.errors import UserError
+
+EXAMPLE = """\
+  python tools/detect_persons.py datasets/puppets/val.yaml --out puppets_persons.csv
+  python tools/detect_persons.py my_videos --every 0.5 --persons yolox_s.onnx --out persons.csv
+  python tools/detect_persons.py ava_v2.2_val --persons Detectron2 --shard 3 --num-shards 16 --out ava_persons.csv"""
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = make_parser(__doc__, EXAMPLE)
+    add = parser.add_argument
+    add("data", metavar="DATA", help="data set (name or *.yaml: its keyframes), or folder of videos")
+    add(
+        "--out", type=Path, required=True, metavar="CSV", help="file to write; OUT.parts holds a file a video"
+    )
+    add(
+        "--persons",
+        metavar="DETECTOR",
+        help="FastestDet, YOLOX, FasterRCNN, Detectron2 or an .onnx file (default: FastestDet where its file is "
+        "found, otherwise FasterRCNN)",
+    )
+    add("--person-option", action="append", default=[], metavar="NAME=VALUE", help="of the detector")
+    add("--every", type=float, default=1.0, metavar="SECONDS", help="in a folder of videos (default: 1)")
+    add("--fps", type=float, default=25.0, help="of folders of frames in a folder (default: %(default)s)")
+    add("--batch-size", type=at_least(1), default=8, help="pictures at once (default: %(default)s)")
+    add("--shard", type=int, default=0, help="which share of the videos, from 0 (default: %(default)s)")
+    add("--num-shards", type=at_least(1), default=1, help="how many shares there are (default: %(default)s)")
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    from modist_det.data.catalog import DatasetCatalog
+    from modist_det.inference.choose import choose_detector
+    from modist_det.inference.persons.extract import detect_persons, videos_of_dataset, videos_of_folder
+
+    if not 0 <= args.shard < args.num_shards:
+        raise UserError(f"--shard {args.shard} of {args.num_shards} does not exist; shards count from 0")
+    if not 0 < args.every < float("inf"):
+        raise UserError(f"--every is {args.every}, but has to be above 0")
+    is_dataset = args.data in DatasetCatalog.list() or args.data.endswith((".yaml", ".yml"))
+    if is_dataset:
+        videos = videos_of_dataset(args.data)
+    else:
+        videos = videos_of_folder(args.data, args.every, args.fps)
+    options = dict(parse_option("--person-option", option) for option in args.person_option)
+    detector = choose_detector(args.persons, options)
+    settings = {
+        "data": args.data,
+        "every": None if is_dataset else args.every,
+        "persons": args.persons or type(detector).__name__,
+        "options": options,
+    }
+    report = detect_persons(
+        videos, detector, args.out, settings, args.shard, args.num_shards, args.batch_size
+    )
+    print(
+        f"{report.made} videos searched ({report.boxes} boxes), {report.kept} kept, {len(report.failed)} failed"
+    )
+    if report.missing:
+        print(
+            f"{report.missing} of {len(videos)} videos are still to be done; {args.out} is written after the last"
+        )
+    else:
+        print(f"wrote {args.out}")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(get_parser(), main))
