@@ -54,7 +54,7 @@ def choose_predictor(
         return ActionPredictor.from_checkpoint(run, overrides, class_names)
     try:
         return ActionPredictor.from_zoo(_ZOO_DEFAULT, overrides, class_names)
-    except (ImportError, UserError) as error:
+    except UserError as error:
         raise UserError(
             f"no action model: no trained run below output/, and {_ZOO_DEFAULT} of the zoo cannot be had ({error}). "
             "Name one with --checkpoint, or train a small one in minutes: python datasets/prepare_puppets.py && "

@@ -212,11 +212,10 @@ def _checkpoint_in(path: Path) -> Path:
 
 def _config_in(path: Path) -> CfgNode:
     """The config that a checkpoint of ours carries."""
-    from ..checkpoint.formats import read_state_dict
+    from ..checkpoint.reading import read_checkpoint
 
-    read_state_dict(path)  # says what is wrong with files that cannot be read
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    text = content.get("config")
+    content = read_checkpoint(path)
+    text = content.get("config", content.get("metadata", {}).get("config"))
     if not isinstance(text, str):
         raise UserError(
             f"{path} carries no config, so it is not a checkpoint of this project's training; give the config, too: "

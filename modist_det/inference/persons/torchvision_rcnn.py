@@ -10,7 +10,7 @@ from urllib.error import URLError
 import numpy as np
 import torch
 
-from ...checkpoint.formats import read_state_dict
+from ...checkpoint.reading import read_state_dict
 from ...engine.setup import resolve_device
 from ...utils.errors import UserError, nearest
 from ..results import PersonBoxes
