@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to an action detector: environment, generated data, pretraining without labels, training, official mAP,
-# a picture.
+# pictures and an annotated video.
 # Can be stopped and started again; finished parts are not repeated. MODIST_VENV names the environment (default .venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,4 +41,8 @@ step "picture: $output/detections.png"
 "$python" tools/draw_detections.py --data datasets/puppets/val.yaml \
   --detections "$output/detection/inference/puppets_val_detections.csv" --out "$output/detections.png"
 
-step "done: figures in $output/ava_map.json, picture in $output/detections.png"
+step "annotated video: $output/demo/val_0000.mp4"
+"$python" tools/demo.py datasets/puppets/videos/val_0000.mp4 --checkpoint "$output/detection" \
+  --persons datasets/puppets/tracks_val.json --out "$output/demo"
+
+step "done: figures in $output/ava_map.json, pictures in $output/detections.png and $output/demo/val_0000.png, video in $output/demo"
