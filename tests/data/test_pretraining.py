@@ -43,7 +43,7 @@ def mapper(motion=None, **changes):
         target_fps=30,
         crop_size=32,
         motion=motion,
-        short_side=48,
+        max_frame_side=48,
         **{**plain, **changes},
     )
 
