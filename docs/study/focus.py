@@ -2,7 +2,8 @@
 """Where pretrained backbones look: the share of gradient and Grad-CAM energy inside person boxes, and a picture.
 
 What is explained is the similarity of a clip's pooled feature to that of another clip of its video, which is what
-contrastive learning makes large. Clips and boxes are the keyframes of the Puppets validation set for detection.
+contrastive learning makes large. Clips and boxes are keyframes of the test videos of single actions, at the test
+resolution of pretraining. For Grad-CAM the last stage is dilated, or its map would have four cells.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 
 from modist_det.checkpoint import load_weights
-from modist_det.config import get_cfg
-from modist_det.data.catalog import DatasetCatalog
+from modist_det.config import CfgNode, get_cfg
+from modist_det.data.catalog import DatasetCatalog, data_root
 from modist_det.data.mappers import DetectionMapper
 from modist_det.modeling.backbone import Backbone, build_backbone
 from modist_det.modeling.heads.projection import pool
@@ -34,7 +35,7 @@ from modist_det.visualization.gradcam import draw_heat_maps, energy_in_boxes, gr
 EXAMPLE = """\
   python docs/study/focus.py --out focus.json --picture focus.png \\
       MoDist=output/study/pretrain/MoDist/0 'RGB only=output/study/pretrain/RGB_only/0'"""
-CONFIG = Path(__file__).resolve().parents[2] / "configs/Puppets/MoDist_R18_detection.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs/Puppets/MoDist_R18.yaml"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--picture", type=Path, required=True, help="PNG with heat maps of the first run of each name"
     )
+    p.add_argument(
+        "--keyframes", type=int, default=600, help="clips that are looked at (default: %(default)s)"
+    )
     p.add_argument("--clips", type=int, default=6, help="rows of the picture (default: %(default)s)")
     return p
 
@@ -53,8 +57,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     cfg = get_cfg()
     cfg.merge_from_file(CONFIG)
-    cfg.MODEL.NUM_CLASSES = DatasetCatalog.get("puppets_val").metadata.num_classes
-    samples = read_samples(cfg)
+    samples = read_samples(cfg, args.keyframes)
     clips = torch.stack([sample["video"] for sample in samples])
     boxes = [sample["boxes"] for sample in samples]
     partners = partner_of([sample["video_id"] for sample in samples])
@@ -65,15 +68,13 @@ def main(args: argparse.Namespace) -> None:
         name, _, folder = run.partition("=")
         if not folder:
             raise UserError(f"{run!r} is not NAME=FOLDER")
-        backbone = build_backbone(cfg)
-        load_weights(backbone, last_checkpoint(Path(folder)))
-        backbone.eval()
+        backbone, dilated = (load_backbone(cfg, Path(folder), dilate) for dilate in (False, True))
         maps = {"gradient": [], "gradcam": []}
         features = pooled(backbone, normalizer, clips)
         for part in torch.arange(len(clips)).split(32):
             clip, targets = normalizer(clips[part]), features[partners[part]]
             maps["gradient"].append(input_gradient(backbone, clip, targets))
-            maps["gradcam"].append(grad_cam(backbone, clip, similarity_to(targets)))
+            maps["gradcam"].append(grad_cam(dilated, clip, similarity_to(targets)))
         figures: dict[str, float] = {}
         for kind, parts in maps.items():
             energy = energy_in_boxes(torch.cat(parts), boxes)
@@ -90,15 +91,26 @@ def main(args: argparse.Namespace) -> None:
         clips[shown],
         {name: blurred(maps[shown]) for name, maps in pictures.items()},
         [boxes[i] for i in shown.tolist()],
+        cell_width=160,
     )
     with atomic_path(args.picture) as temporary:
         temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
-def read_samples(cfg) -> list[dict]:
+def load_backbone(cfg: CfgNode, run: Path, dilate: bool) -> Backbone:
+    cfg.MODEL.RESNET3D.DILATE_RES5 = dilate
+    backbone = build_backbone(cfg)
+    load_weights(backbone, last_checkpoint(run))
+    return backbone.eval()
+
+
+def read_samples(cfg: CfgNode, count: int) -> list[dict]:
+    dataset = DatasetCatalog.get(data_root() / "puppets_actions/val.yaml")
+    cfg.MODEL.NUM_CLASSES = dataset.metadata.num_classes
     mapper = DetectionMapper.from_config(cfg, is_train=False)
     rng = np.random.default_rng(0)  # evaluation draws nothing
-    return [mapper(record, rng) for record in DatasetCatalog.get("puppets_val").records("ground_truth")]
+    records = dataset.records("ground_truth")
+    return [mapper(records[i], rng) for i in range(min(count, len(records)))]
 
 
 def partner_of(videos: list[str]) -> Tensor:
