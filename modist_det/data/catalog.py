@@ -165,7 +165,7 @@ def _kinetics(name: str, classes: int, split: str) -> KineticsDataset:
 
 
 def _require(name: str, root: Path, section: str, paths: Sequence[Path]) -> None:
-    missing = [str(path.relative_to(root)) for path in paths if not path.exists()]
+    missing = [str(path.relative_to(root)) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
         raise UserError(
             f"data set {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section {section} of "

@@ -103,6 +103,9 @@ def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
                 key=lambda file: natural_key(file.name),
             )
             places = [str(film) for film in films] or [text]
+        elif not (path.exists() or text.isdigit() or text.startswith("/dev/video") or "://" in text):
+            # Before models are loaded, or downloaded, for nothing.
+            raise UserError(f"{text} does not exist; give a video, a folder, a camera's number or an address")
         for place in places:
             name = _name(place)
             if name in found:

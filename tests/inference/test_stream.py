@@ -251,6 +251,8 @@ def test_inputs(film, tmp_path):
     }
     with pytest.raises(UserError, match="would both be called b9"):
         find_inputs([str(tmp_path), str(tmp_path / "b9.mp4")])
+    with pytest.raises(UserError, match="nowhere.mp4 does not exist"):
+        find_inputs([str(tmp_path / "nowhere.mp4")])
 
 
 def test_writer_of_other_sizes(tmp_path):
