@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..utils.errors import UserError, nearest
 
-__all__ = ["TASK_REGISTRY", "Mapper", "Task", "build_task"]
+__all__ = ["TASK_REGISTRY", "Mapper", "Task", "build_task", "check_titles", "complete_num_classes"]
 
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")
@@ -58,3 +58,28 @@ def _check_architecture(cfg: CfgNode) -> None:
     made_for = getattr(lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE"), "task", cfg.TASK)
     if made_for != cfg.TASK:
         raise UserError(f"MODEL.META_ARCHITECTURE {name} is for TASK {made_for}, but TASK is {cfg.TASK}")
+
+
+def complete_num_classes(cfg: CfgNode, widths: Mapping[str, int]) -> None:
+    """Set MODEL.NUM_CLASSES, where it is 0, to the most that a data set has (``widths``: by its name in the config).
+
+    Raises:
+        UserError: a data set has more.
+    """
+    if cfg.MODEL.NUM_CLASSES == 0 and widths:
+        cfg.MODEL.NUM_CLASSES = max(widths.values())
+    for name, width in widths.items():
+        if width > cfg.MODEL.NUM_CLASSES:
+            raise UserError(
+                f"data set {name} has {width} classes, but MODEL.NUM_CLASSES is "
+                f"{cfg.MODEL.NUM_CLASSES}; set it to {width}, or to 0 to take it from the data"
+            )
+
+
+def check_titles(titles: Sequence[str]) -> None:
+    """Refuse test sets of one name: the figures of one would be taken for the other's."""
+    for title in titles:
+        if titles.count(title) > 1:
+            raise UserError(
+                f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file"
+            )

@@ -14,7 +14,7 @@ from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.errors import UserError
-from .base import TASK_REGISTRY
+from .base import TASK_REGISTRY, check_titles, complete_num_classes
 
 __all__ = ["ClassificationTask", "classification"]
 
@@ -37,21 +37,8 @@ class ClassificationTask:
         _check_same_classes(self._datasets)
 
     def complete_config(self, cfg: CfgNode) -> None:
-        for name, dataset in self._datasets.items():
-            width = dataset.metadata.num_classes
-            if cfg.MODEL.NUM_CLASSES == 0:
-                cfg.MODEL.NUM_CLASSES = width
-            if width > cfg.MODEL.NUM_CLASSES:
-                raise UserError(
-                    f"data set {name} has {width} classes, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
-                    f"set it to {width}, or to 0 to take it from the data"
-                )
-        titles = [self.title(name) for name in cfg.DATASETS.TEST]
-        for title in titles:
-            if titles.count(title) > 1:
-                raise UserError(
-                    f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file"
-                )
+        complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
+        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
 
     def title(self, name: str) -> str:
         return self._datasets[name].metadata.name

@@ -16,7 +16,7 @@ from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES
 from ..utils.errors import UserError
-from .base import TASK_REGISTRY
+from .base import TASK_REGISTRY, check_titles, complete_num_classes
 from .pictures import DetectionPictures
 
 __all__ = ["DetectionTask", "detection"]
@@ -39,22 +39,8 @@ class DetectionTask:
         self._datasets = {name: _open(name) for name in names}
 
     def complete_config(self, cfg: CfgNode) -> None:
-        widths = {name: dataset.metadata.num_classes for name, dataset in self._datasets.items()}
-        if cfg.MODEL.NUM_CLASSES == 0 and widths:
-            cfg.MODEL.NUM_CLASSES = max(widths.values())
-        for name, width in widths.items():
-            if width > cfg.MODEL.NUM_CLASSES:
-                raise UserError(
-                    f"data set {name} has class ids up to {width}, but MODEL.NUM_CLASSES is "
-                    f"{cfg.MODEL.NUM_CLASSES}; set it to {width}, or to 0 to take it from the data"
-                )
-
-        titles = [self.title(name) for name in cfg.DATASETS.TEST]
-        for title in titles:
-            if titles.count(title) > 1:
-                raise UserError(
-                    f"two of DATASETS.TEST are called {title!r}; give one another 'name:' in its file"
-                )
+        complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
+        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
 
     def title(self, name: str) -> str:
         return self._datasets[name].metadata.name

@@ -15,7 +15,7 @@ from ..data.pretraining import TwoClipMapper
 from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
-from .base import TASK_REGISTRY, Mapper
+from .base import TASK_REGISTRY, Mapper, check_titles
 from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
@@ -55,6 +55,7 @@ class PretrainingTask:
                 )
         if classes:
             cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
+        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
         if cfg.MODEL.MODIST.CROSS_WEIGHT == 0 and cfg.MODEL.MODIST.MOTION_WEIGHT == 0:
             cfg.MOTION.ENABLED = False
         elif not cfg.MOTION.ENABLED:

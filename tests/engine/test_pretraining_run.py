@@ -143,6 +143,10 @@ def test_decoded_frames_are_kept_and_train_alike(config, tmp_path):
     [
         (["DATASETS.GALLERY", []], "in both, or in neither"),
         (["DATASETS.GALLERY", ["puppets_actions_test"]], "a video would find itself"),
+        (
+            ["DATASETS.TEST", ["puppets_actions_test"] * 2],
+            "two of DATASETS.TEST are called 'puppets_actions_test'",
+        ),
         (["MOTION.ENABLED", False], "terms of MODEL.MODIST use motion"),
         (["MOTION.KIND", "edge"], "did you mean 'edges'"),
     ],
