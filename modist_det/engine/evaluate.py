@@ -21,6 +21,7 @@ from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import build_model
 from ..tasks import Task
+from ..tasks.base import Mapper
 from ..utils import comm
 from ..utils.errors import UserError
 
@@ -31,6 +32,7 @@ __all__ = [
     "checkpoint_folder",
     "evaluate",
     "evaluate_only",
+    "make_test_loader",
     "place_model",
     "start_from_weights",
 ]
@@ -86,6 +88,21 @@ class TestSet:
     evaluator: Evaluator
 
 
+def make_test_loader(cfg: CfgNode, records: Sequence[Any], mapper: Mapper) -> TestLoader:
+    """This rank's share of a test set, as ``TEST`` and ``DATALOADER`` say."""
+    return build_test_loader(
+        records,
+        mapper,
+        batch_size=cfg.TEST.BATCH_SIZE,
+        seed=cfg.SEED,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
+        pin_memory=cfg.DATALOADER.PIN_MEMORY,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+
+
 def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
     """DATASETS.TEST; before training, so that a mistake in a test set is not found after it.
 
@@ -95,17 +112,7 @@ def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
     test_sets = []
     for name in cfg.DATASETS.TEST:
         records, mapper = task.test_data(cfg, name)
-        loader = build_test_loader(
-            records,
-            mapper,
-            batch_size=cfg.TEST.BATCH_SIZE,
-            seed=cfg.SEED,
-            num_workers=cfg.DATALOADER.NUM_WORKERS,
-            prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
-            pin_memory=cfg.DATALOADER.PIN_MEMORY,
-            rank=comm.get_rank(),
-            world_size=comm.get_world_size(),
-        )
+        loader = make_test_loader(cfg, records, mapper)
         evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
         test_sets.append(TestSet(task.title(name), loader, evaluator))
     return test_sets

@@ -18,7 +18,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from ..config import CfgNode
-from ..data.build import BadVideoMonitor, build_test_loader
+from ..data.build import BadVideoMonitor
 from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share
 from ..evaluation.evaluator import inference_on_dataset
@@ -29,7 +29,7 @@ from ..tasks import build_task
 from ..tasks.classification import ClassificationTask
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
-from .evaluate import autocast_factory, place_model, start_from_weights
+from .evaluate import autocast_factory, make_test_loader, place_model, start_from_weights
 from .setup import prepare_run
 
 __all__ = ["extract_features", "probe"]
@@ -145,15 +145,7 @@ def extract_features(
         with np.load(path) as content:
             features, numbers = content["features"], content["numbers"].tolist()
     else:
-        loader = build_test_loader(
-            all_records,
-            mapper,
-            batch_size=cfg.TEST.BATCH_SIZE,
-            seed=cfg.SEED,
-            num_workers=cfg.DATALOADER.NUM_WORKERS,
-            prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
-            pin_memory=cfg.DATALOADER.PIN_MEMORY,
-        )
+        loader = make_test_loader(cfg, all_records, mapper)
         collector = _Collector()
         monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
         with autocast_factory(cfg, device)():

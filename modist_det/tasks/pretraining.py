@@ -38,6 +38,7 @@ class PretrainingTask:
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
         self._records = _join([_video_records(name) for name in train])
         self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
+        self._labelled_records = {name: dataset.records() for name, dataset in self._labelled.items()}
         self._gallery = gallery
 
     def complete_config(self, cfg: CfgNode) -> None:
@@ -79,7 +80,7 @@ class PretrainingTask:
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:
         """The gallery's videos, then the test set's."""
-        records = [record for part in (*self._gallery, name) for record in self._labelled[part].records()]
+        records = [record for part in (*self._gallery, name) for record in self._labelled_records[part]]
         return records, ClassificationMapper.from_config(cfg, is_train=False)
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> FeatureEvaluator:
@@ -88,9 +89,9 @@ class PretrainingTask:
             {
                 video: label
                 for part in self._gallery
-                for video, label in _labels(self._labelled[part]).items()
+                for video, label in _labels(part, self._labelled_records[part]).items()
             },
-            _labels(self._labelled[name]),
+            _labels(name, self._labelled_records[name]),
             neighbours=node.NEIGHBOURS,
             temperature=node.TEMPERATURE,
             linear_probe=node.LINEAR_PROBE,
@@ -110,13 +111,13 @@ def _open_labelled(name: str) -> ClassificationDataset:
     return dataset
 
 
-def _labels(dataset: ClassificationDataset) -> dict[str, int]:
+def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:
     """Class index of each video, by id."""
     labels = {}
-    for record in dataset.records():
+    for record in records:
         if len(record.labels) != 1:
             raise UserError(
-                f"data set {dataset.metadata.name}: {record.id} has {len(record.labels)} classes, neighbours need one"
+                f"data set {name}: {record.id} has {len(record.labels)} classes, neighbours need one"
             )
         labels[record.id] = record.labels[0]
     return labels
