@@ -211,8 +211,9 @@ def test_odd_clips_layouts_and_precisions():
         expected = head([maps])
         backbone.to(memory_format=torch.channels_last_3d)
         (last,) = backbone(clip.contiguous(memory_format=torch.channels_last_3d))
-        torch.testing.assert_close(last, maps, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(head([last]), expected, rtol=1e-4, atol=1e-4)
+        # Sums in another order: the error of an element follows the size of the map, not its own.
+        assert (last - maps).norm() < 1e-5 * maps.norm()
+        assert (head([last]) - expected).norm() < 1e-5 * expected.norm()
         with torch.autocast("cpu", torch.bfloat16):
             half = head(backbone(clip))
     assert (half.float() - expected).norm() < 0.05 * expected.norm()
