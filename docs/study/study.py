@@ -49,7 +49,9 @@ ABLATIONS = {
     "RGB only": "ablations/rgb_only",
 }
 SHARES = (0.1, 1.0)
-DETECTION_EPOCHS = 14.0  # with all labels; with fewer the same number of steps
+# With all labels; with fewer the same number of steps.
+DETECTION_EPOCHS = 14.0
+CLASSIFICATION_EPOCHS = 20.0
 FIGURES = ("linear", "knn", "R@1", "R@5", "rank")
 TEST_SET = "puppets_actions_test"
 
@@ -78,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--ablation-seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     p.add_argument("--epochs", type=float, default=50.0, help="of pretraining (default: %(default)s)")
     p.add_argument("--ablation-epochs", type=float, default=25.0, help="default: %(default)s")
-    parts = ("pretrain", "detect", "still", "ablate", "focus", "report")
+    parts = ("pretrain", "detect", "classify", "still", "ablate", "focus", "report")
     p.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: all, in this order")
     return p
 
@@ -92,8 +94,11 @@ def main(args: argparse.Namespace) -> None:
     if "detect" in args.parts:
         for seed in args.seeds:
             jobs += [detection(out, method, share, seed) for share in SHARES for method in METHODS]
+    if "classify" in args.parts:
+        for seed in args.seeds:
+            jobs += [classification(out, method, share, seed) for share in SHARES for method in METHODS]
     if "still" in args.parts:
-        jobs += [classification(out, still) for still in (False, True)]
+        jobs += [one_frame(out, still) for still in (False, True)]
     if "ablate" in args.parts:
         for seed in args.ablation_seeds:
             jobs += [
@@ -151,15 +156,29 @@ def pretraining(out: Path, part: str, name: str, config: str, seed: int, epochs:
 
 
 def detection(out: Path, method: str, share: float, seed: int) -> Job:
+    return fine_tuning(
+        out, "detect", "scenes", "MoDist_R18_detection", method, share, seed, DETECTION_EPOCHS / share
+    )
+
+
+def classification(out: Path, method: str, share: float, seed: int) -> Job:
+    return fine_tuning(
+        out, "classify", "actions", "Classification_R18", method, share, seed, CLASSIFICATION_EPOCHS / share
+    )
+
+
+def fine_tuning(
+    out: Path, part: str, data: str, config: str, method: str, share: float, seed: int, epochs: float
+) -> Job:
     source = run_folder(out, "pretrain", method, seed)
     overrides: list[object] = ["SEED", seed, "DATASETS.TRAIN_SHARE", share, "DATASETS.TRAIN_SHARE_SEED", seed]
-    overrides += ["SOLVER.MAX_EPOCH", DETECTION_EPOCHS / share, "SOLVER.WARMUP_EPOCHS", 1 / share]
+    overrides += ["SOLVER.MAX_EPOCH", epochs, "SOLVER.WARMUP_EPOCHS", 1 / share]
     overrides += ["SOLVER.CHECKPOINT_PERIOD", 0.0, "MODEL.WEIGHTS", f"{source}/checkpoints/LAST"]
-    folder = run_folder(out, "detect", f"{method} {share:g}", seed)
-    return run_net(folder, "MoDist_R18_detection", *overrides, after=[out / "data/scenes", source])
+    folder = run_folder(out, part, f"{method} {share:g}", seed)
+    return run_net(folder, config, *overrides, after=[out / f"data/{data}", source])
 
 
-def classification(out: Path, still: bool) -> Job:
+def one_frame(out: Path, still: bool) -> Job:
     """Supervised training on single actions; ``still``: all frames of a clip are one."""
     overrides: list[object] = ["INPUT.TARGET_FPS", 1e6] if still else []
     folder = run_folder(out, "still", "one frame" if still else "clips", 0)
@@ -272,12 +291,15 @@ def tables(results: dict) -> str:
                 "|---" * (len(FIGURES) + 2) + "|",
             ]
             text += [row(name, seeds, FIGURES) for name, seeds in results[part].items()] + [""]
-    if "detect" in results:
-        text += ["### Detection", "", "| initial weights, share of labels | mAP | seeds |", "|---|---|---|"]
-        text += [row(name, seeds, ["mAP"]) for name, seeds in results["detect"].items()] + [""]
-    if "still" in results:
-        text += ["### One frame against clips, supervised", "", "| | top-1 | seeds |", "|---|---|---|"]
-        text += [row(name, seeds, ["top1"]) for name, seeds in results["still"].items()] + [""]
+    fine_tuned = (
+        ("detect", "Detection", "initial weights, share of labels", "mAP"),
+        ("classify", "Classification", "initial weights, share of labels", "top1"),
+        ("still", "One frame against clips, supervised", "", "top1"),
+    )
+    for part, title, first, figure in fine_tuned:
+        if part in results:
+            text += [f"### {title}", "", f"| {first} | {figure} | seeds |", "|---|---|---|"]
+            text += [row(name, seeds, [figure]) for name, seeds in results[part].items()] + [""]
     if "focus" in results:
         kinds = {
             "gradient_share": "input gradient",
