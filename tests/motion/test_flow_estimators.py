@@ -54,6 +54,13 @@ def test_mistakes_in_names_and_options():
         build_flow_estimator("Farneback", levls=3)
     with pytest.raises(UserError, match="no preset 'quick'"):
         build_flow_estimator("DIS", preset="quick")
+    with pytest.raises(UserError, match=r"no preset \['fast'\]"):
+        build_flow_estimator("DIS", preset=["fast"])
+    for device in ("gpu", 1.5, "cuda:99"):
+        with pytest.raises(UserError, match=f"there is no device {device!r}"):
+            build_flow_estimator("RAFT", device=device)
+    with pytest.raises(UserError, match="no weights '5'"):
+        build_flow_estimator("RAFT", weights=5)
     with pytest.raises(UserError, match="window is 0"):
         build_flow_estimator("Farneback", window=0)
     with pytest.raises(UserError, match="'large' and 'small'"):
@@ -115,7 +122,7 @@ def test_raft_with_a_bad_file(tmp_path, raft_weights):
     with pytest.raises(UserError, match=r"none\.pth do not exist"):
         build_raft(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pth does not hold the weights"):
+    with pytest.raises(UserError, match=r"text\.pth are damaged or no file of PyTorch"):
         build_raft(tmp_path / "text.pth")
     with pytest.raises(UserError, match=r"small\.pth does not hold the weights"):
         build_flow_estimator("RAFT", size="large", weights=str(raft_weights))

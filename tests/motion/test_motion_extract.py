@@ -65,6 +65,25 @@ def test_finished_files_are_kept_and_only_they(videos, tmp_path):
     assert (report.made, report.kept, report.maps) == (1, 1, 9)
 
 
+def test_a_file_with_a_damaged_picture_is_made_again(videos, tmp_path):
+    out = tmp_path / "out"
+    run(videos, out)
+    first = out / "a.mp4.motion"
+    whole = first.read_bytes()
+    first.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])  # its table is as it was
+    report = run(videos, out)
+    assert (report.made, report.kept) == (1, 1)
+    assert first.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "5"])
+def test_damaged_notes_of_the_settings_are_named(videos, tmp_path, text):
+    run(videos, tmp_path / "out")
+    (tmp_path / "out/extraction.json").write_text(text)
+    with pytest.raises(UserError, match=r"extraction\.json is damaged.*delete it"):
+        run(videos, tmp_path / "out")
+
+
 def test_a_bad_video_does_not_stop_the_others(videos, tmp_path):
     (videos / "aa.mp4").write_text("not a video")
     report = run(videos, tmp_path / "out")
@@ -79,7 +98,7 @@ def test_frames_that_are_too_small_fail_by_name(tmp_path, carried, write):
     tiny = write(tmp_path / "tiny.mp4", carried(3, 8, 8, (0, 0)))
     [(video, reason)] = run(tiny, tmp_path / "out").failed
     assert video == str(tiny)
-    assert reason.startswith(f"{tiny}: ")
+    assert reason.startswith(f"cannot read video {tiny}: ")
     assert "8x8 pixels" in reason
 
 
@@ -139,6 +158,9 @@ def test_sources_that_cannot_be(videos, tmp_path):
         find_sources(["none.mp4"], "out")
     with pytest.raises(UserError, match="no data set named 'nothing'"):
         find_sources(["nothing"], "out")
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"list\.txt is not UTF-8 text"):
+        find_sources([str(tmp_path / "list.txt")], "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no videos in"):
         find_sources([str(tmp_path / "empty")], "out")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from modist_det.data.video import open_video
+from modist_det.data.video import VideoError, open_video
 from modist_det.motion import (
     MotionReader,
     build_flow_estimator,
@@ -86,6 +86,15 @@ def test_frames_and_maps_are_those_read_apart(square):
         assert torch.equal(maps, resize_maps(reader.maps(video, moving), (64, 96)))
 
 
+@pytest.mark.parametrize("gap_seconds", [1.0, 1e30])
+def test_a_gap_longer_than_the_video_compares_with_frame_0(square, gap_seconds):
+    frames = decode(square).astype(float)
+    with open_video(square) as video:
+        maps = MotionReader("difference", gap_seconds=gap_seconds).maps(video, [0.3])
+    expected = np.abs((frames[9] - frames[0]) @ [0.299, 0.587, 0.114])
+    assert np.abs(maps[0, 0].numpy() - expected).max() < 0.51
+
+
 def test_difference_needs_no_flow(square):
     frames = decode(square).astype(float)
     with open_video(square) as video:
@@ -140,6 +149,12 @@ def test_a_variable_rate(tmp_path, carried):
     assert torch.equal(maps, flow_magnitude(expected))
 
 
+def test_a_video_too_small_for_flow_is_named_like_one_that_cannot_be_read(tmp_path, carried, write):
+    path = write(tmp_path / "tiny.mp4", carried(8, 4, 4, (0, 0)))
+    with open_video(path) as video, pytest.raises(VideoError, match=r"tiny.mp4: .*4x4 pixels.*SHORT_SIDE"):
+        build_motion_reader().maps(video, [0.2])
+
+
 def test_resized_maps():
     maps = torch.tensor([[[[0, 100], [50, 250]]]], dtype=torch.uint8)
     assert resize_maps(maps, (2, 2)) is maps
@@ -149,7 +164,14 @@ def test_resized_maps():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"gap_seconds": 0}, {"short_side": -1}, {"max_frame_side": 0}, {"kind": "edge"}]
+    "settings",
+    [
+        {"gap_seconds": 0},
+        {"gap_seconds": float("inf")},
+        {"short_side": -1},
+        {"max_frame_side": 0},
+        {"kind": "edge"},
+    ],
 )
 def test_impossible_settings(settings):
     with pytest.raises(UserError):

@@ -107,6 +107,11 @@ class MoDist(nn.Module):
             (MOTION, MOTION): node.MOTION_WEIGHT,
         }
         backbones = {VISUAL: build_backbone(cfg)}
+        if not node.VISUAL_WEIGHT > 0 and not node.CROSS_WEIGHT > 0:
+            raise UserError(
+                "MODEL.MODIST.VISUAL_WEIGHT and CROSS_WEIGHT are both 0: no visual backbone would be trained; "
+                "set one above 0"
+            )
         if any(weight > 0 and MOTION in pair for pair, weight in terms.items()):
             backbones[MOTION] = _build_motion_pathway(cfg)
         mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
@@ -160,6 +165,9 @@ class MoDist(nn.Module):
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, features in evaluation mode.
 
+        Training mode without gradients, in which precise BN statistics are made, leaves key encoders and queues as
+        they are.
+
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
                 uint8 (B, 2, C, T', H', W') where a term uses motion, C the motion pathway's channels or 1, which is
@@ -185,8 +193,11 @@ class MoDist(nn.Module):
         for modality in sorted({query for query, _ in self.terms}):
             clip = self.normalizer[modality](clips[modality][:, query_view[modality]])
             queries[modality] = self.query[modality](clip)
+        learns = torch.is_grad_enabled()
         keys = {}
         for modality in sorted({key for _, key in self.terms}):
+            if learns:
+                update_momentum_copy(self.key[modality], self.query[modality], self.momentum)
             keys[modality] = self._keys(modality, clips[modality][:, 1 - query_view[modality]])
 
         # Copies: the queues are written below, before the backward pass needs their keys.
@@ -200,9 +211,10 @@ class MoDist(nn.Module):
             numbers[f"accuracy_{name}"] = term.accuracy
             numbers[f"positive_{name}"] = term.positive_similarity
             numbers[f"negative_{name}"] = term.negative_similarity
-        all_videos = gather_keys(videos)
-        for modality, own_keys in keys.items():
-            self._queue(modality).append(gather_keys(own_keys), all_videos)
+        if learns:
+            all_videos = gather_keys(videos)
+            for modality, own_keys in keys.items():
+                self._queue(modality).append(gather_keys(own_keys), all_videos)
         return numbers
 
     def _features(self, video: Tensor) -> Tensor:
@@ -216,7 +228,6 @@ class MoDist(nn.Module):
     @torch.no_grad()
     def _keys(self, modality: str, clip: Tensor) -> Tensor:
         encoder = self.key[modality]
-        update_momentum_copy(encoder, self.query[modality], self.momentum)
         if not self.shuffle_bn:
             return encoder(self.normalizer[modality](clip))
         shuffled, order = shuffle_batch(clip.to(self._queue(modality).keys.device, non_blocking=True))
