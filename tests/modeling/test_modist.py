@@ -126,6 +126,19 @@ def test_key_encoders_follow_once_a_step_and_get_no_gradient():
         assert follower.grad is None and leader.grad is not None
 
 
+def test_accumulated_passes_move_the_keys_as_far_as_one():
+    whole, parts = small_model(), small_model()
+    parts.accumulation_steps = 3
+    for model, passes in ((whole, 1), (parts, 3)):
+        with torch.no_grad():
+            for parameter in model.query.parameters():
+                parameter += 1.0
+        for _ in range(passes):
+            model(small_batch())
+    for one, three in zip(whole.key.parameters(), parts.key.parameters(), strict=True):
+        torch.testing.assert_close(one, three)
+
+
 def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
     model = small_model()
     with torch.no_grad():

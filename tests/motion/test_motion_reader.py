@@ -52,7 +52,7 @@ def test_parts_are_the_whole(square):
         assert parts[0].shape[1:] == (1, *reader.map_size(video)) == (1, 32, 48)
 
 
-@pytest.mark.parametrize(("rate", "frames_apart"), [(30, 5), (25, 4), (15, 2), (60, 10), (4, 1)])
+@pytest.mark.parametrize(("rate", "frames_apart"), [(30, 5), (25, 4), (15, 2), (60, 10), (4, 1), (2, 1)])
 def test_the_gap_is_one_of_time(tmp_path, carried, write, rate, frames_apart):
     path = write(tmp_path / "clip.mp4", carried(24, 96, 128, (1, 0)), rate)
     with open_video(path) as video:
@@ -84,6 +84,20 @@ def test_frames_and_maps_are_those_read_apart(square):
         np.testing.assert_array_equal(frames, video.frames_at_times(rgb))
         assert torch.equal(maps, reader.maps(video, moving, size=(64, 96)))
         assert torch.equal(maps, resize_maps(reader.maps(video, moving), (64, 96)))
+
+
+@pytest.mark.parametrize("short_side", [64, 65, 80, 200])
+def test_no_map_is_larger_than_its_frame(square, short_side):
+    with open_video(square) as video:
+        assert MotionReader("difference", short_side=short_side).map_size(video) == (64, 96)
+
+
+def test_the_working_resolution_is_reached_by_means(square):
+    frames = decode(square).reshape(24, 32, 2, 48, 2, 3).mean(axis=(2, 4))
+    with open_video(square) as video:
+        maps = MotionReader("difference", short_side=32).maps(video, [0.3])
+    expected = np.abs((frames[9] - frames[4]) @ [0.299, 0.587, 0.114])
+    assert np.abs(maps[0, 0].numpy() - expected).max() < 1.6  # three roundings
 
 
 @pytest.mark.parametrize("gap_seconds", [1.0, 1e30])

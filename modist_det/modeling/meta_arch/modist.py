@@ -62,6 +62,8 @@ class MoDist(nn.Module):
         shuffle_bn: compute keys on clips shuffled across processes.
         mask_same_video: keys of the query's own video are no negatives. Matters where a queue is large against
             the number of videos.
+        accumulation_steps: passes between two updates of the weights; the key encoders move in all of them together
+            as far as in one.
     """
 
     task = "pretraining"
@@ -79,6 +81,7 @@ class MoDist(nn.Module):
         same_time: bool = False,
         shuffle_bn: bool = True,
         mask_same_video: bool = False,
+        accumulation_steps: int = 1,
     ) -> None:
         super().__init__()
         self.terms = {pair: weight for pair, weight in terms.items() if weight > 0}
@@ -95,6 +98,7 @@ class MoDist(nn.Module):
         self.same_time = same_time
         self.shuffle_bn = shuffle_bn
         self.mask_same_video = mask_same_video
+        self.accumulation_steps = accumulation_steps
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> MoDist:
@@ -141,6 +145,7 @@ class MoDist(nn.Module):
             same_time=node.SAME_TIME,
             shuffle_bn=node.SHUFFLE_BN,
             mask_same_video=node.MASK_SAME_VIDEO,
+            accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
         )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -197,7 +202,8 @@ class MoDist(nn.Module):
         keys = {}
         for modality in sorted({key for _, key in self.terms}):
             if learns:
-                update_momentum_copy(self.key[modality], self.query[modality], self.momentum)
+                momentum = self.momentum ** (1 / self.accumulation_steps)
+                update_momentum_copy(self.key[modality], self.query[modality], momentum)
             keys[modality] = self._keys(modality, clips[modality][:, 1 - query_view[modality]])
 
         # Copies: the queues are written below, before the backward pass needs their keys.
