@@ -105,6 +105,31 @@ def test_each_crop_and_flip_is_that_of_the_rgb_clip(record):
     assert len(windows) == 12
 
 
+def test_colours_are_changed_as_asked_and_alike_in_all_frames(record):
+    """Clips of one frame, shown four times: whatever is drawn for a clip keeps its frames equal."""
+
+    def clips(**changes):
+        make = mapper(area=(1.0, 1.0), aspect=(4 / 3, 4 / 3), **changes)
+        make.frame_times = make.frame_times * 0
+        video = make(record, np.random.default_rng(1))["video"].double()
+        assert torch.equal(video, video[:, :, :1].expand_as(video))
+        return video[:, :, 0]
+
+    def gray(pictures):
+        return torch.equal(pictures[:, 0], pictures[:, 1]) and torch.equal(pictures[:, 0], pictures[:, 2])
+
+    def roughness(pictures):
+        return (pictures[..., 1:] - pictures[..., :-1]).abs().mean()
+
+    plain, jittered = clips(), clips(jitter_prob=1.0)
+    assert not gray(plain)
+    assert gray(clips(grayscale_prob=1.0)) and not gray(jittered)
+    assert (jittered - plain).abs().mean() > 3
+    blurred = clips(blur_prob=1.0, blur_sigma=(1.5, 2.0))
+    assert not gray(blurred) and roughness(blurred) < 0.9 * roughness(plain)
+    assert (blurred.mean() - plain.mean()).abs() < 0.5
+
+
 def test_the_same_generator_makes_the_same_sample(record):
     augmented = {"flip_prob": 0.5, "jitter_prob": 0.8, "grayscale_prob": 0.2, "blur_prob": 0.5}
     first, again, other = (mapper(**augmented)(record, np.random.default_rng(s))["video"] for s in (1, 1, 2))

@@ -6,6 +6,8 @@ import shutil
 
 import cv2
 import pytest
+import torch
+from torchvision.models.optical_flow import raft_small
 
 from modist_det.motion.extract import ExtractionSettings, extract_motion
 from modist_det.motion.map_file import MapFile
@@ -111,6 +113,18 @@ def test_a_folder_holds_maps_of_one_kind(videos, tmp_path):
     with pytest.raises(UserError, match="no option"):
         run(videos, tmp_path / "new", ExtractionSettings(options=(("presets", 1),)))
     assert not (tmp_path / "new").exists()
+
+
+def test_device_and_batch_size_may_change(tmp_path):
+    weights = tmp_path / "small.pth"
+    torch.save(raft_small(weights=None).state_dict(), weights)
+    options = {"size": "small", "weights": str(weights), "batch_size": 1, "device": "cpu", "iterations": 1}
+    for changes in ({}, {"batch_size": 2}, {"device": "cpu:0"}):
+        settings = ExtractionSettings(estimator="RAFT", options=tuple({**options, **changes}.items()))
+        assert extract_motion([], tmp_path / "out", settings, show_progress=False).failed == []
+    settings = ExtractionSettings(estimator="RAFT", options=tuple({**options, "iterations": 2}.items()))
+    with pytest.raises(UserError, match="maps made with options .*'iterations': 1"):
+        extract_motion([], tmp_path / "out", settings, show_progress=False)
 
 
 def test_shares_are_the_whole(videos, tmp_path):
