@@ -107,9 +107,12 @@ class DIS:
         return f"DIS(preset={self.preset!r})"
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
-        # Made for each call: OpenCV's object cannot be pickled into a worker process.
-        estimator = cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset])
-        return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, _NO_GUESS))
+        def estimate(frame: Any, other: Any) -> Any:
+            # Made for each pair: for small frames OpenCV's object changes its own settings in the first call, so that
+            # the flow of a pair would depend on those before it.
+            return cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset]).calc(frame, other, _NO_GUESS)
+
+        return _pair_by_pair(frames, others, estimate)
 
 
 @FLOW_REGISTRY.register()

@@ -69,6 +69,16 @@ def test_mistakes_in_names_and_options():
         build_flow_estimator("RAFT", weights="C_T_V3")
 
 
+@pytest.mark.parametrize("size", [(96, 128), (64, 85), (32, 42)])
+@pytest.mark.parametrize("options", [{"preset": "ultrafast"}, {"preset": "medium"}, {"name": "Farneback"}])
+def test_flow_of_a_pair_does_not_depend_on_other_pairs(carried, size, options):
+    frames = carried(5, *size, (2, 1))
+    estimator = build_flow_estimator(**options)
+    together = estimator(frames[1:], frames[:-1])
+    alone = [estimator(frames[i + 1 : i + 2], frames[i : i + 1]) for i in range(4)]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_frames_that_do_not_fit():
     estimator = build_flow_estimator("DIS")
     tiny = np.zeros((1, 6, 6, 3), np.uint8)
