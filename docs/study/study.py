@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from modist_det.data.catalog import data_root
 from modist_det.engine.metrics import read_metrics
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
 
@@ -74,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
     p.add_argument("--output", type=Path, default=Path("output/study"), help="default: %(default)s")
     p.add_argument(
-        "--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)"
+        "--jobs",
+        type=at_least(1),
+        default=2,
+        help="runs at a time, of one thread each (default: %(default)s)",
     )
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     p.add_argument("--ablation-seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
@@ -218,8 +221,15 @@ def run_all(jobs: Sequence[Job], at_once: int) -> None:
         for folder in job.after:
             if folder in done:
                 done[folder].result()
+        command = [
+            last_checkpoint(word) if word.endswith("/checkpoints/LAST") else word for word in job.command
+        ]
         if not job.mark.exists():
-            execute(job)
+            execute(job, command)
+        elif json.loads(job.mark.read_text(encoding="utf-8"))["command"][1:] != command[1:]:
+            raise UserError(
+                f"{job.folder} was made by another command ({job.mark}); delete it, or choose another --output"
+            )
 
     # Jobs come in an order in which each is behind those that it waits for, so threads never wait for each other.
     with ThreadPoolExecutor(at_once) as pool:
@@ -229,11 +239,10 @@ def run_all(jobs: Sequence[Job], at_once: int) -> None:
         future.result()
 
 
-def execute(job: Job) -> None:
+def execute(job: Job, command: Sequence[str]) -> None:
     began = time.time()
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "study_log.txt"
-    command = [last_checkpoint(word) if word.endswith("/checkpoints/LAST") else word for word in job.command]
     print(f"{time.strftime('%H:%M:%S')} {job.folder}", flush=True)
     with log.open("a", encoding="utf-8") as file:
         status = subprocess.run(
@@ -265,7 +274,11 @@ def collect(out: Path) -> dict:
     for mark in sorted(out.glob("*/*/*/done.json")):
         part, name, seed = mark.parent.relative_to(out).parts
         rows = read_metrics(mark.parent / "metrics.json")
-        last = next(row for row in reversed(rows) if any("/" in key for key in row))
+        last = next((row for row in reversed(rows) if any("/" in key for key in row)), None)
+        if last is None:
+            raise UserError(
+                f"{mark.parent} has no figures of an evaluation; delete it and run the study again"
+            )
         figures = {key.partition("/")[2]: value for key, value in last.items() if "/" in key}
         figures["seconds"] = json.loads(mark.read_text(encoding="utf-8"))["seconds"]
         losses = [row for row in rows if "loss" in row]

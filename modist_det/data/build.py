@@ -56,6 +56,9 @@ class Item(NamedTuple):
 
     sample: Sample | None  # None: no video could be read
     bad_videos: list[BadVideo]  # met on the way
+    error: UserError | None = (
+        None  # that stops the run; an exception of a worker would lose its type and its message
+    )
 
 
 class MappedDataset(Dataset):
@@ -89,19 +92,31 @@ class MappedDataset(Dataset):
                 return Item(self.mapper(self.records[index], rng), bad)
             except VideoError as error:
                 bad.append((error.path, error.reason))
+            except UserError as error:
+                return Item(None, bad, error)
             index = int(rng.integers(len(self.records)))
         return Item(None, bad)
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only."""
+    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only.
+
+    An item's error travels in the batch, as ``error``.
+    """
     samples = [item.sample for item in items if item.sample is not None]
     batch: Batch = {name: [sample[name] for sample in samples] for name in (samples[0] if samples else ())}
     if samples:
         for name in _STACKED & batch.keys():
             batch[name] = torch.stack(batch[name])
     batch["bad_videos"] = [bad for item in items for bad in item.bad_videos]
+    _add_error(batch, items)
     return batch
+
+
+def _add_error(batch: Batch, items: Sequence[Item]) -> None:
+    for item in items:
+        if item.error is not None:
+            batch["error"] = item.error
 
 
 def collate_by_size(items: Sequence[Item]) -> list[Batch]:
@@ -115,6 +130,7 @@ def collate_by_size(items: Sequence[Item]) -> list[Batch]:
             groups.setdefault(item.sample["video"].shape, []).append(Item(item.sample, []))
     batches = [collate(group) for group in groups.values()] or [collate([])]
     batches[0]["bad_videos"] = [bad for item in items for bad in item.bad_videos]
+    _add_error(batches[0], items)
     return batches
 
 
@@ -163,8 +179,15 @@ def build_train_loader(
     return _full_batches(loader, batch_size // (world_size * accumulation_steps))
 
 
-def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+def _raise_errors(batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:
+        if "error" in batch:
+            raise batch["error"]
+        yield batch
+
+
+def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    for batch in _raise_errors(batches):
         if num_samples(batch) < size:
             raise UserError(
                 f"{1 + _REPLACEMENTS} videos drawn one after the other could not be read: "
@@ -221,7 +244,7 @@ class TestLoader:
         return len(self.loader.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for batches in self.loader for batch in batches)
+        return _raise_errors(batch for batches in self.loader for batch in batches)
 
 
 def _make_loader(

@@ -97,7 +97,7 @@ class DIS:
     """
 
     def __init__(self, preset: str = "medium") -> None:
-        if preset not in _DIS_PRESETS:
+        if not isinstance(preset, str) or preset not in _DIS_PRESETS:
             raise UserError(
                 f"DIS has no preset {preset!r}{nearest(str(preset), _DIS_PRESETS)} (known: {', '.join(_DIS_PRESETS)})"
             )
@@ -107,9 +107,12 @@ class DIS:
         return f"DIS(preset={self.preset!r})"
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
-        # Made for each call: OpenCV's object cannot be pickled into a worker process.
-        estimator = cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset])
-        return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, _NO_GUESS))
+        def estimate(frame: Any, other: Any) -> Any:
+            # Made for each pair: for small frames OpenCV's object changes its own settings in the first call, so that
+            # the flow of a pair would depend on those before it.
+            return cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset]).calc(frame, other, _NO_GUESS)
+
+        return _pair_by_pair(frames, others, estimate)
 
 
 @FLOW_REGISTRY.register()
@@ -154,7 +157,7 @@ class RAFT:
         device: "cpu", "cuda", ...
 
     Raises:
-        UserError: no such size or weights, a file that does not hold this model's weights, a failed download.
+        UserError: no such size, weights or device, a file that does not hold this model's weights, a failed download.
     """
 
     # The network works on multiples of 8 pixels; at 1/8 its pyramid of 4 levels needs 16.
@@ -172,11 +175,17 @@ class RAFT:
             raise UserError(f"RAFT comes as 'large' and 'small', not {size!r}")
         _check_positive("RAFT", iterations=iterations, batch_size=batch_size)
         self.size = size
-        self.weights = weights
+        self.weights = str(weights)
         self.iterations = iterations
         self.batch_size = batch_size
-        self.device = torch.device(device)
-        self.model = _build_raft(size, weights).to(self.device).eval()
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise UserError(
+                f"RAFT: there is no device {device!r} here; use 'cpu', 'cuda' or 'cuda:N'"
+            ) from error
+        self.model = _build_raft(size, self.weights).to(self.device).eval()
 
     def __repr__(self) -> str:
         return f"RAFT(size={self.size!r}, weights={Path(self.weights).name!r}, iterations={self.iterations})"
@@ -235,8 +244,14 @@ def _load_state(model: torch.nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"RAFT's weights {path} do not exist")
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file, another size, something else altogether
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler say
+        raise UserError(
+            f"RAFT's weights {path} are damaged or no file of PyTorch tensors; fetch it again"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except Exception as error:  # another size, something else altogether
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold the weights of this RAFT: {reason}") from error
 
@@ -252,7 +267,8 @@ def _pair_by_pair(frames: Frames, others: Frames, estimate: Callable[[Any, Any],
         except cv2.error as error:
             height, width = frames.shape[1:3]
             raise UserError(
-                f"OpenCV cannot estimate flow between frames of {width}x{height} pixels ({error.err}); use larger ones"
+                f"OpenCV cannot estimate flow between frames of {width}x{height} pixels ({error.err}); "
+                "use a larger working resolution (MOTION.SHORT_SIDE, --short-side) or larger videos"
             ) from error
     return torch.from_numpy(flow).permute(0, 3, 1, 2)
 

@@ -69,7 +69,12 @@ def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None],
 
 
 def _listed(path: Path) -> list[Path]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8 text; it should have the path of a video on each line"
+        ) from error
     return [path.parent / line for line in lines if line and not line.startswith("#")]
 
 

@@ -22,6 +22,7 @@ from modist_det.data.build import (
 from modist_det.data.datasets import AVADataset, DetectionRecords
 from modist_det.data.mappers import DetectionMapper
 from modist_det.data.puppets.writers import write_video
+from modist_det.motion.map_file import MapFileError
 from modist_det.utils.errors import UserError
 
 SIZES = {"a": (48, 64), "b": (48, 64), "c": (48, 80), "d": (64, 48)}  # height, width
@@ -322,3 +323,16 @@ def test_watch_of_nothing(bad) -> None:
     assert list(BadVideoMonitor(0.0).watch([])) == []
     with pytest.raises(UserError, match="6 of 6 samples"):
         list(BadVideoMonitor(0.5).watch(build_test_loader(bad, eval_mapper(), batch_size=4)))
+
+
+def a_mapper_without_maps(record, rng) -> dict:
+    raise MapFileError(record.video, "there are none")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("build", [build_train_loader, build_test_loader])
+def test_an_error_of_a_worker_stays_one_line_of_its_own_type(good, build, num_workers) -> None:
+    loader = build(good, a_mapper_without_maps, batch_size=2, num_workers=num_workers)
+    with pytest.raises(MapFileError) as caught:
+        next(iter(BadVideoMonitor().watch(loader)))
+    assert "there are none; make them again" in str(caught.value) and "\n" not in str(caught.value)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import av
 import numpy as np
 import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.data.classification import ClassificationMapper
+from modist_det.data.video import VideoError
 from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
@@ -179,6 +183,19 @@ class TestLinearProbe:
         probe(configured("SEED", 1))  # weights
         assert len(self.features(tmp_path)) == 3 * len(files)
 
+    def test_damaged_features_and_those_of_changed_videos_are_made_again(self, configured, tmp_path, tree):
+        first = probe(configured())
+        files = sorted((tmp_path / "out/features").glob("*.npz"))
+        whole = files[0].read_bytes()
+        for content in (b"", whole[:300], whole[:-30], whole[:300] + b"damaged" + whole[307:]):
+            files[0].write_bytes(content)
+            assert probe(configured()) == first
+            assert np.load(files[0])["features"].shape == (6, 64)  # whole again
+        video = next((tree / "ucf101/videos").rglob("*.avi"))
+        os.utime(video, (1, 1))
+        probe(configured())
+        assert len(self.features(tmp_path)) == 3
+
     def test_features_are_the_mean_over_views_of_the_pooled_maps(self, configured, tmp_path):
         cfg = configured()
         probe(cfg)
@@ -194,9 +211,15 @@ class TestLinearProbe:
             content["features"][2], maps.mean(dim=(0, 2, 3, 4)).numpy(), rtol=1e-4, atol=1e-5
         )
 
-    def test_what_cannot_be_probed(self, configured):
+    def test_what_cannot_be_probed(self, configured, monkeypatch):
+        def unreadable(mapper, record, rng):
+            raise VideoError(record.video, "gone")
+
         with pytest.raises(UserError, match="a linear probe needs both DATASETS.TRAIN and DATASETS.TEST"):
             probe(configured("DATASETS.TRAIN", "[]"))
+        monkeypatch.setattr(ClassificationMapper, "__call__", unreadable)
+        with pytest.raises(UserError, match="no video of ucf101_split1_train could be read: "):
+            probe(configured("DATALOADER.MAX_BAD_VIDEO_RATE", 1.0))
 
 
 def test_a_frozen_backbone_stays_as_it_is(configured, tmp_path):

@@ -54,12 +54,29 @@ def test_mistakes_in_names_and_options():
         build_flow_estimator("Farneback", levls=3)
     with pytest.raises(UserError, match="no preset 'quick'"):
         build_flow_estimator("DIS", preset="quick")
+    with pytest.raises(UserError, match=r"no preset \['fast'\]"):
+        build_flow_estimator("DIS", preset=["fast"])
+    for device in ("gpu", 1.5, "cuda:99"):
+        with pytest.raises(UserError, match=f"there is no device {device!r}"):
+            build_flow_estimator("RAFT", device=device)
+    with pytest.raises(UserError, match="no weights '5'"):
+        build_flow_estimator("RAFT", weights=5)
     with pytest.raises(UserError, match="window is 0"):
         build_flow_estimator("Farneback", window=0)
     with pytest.raises(UserError, match="'large' and 'small'"):
         build_flow_estimator("RAFT", size="huge")
     with pytest.raises(UserError, match="no weights 'C_T_V3'; did you mean 'C_T_V"):
         build_flow_estimator("RAFT", weights="C_T_V3")
+
+
+@pytest.mark.parametrize("size", [(96, 128), (64, 85), (32, 42)])
+@pytest.mark.parametrize("options", [{"preset": "ultrafast"}, {"preset": "medium"}, {"name": "Farneback"}])
+def test_flow_of_a_pair_does_not_depend_on_other_pairs(carried, size, options):
+    frames = carried(5, *size, (2, 1))
+    estimator = build_flow_estimator(**options)
+    together = estimator(frames[1:], frames[:-1])
+    alone = [estimator(frames[i + 1 : i + 2], frames[i : i + 1]) for i in range(4)]
+    assert torch.equal(together, torch.cat(alone))
 
 
 def test_frames_that_do_not_fit():
@@ -115,7 +132,7 @@ def test_raft_with_a_bad_file(tmp_path, raft_weights):
     with pytest.raises(UserError, match=r"none\.pth do not exist"):
         build_raft(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pth does not hold the weights"):
+    with pytest.raises(UserError, match=r"text\.pth are damaged or no file of PyTorch"):
         build_raft(tmp_path / "text.pth")
     with pytest.raises(UserError, match=r"small\.pth does not hold the weights"):
         build_flow_estimator("RAFT", size="large", weights=str(raft_weights))
