@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -56,9 +57,6 @@ class Item(NamedTuple):
 
     sample: Sample | None  # None: no video could be read
     bad_videos: list[BadVideo]  # met on the way
-    error: UserError | None = (
-        None  # that stops the run; an exception of a worker would lose its type and its message
-    )
 
 
 class MappedDataset(Dataset):
@@ -92,31 +90,26 @@ class MappedDataset(Dataset):
                 return Item(self.mapper(self.records[index], rng), bad)
             except VideoError as error:
                 bad.append((error.path, error.reason))
-            except UserError as error:
-                return Item(None, bad, error)
             index = int(rng.integers(len(self.records)))
         return Item(None, bad)
 
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item] | UserError:
+        """For the loader. A mistake is returned: raised in a worker, it would arrive as the text of a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except UserError as error:
+            return error
+
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only.
-
-    An item's error travels in the batch, as ``error``.
-    """
+    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only."""
     samples = [item.sample for item in items if item.sample is not None]
     batch: Batch = {name: [sample[name] for sample in samples] for name in (samples[0] if samples else ())}
     if samples:
         for name in _STACKED & batch.keys():
             batch[name] = torch.stack(batch[name])
     batch["bad_videos"] = [bad for item in items for bad in item.bad_videos]
-    _add_error(batch, items)
     return batch
-
-
-def _add_error(batch: Batch, items: Sequence[Item]) -> None:
-    for item in items:
-        if item.error is not None:
-            batch["error"] = item.error
 
 
 def collate_by_size(items: Sequence[Item]) -> list[Batch]:
@@ -130,7 +123,6 @@ def collate_by_size(items: Sequence[Item]) -> list[Batch]:
             groups.setdefault(item.sample["video"].shape, []).append(Item(item.sample, []))
     batches = [collate(group) for group in groups.values()] or [collate([])]
     batches[0]["bad_videos"] = [bad for item in items for bad in item.bad_videos]
-    _add_error(batches[0], items)
     return batches
 
 
@@ -156,8 +148,8 @@ def build_train_loader(
         start_iteration: optimizer steps already made.
 
     Raises:
-        UserError: no records, a batch size that cannot be shared, or (while iterating) a sample for which
-            no readable video was found in many tries.
+        UserError: no records, a batch size that cannot be shared, or (while iterating) what the mapper raised, or a
+            sample for which no readable video was found in many tries.
     """
     sampler = TrainSampler(
         len(records),
@@ -176,18 +168,23 @@ def build_train_loader(
         pin_memory,
         batch_sampler=sampler,
     )
-    return _full_batches(loader, batch_size // (world_size * accumulation_steps))
+    return _full_batches(_without_mistakes(loader), batch_size // (world_size * accumulation_steps))
 
 
-def _raise_errors(batches: Iterable[Batch]) -> Iterator[Batch]:
+def _without_mistakes(batches: Iterable[Any]) -> Iterator[Any]:
+    """What the loader gives; raises the mistake of a user that it met."""
     for batch in batches:
-        if "error" in batch:
-            raise batch["error"]
+        if isinstance(batch, UserError):
+            raise batch
         yield batch
 
 
+def _collate(items: list[Item] | UserError, collate_fn: Callable) -> Any:
+    return items if isinstance(items, UserError) else collate_fn(items)
+
+
 def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    for batch in _raise_errors(batches):
+    for batch in batches:
         if num_samples(batch) < size:
             raise UserError(
                 f"{1 + _REPLACEMENTS} videos drawn one after the other could not be read: "
@@ -244,7 +241,7 @@ class TestLoader:
         return len(self.loader.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        return _raise_errors(batch for batches in self.loader for batch in batches)
+        return (batch for batches in _without_mistakes(self.loader) for batch in batches)
 
 
 def _make_loader(
@@ -257,7 +254,7 @@ def _make_loader(
 ) -> DataLoader:
     return DataLoader(
         dataset,
-        collate_fn=collate_fn,
+        collate_fn=partial(_collate, collate_fn=collate_fn),
         num_workers=num_workers,
         prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=pin_memory and torch.cuda.is_available(),

@@ -99,7 +99,7 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
     write_config(cfg)
     model = build_model(cfg)
     if cfg.MODEL.WEIGHTS:
-        start_from_weights(model, cfg.MODEL.WEIGHTS)
+        start_from_weights(model, cfg.MODEL.WEIGHTS, cfg)
     else:
         logger.warning("MODEL.WEIGHTS is empty: these are the features of random weights")
     model = _FeatureModel(place_model(cfg, model, device)).to(device)

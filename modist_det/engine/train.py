@@ -259,7 +259,7 @@ def _fill_from_checkpoint(
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
-        start_from_weights(state.model, cfg.MODEL.WEIGHTS)
+        start_from_weights(state.model, cfg.MODEL.WEIGHTS, cfg)
         if state.averaged is not None:
             state.averaged.module.load_state_dict(state.model.state_dict())
 

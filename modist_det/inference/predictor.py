@@ -212,11 +212,10 @@ def _checkpoint_in(path: Path) -> Path:
 
 def _config_in(path: Path) -> CfgNode:
     """The config that a checkpoint of ours carries."""
-    from ..checkpoint.reading import read_checkpoint
+    from ..checkpoint.reading import config_inside, read_checkpoint
 
-    content = read_checkpoint(path)
-    text = content.get("config", content.get("metadata", {}).get("config"))
-    if not isinstance(text, str):
+    text = config_inside(read_checkpoint(path))
+    if not text:
         raise UserError(
             f"{path} carries no config, so it is not a checkpoint of this project's training; give the config, too: "
             "--cfg FILE --checkpoint FILE, or ActionPredictor(cfg) with MODEL.WEIGHTS"

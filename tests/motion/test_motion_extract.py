@@ -150,6 +150,8 @@ def test_sources_of_lists_files_and_data_sets(videos, tmp_path, tiny_puppets):
     puppets = find_sources([str(tiny_puppets / "val.yaml")], "out")
     assert len(puppets) == 3
     assert all(source.video.endswith(".mp4") for source in puppets)
+    (tmp_path / "mine.yaml").write_text("format: videos\nvideos: videos\n")
+    assert relative(find_sources([str(tmp_path / "mine.yaml")], "out"), "out") == both
 
 
 def test_folders_of_frames(tmp_path, carried):
@@ -170,7 +172,7 @@ def test_sources_that_cannot_be(videos, tmp_path):
         find_sources([str(videos / "a.mp4"), str(videos / "sub" / "a.mp4")], "out")
     with pytest.raises(UserError, match=r"none\.mp4 does not exist"):
         find_sources(["none.mp4"], "out")
-    with pytest.raises(UserError, match="no data set named 'nothing'"):
+    with pytest.raises(UserError, match="nothing is no folder, no video .* no data set"):
         find_sources(["nothing"], "out")
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"list\.txt is not UTF-8 text"):
