@@ -49,6 +49,8 @@ _LIMITS = {
     "INPUT.SAMPLING_RATE": _COUNT,
     "INPUT.TARGET_FPS": _POSITIVE,
     "INPUT.MIN_SIZE_TRAIN": _COUNT,
+    "INPUT.CROP_AREA": _Limit(0, 1, open_low=True),
+    "INPUT.CROP_ASPECT": _POSITIVE,
     "INPUT.MIN_SIZE_TEST": _COUNT,
     "INPUT.CROP_SIZE": _COUNT,
     "INPUT.RANDOM_FLIP": _SHARE,
@@ -133,7 +135,7 @@ _LIMITS = {
     "SOLVER.WEIGHT_DECAY_BIAS": _NOT_NEGATIVE,
     "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": _POSITIVE,
     "TEST.BATCH_SIZE": _COUNT,
-    "TEST.NUM_ENSEMBLE_VIEWS": _COUNT,
+    "TEST.NUM_ENSEMBLE_VIEWS": _Limit(1, 1000),
     "TEST.NUM_SPATIAL_CROPS": _Limit(1, 3),
     "TEST.CLIPS_PER_FORWARD": _COUNT,
     "TEST.EVAL_PERIOD": _NOT_NEGATIVE,
@@ -146,18 +148,20 @@ _LIMITS = {
 @dataclass(frozen=True)
 class _List:
     """Elements of one type; ``length`` of them where it is given; ``nested``: an element may be a list of them;
-    ``lists``: every element is a list of them, which may be empty."""
+    ``lists``: every element is a list of them, which may be empty; ``rising``: none is smaller than the one before."""
 
     element: type
     length: int = 0
     nested: bool = False
     lists: bool = False
+    rising: bool = False
 
     def __str__(self) -> str:
         count = f"{self.length} " if self.length else ""
         if self.lists:
             return f"a list of {count}lists of {_ELEMENT_NAMES[self.element]}"
-        return f"a list of {count}{_ELEMENT_NAMES[self.element]}{' or lists of them' if self.nested else ''}"
+        more = " or lists of them" if self.nested else ", the smaller first" if self.rising else ""
+        return f"a list of {count}{_ELEMENT_NAMES[self.element]}{more}"
 
 
 _ELEMENT_NAMES = {str: "names", int: "whole numbers", float: "numbers"}
@@ -165,6 +169,7 @@ _KERNEL = _List(int, 3)
 _STAGES = _List(int, 4, nested=True)
 _STAGE_BLOCKS = _List(int, 4, lists=True)
 _INTERVAL = _List(float, 2)
+_RISING = _List(float, 2, rising=True)
 
 _LISTS = {
     "DATASETS.TRAIN": _List(str),
@@ -172,8 +177,8 @@ _LISTS = {
     "DATASETS.GALLERY": _List(str),
     "INPUT.MIN_SIZE_TRAIN": _List(int, 2),
     "INPUT.CLIP_SHIFT": _INTERVAL,
-    "INPUT.CROP_AREA": _INTERVAL,
-    "INPUT.CROP_ASPECT": _INTERVAL,
+    "INPUT.CROP_AREA": _RISING,
+    "INPUT.CROP_ASPECT": _RISING,
     "MODEL.MODIST.MOTION_MEAN": _List(float),
     "MODEL.PIXEL_MEAN": _List(float, 3),
     "MODEL.PIXEL_STD": _List(float, 3),
@@ -225,7 +230,7 @@ def _fits(values: list, wanted: _List) -> bool:
             return False
         if not is_list and (isinstance(value, bool) or not isinstance(value, _ACCEPTED[wanted.element])):
             return False
-    return True
+    return not wanted.rising or values == sorted(values)
 
 
 _ACCEPTED: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}

@@ -26,6 +26,10 @@ from modist_det.utils.errors import UserError
         ("INPUT.MIN_SIZE_TRAIN", [36.5, 40], "takes a list of 2 whole numbers"),
         ("INPUT.MIN_SIZE_TRAIN", [[36], [40]], "takes a list of 2 whole numbers"),
         ("INPUT.MIN_SIZE_TRAIN", [0, 40], "must be at least 1"),
+        ("INPUT.CROP_AREA", [0.9, 0.2], "takes a list of 2 numbers, the smaller first"),
+        ("INPUT.CROP_AREA", [0.5, 1.5], "must be above 0 and at most 1"),
+        ("INPUT.CROP_ASPECT", [0, 2], "must be above 0"),
+        ("TEST.NUM_ENSEMBLE_VIEWS", 100_000, "must be at least 1 and at most 1000"),
         ("DATASETS.TRAIN", [5], "takes a list of names"),
         ("MODEL.RESNET3D.TEMPORAL_KERNELS", [1, [3, 0], 1, 1], "must be at least 1"),
         (
