@@ -38,7 +38,9 @@ class PretrainingTask:
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
         self._records = _join([DatasetCatalog.videos(name) for name in train])
         self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
-        self._labelled_records = {name: dataset.records() for name, dataset in self._labelled.items()}
+        self._labelled_records = {
+            name: _with_paths_for_ids(d.records()) for name, d in self._labelled.items()
+        }
         self._gallery = gallery
 
     def complete_config(self, cfg: CfgNode) -> None:
@@ -109,6 +111,16 @@ def _open_labelled(name: str) -> ClassificationDataset:
             "videos with one class each (formats ucf101, kinetics, ...)"
         )
     return dataset
+
+
+def _with_paths_for_ids(records: Sequence[VideoRecord]) -> list[VideoRecord]:
+    """Ids that are unique over data sets, of which two may each have a ``run/1.mp4``."""
+    return [
+        dataclasses.replace(
+            record, video_id=record.video + ("" if record.start is None else f"@{record.start:g}")
+        )
+        for record in records
+    ]
 
 
 def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:

@@ -34,6 +34,7 @@ from modist_det.utils.errors import UserError
         ("INPUT.CROP_AREA", [1.0, 2.0], "must be above 0 and at most 1"),
         ("INPUT.CROP_ASPECT", [0.0, 1.0], "must be above 0"),
         ("INPUT.BLUR_PROB", 5.0, "must be at least 0 and at most 1"),
+        ("TEST.NUM_ENSEMBLE_VIEWS", 100_000, "must be at least 1 and at most 1000"),
         ("MOTION.NUM_FRAMES", 0, "must be at least 1"),
         ("MOTION.SHORT_SIDE", 0, "must be at least 1"),
         ("MOTION.GAP_SECONDS", 0.0, "must be above 0"),

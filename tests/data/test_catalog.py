@@ -124,8 +124,10 @@ def test_description_file(data, tmp_path) -> None:
     ("line", "message"),
     [
         ("format: [ava]", "unknown format"),
-        ("videos:", "'videos' names no folder"),
-        ("videos: [null]", "videos is None, but takes one path"),
+        ("videos:", "the key 'videos' is missing"),
+        ("videos: []", "'videos' names no folder"),
+        ("videos: [null]", "a folder of videos is None, but takes a path"),
+        ("annotations: [a.csv]", r"annotations is \['a.csv'\], but takes a path$"),
     ],
 )
 def test_a_slip_in_a_description_is_named(data, tmp_path, line, message) -> None:

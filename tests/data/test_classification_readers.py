@@ -73,7 +73,10 @@ class TestUCF101:
             ("trainlist01", "Jump/v.avi 3\n", r"trainlist01.txt:1: class Jump is number 1 .* but here 3"),
             ("trainlist01", "v.avi\n", r"trainlist01.txt:1: 'v.avi' is not 'ClassName/video.avi'"),
             ("trainlist01", "Run/a.avi 3\n\nRun/a.avi 3\n", r":3: video a is there a second time .*:1"),
-            ("trainlist01", "", "its annotations list no video"),
+            ("trainlist01", "\n", "trainlist01.txt is empty"),
+            ("trainlist01", "Run/ 3\n", r"trainlist01.txt:1: 'Run/ 3' is not 'ClassName/video.avi'"),
+            ("trainlist01", "Run/a.avi,3\n", r"for example Run/a.avi,3 \(.*trainlist01.txt:1\)"),
+            ("trainlist01", "Run/a.avi \u00b2\n", "for example Run/a.avi \u00b2 "),
             ("classInd", "1 Jump\n3 Run\n", r"classInd.txt:2: '3 Run' is not '2 ClassName'"),
             ("classInd", "1 Jump\n2 Jump\n", "two classes have one name"),
         ],
@@ -81,6 +84,15 @@ class TestUCF101:
     def test_rows_that_are_wrong(self, ucf, name, text, message):
         (ucf / f"ucfTrainTestlist/{name}.txt").write_text(text)
         with pytest.raises(UserError, match=message):
+            self.dataset(ucf).records()
+
+    def test_text_of_windows(self, ucf):
+        for name in ("classInd", "trainlist01"):
+            path = ucf / f"ucfTrainTestlist/{name}.txt"
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+        assert [r.labels for r in self.dataset(ucf).records()] == [(1,), (0,)]
+        path.write_bytes("J\u00fcmp/a.avi 1\n".encode("latin1"))
+        with pytest.raises(UserError, match=r"trainlist01.txt is not UTF-8 text .*; save it as UTF-8"):
             self.dataset(ucf).records()
 
     def test_missing_videos_up_to_a_share(self, ucf, caplog):
@@ -166,6 +178,11 @@ class TestKinetics:
         assert [r.labels for r in self.dataset(tree).records()] == [(0,), (1,)]
         dataset = KineticsDataset("k", tree / "videos", tree / "train.csv", split="validate")
         assert [r.labels for r in dataset.records()] == [(1,)]
+        with pytest.raises(
+            UserError, match="no row has 'val' in its column split; there is '', 'train', 'val"
+        ):
+            (tree / "train.csv").write_text(HEADER + "a,c,3,13,train\nb,d,1,11,validate\nb,e,1,11,\n")
+            KineticsDataset("k", tree / "videos", tree / "train.csv", split="val").records()
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -174,6 +191,13 @@ class TestKinetics:
             (HEADER + "a,b,0\n", "train.csv:2: 3 values for the 5 columns"),
             (HEADER + "a,b,zero,9,train\n", "train.csv:2: time_start is 'zero'"),
             (HEADER + "a,b,9,3,train\n", "train.csv:2: the clip goes from 9 to 3 seconds"),
+            (HEADER + "a,b,9,inf,train\n", "train.csv:2: the clip goes from 9 to inf seconds"),
+            (HEADER + ",b,0,9,train\n", "train.csv:2: label is empty"),
+            (HEADER + "a,,0,9,train\n", "train.csv:2: youtube_id is empty"),
+            (
+                HEADER + "a,d,0,9,t\na,d,20,29,t\n",
+                "train.csv:3: d_000020_000029 and d_000000_000009 .*:2.* are both .*/videos/d.mp4",
+            ),
             (HEADER + "a,b,0,9,t\na,b,0,9,t\n", "train.csv:3: video b_000000_000009 is there a second time"),
             ("", "train.csv is empty"),
         ],
@@ -207,6 +231,12 @@ def test_values_of_another_type(ucf):
     settings = ("mine", ucf / "videos", ucf / "ucfTrainTestlist", "train")
     with pytest.raises(UserError, match="split is 'one', but must be a whole number from 1"):
         UCF101Dataset(*settings, split="one")
+    with pytest.raises(UserError, match="max_missing is 10, but must be a share from 0 to 1"):
+        UCF101Dataset(*settings, max_missing=10)
+    with pytest.raises(UserError, match=r"subset is \['train'\], but is one of train, test"):
+        HMDB51Dataset(*settings[:3], subset=["train"])
+    with pytest.raises(UserError, match="trimmed is 'no', but must be true or false"):
+        KineticsDataset("k", ucf, ucf / "train.csv", trimmed="no")
     with pytest.raises(UserError, match="max_missing is '10%', but must be a number"):
         UCF101Dataset(*settings, max_missing="10%")
     with pytest.raises(UserError, match="fps is 0, but must be a number above 0"):
@@ -234,6 +264,8 @@ class TestHMDB51:
                 "splits/wave_test_split1.txt": "a_wave.avi 1 \n#2_wave.avi 2 \nc_wave.avi 0 \n",
                 "splits/cartwheel_test_split1.txt": "d_cartwheel.avi 1 \n",
                 "splits/cartwheel_test_split2.txt": "d_cartwheel.avi 2 \n",
+                "splits/wave_test_split2.txt": "a_wave.avi 0 \n",
+                "splits/._wave_test_split2.txt": "\0",
                 "videos/wave/a_wave.avi": "",
                 "videos/wave/#2_wave.mp4": "",
                 "videos/d_cartwheel.avi": "",
@@ -259,6 +291,14 @@ class TestHMDB51:
     def test_rows_that_are_wrong(self, tree):
         with pytest.raises(UserError, match="splits: there is no file <class>_test_split3.txt"):
             self.dataset(tree, split=3).records()
+        (tree / "splits/wave_test_split2.txt").unlink()
+        with pytest.raises(UserError, match="wave_test_split2.txt does not exist"):
+            self.dataset(tree, split=2).records()
+        (tree / "splits/wave_test_split1.txt").write_text("a_wave.avi 1\na_wave.avi 2\n")
+        with pytest.raises(
+            UserError, match="wave_test_split1.txt:2: video wave/a_wave is there a second time"
+        ):
+            self.dataset(tree).records()
         (tree / "splits/wave_test_split1.txt").write_text("a_wave.avi 1\nb_wave.avi 3\n")
         with pytest.raises(UserError, match="wave_test_split1.txt:2: 'b_wave.avi 3' is not"):
             self.dataset(tree).records()
@@ -321,6 +361,9 @@ class TestSSv2:
             ),
             ("train", '[{"id": "7"}]', "entry 1 has no 'id' and 'template'"),
             ("train", "{}", "train.json is not a list"),
+            ("train", "[" * 100_000, "train.json cannot be read as JSON"),
+            ("labels", "{}", "labels.json names no class"),
+            ("labels", '{"Holding something": 0.5}', "labels.json is neither a list of names nor"),
             ("train", "[", "train.json cannot be read as JSON"),
             (
                 "labels",
@@ -403,6 +446,11 @@ class TestVideoList:
             ("a.mp4 1\nb.mp4\n", "list.txt:2: 'b.mp4' is not 'path label'"),
             ("a.mp4 -1\n", "list.txt:1: 'a.mp4 -1' is not 'path label'"),
             ("a.mp4 1\n./a.mp4 0\n", "list.txt:2: video a.mp4 is there a second time"),
+            ("a.mp4 1\na.avi 0\n", "list.txt:2: a.avi and a.mp4 .*list.txt:1.* are both .*/videos/a.mp4"),
+            ("a.mp4 1\nb.mp4 20240101\n", "list.txt:2: 20240101 is no class index; .*'columns' says"),
+            ("a.mp4 " + "9" * 5000, "list.txt:1: 99999999999999999999 is no class index"),
+            ("a.mp4 \u0663\n", "list.txt:1: 'a.mp4 \u0663' is not 'path label'"),
+            ("", "list.txt is empty"),
         ],
     )
     def test_rows_that_are_wrong(self, tmp_path, text, message):
@@ -414,7 +462,16 @@ class TestVideoList:
 
 class TestClassFolders:
     def test_folders_are_classes(self, tmp_path):
-        write(tmp_path, {"run/a.mp4": "", "run/part 2/b.avi": "", "a walk/a.mp4": "", "run/notes.txt": ""})
+        write(
+            tmp_path,
+            {
+                "run/a.mp4": "",
+                "run/part 2/b.avi": "",
+                "a walk/a.mp4": "",
+                "run/notes.txt": "",
+                "run/._a.mp4": "",
+            },
+        )
         dataset = ClassFolders("f", tmp_path)
         assert dataset.metadata.class_names == ("a walk", "run")
         assert [(r.video_id, r.labels) for r in dataset.records()] == [

@@ -10,6 +10,7 @@ from modist_det.config import get_cfg
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
 from modist_det.modeling import build_model
+from modist_det.tasks.pretraining import PretrainingTask
 from modist_det.utils.errors import UserError
 
 CONFIG = """\
@@ -154,3 +155,19 @@ def test_decoded_frames_are_kept_and_train_alike(config, tmp_path):
 def test_settings_that_contradict_each_other(config, changes, message):
     with pytest.raises(UserError, match=message):
         run(config("out", *changes))
+
+
+def test_two_data_sets_may_have_videos_of_one_name(tmp_path):
+    for name in ("seen", "unseen"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run/1.mp4").touch()
+        (tmp_path / f"{name}.yaml").write_text(f"format: class_folders\nvideos: {name}\n")
+    seen, unseen = (str(tmp_path / f"{name}.yaml") for name in ("seen", "unseen"))
+    task = PretrainingTask([], test=[unseen], gallery=[seen])
+    evaluator = task.evaluator(get_cfg(), unseen, tmp_path)
+    ids = [record.id for record in task.test_data(get_cfg(), unseen)[0]]
+    assert len(set(ids)) == 2
+    evaluator.process({"id": ids}, [{"features": torch.tensor([1.0, 2.0])}] * 2)
+    assert evaluator.evaluate()["knn"] == 1.0
+    with pytest.raises(UserError, match="a video would find itself"):
+        PretrainingTask([], test=[unseen], gallery=[seen, unseen]).evaluator(get_cfg(), unseen, tmp_path)

@@ -26,7 +26,7 @@ from ...utils.ava_files import (
     read_person_boxes,
 )
 from ...utils.errors import UserError, nearest
-from .description import check_number, register_format
+from .description import check_number, check_share, register_format
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
 from .unlabelled import VideoRecord
@@ -123,7 +123,7 @@ class AVADataset:
         self.keyframe_spacing = check_number("keyframe_spacing", keyframe_spacing, above=0)
         self.num_classes = num_classes
         self.match_iou = check_number("match_iou", match_iou, above=0)
-        self.max_missing = check_number("max_missing", max_missing)
+        self.max_missing = check_share("max_missing", max_missing)
         if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
             raise UserError(f"num_classes is {num_classes!r}, but must be a whole number from 1")
         if not self.videos:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ...utils.errors import UserError, nearest
-from .description import check_number
+from .description import check_number, check_share
 from .records import VideoRecord
-from .videos import find_videos
+from .videos import find_videos, without_extension
 
 __all__ = [
     "ClassificationDataset",
@@ -27,6 +27,7 @@ __all__ = [
     "check_split",
     "check_unique",
     "class_index",
+    "file_choices",
     "read_class_file",
     "read_json",
     "read_lines",
@@ -99,7 +100,7 @@ class ClassificationDataset:
         self.name = str(name)
         self.videos = [os.fspath(v) for v in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
         self.fps = None if fps is None else check_number("fps", fps, above=0)
-        self.max_missing = check_number("max_missing", max_missing)
+        self.max_missing = check_share("max_missing", max_missing)
         if not self.videos:
             raise UserError("'videos' names no folder")
 
@@ -133,7 +134,7 @@ class ClassificationDataset:
         """Path of each entry's video, by ``video_id``; missing ones are left out.
 
         Raises:
-            UserError: a folder of videos does not exist, or a name stands for two files.
+            UserError: a folder of videos does not exist, a name stands for two files, or two entries for one.
         """
         paths: dict[str, str] = {}
         waiting = list(entries)
@@ -144,6 +145,15 @@ class ClassificationDataset:
             found = find_videos(self.videos, dict.fromkeys(entry.files[choice] for entry in waiting))
             named = ((entry.video_id, found.get(entry.files[choice])) for entry in waiting)
             paths |= {video_id: path for video_id, path in named if path is not None}
+        first: dict[tuple[str, float | None], Entry] = {}
+        for entry in entries:
+            if entry.video_id in paths:
+                earlier = first.setdefault((paths[entry.video_id], entry.start), entry)
+                if earlier is not entry:
+                    raise UserError(
+                        f"{entry.where}: {entry.video_id} and {earlier.video_id} ({earlier.where}) are both "
+                        f"{paths[entry.video_id]}; remove one, or give each a file"
+                    )
         return paths
 
     def video_records(self) -> list[VideoRecord]:
@@ -176,19 +186,22 @@ class ClassificationDataset:
 
 
 def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
-    """("file:row", text) of each line that is not empty.
+    """("file:row", text) of each line that is not empty; there is at least one.
 
     Raises:
-        UserError: the file is missing, or not UTF-8 text.
+        UserError: the file is missing, empty, or not UTF-8 text.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text: {error}") from error
-    return [(f"{path}:{row}", line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    rows = [(f"{path}:{row}", line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise UserError(f"{path} is empty")
+    return rows
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -202,7 +215,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path} does not exist")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
@@ -212,7 +225,8 @@ def read_class_file(path: str | os.PathLike) -> list[str]:
     Quotes around names, which some published files have, are taken off.
 
     Raises:
-        UserError: the file cannot be read, a name or an index is there twice, or indices have gaps.
+        UserError: the file cannot be read or names no class, a name or an index is there twice, or indices have
+            gaps.
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
@@ -221,7 +235,7 @@ def read_class_file(path: str | os.PathLike) -> list[str]:
         content = read_json(path)
         if isinstance(content, dict):
             try:
-                by_index = {int(index): str(name).strip('"') for name, index in content.items()}
+                by_index = {int(str(index)): str(name).strip('"') for name, index in content.items()}
             except (TypeError, ValueError):
                 raise UserError(f'{path} is neither a list of names nor {{"name": index}}') from None
             if sorted(by_index) != list(range(len(content))):
@@ -230,10 +244,18 @@ def read_class_file(path: str | os.PathLike) -> list[str]:
         if not isinstance(content, list):
             raise UserError(f'{path} is neither a list of names nor {{"name": index}}')
         names = [str(name).strip('"') for name in content]
+    if not names:
+        raise UserError(f"{path} names no class")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"{path}: the class {twice[0]!r} is there twice")
     return names
+
+
+def file_choices(folder: str, file: str) -> tuple[str, ...]:
+    """What a listed file may be called: in its class's folder or outside, of the listed kind or of another."""
+    stem = without_extension(file)
+    return tuple(dict.fromkeys((f"{folder}/{file}", f"{folder}/{stem}", file, stem)))
 
 
 def check_split(split: object) -> int:
@@ -263,5 +285,6 @@ def check_unique(entries: Sequence[Entry]) -> None:
         earlier = first.setdefault(entry.video_id, entry)
         if earlier is not entry:
             raise UserError(
-                f"{entry.where}: video {entry.video_id} is there a second time (first: {earlier.where}); remove one"
+                f"{entry.where}: video {entry.video_id} is there a second time (first: {earlier.where}); remove or "
+                "rename one"
             )

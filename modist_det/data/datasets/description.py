@@ -25,7 +25,7 @@ import yaml
 from ...utils.errors import UserError, nearest
 from ...utils.paths import is_remote, local_path
 
-__all__ = ["check_number", "format_names", "load_description", "register_format"]
+__all__ = ["check_number", "check_share", "format_names", "load_description", "register_format"]
 
 
 class _Format(NamedTuple):
@@ -40,7 +40,7 @@ def register_format(name: str, factory: Callable[..., Any], path_arguments: Coll
     """Let ``format: NAME`` in a description file call ``factory(name=..., **the file's other keys)``.
 
     Args:
-        path_arguments: the arguments that are a path or a list of paths.
+        path_arguments: the arguments that are a path; ``videos`` may be a list of paths.
     """
     if name in _FORMATS:
         raise ValueError(f"the format {name!r} is registered twice")
@@ -72,7 +72,8 @@ def load_description(path: str | os.PathLike) -> Any:
     settings.setdefault("name", path.stem)
     _check_keys(settings, factory, path)
     for key in path_arguments & settings.keys():
-        settings[key] = _resolve(settings[key], path, key)
+        if settings[key] is not None:
+            settings[key] = _resolve(settings[key], path, key)
     try:
         return factory(**settings)
     except UserError as error:
@@ -86,6 +87,14 @@ def check_number(name: str, value: object, above: float = -math.inf) -> float:
         return float(value)  # type: ignore[arg-type]
     limit = f" above {above:g}" if math.isfinite(above) else ""
     raise UserError(f"{name} is {value!r}, but must be a number{limit}")
+
+
+def check_share(name: str, value: object) -> float:
+    """``value`` as a float; ``UserError`` for what is not a number from 0 to 1."""
+    share = check_number(name, value)
+    if not 0 <= share <= 1:
+        raise UserError(f"{name} is {share:g}, but must be a share from 0 to 1")
+    return share
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
@@ -107,17 +116,16 @@ def _check_keys(settings: dict[str, Any], factory: Callable[..., Any], path: Pat
             known = ", ".join(parameters)
             raise UserError(f"{path}: unknown key {key!r}{nearest(str(key), parameters)} (keys are {known})")
     for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in settings:
+        if parameter.default is parameter.empty and settings.get(key) is None:
             raise UserError(f"{path}: the key {key!r} is missing")
 
 
 def _resolve(value: Any, description: Path, key: str) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return [_resolve(entry, description, key) for entry in value]
+    if isinstance(value, list) and key == "videos":
+        return [_resolve(entry, description, "a folder of videos") for entry in value]
     if not isinstance(value, str):
-        raise UserError(f"{description}: {key} is {value!r}, but takes a path or a list of paths")
+        several = " or a list of paths" if key == "videos" else ""
+        raise UserError(f"{description}: {key} is {value!r}, but takes a path{several}")
     if is_remote(value):
         return local_path(value)
     return str(description.parent / Path(os.path.expandvars(value)).expanduser())

@@ -6,24 +6,34 @@ Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-data
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, check_split, read_lines
+from .classification import (
+    ClassificationDataset,
+    Entry,
+    check_split,
+    check_unique,
+    file_choices,
+    read_lines,
+)
 from .description import register_format
+from .videos import without_extension
 
 __all__ = ["HMDB51Dataset"]
 
 _CODES = {"train": "1", "test": "2"}  # 0: in neither
+_FILE = re.compile(r"([^.].*)_test_split\d+\.txt")
 
 
 class HMDB51Dataset(ClassificationDataset):
     """HMDB51, or data of one's own in its format.
 
-    Rows are ``video.avi 1`` with 1 for training, 2 for testing and 0 for neither. Classes are those that have a file
-    for the split, in alphabetical order. Videos may be in folders of their classes or all in one.
+    Rows are ``video.avi 1`` with 1 for training, 2 for testing and 0 for neither. Classes are those that have
+    files, in alphabetical order. Videos may be in folders of their classes or all in one.
 
     Args:
         annotations: folder of these files.
@@ -43,7 +53,7 @@ class HMDB51Dataset(ClassificationDataset):
         max_missing: float = 0.1,
     ) -> None:
         super().__init__(name, videos, fps, max_missing)
-        if subset not in _CODES:
+        if subset not in tuple(_CODES):
             raise UserError(f"subset is {subset!r}, but is one of {', '.join(_CODES)}")
         self.annotations = Path(annotations)
         self.code = _CODES[subset]
@@ -51,9 +61,10 @@ class HMDB51Dataset(ClassificationDataset):
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """The split's file of each class."""
-        files = {p.name.removesuffix(self.ending): p for p in self.annotations.glob(f"*{self.ending}")}
-        if not files:
+        """The split's file of each class; every class with a file of some split has one."""
+        matches = map(_FILE.fullmatch, sorted(path.name for path in self.annotations.glob("*.txt")))
+        files = {match[1]: self.annotations / f"{match[1]}{self.ending}" for match in matches if match}
+        if not any(path.is_file() for path in files.values()):
             raise UserError(f"{self.annotations}: there is no file <class>{self.ending}")
         return dict(sorted(files.items()))
 
@@ -61,7 +72,7 @@ class HMDB51Dataset(ClassificationDataset):
         return list(self._files)
 
     def read_entries(self) -> list[Entry]:
-        entries = []
+        entries, chosen = [], []
         for label, (class_name, path) in enumerate(self._files.items()):
             for where, line in read_lines(path):
                 file, _, code = line.rpartition(" ")
@@ -69,12 +80,13 @@ class HMDB51Dataset(ClassificationDataset):
                     raise UserError(
                         f"{where}: {line!r} is not 'video.avi CODE' with 1 (training), 2 (testing) or 0"
                     )
+                file = file.strip()
+                video_id = f"{class_name}/{without_extension(file)}"
+                entries.append(Entry(video_id, file_choices(class_name, file), (label,), where))
                 if code == self.code:
-                    file = file.strip()
-                    stem = file.rpartition(".")[0] or file
-                    files = (f"{class_name}/{file}", f"{class_name}/{stem}", file, stem)
-                    entries.append(Entry(f"{class_name}/{stem}", files, (label,), where))
-        return entries
+                    chosen.append(entries[-1])
+        check_unique(entries)  # in training and test it would be in both
+        return chosen
 
 
 register_format("hmdb51", HMDB51Dataset, path_arguments=("videos", "annotations"))

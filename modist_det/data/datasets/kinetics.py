@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,6 +52,8 @@ class KineticsDataset(ClassificationDataset):
         self.annotations = Path(annotations)
         self.classes = self.annotations if classes is None else Path(classes)
         self.split = split
+        if not isinstance(trimmed, bool):
+            raise UserError(f"trimmed is {trimmed!r}, but must be true or false")
         self.trimmed = trimmed
 
     def read_class_names(self) -> list[str]:
@@ -61,16 +64,23 @@ class KineticsDataset(ClassificationDataset):
     def read_entries(self) -> list[Entry]:
         indices = {name: i for i, name in enumerate(self.metadata.class_names)}
         columns = _COLUMNS if self.split is None else (*_COLUMNS, "split")
-        return [
-            self._entry(where, row, indices)
-            for where, row in _rows(self.annotations, columns)
-            if self.split is None or row["split"] == self.split
-        ]
+        rows = list(_rows(self.annotations, columns))
+        if self.split is not None:
+            splits = sorted({row["split"] for _, row in rows})
+            rows = [(where, row) for where, row in rows if row["split"] == self.split]
+            if not rows:
+                raise UserError(
+                    f"{self.annotations}: no row has {self.split!r} in its column split; there is "
+                    f"{', '.join(map(repr, splits)) or 'no row'}"
+                )
+        return [self._entry(where, row, indices) for where, row in rows]
 
     def _entry(self, where: str, row: dict[str, str], indices: dict[str, int]) -> Entry:
         label, youtube_id = row["label"], row["youtube_id"]
         start, end = (_seconds(row[column], column, where) for column in ("time_start", "time_end"))
-        if not 0 <= start < end:
+        if not label or not youtube_id:
+            raise UserError(f"{where}: {'youtube_id' if label else 'label'} is empty")
+        if not 0 <= start < end < math.inf:
             raise UserError(f"{where}: the clip goes from {start:g} to {end:g} seconds")
         video_id = f"{youtube_id}_{int(start):06d}_{int(end):06d}"
         folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""])
@@ -85,8 +95,6 @@ class KineticsDataset(ClassificationDataset):
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """("file:row", {column: text}) of each row below the header."""
     lines = read_lines(path)
-    if not lines:
-        raise UserError(f"{path} is empty")
     header = [name.strip() for name in next(csv.reader(io.StringIO(lines[0][1])))]
     missing = [column for column in columns if column not in header]
     if missing:

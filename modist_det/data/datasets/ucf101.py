@@ -10,8 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, check_split, class_index, read_lines
+from .classification import (
+    ClassificationDataset,
+    Entry,
+    check_split,
+    class_index,
+    file_choices,
+    read_lines,
+)
 from .description import register_format
+from .videos import without_extension
 
 __all__ = ["UCF101Dataset"]
 
@@ -67,10 +75,10 @@ class UCF101Dataset(ClassificationDataset):
 
     def _entry(self, where: str, line: str, indices: dict[str, int]) -> Entry:
         path, _, number = line.rpartition(" ")
-        if not (path and number.isdigit()):
+        if not (path and number.isascii() and number.isdigit()):
             path, number = line, ""
         folder, _, file = path.replace("\\", "/").strip().rpartition("/")
-        if not folder:
+        if not (folder and file):
             raise UserError(
                 f"{where}: {line!r} is not 'ClassName/video.avi', with or without the class's number"
             )
@@ -79,9 +87,7 @@ class UCF101Dataset(ClassificationDataset):
             raise UserError(
                 f"{where}: class {folder} is number {label + 1} in {self.class_file}, but here {number}"
             )
-        stem = file.rpartition(".")[0] or file
-        files = (f"{folder}/{file}", f"{folder}/{stem}", file, stem)
-        return Entry(stem, files, (label,), where)
+        return Entry(without_extension(file), file_choices(folder, file), (label,), where)
 
 
 register_format("ucf101", UCF101Dataset, path_arguments=("videos", "annotations"))

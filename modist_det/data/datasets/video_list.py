@@ -10,15 +10,16 @@ from pathlib import Path
 from ...utils.errors import UserError
 from .classification import ClassificationDataset, Entry, class_index, read_class_file, read_lines
 from .description import register_format
-from .videos import VIDEO_EXTENSIONS
+from .videos import VIDEO_EXTENSIONS, without_extension
 
 __all__ = ["ClassFolders", "VideoListDataset"]
 
 COLUMNS = ("path label", "path labels", "path frames label")
 _SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
+_MOST_DIGITS = 5  # of a class index; a number with more is another column, taken for one
 # The numbers at a row's end, each after a separator; paths may have separators in them, too.
 _PATTERNS = {
-    columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+\d+){count})$")
+    columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+[0-9]+){count})$")
     for columns, count in zip(COLUMNS, ("{1}", "+", "{2}"), strict=True)
 }
 
@@ -63,7 +64,7 @@ class VideoListDataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         if self.classes is not None:
             return read_class_file(self.classes)
-        highest = max((label for entry in self._rows() for label in entry.labels), default=-1)
+        highest = max(label for entry in self._rows() for label in entry.labels)
         return [str(number) for number in range(highest + 1)]
 
     def read_entries(self) -> list[Entry]:
@@ -91,12 +92,19 @@ class VideoListDataset(ClassificationDataset):
                 )
             if not first_separator:
                 first_separator, first_where = separator, where
-            labels = [int(number) for number in re.findall(r"\d+", match["numbers"])]
+            numbers = re.findall("[0-9]+", match["numbers"])
             if self.columns == "path frames label":
-                labels = labels[1:]
+                numbers = numbers[1:]
+            wrong = next((number for number in numbers if len(number.lstrip("0")) > _MOST_DIGITS), None)
+            if wrong is not None:
+                raise UserError(
+                    f"{where}: {wrong[:20]} is no class index; indices count classes from 0 ('columns' says what a "
+                    "row holds)"
+                )
+            labels = {int(number) for number in numbers}
             path = match["path"].strip().strip("\"'").replace("\\", "/").removeprefix("./")
-            stem = str(Path(path).with_suffix("")) if Path(path).suffix.lower() in VIDEO_EXTENSIONS else path
-            entries.append(Entry(path, tuple(dict.fromkeys((path, stem))), tuple(sorted(set(labels))), where))
+            choices = tuple(dict.fromkeys((path, without_extension(path))))
+            entries.append(Entry(path, choices, tuple(sorted(labels)), where))
         return entries
 
 
@@ -147,7 +155,7 @@ class ClassFolders(ClassificationDataset):
         entries = []
         for folder in self._class_folders():
             label = class_index(indices, folder.name, str(folder), str(self.classes))
-            for path in sorted(folder.rglob("*")):
+            for path in sorted(folder.rglob("[!.]*")):
                 if path.suffix.lower() in VIDEO_EXTENSIONS:
                     file = path.relative_to(folder.parent).as_posix()
                     entries.append(Entry(file, (file,), (label,), str(path)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...utils.errors import UserError
 
-__all__ = ["VIDEO_EXTENSIONS", "find_videos"]
+__all__ = ["VIDEO_EXTENSIONS", "find_videos", "without_extension"]
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset([
@@ -16,6 +16,12 @@ VIDEO_EXTENSIONS = frozenset([
     ".webm", ".wmv",
 ])
 # fmt: on
+
+
+def without_extension(file: str) -> str:
+    """``a/v.1.avi`` -> ``a/v.1``; a name without the extension of a video stays."""
+    stem, dot, extension = file.rpartition(".")
+    return stem if f"{dot}{extension}".lower() in VIDEO_EXTENSIONS else file
 
 
 def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ import numpy as np
 import torch
 
 from ...config import CfgNode, get_cfg
-from ...data.build import BadVideoMonitor, build_train_loader
+from ...data import transforms
+from ...data.build import BadVideoMonitor, Item, build_train_loader, collate
+from ...data.classification import ClassificationMapper
 from ...data.datasets import DetectionRecord
+from ...data.datasets.records import VideoRecord
 from ...data.datasets.videos import VIDEO_EXTENSIONS
 from ...data.mappers import DetectionMapper
 from ...data.video import VideoError, probe
@@ -23,7 +28,7 @@ from ...data.video_info import FrameScaler
 from ...tasks import build_task
 from ...utils.errors import UserError
 from .machine import describe_machine
-from .report import Report, Series
+from .report import Report, Series, paired_ratio
 
 __all__ = [
     "benchmark_data",
@@ -60,6 +65,7 @@ def run_data(args: argparse.Namespace) -> Report:
         repeat=args.repeat,
         baseline=not args.no_baseline,
         settings={
+            "task": cfg.TASK,
             "frames": node.NUM_FRAMES,
             "stride": node.SAMPLING_RATE,
             "short side": "-".join(map(str, sorted(set(node.MIN_SIZE_TRAIN)))),
@@ -79,9 +85,14 @@ def training_clips(cfg: CfgNode) -> tuple[Sequence[Any], Any]:
 def clips_of_videos(cfg: CfgNode, path: str, num_clips: int) -> tuple[Sequence[Any], Any]:
     """Records of random clips, the videos taking turns, and the mapper of ``cfg.INPUT``'s training clips.
 
-    A clip lies inside its video where that is long enough; its only person fills the frame.
+    A clip lies inside its video where that is long enough. The mapper is that of ``cfg.TASK`` classification, or else
+    of detection; a clip's only person then fills the frame.
     """
     cfg.MODEL.NUM_CLASSES = 1
+    if cfg.TASK == "classification":
+        files = [str(file) for file in video_files(path)]
+        whole = [VideoRecord(n, str(n), files[n % len(files)], labels=(0,)) for n in range(num_clips)]
+        return whole, ClassificationMapper.from_config(cfg, is_train=True)
     half = cfg.INPUT.NUM_FRAMES * cfg.INPUT.SAMPLING_RATE / cfg.INPUT.TARGET_FPS / 2
     rng = np.random.default_rng(0)
     videos = [(file, probe(file)) for file in video_files(path)]
@@ -134,8 +145,9 @@ def benchmark_data(
 
     Args:
         records, mapper: of training clips. A mapper with the halves ``decode`` and ``transform``
-            (:class:`DetectionMapper`) is timed in two parts.
-        num_clips: drawn from the records, for the times of single clips.
+            (:class:`DetectionMapper`, :class:`ClassificationMapper`) is timed in two parts, and in each of them what
+            scales.
+        num_clips: drawn from the records, for the times of single clips; each ``batch_size`` of them are collated.
         baseline: also run :func:`decode_everything` on each of these clips' videos, after the clip.
         settings: for the report.
 
@@ -144,10 +156,11 @@ def benchmark_data(
     """
     machine = describe_machine(device=f"cpu, {num_workers} workers")
     with one_thread():
-        series = _single_clips(records, mapper, num_clips, baseline)
+        series = _single_clips(records, mapper, num_clips, batch_size, baseline)
         loader, first_batch = _loader_passes(records, mapper, num_workers, batch_size, repeat)
     for row in series:
         row.facts["clips/s a worker"] = row.rate
+        row.facts["clips/CPU s"] = row.items / statistics.median(row.cpu)
     loader.facts["clips/s a worker"] = loader.rate / max(1, num_workers)
     return Report(
         "training clips",
@@ -162,34 +175,72 @@ def benchmark_data(
     )
 
 
-def _single_clips(records: Sequence[Any], mapper: Any, num_clips: int, baseline: bool) -> list[Series]:
+def _single_clips(
+    records: Sequence[Any], mapper: Any, num_clips: int, batch_size: int, baseline: bool
+) -> list[Series]:
     everything = Series("baseline: every frame decoded, each to RGB")
-    decode, transform, sample = Series("decode"), Series("transform"), Series("decode + transform")
+    decode, scale = Series("decode"), Series("... of it scaling, to RGB")
+    transform, resize = Series("transform"), Series("... of it crop, resize")
+    sample, joining = Series("decode + transform"), Series("collate", items=batch_size)
     in_halves = hasattr(mapper, "decode")
     rng = np.random.default_rng(0)
     # The first clip pays for what is loaded on first use.
     mapper(records[0], rng)
+    items: list[Item] = []
     for index in np.resize(rng.permutation(len(records)), num_clips).tolist():
         record = records[index]
         if in_halves:
-            with decode.sample():
+            with time_calls(scale, (FrameScaler, "__call__")), decode.sample():
                 decoded = mapper.decode(record, rng)
-            with transform.sample():
-                mapper.transform(record, *(decoded if isinstance(decoded, tuple) else (decoded,)), rng)
+            halves = decoded if isinstance(decoded, tuple) else (decoded,)
+            with time_calls(resize, (transforms, "crop"), (transforms, "resize")), transform.sample():
+                made = mapper.transform(record, *halves, rng)
         else:
             with sample.sample():
-                mapper(record, rng)
+                made = mapper(record, rng)
         if baseline:
             with everything.sample():
                 decode_everything(record.video)
+        items.append(Item(made, []))
+        if len(items) == batch_size:
+            with joining.sample():
+                collate(items)
+            items.clear()
     if in_halves:
         sample = Series.total(sample.name, [decode, transform])
-    clips = [decode, transform, sample] if in_halves else [sample]
-    if not baseline:
-        return clips
-    for series in clips:
-        series.compare(everything, "x baseline")
-    return [everything, *clips]
+    clips = [decode, scale, transform, resize, sample] if in_halves else [sample]
+    for part in clips[:-1]:
+        part.facts["share of a clip (CPU)"] = paired_ratio(part.cpu, sample.cpu)
+    if baseline:
+        for series in clips:
+            series.compare(everything, "x baseline")
+        clips = [everything, *clips]
+    return [*clips, joining] if joining.wall else clips
+
+
+@contextlib.contextmanager
+def time_calls(series: Series, *functions: tuple[Any, str]) -> Iterator[None]:
+    """One sample of ``series``: the time of all calls of these functions (owner, name) while the block runs."""
+    calls = Series(series.name)
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with calls.sample():
+                return function(*args, **kwargs)
+
+        return call
+
+    originals = [getattr(owner, name) for owner, name in functions]
+    try:
+        for (owner, name), original in zip(functions, originals, strict=True):
+            setattr(owner, name, timed(original))
+        yield
+    finally:
+        for (owner, name), original in zip(functions, originals, strict=True):
+            setattr(owner, name, original)
+    series.wall.append(sum(calls.wall))
+    series.cpu.append(sum(calls.cpu))
 
 
 def decode_everything(path: str) -> int:
