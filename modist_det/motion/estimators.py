@@ -207,7 +207,7 @@ class RAFT:
 
 
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model
 
     path = Path(local_path(weights)).expanduser()
     if os.path.sep in weights or path.is_file():

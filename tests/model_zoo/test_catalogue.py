@@ -35,6 +35,8 @@ PARAMETERS = {
     "pytorchvideo/slowfast_8x8_r50_charades": 34.00,
     "pytorchvideo/slow_4x16_r50_ava22": 31.78,
     "pytorchvideo/slowfast_8x8_r50_ava22": 33.82,
+    "pytorchvideo/x3d_m_k400": 3.79,
+    "pytorchvideo/x3d_l_k400": 6.15,
     "pyslowfast/x3d_xs_k400": 3.79,
     "pyslowfast/x3d_l_k400": 6.15,
     "torchvision/swin3d_t_k400": 28.158,
