@@ -15,7 +15,8 @@ __all__ = ["from_pytorchvideo", "is_pytorchvideo", "to_pytorchvideo"]
 
 _PREFIX = r"(?:model\.)*"
 _STEM = re.compile(
-    _PREFIX + r"blocks\.0\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?(?P<layer>conv\.conv_t|conv\.conv_xy|conv|norm)\."
+    _PREFIX
+    + r"blocks\.0\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?(?P<layer>conv\.conv_t|conv\.conv_xy|conv|norm)\."
     r"(?P<rest>\w+)"
 )
 _RESIDUAL = re.compile(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from ..utils.errors import UserError
@@ -17,7 +18,7 @@ from ..utils.paths import local_path
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
-__all__ = ["read_checkpoint", "read_state_dict"]
+__all__ = ["config_inside", "read_checkpoint", "read_state_dict"]
 
 # "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
@@ -58,6 +59,16 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise UserError(f"weights file {text} holds {type(content).__name__}, not a dict of tensors")
     return dict(content)
+
+
+def config_inside(content: Mapping[str, Any]) -> str:
+    """The config, as YAML, that a checkpoint of ours carries; ``""`` where there is none."""
+    metadata = content.get("metadata")
+    text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
+    try:
+        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
+    except yaml.YAMLError:
+        return ""
 
 
 def _read(path: Path) -> Any:

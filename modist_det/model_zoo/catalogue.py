@@ -555,6 +555,14 @@ _MORE_ENTRIES = (
         figures=_k400(77.44, 93.31),
     ),
     _video(
+        name="torchvision/r3d_18_k400",
+        url=_TORCHVISION + "r3d_18-b3b3357e.pth",
+        sha256="b3b3357e",
+        config="Zoo/R3D_18.yaml",
+        input="16x2",
+        figures=_k400(63.2, 83.479),
+    ),
+    _video(
         name="torchvision/r2plus1d_18_k400",
         url=_TORCHVISION + "r2plus1d_18-91a641e6.pth",
         sha256="91a641e6",
@@ -579,6 +587,14 @@ _MORE_ENTRIES = (
         figures=_k400(68.368, 88.05),
     ),
     _video(
+        name="torchvision/mvit_v1_b_k400",
+        url=_TORCHVISION + "mvit_v1_b-dbeb1030.pth",
+        sha256="dbeb1030",
+        config="Zoo/MViTv1_B.yaml",
+        input="16x4",
+        figures=_k400(78.477, 93.582),
+    ),
+    _video(
         name="torchvision/mvit_v2_s_k400",
         url=_TORCHVISION + "mvit_v2_s-ae3be167.pth",
         sha256="ae3be167",
@@ -593,6 +609,31 @@ _MORE_ENTRIES = (
         config="Zoo/Swin3D_T.yaml",
         input="32x2",
         figures=_k400(77.715, 93.519),
+    ),
+    _video(
+        name="torchvision/swin3d_s_k400",
+        url=_TORCHVISION + "swin3d_s-da41c237.pth",
+        sha256="da41c237",
+        config="Zoo/Swin3D_S.yaml",
+        input="32x2",
+        figures=_k400(79.521, 94.158),
+    ),
+    _video(
+        name="torchvision/swin3d_b_k400",
+        url=_TORCHVISION + "swin3d_b_1k-24f7c7c6.pth",
+        sha256="24f7c7c6",
+        config="Zoo/Swin3D_B.yaml",
+        input="32x2",
+        figures=_k400(79.427, 94.386),
+    ),
+    _video(
+        name="torchvision/swin3d_b_22k_k400",
+        url=_TORCHVISION + "swin3d_b_22k-7c6ae6fa.pth",
+        sha256="7c6ae6fa",
+        data="ImageNet-22K, then Kinetics-400",
+        config="Zoo/Swin3D_B.yaml",
+        input="32x2",
+        figures=_k400(81.643, 95.574),
     ),
 )
 

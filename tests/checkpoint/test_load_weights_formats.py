@@ -101,12 +101,16 @@ def test_pytorchvideo_x3d(tmp_path, size):
     clip = torch.randn(2, 3, 4, 64, 96, generator=torch.Generator().manual_seed(3))
     expected = theirs(clip)
     assert expected.std() > 0.01
-    torch.testing.assert_close(ours.head.scores(ours.head(ours.backbone(clip))), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        ours.head.scores(ours.head(ours.backbone(clip))), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_pytorchvideo_x3d_for_pyslowfasts_config_names_the_other_one(tmp_path):
     torch.save(pytorchvideo_x3d((3, 5, 11, 7), (4, 2, 2), 5).state_dict(), tmp_path / "hub.pyth")
-    with pytest.raises(UserError, match="no norm after res2's shortcut.*configs/Zoo/PyTorchVideo/X3D_XS.yaml"):
+    with pytest.raises(
+        UserError, match="no norm after res2's shortcut.*configs/Zoo/PyTorchVideo/X3D_XS.yaml"
+    ):
         load_weights(X3D(), tmp_path / "hub.pyth")
     torch.save(X3D().state_dict(), tmp_path / "ours.pyth")
     with pytest.raises(UserError, match=" configs/Zoo/X3D_XS.yaml.*RES2_SHORTCUT_NORM True"):

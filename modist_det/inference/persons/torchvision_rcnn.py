@@ -12,7 +12,7 @@ import torch
 from ...checkpoint.reading import read_state_dict
 from ...engine.setup import resolve_device
 from ...utils.errors import UserError, nearest
-from ...utils.paths import is_remote, local_path
+from ...utils.paths import is_remote
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
 
