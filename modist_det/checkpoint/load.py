@@ -13,7 +13,6 @@ from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import Weights, convert, detect_format
 from .reading import config_inside, read_checkpoint, tensors_of
-from .torchvision_video import SCHEME, torchvision_file
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
@@ -110,8 +109,6 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
             this model, or another backbone; the message then names configs that fit. The model is then unchanged.
     """
     path = os.fspath(path_or_url)
-    if path.startswith(SCHEME):
-        path = str(torchvision_file(path))
     content = read_checkpoint(path)
     state_dict = tensors_of(content, path)
     if format == "auto":

@@ -61,6 +61,16 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return dict(content)
 
 
+def config_inside(content: Mapping[str, Any]) -> str:
+    """The config, as YAML, that a checkpoint of ours carries; ``""`` where there is none."""
+    metadata = content.get("metadata")
+    text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
+    try:
+        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
+    except yaml.YAMLError:
+        return ""
+
+
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(len(_TORCH_MAGIC))
@@ -73,17 +83,12 @@ def _read(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def config_inside(content: Mapping[str, Any]) -> str:
-    """The config (YAML) that a checkpoint of ours carries; ``""`` where there is none."""
-    metadata = content.get("metadata")
-    text = metadata.get("config") if isinstance(metadata, Mapping) else content.get("config")
-    try:
-        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
-    except yaml.YAMLError:
-        return ""
-
-
 def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
+    """The state dict among the content of ``path``, under any of the names that projects give it.
+
+    Raises:
+        UserError: there is none.
+    """
     for container in _CONTAINERS:
         if isinstance(content.get(container), Mapping):
             content = content[container]

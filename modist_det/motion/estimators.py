@@ -149,9 +149,9 @@ class RAFT:
 
     Args:
         size: "large" or "small".
-        weights: name of torchvision's weights, downloaded by it on first use ("C_T_V2", trained on Chairs and
-            Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that holds
-            the model's state dict.
+        weights: name of torchvision's weights, downloaded into the cache on first use ("C_T_V2", trained on Chairs
+            and Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that
+            holds the model's state dict.
         iterations: of the update block.
         batch_size: pairs computed at once.
         device: "cpu", "cuda", ...
@@ -216,28 +216,14 @@ class RAFT:
 
 
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model
 
-    path = Path(local_path(weights)).expanduser()
-    if os.path.sep in weights or path.is_file():
-        model = get_model(f"raft_{size}", weights=None)
-        _load_state(model, path)
-        return model
-    known = get_model_weights(f"raft_{size}").__members__
-    if weights not in known:
-        raise UserError(
-            f"RAFT {size} has no weights {weights!r}{nearest(weights, known)} (torchvision's are {', '.join(known)}; "
-            "or give the path of a file)"
-        )
-    url = known[weights].value.url
-    try:
-        return get_model(f"raft_{size}", weights=known[weights])
-    except (OSError, RuntimeError) as error:  # no connection; or what came has another hash
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"RAFT's weights {weights} could not be downloaded from {url} ({reason}); "
-            "fetch that file elsewhere and give its path as weights"
-        ) from error
+    model = get_model(f"raft_{size}", weights=None)
+    is_file = os.path.sep in weights or Path(weights).is_file()
+    _load_state(
+        model, Path(local_path(weights if is_file else f"torchvision://raft_{size}/{weights}")).expanduser()
+    )
+    return model
 
 
 def _load_state(model: torch.nn.Module, path: Path) -> None:
