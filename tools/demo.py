@@ -85,8 +85,14 @@ def get_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--min-score",
         type=float,
-        default=0.3,
-        help="from which on an action counts in tubes (default: %(default)s)",
+        default=0.4,
+        help="which an action has to reach to be in a tube (default: %(default)s)",
+    )
+    what.add_argument(
+        "--keep-share",
+        type=float,
+        default=0.5,
+        help="of --min-score, to which it may fall before it ends (default: %(default)s)",
     )
     what.add_argument(
         "--short-side", type=at_least(2), help="of the mp4 (default: as it is, from 480 to 720)"
@@ -121,6 +127,7 @@ def main(args: argparse.Namespace) -> int:
         detect_every=args.detect_every,
         smoothing=args.smoothing,
         min_score=args.min_score,
+        keep_share=args.keep_share,
         batch_size=args.batch_size,
         realtime=args.realtime,
     )
