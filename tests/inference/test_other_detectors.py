@@ -52,6 +52,17 @@ def test_tracks_of_generated_people(tiny_puppets):
     np.testing.assert_allclose(people.boxes, np.clip(np.array(expected) / size, 0, 1), atol=1e-6)
 
 
+def test_boxes_of_every_frame_are_found_at_any_second(tiny_puppets):
+    """10 frames a second: 0.54 s is 0.04 s off the nearest one, which counts all the same."""
+    path = tiny_puppets / "tracks_val.json"
+    video = json.loads(path.read_text())["videos"][0]["video"]
+    detector = build_person_detector(str(path))
+    np.testing.assert_array_equal(at(detector, 0.54, video).boxes, at(detector, 0.5, video).boxes)
+    for second in np.arange(0, 2.9, 0.031):
+        assert at(detector, second, video) is not None
+    assert at(detector, 3.5, video) is None  # after the end
+
+
 def test_bad_files(tmp_path):
     (tmp_path / "x.csv").write_text("v,1,5,5,9,9,,0.5\n")
     with pytest.raises(UserError, match=r"x.csv:1: .*outside the image"):
