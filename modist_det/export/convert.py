@@ -89,6 +89,8 @@ def convert_checkpoint(
     Raises:
         UserError: no config where one is needed, weights that do not fit it, or an export that differs from the model.
     """
+    if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
+        raise UserError(f"{out} is the input, too; name another file to write")
     if target in ("onnx", "program"):
         if cfg is None:
             raise UserError(f"{source} does not say what network it is of; give --cfg FILE to export it")
