@@ -107,6 +107,16 @@ def test_config_goes_along(command, folder):
     assert scores.shape == (1, 3)
 
 
+def test_an_export_that_differs_is_not_written(command, folder, monkeypatch):
+    monkeypatch.setattr("modist_det.export.convert.TOLERANCE", -1.0)
+    (folder / "model.pt2").write_text("an older one")
+    before = set(folder.iterdir())
+    done = command("run.pth", "model.pt2", "--size", "32", "48")
+    assert done.returncode == 1
+    assert "differ from the model's by" in done.stderr and "model.pt2 was not written" in done.stderr
+    assert (folder / "model.pt2").read_text() == "an older one" and set(folder.iterdir()) == before
+
+
 def test_onnx(command, folder):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the packages of modist_det[export] are not installed")
