@@ -37,7 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
     info.add_argument("--tensors", action="store_true", help="and the tensors that its file must have")
 
     download = commands.add_parser("download", help="fetch files into the cache; prints their paths")
-    download.add_argument("names", nargs="+", metavar="NAME")
+    download.add_argument("names", nargs="+", metavar="NAME", help="or a URL, or torchvision://NAME/WEIGHTS")
 
     verify = commands.add_parser("verify", help="check hashes, and that each file fills its network")
     verify.add_argument("names", nargs="*", metavar="NAME", help="(default: all that are in the cache)")

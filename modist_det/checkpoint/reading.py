@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,13 @@ def _why_unreadable(path: str, file: Path, error: Exception) -> str:
 
 
 def _what_else(path: Path) -> str:
-    """What a file without a single tensor is, by its first bytes; ``""`` if these do not say."""
+    """What a file that PyTorch cannot read is, by its first bytes; ``""`` if these do not say."""
     with path.open("rb") as file:
         head = file.read(512)
+    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = archive.namelist()
+        return "" if any(name.endswith("data.pkl") for name in inside) else "a zip archive of other files"
     if not head.strip(b"\0"):
         return "all zero bytes" if head else "empty"
     if not all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):

@@ -18,7 +18,15 @@ from .safetensors_file import write_safetensors
 
 __all__ = ["WRITTEN_FORMATS", "write_weights"]
 
-WRITTEN_FORMATS = ("modist_det", "safetensors", "pyslowfast", "pytorchvideo", "caffe2", "modist")
+WRITTEN_FORMATS = (
+    "modist_det",
+    "safetensors",
+    "pyslowfast",
+    "pytorchvideo",
+    "torchvision_video",
+    "caffe2",
+    "modist",
+)
 # What a format may lack without loss: BN's counters.
 _COUNTER = "num_batches_tracked"
 
@@ -36,7 +44,8 @@ def write_weights(
 
     Args:
         format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` that PySlowFast tests and fine-tunes from
-            (``TRAIN.CHECKPOINT_EPOCH_RESET True``); "safetensors" has our names, and the config as metadata.
+            (``TRAIN.CHECKPOINT_EPOCH_RESET True``); "safetensors" has our names, and the config as metadata;
+            "torchvision_video" is the state dict of a network of :class:`.TorchvisionVideo` and its classifier.
         config: as YAML, for the formats that have a place for it.
         pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
 
@@ -58,6 +67,8 @@ def write_weights(
     if nameless:
         raise UserError(f"the format {format} has no place for {nameless[0]}; nothing was written")
     renamed = {theirs: tensors[name].detach().cpu().contiguous() for name, theirs in names.items()}
+    if format == "torchvision_video" and "classifier.1.weight" in renamed:  # S3D's, a convolution of size 1
+        renamed["classifier.1.weight"] = renamed["classifier.1.weight"][..., None, None, None]
     if format == "safetensors":
         write_safetensors(path, renamed, {"format": "modist_det", "config": config})
     elif format == "caffe2":
@@ -69,14 +80,16 @@ def write_weights(
     return left_out
 
 
-def _content(format: str, tensors: dict[str, Tensor], config: str) -> dict[str, Any]:
+def _content(format: str, tensors: dict[str, Tensor], config: str) -> Mapping[str, Any]:
     if format == "modist_det":
         return {"model": tensors, "config": config}
+    if format == "torchvision_video":
+        return tensors
     # PySlowFast's config is another one; it does not read this entry.
     return {"epoch": 0, "model_state": tensors, "optimizer_state": {}, "cfg": ""}
 
 
-def _save(path: str | os.PathLike, content: dict[str, Any]) -> None:
+def _save(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     with atomic_path(path) as temporary:
         try:
             torch.save(content, temporary)

@@ -15,6 +15,7 @@ from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
 from ..utils.errors import UserError, nearest
+from ..utils.files import atomic_path
 from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
 from .networks import as_function
 
@@ -89,6 +90,8 @@ def convert_checkpoint(
     Raises:
         UserError: no config where one is needed, weights that do not fit it, or an export that differs from the model.
     """
+    if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
+        raise UserError(f"{out} is the input, too; name another file to write")
     if target in ("onnx", "program"):
         if cfg is None:
             raise UserError(f"{source} does not say what network it is of; give --cfg FILE to export it")
@@ -141,15 +144,15 @@ def _export(
     report.require_complete()
     height, width = size or (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST)
     clip = (cfg.INPUT.NUM_FRAMES, height, width)
-    if target == "onnx":
-        export_onnx(model, out, clip, {"config": cfg.dump()})
-        difference = check_onnx(model, out, clip)
-    else:
-        export_program(model, out, clip, {"config.yaml": cfg.dump()})
-        difference = check_program(model, out, clip)
-    if not difference <= TOLERANCE:
-        Path(out).unlink()
-        raise UserError(
-            f"scores of the exported network differ from the model's by {difference:.2g}; removed {out}"
-        )
+    with atomic_path(out) as temporary:
+        if target == "onnx":
+            export_onnx(model, temporary, clip, {"config": cfg.dump()})
+            difference = check_onnx(model, temporary, clip)
+        else:
+            export_program(model, temporary, clip, {"config.yaml": cfg.dump()})
+            difference = check_program(model, temporary, clip)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"scores of the exported network differ from the model's by {difference:.2g}; {out} was not written"
+            )
     return [str(report), f"{out}: clips of {clip[0]} frames {height}x{width}, scores within {difference:.1e}"]

@@ -94,12 +94,14 @@ class ActionPredictor:
         """From a checkpoint of this project's training, which carries its config.
 
         Args:
-            path: the file or its URL, or a run's folder, whose last checkpoint is taken.
+            path: the file, its URL or ``zoo://NAME``, or a run's folder, whose last checkpoint is taken.
             overrides: ``[KEY, VALUE, ...]`` laid over the config.
 
         Raises:
             UserError: the file cannot be read or carries no config.
         """
+        if os.fspath(path).startswith("zoo://"):
+            return cls.from_zoo(os.fspath(path), overrides, class_names)
         path = _checkpoint_in(Path(local_path(path)))
         cfg = _config_in(path)
         cfg.MODEL.WEIGHTS = str(path)

@@ -8,10 +8,12 @@ from pathlib import Path
 from ..utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
 from ..utils.download import file_sha256, why_incomplete
 from ..utils.errors import UserError
+from ..utils.paths import is_remote, local_path
 from .catalogue import ENTRIES
 from .entry import Entry
+from .handler import PREFIX
 from .page import figures_text
-from .zoo import get_checkpoint_path, get_entry
+from .zoo import get_entry
 
 __all__ = ["describe", "download", "lock", "verify"]
 
@@ -43,9 +45,12 @@ def describe(entry: Entry) -> str:
 
 
 def download(names: Sequence[str]) -> list[Path]:
-    """The files of ``names``, downloaded where needed."""
-    entries = [get_entry(name) for name in names]  # all names before the first byte
-    return [get_checkpoint_path(entry.name) for entry in entries]
+    """The files of ``names``, downloaded where needed: entries, or paths such as ``torchvision://NAME/WEIGHTS``."""
+    paths = [name if is_remote(name) else PREFIX + name for name in names]
+    for path in paths:  # all names before the first byte
+        if path.startswith(PREFIX):
+            get_entry(path)
+    return [Path(local_path(path)) for path in paths]
 
 
 def verify(names: Sequence[str]) -> dict[str, str]:

@@ -81,14 +81,22 @@ def fetch(
         UserError: it cannot be downloaded, is not what it was when it was first downloaded, or offline mode forbids it.
     """
     path = cached_path(url)
+    known = read_lock().get(url)
+    if known is not None and not known.sha256.startswith(sha256.lower()):
+        raise UserError(
+            f"{lock_file()} holds another hash of {url} than the catalogue ({known.sha256[:16]}..., {sha256}); "
+            "remove the line if the catalogue is right"
+        )
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, where the file of {name or url} would be; remove it")
     if not path.is_file():
         if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
             raise UserError(
                 f"{name or url} is not in the cache, and MODIST_DET_OFFLINE forbids downloads: download {url} on "
                 f"another machine and put it at {path}"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(str(path.with_name(f".{path.name}"))):
                 if not path.is_file():
                     _download_and_record(url, path, size, sha256, transfer)
@@ -96,11 +104,14 @@ def fetch(
             raise UserError(
                 f"another process has been downloading {path} for an hour; stop it and try again"
             ) from error
-    known = read_lock().get(url)
-    if known is not None and path.stat().st_size != known.size:
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror or error}); MODIST_DET_CACHE names another folder"
+            ) from error
+    length, expected = path.stat().st_size, size if known is None else known.size
+    if expected is not None and length != expected:
         raise UserError(
-            f"{path} has {path.stat().st_size} bytes, but had {known.size} when it was downloaded: delete it to "
-            "download it again"
+            f"{path} has {length} bytes, but should have {expected}: delete it to download it again"
         )
     return path
 
@@ -110,11 +121,6 @@ def _download_and_record(
 ) -> None:
     known = read_lock().get(url)
     if known is not None:
-        if not known.sha256.startswith(sha256.lower()):
-            raise UserError(
-                f"{lock_file()} holds another hash of {url} than the catalogue ({known.sha256[:16]}..., {sha256}); "
-                "remove the line if the catalogue is right"
-            )
         size, sha256 = known.size, known.sha256
     try:
         digest = download(url, path, size=size, sha256=sha256, transfer=transfer)
@@ -127,18 +133,22 @@ def _download_and_record(
         ) from error
     logger.info("downloaded %s to %s", url, path)
     if known is None:
-        add_to_lock(url, HashRecord(path.stat().st_size, digest))
+        try:
+            add_to_lock(url, HashRecord(path.stat().st_size, digest))
+        except UserError:
+            path.unlink()  # a later one would not have to match
+            raise
 
 
 def read_lock() -> dict[str, HashRecord]:
     """URL -> what was recorded of it."""
     path = lock_file()
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
         content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return {url: HashRecord(int(facts["size"]), str(facts["sha256"])) for url, facts in content.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f'{path} is no lock file ({{"URL": {{"size": ..., "sha256": ...}}}}): mend or delete it'
         ) from error
@@ -147,9 +157,15 @@ def read_lock() -> dict[str, HashRecord]:
 def add_to_lock(url: str, record: HashRecord) -> None:
     """Record one file, safely beside other processes."""
     path = lock_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(str(path.with_name(f".{path.name}"))):
-        write_lock(read_lock() | {url: record}, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(str(path.with_name(f".{path.name}"))):
+            write_lock(read_lock() | {url: record}, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}), so the hash of {url} cannot be recorded; "
+            "MODIST_DET_LOCK names another file"
+        ) from error
 
 
 def write_lock(records: dict[str, HashRecord], path: Path) -> None:

@@ -69,7 +69,10 @@ def run_cli(
     Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake,
     130 after Ctrl-C.
     """
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_intermixed_args(argv)  # options may stand between the words
+    except TypeError:  # not with sub-commands
+        args = parser.parse_args(argv)
     # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers: on two
     # busy cores a training step was four times slower (docs/BENCHMARKS.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

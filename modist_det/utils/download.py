@@ -21,6 +21,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from .errors import UserError
 from .progress import progress_bar
@@ -131,12 +132,21 @@ def _fault(part: Path, digest: str, size: int | None, sha256: str) -> str:
     if size is not None and length != size:
         return f"has {length} bytes instead of {size}"
     if not digest.startswith(sha256.lower()):
-        return f"has the SHA-256 {digest[: max(len(sha256), 16)]}... instead of {sha256}"
+        return f"has the SHA-256 {digest[: max(len(sha256), 16)]} instead of {sha256}"
     return "" if len(sha256) == 64 else why_incomplete(part)
 
 
 def _by_hand(path: Path) -> str:
     return f"If you have the file, put it at {path}"
+
+
+def _way(url: str) -> str:
+    """The proxy of the environment, if any, without its password."""
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies().get(parts.scheme, "")
+    if not proxy or urllib.request.proxy_bypass(parts.netloc):
+        return ""
+    return f" through the proxy {proxy.rpartition('@')[2]}"
 
 
 def _discard(part: Path) -> None:
@@ -163,8 +173,8 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
             failures = 1 if after > before else failures + 1
             if failures >= transfer.attempts:
                 raise UserError(
-                    f"{url} could not be downloaded: {broken} ({failures} attempts without a new byte). Try again "
-                    f"later: what has arrived is kept. {_by_hand(path)}"
+                    f"{url} could not be downloaded{_way(url)}: {broken} ({failures} attempts without a new byte). Try "
+                    f"again later: what has arrived is kept. {_by_hand(path)}"
                 ) from broken
             pause = min(max(broken.pause, transfer.pause * 2 ** (failures - 1)), _LONGEST_PAUSE)
             logger.warning("%s: %s; next attempt in %.1f s", url, broken, pause)
@@ -183,7 +193,8 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float)
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
-        with _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        opener = urllib.request.build_opener(_Redirects)
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
             start = _check_answer(url, response, start, part)
             total = _total_length(response, start)
             if size is not None and total is not None and total != size:
@@ -310,6 +321,3 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if not new_url.lower().startswith(allowed):
             raise UserError(f"{request.full_url} redirects to {new_url}, which is not safe to follow")
         return super().redirect_request(request, file, code, message, headers, new_url)
-
-
-_OPENER = urllib.request.build_opener(_Redirects)

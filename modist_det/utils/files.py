@@ -43,5 +43,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+            below_file = isinstance(error, (FileExistsError, NotADirectoryError)) and not path.parent.is_dir()
+            reason = f"{path.parent} is no folder" if below_file else error.strerror or error
+            raise UserError(f"{path} cannot be written: {reason}") from error
         raise

@@ -7,9 +7,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torchvision
 from foreign import caffe2_blobs, pytorchvideo_resnet, pytorchvideo_slowfast, pytorchvideo_x3d, randomize
 
 from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.formats import detect_format
 from modist_det.checkpoint.reading import read_checkpoint
 from modist_det.checkpoint.writing import WRITTEN_FORMATS, write_weights
 from modist_det.modeling import (
@@ -19,6 +21,7 @@ from modist_det.modeling import (
     ResNet3D,
     RoIActionHead,
     SlowFast,
+    TorchvisionVideo,
     VideoClassifier,
     X3DHead,
 )
@@ -134,7 +137,25 @@ def test_caffe2_has_its_blobs(tmp_path, backbone):
     assert all(np.array_equal(expected[name], blob) for name, blob in blobs.items())
 
 
-@pytest.mark.parametrize("format", WRITTEN_FORMATS)
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mc3_18", "s3d", "mvit_v2_s", "swin3d_t"])
+def test_torchvision_loads_what_we_write(tmp_path, name):
+    """Strictly; the scores of such files are compared in test_load_weights_torchvision.py."""
+    backbone = TorchvisionVideo(name, features="pooled")
+    ours = VideoClassifier(
+        backbone, ClassificationHead(backbone.out_channels, 400), cross_entropy, *NORMALIZATION
+    )
+    assert write_weights(tmp_path / "model.pth", ours.state_dict(), "torchvision_video") == []
+    theirs = torchvision.models.get_model(name, weights=None)
+    theirs.load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+    for parameter, expected in zip(theirs.parameters(), ours.parameters(), strict=True):
+        assert torch.equal(parameter.flatten(), expected.flatten())
+    assert detect_format(theirs.state_dict()) == "torchvision_video"
+    with pytest.raises(UserError, match="no place for backbone.stem.conv.weight"):
+        write_weights(tmp_path / "x", _classifier(ResNet3D(18, 4)).state_dict(), "torchvision_video")
+
+
+@pytest.mark.parametrize("format", [name for name in WRITTEN_FORMATS if name != "torchvision_video"])
 @pytest.mark.parametrize("backbone", [lambda: ResNet3D(50, 4), lambda: SlowFast(50, 8)])
 def test_every_format_comes_back(tmp_path, format, backbone):
     source, target = _classifier(backbone()), _classifier(backbone())

@@ -59,7 +59,7 @@ def test_scores_in_a_video_are_those_of_the_published_network(
     predictor = ActionPredictor.from_zoo(NAME)
     # The server's work is done.
     monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
-    predictor = ActionPredictor.from_zoo(f"zoo://{NAME}")
+    predictor = ActionPredictor.from_checkpoint(f"zoo://{NAME}")
     assert predictor.class_names[80] == "watch (a person)" and len(predictor.class_names) == 60
     settings = PipelineSettings(keyframe_every=1.0, detect_every=0.5, smoothing=0.0)
     found = predict_video(path, predictor, square_detector, settings)

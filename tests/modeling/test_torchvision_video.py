@@ -57,9 +57,10 @@ def test_s3d_rounds_down_at_its_last_pool():
     assert maps.shape[3:] == (5, 8)  # 161 -> 81 -> 41 -> 21 -> 11 -> 5
 
 
-def test_tokens_become_the_positions_of_a_map():
+@pytest.mark.parametrize("name", ["mvit_v1_b", "mvit_v2_s"])
+def test_tokens_become_the_positions_of_a_map(name):
     torch.manual_seed(0)
-    network = TorchvisionVideo("mvit_v2_s").eval()
+    network = TorchvisionVideo(name).eval()
     seen = []
     network.network.norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
@@ -173,6 +174,10 @@ def test_detector_trains_all_of_it(backbone):
 
 def test_cells_of_a_map_see_their_own_place(backbone):
     """The pixels that a cell depends on most lie around it."""
+    if backbone.name == "mvit_v1_b":
+        pytest.skip(
+            "with random weights it attends to all of the clip alike; its tokens are tested by themselves"
+        )
     stride = backbone.spatial_stride
     clip = torch.randn(1, 3, 6, 2 * stride, 10 * stride, requires_grad=True)
     (maps,) = backbone(clip)
@@ -181,7 +186,7 @@ def test_cells_of_a_map_see_their_own_place(backbone):
         (gradient,) = torch.autograd.grad(maps[0, :, :, 0, cell].square().sum(), clip, retain_graph=True)
         columns = gradient.abs().sum(dim=(0, 1, 2, 3)) ** 2
         centre = (columns * (torch.arange(len(columns)) + 0.5)).sum() / columns.sum()
-        assert abs(centre.item() / stride - (cell + 0.5)) < 1.5
+        assert abs(centre.item() / stride - (cell + 0.5)) < 1
 
 
 def _config(**keys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+import zipfile
 from typing import NamedTuple
 
 import pytest
@@ -35,6 +36,8 @@ def folder(tmp_path):
     state = build_model(cfg).state_dict()
     torch.save({"model": state, "config": cfg.dump(), "iteration": 4, "optimizer": {}}, tmp_path / "run.pth")
     torch.save(state, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
+        archive.write(tmp_path / "run.pth", "run.pth")
     return tmp_path
 
 
@@ -104,6 +107,16 @@ def test_config_goes_along(command, folder):
     assert scores.shape == (1, 3)
 
 
+def test_an_export_that_differs_is_not_written(command, folder, monkeypatch):
+    monkeypatch.setattr("modist_det.export.convert.TOLERANCE", -1.0)
+    (folder / "model.pt2").write_text("an older one")
+    before = set(folder.iterdir())
+    done = command("run.pth", "model.pt2", "--size", "32", "48")
+    assert done.returncode == 1
+    assert "differ from the model's by" in done.stderr and "model.pt2 was not written" in done.stderr
+    assert (folder / "model.pt2").read_text() == "an older one" and set(folder.iterdir()) == before
+
+
 def test_onnx(command, folder):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the packages of modist_det[export] are not installed")
@@ -139,6 +152,10 @@ def test_pretrained_backbone(command, folder):
         (["run.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "lacks a part of the model"),
         (["run.pth", "out.safetensors", "MODEL.NUM_CLASS", "4"], "did you mean 'MODEL.NUM_CLASSES'"),
         (["run.pth", "out.pt2", "MODEL.META_ARCHITECTURE", "MoDist"], "only classifiers and detectors"),
+        (["run.pth", "run.pth", "--to", "modist_det"], "run.pth is the input, too; name another file"),
+        (["run.pth", "run.pth/out.pth", "--to", "modist_det"], "run.pth is no folder"),
+        (["run.pth", "out.safetensors", "--to", "safetensors", "MODEL.NUM_CLASS", "4"], "did you mean"),
+        (["run.zip", "out.safetensors"], "run.zip is a zip archive of other files, not a checkpoint"),
         (["zoo://modist/maclr", "out.safetensors"], "MODIST_DET_OFFLINE forbids downloads"),
     ],
 )

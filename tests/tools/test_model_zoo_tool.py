@@ -54,6 +54,9 @@ def test_an_empty_cache(command):
             "zoo://modist/maclr is not in the cache, and MODIST_DET_OFFLINE forbids",
         ),
         (["download", "modist/maclr", "x"], "the model zoo has no 'x'"),
+        (["download", "modist/maclr", "zoo://x"], "the model zoo has no 'x'"),
+        (["download", "torchvision://raft_large/C_T_V2"], "raft_large/C_T_V2 is not in the cache"),
+        (["download", "https://example.org/a.pth"], "put it at"),
         (["lock"], "nothing of the zoo is in the cache"),
     ],
 )

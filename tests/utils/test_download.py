@@ -149,6 +149,17 @@ def test_encryption_is_never_left():
                 handler.redirect_request(request, None, 302, "", {}, target)
 
 
+def test_a_dead_proxy_is_named_without_its_password(cache, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(UserError, match="through the proxy 127.0.0.1:9: .*refused") as caught:
+        fetch("http://example.org/model.pyth", transfer=Transfer(1, 0.01, 0.5))
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with pytest.raises(UserError, match="could not be downloaded: .*refused"):
+        fetch("http://127.0.0.1:9/model.pyth", transfer=Transfer(1, 0.01, 0.5))
+
+
 def test_nobody_listens(cache):
     with pytest.raises(UserError, match="could not be downloaded: .*refused.*2 attempts"):
         fetch("http://127.0.0.1:9/model.pyth", transfer=Transfer(2, 0.01, 0.5))
@@ -183,15 +194,57 @@ def test_lock_file_elsewhere(server, cache, tmp_path, monkeypatch):
     fetch(server.url("ok"))
     assert (tmp_path / "project" / "zoo.lock.json").is_file()
     assert _files(cache) == ["model.pyth"]
-    (tmp_path / "project" / "zoo.lock.json").write_text("[]")
-    with pytest.raises(UserError, match="zoo.lock.json is no lock file"):
+    for text in ("[]", "", "{", '{"url": 3}', '{"url": {"size": "a", "sha256": "b"}}'):
+        (tmp_path / "project" / "zoo.lock.json").write_text(text)
+        with pytest.raises(UserError, match="zoo.lock.json is no lock file"):
+            fetch(server.url("ok"))
+
+
+def test_a_hash_that_cannot_be_recorded(server, cache, tmp_path, monkeypatch):
+    """The file is not kept: a later one would not have to match it."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MODIST_DET_LOCK", str(tmp_path / "file" / "zoo.lock.json"))
+    with pytest.raises(UserError, match="zoo.lock.json cannot be written .*MODIST_DET_LOCK names another"):
         fetch(server.url("ok"))
+    assert _files(cache) == []
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("MODIST_DET_LOCK", str(tmp_path / "folder"))
+    with pytest.raises(UserError, match="folder is no lock file"):
+        fetch(server.url("ok"))
+    assert not server.requests.get("folder")
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "file"))
+    with pytest.raises(
+        UserError, match=r"cannot be written \(Not a directory\); MODIST_DET_CACHE names another"
+    ):
+        fetch(server.url("ok"))
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "cache of ours"))
+    cached_path(server.url("ok")).mkdir(parents=True)
+    with pytest.raises(UserError, match="is a folder, where the file of .* would be"):
+        fetch(server.url("ok"))
+    assert not server.requests
+    cached_path(server.url("ok")).rmdir()
+    assert fetch(server.url("ok")).read_bytes() == CONTENT
+
+
+def test_a_catalogue_that_learns_the_hash(server, cache):
+    """What is in the cache already must have the size and the hash, too."""
+    path = fetch(server.url("ok"))
+    assert fetch(server.url("ok"), size=len(CONTENT), sha256=SHA) == path
+    with pytest.raises(UserError, match="lock.json holds another hash of .* than the catalogue"):
+        fetch(server.url("ok"), sha256="0" * 64)
+    lock_file().unlink()
+    with pytest.raises(UserError, match=f"has {len(CONTENT)} bytes, but should have 5"):
+        fetch(server.url("ok"), size=5)
 
 
 def test_a_damaged_file_in_the_cache_is_named(server, cache):
     path = fetch(server.url("ok"))
     path.write_bytes(CONTENT[:1000])
-    with pytest.raises(UserError, match=f"{path} has 1000 bytes, but had {len(CONTENT)}.*delete it"):
+    with pytest.raises(UserError, match=f"{path} has 1000 bytes, but should have {len(CONTENT)}.*delete it"):
         fetch(server.url("ok"))
 
 
@@ -309,7 +362,8 @@ def test_paths_of_the_web(server, cache, tmp_path):
         path_manager().open(url, "wb")
     assert local_path(tmp_path / "plain") == str(tmp_path / "plain")
     with pytest.raises(
-        UserError, match=r"s3://bucket/x: nothing here reads s3:// paths; known are http://, https://, zoo://"
+        UserError,
+        match=r"s3://bucket/x: nothing here reads s3:// paths; known are http://, https://, torchvision://, zoo://",
     ):
         local_path("s3://bucket/x")
 

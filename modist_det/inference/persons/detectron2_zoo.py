@@ -10,6 +10,7 @@ import numpy as np
 
 from ...engine.setup import resolve_device
 from ...utils.errors import UserError
+from ...utils.paths import local_path
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
 
@@ -25,7 +26,7 @@ class Detectron2:
     Args:
         config: a path in its zoo. The default is the architecture of AVA's published boxes, which were made
             after fine-tuning it on AVA.
-        weights: a local file; default: the zoo's, which detectron2 downloads once.
+        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         device: "auto", "cpu", "cuda".
@@ -57,9 +58,10 @@ class Detectron2:
         cfg = get_cfg()
         try:
             cfg.merge_from_file(model_zoo.get_config_file(config))
-            if weights is not None and not Path(weights).is_file():
-                raise UserError(f"there is no weights file {weights}")
-            cfg.MODEL.WEIGHTS = str(weights) if weights is not None else model_zoo.get_checkpoint_url(config)
+            path = local_path(model_zoo.get_checkpoint_url(config) if weights is None else weights)
+            if not Path(path).is_file():
+                raise UserError(f"there is no weights file {path}")
+            cfg.MODEL.WEIGHTS = path
             cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
             cfg.MODEL.RETINANET.SCORE_THRESH_TEST = min_score
             cfg.MODEL.DEVICE = str(resolve_device(device))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
+from ...utils.paths import local_path
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
 
@@ -105,7 +106,7 @@ class _OnnxDetector:
                 raise UserError(
                     f"no file {self.file_name} in {' or '.join(map(str, model_folders()))}; {self.how_to_get}"
                 )
-        self.path = Path(path)
+        self.path = Path(local_path(path))
         self._net = read_net(self.path)
         self.min_score = min_score
         self.max_iou = max_iou
