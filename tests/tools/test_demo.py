@@ -73,7 +73,7 @@ def test_video_in_actions_out(command, tiny_puppets, run_folder):
 
     done = command("evaluate_tubes.py", "--truth", tiny_puppets / "tracks_val.json", "--results", out)
     assert done.returncode == 0, done.err
-    assert "3 videos" in done.out and "recall" in done.out
+    assert "3 videos" in done.out and "recall" in done.out and "best pose:" in done.out
     done = command(
         *("evaluate_ava.py", "-l", tiny_puppets / "label_map.pbtxt", "-g", tiny_puppets / "val.csv"),
         *("-d", out / "val_0000.csv"),

@@ -23,9 +23,9 @@ class Detectron2:
     """A detector of detectron2's model zoo, trained on COCO.
 
     Args:
-        config: a path in its zoo. The default is the architecture of AVA's published boxes, which were made
-            after fine-tuning it on AVA.
-        weights: a local file; default: the zoo's, which detectron2 downloads once.
+        config: a path in its zoo, or a config file of one's own. The default is the architecture of AVA's published
+            boxes, which were made after fine-tuning it on AVA.
+        weights: a local file; default: those of the zoo, which detectron2 downloads once, or of one's own config.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         device: "auto", "cpu", "cuda".
@@ -51,15 +51,21 @@ class Detectron2:
             from detectron2.engine import DefaultPredictor
         except ImportError as error:
             raise UserError(
-                "person detector Detectron2 needs detectron2: pip install --no-build-isolation "
-                "'git+https://github.com/facebookresearch/detectron2.git'"
+                f"person detector Detectron2 needs detectron2 ({error}); INSTALL.md says how to install it"
             ) from error
+        if weights is not None and not Path(weights).is_file():
+            raise UserError(f"there is no weights file {weights}")
         cfg = get_cfg()
         try:
-            cfg.merge_from_file(model_zoo.get_config_file(config))
-            if weights is not None and not Path(weights).is_file():
-                raise UserError(f"there is no weights file {weights}")
-            cfg.MODEL.WEIGHTS = str(weights) if weights is not None else model_zoo.get_checkpoint_url(config)
+            if Path(config).is_file():
+                cfg.merge_from_file(config)
+            else:
+                cfg.merge_from_file(model_zoo.get_config_file(config))
+                cfg.MODEL.WEIGHTS = model_zoo.get_checkpoint_url(config) if weights is None else ""
+            if weights is not None:
+                cfg.MODEL.WEIGHTS = str(weights)
+            if not cfg.MODEL.WEIGHTS:
+                raise UserError(f"{config} names no weights; give them with the option weights")
             cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
             cfg.MODEL.RETINANET.SCORE_THRESH_TEST = min_score
             cfg.MODEL.DEVICE = str(resolve_device(device))
