@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -21,10 +21,10 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--truth", required=True, metavar="JSON", help="tracks_<split>.json of prepare_puppets.py")
     add("--results", required=True, type=Path, metavar="FOLDER", help="with a JSON file for each video")
-    add("--min-iou", type=float, default=0.5, help="(default: %(default)s)")
+    add("--min-iou", type=number_from(0, 1, above=True), default=0.5, help="(default: %(default)s)")
     add(
         "--min-score",
-        type=float,
+        type=number_from(0, 1),
         default=0.0,
         help="tubes with a lower score are left out (default: %(default)s)",
     )

@@ -66,7 +66,7 @@ def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:
         return {video["video"]: list(_truth(video)) for video in content["videos"]}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise UserError(
             f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
         ) from error

@@ -70,6 +70,37 @@ def test_bad_files(tmp_path):
         build_person_detector(str(tmp_path / "x.json"))
     with pytest.raises(UserError, match="No such file"):
         build_person_detector(str(tmp_path / "none.csv"))
+    video = {
+        "video": "v",
+        "width": 64,
+        "height": 48,
+        "fps": 10,
+        "num_frames": 9,
+        "people": [{"boxes": [None]}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps({"classes": {}, "videos": [video]}))
+    with pytest.raises(UserError, match="not a file of tracks as prepare_puppets.py writes it"):
+        build_person_detector(str(tmp_path / "t.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"min_score": "high"},
+            "option min_score of person detector Precomputed is 'high', but has to be a number",
+        ),
+        (
+            {"tolerance": True},
+            "option tolerance of person detector Precomputed is True, but has to be a number",
+        ),
+        ({"min_scor": 0.5}, "no option 'min_scor'; did you mean 'min_score'"),
+    ],
+)
+def test_options_of_other_kinds(tmp_path, options, reason):
+    (tmp_path / "b.csv").write_text("v,1,0.1,0.1,0.5,0.9,,0.5\n")
+    with pytest.raises(UserError, match=reason):
+        build_person_detector(str(tmp_path / "b.csv"), **options)
 
 
 @pytest.fixture(scope="module")
