@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modist_det.utils.cli import at_least, make_parser, parse_option, run_cli
+from modist_det.utils.cli import at_least, make_parser, number_from, parse_option, run_cli
 from modist_det.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,17 +83,17 @@ def get_parser() -> argparse.ArgumentParser:
         "--top", type=at_least(0), default=3, help="actions drawn per person (default: %(default)s)"
     )
     what.add_argument(
-        "--draw-score", type=float, default=0.1, help="least score drawn (default: %(default)s)"
+        "--draw-score", type=number_from(0, 1), default=0.1, help="least score drawn (default: %(default)s)"
     )
     what.add_argument(
         "--min-score",
-        type=float,
+        type=number_from(0, 1),
         default=0.4,
         help="which an action has to reach to be in a tube (default: %(default)s)",
     )
     what.add_argument(
         "--keep-share",
-        type=float,
+        type=number_from(0, 1),
         default=0.5,
         help="of --min-score, to which it may fall before it ends (default: %(default)s)",
     )
@@ -102,13 +102,24 @@ def get_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--no-video", action="store_true", help="only data and contact sheet")
     what.add_argument(
-        "--first-second", type=float, default=0.0, help="csv's name of the first frame (AVA's cut clips: 900)"
+        "--first-second",
+        type=number_from(0),
+        default=0.0,
+        help="csv's name of the first frame (AVA's cut clips: 900)",
     )
     reading = parser.add_argument_group("reading")
     reading.add_argument(
-        "--fps", type=float, default=25.0, help="of folders of frames (default: %(default)s)"
+        "--fps",
+        type=number_from(0, above=True),
+        default=25.0,
+        help="of folders of frames (default: %(default)s)",
     )
-    reading.add_argument("--max-seconds", type=float, default=float("inf"), help="stop after so much video")
+    reading.add_argument(
+        "--max-seconds",
+        type=number_from(0, above=True),
+        default=float("inf"),
+        help="stop after so much video",
+    )
     reading.add_argument(
         "--realtime",
         action="store_true",

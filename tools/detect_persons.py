@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import at_least, make_parser, parse_option, run_cli
+from modist_det.utils.cli import at_least, make_parser, number_from, parse_option, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -35,7 +35,12 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--person-option", action="append", default=[], metavar="NAME=VALUE", help="of the detector")
     add("--every", type=float, default=1.0, metavar="SECONDS", help="in a folder of videos (default: 1)")
-    add("--fps", type=float, default=25.0, help="of folders of frames in a folder (default: %(default)s)")
+    add(
+        "--fps",
+        type=number_from(0, above=True),
+        default=25.0,
+        help="of folders of frames in a folder (default: %(default)s)",
+    )
     add("--batch-size", type=at_least(1), default=8, help="pictures at once (default: %(default)s)")
     add("--shard", type=int, default=0, help="which share of the videos, from 0 (default: %(default)s)")
     add("--num-shards", type=at_least(1), default=1, help="how many shares there are (default: %(default)s)")

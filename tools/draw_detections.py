@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import at_least, make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, number_from, run_cli
 
 _EXAMPLE = """\
   python tools/draw_detections.py --data datasets/puppets/val.yaml \\
@@ -28,7 +28,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--top", type=at_least(0), default=2, help="actions written per person (default 2)")
     made.add_argument(
-        "--min-score", type=float, default=0.2, help="scores below it are not written (default 0.2)"
+        "--min-score",
+        type=number_from(0, 1),
+        default=0.2,
+        help="scores below it are not written (default 0.2)",
     )
     return made
 

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -21,10 +21,10 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--truth", required=True, metavar="JSON", help="tracks_<split>.json of prepare_puppets.py")
     add("--results", required=True, type=Path, metavar="FOLDER", help="with a JSON file for each video")
-    add("--min-iou", type=float, default=0.5, help="(default: %(default)s)")
+    add("--min-iou", type=number_from(0, 1, above=True), default=0.5, help="(default: %(default)s)")
     add(
         "--min-score",
-        type=float,
+        type=number_from(0, 1),
         default=0.0,
         help="tubes with a lower score are left out (default: %(default)s)",
     )
@@ -32,15 +32,24 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    from modist_det.data.puppets.labels import CLASS_NAMES
     from modist_det.inference import VideoActions
-    from modist_det.inference.evaluate_tubes import evaluate_tubes, read_puppets_tracks, tubes_of_result
+    from modist_det.inference.evaluate_tubes import (
+        best_poses,
+        evaluate_tubes,
+        read_puppets_tracks,
+        tubes_of_result,
+    )
 
     truth = read_puppets_tracks(args.truth)
-    found = {}
+    found, right = {}, []
     for path in sorted(args.results.glob("*.json")):
         if path.stem in truth:
-            tubes = tubes_of_result(VideoActions.from_json(path))
-            found[path.stem] = [tube for tube in tubes if tube.score >= args.min_score]
+            result = VideoActions.from_json(path)
+            if dict(result.header.class_names) != CLASS_NAMES:
+                raise UserError(f"{path} is of a model with other classes than those of generated videos")
+            found[path.stem] = [tube for tube in tubes_of_result(result) if tube.score >= args.min_score]
+            right += best_poses(truth[path.stem], result, args.min_iou).values()
     if not found:
         raise UserError(f"no JSON file in {args.results} has the name of a video of {args.truth}")
     figures = evaluate_tubes(truth, found, args.min_iou)
@@ -52,6 +61,13 @@ def main(args: argparse.Namespace) -> None:
         f"time:            precision {figures['time_precision']:.3f}  recall {figures['time_recall']:.3f}  "
         f"({figures['seconds']:.1f} s of person-actions said, {figures['true_seconds']:.1f} s true)"
     )
+    if right:
+        moments = [correct for track in right for correct in track]
+        mostly = sum(2 * sum(track) > len(track) for track in right)
+        print(
+            f"best pose:       right for {sum(moments)} of {len(moments)} people of keyframes "
+            f"({sum(moments) / len(moments):.3f}); for {mostly} of {len(right)} tracks at most of theirs"
+        )
 
 
 if __name__ == "__main__":

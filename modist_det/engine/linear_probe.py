@@ -34,7 +34,7 @@ from ..utils.files import atomic_path
 from .evaluate import autocast_factory, make_test_loader, place_model, start_from_weights
 from .setup import prepare_run, write_config
 
-__all__ = ["extract_features", "probe"]
+__all__ = ["extract_features", "prepare_features", "probe"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,21 +88,7 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
     Raises:
         UserError: another task, several labels a video, or data that cannot be read.
     """
-    task = build_task(cfg)
-    if not isinstance(task, ClassificationTask):
-        raise UserError(f"TASK is {cfg.TASK}; a linear probe needs TASK classification")
-    task.complete_config(cfg)
-    if not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
-        raise UserError("a linear probe needs both DATASETS.TRAIN and DATASETS.TEST")
-    cfg.freeze()
-    device = prepare_run(cfg)
-    write_config(cfg)
-    model = build_model(cfg)
-    if cfg.MODEL.WEIGHTS:
-        start_from_weights(model, cfg.MODEL.WEIGHTS, cfg)
-    else:
-        logger.warning("MODEL.WEIGHTS is empty: these are the features of random weights")
-    model = _FeatureModel(place_model(cfg, model, device)).to(device)
+    task, model, device = prepare_features(cfg, "a linear probe")
     folder = folder or Path(cfg.OUTPUT_DIR) / "features"
 
     features: list[NDArray[np.float32]] = []
@@ -130,6 +116,32 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
         evaluator.process(batch, [{"scores": row} for row in scores])
         results[task.title(name)] = evaluator.evaluate()
     return results
+
+
+def prepare_features(cfg: CfgNode, purpose: str) -> tuple[ClassificationTask, nn.Module, torch.device]:
+    """The task of ``cfg``, the network that gives features, and the device that it is on; ``cfg`` is frozen.
+
+    Args:
+        purpose: what they are for, in messages.
+
+    Raises:
+        UserError: another task, or no data sets.
+    """
+    task = build_task(cfg)
+    if not isinstance(task, ClassificationTask):
+        raise UserError(f"TASK is {cfg.TASK}; {purpose} needs TASK classification")
+    task.complete_config(cfg)
+    if not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
+        raise UserError(f"{purpose} needs both DATASETS.TRAIN and DATASETS.TEST")
+    cfg.freeze()
+    device = prepare_run(cfg)
+    write_config(cfg)
+    model = build_model(cfg)
+    if cfg.MODEL.WEIGHTS:
+        start_from_weights(model, cfg.MODEL.WEIGHTS, cfg)
+    else:
+        logger.warning("MODEL.WEIGHTS is empty: these are the features of random weights")
+    return task, _FeatureModel(place_model(cfg, model, device)).to(device), device
 
 
 def extract_features(

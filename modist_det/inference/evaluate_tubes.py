@@ -3,7 +3,7 @@
 Two measures. *Tubes*: an action of a person counts as found if one of the same class overlaps it with a
 spatio-temporal IoU of at least 0.5 (IoU of the times, times the mean IoU of the boxes where both are). *Time*: at
 moments 0.1 s apart, a person doing an action counts as found if somebody whose box has IoU 0.5 or more is said to do
-it then.
+it then. And of poses, of which a person does one at a time: how often the best one is right.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ..data.puppets.labels import CLASS_NAMES
+from ..data.puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..utils.errors import UserError
 from .results import VideoActions, interpolate
 from .tracking import iou_matrix
 
-__all__ = ["ActionTube", "evaluate_tubes", "read_puppets_tracks", "tubes_of_result"]
+__all__ = ["ActionTube", "best_poses", "evaluate_tubes", "read_puppets_tracks", "tubes_of_result"]
 
 _STEP = 0.1  # seconds between the moments compared
 
@@ -66,7 +66,7 @@ def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:
         return {video["video"]: list(_truth(video)) for video in content["videos"]}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise UserError(
             f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
         ) from error
@@ -132,6 +132,28 @@ def evaluate_tubes(
         "seconds": float(moments[0] * _STEP),
         "true_seconds": float(moments[1] * _STEP),
     }
+
+
+def best_poses(
+    truth: Sequence[ActionTube], found: VideoActions, min_iou: float = 0.5
+) -> dict[int, list[bool]]:
+    """Whether the pose with the best score is the true one, at each keyframe of each track of a generated video.
+
+    People whose box has an IoU below ``min_iou`` with everybody who does a pose then are left out.
+    """
+    poses = [CLASS_IDS[name] for name in POSES]
+    columns = [list(found.header.class_names).index(number) for number in poses]
+    right: dict[int, list[bool]] = {}
+    for keyframe in found.keyframes:
+        real = [t for t in truth if t.action in poses and t.start <= keyframe.second <= t.end]
+        if not real or not len(keyframe):
+            continue
+        overlaps = iou_matrix(keyframe.boxes, np.stack([t.box_at(keyframe.second) for t in real]))
+        best = np.array(poses)[keyframe.scores[:, columns].argmax(axis=1)]
+        for row in np.flatnonzero(overlaps.max(axis=1) >= min_iou).tolist():
+            correct = bool(best[row] == real[int(overlaps[row].argmax())].action)
+            right.setdefault(int(keyframe.track_ids[row]), []).append(correct)
+    return right
 
 
 def _share(part: float, whole: float) -> float:

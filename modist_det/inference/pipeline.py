@@ -76,8 +76,9 @@ class PipelineSettings:
                 raise UserError(f"{name} is {getattr(self, name)} s, but has to be above 0")
         if not 0 <= self.smoothing < math.inf:
             raise UserError(f"smoothing is {self.smoothing} s, but has to be 0 or more")
-        if not 0 <= self.keep_share <= 1:
-            raise UserError(f"keep_share is {self.keep_share}, but has to be from 0 to 1")
+        for name in ("min_score", "keep_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} is {getattr(self, name)}, but has to be from 0 to 1")
         if self.batch_size < 1:
             raise UserError(f"batch_size is {self.batch_size}, but has to be 1 or more")
 

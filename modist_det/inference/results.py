@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.errors import UserError
-
 __all__ = [
     "ActionSegment",
     "ClipActions",
@@ -238,24 +236,13 @@ def to_instances(keyframe: KeyframeActions, header: VideoHeader) -> Any:
     Raises:
         UserError: detectron2 is not installed.
     """
-    try:
-        from detectron2.structures import Boxes as D2Boxes
-        from detectron2.structures import Instances
-    except ImportError as error:
-        raise UserError(
-            "Instances need detectron2: pip install 'git+https://github.com/facebookresearch/detectron2.git'"
-        ) from error
     import torch
 
-    size = np.array([header.width, header.height] * 2, np.float32)
-    scores = torch.from_numpy(keyframe.scores)
-    best = scores.max(dim=1) if len(keyframe) else None
-    return Instances(
-        (header.height, header.width),
-        pred_boxes=D2Boxes(torch.from_numpy(keyframe.boxes * size)),
-        scores=best.values if best else torch.zeros(0),
-        pred_classes=best.indices if best else torch.zeros(0, dtype=torch.int64),
-        action_scores=scores,
-        person_scores=torch.from_numpy(keyframe.person_scores),
-        track_ids=torch.from_numpy(keyframe.track_ids),
+    from ..integrations.detectron2 import action_instances
+
+    instances = action_instances(
+        torch.from_numpy(keyframe.boxes), torch.from_numpy(keyframe.scores), (header.height, header.width)
     )
+    instances.person_scores = torch.from_numpy(keyframe.person_scores)
+    instances.track_ids = torch.from_numpy(keyframe.track_ids)
+    return instances

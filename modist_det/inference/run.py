@@ -9,14 +9,12 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.video_info import FrameScaler
-from ..utils.files import atomic_path
 from ..utils.progress import progress_bar
-from ..visualization.keyframes import contact_sheet
+from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
 from .files import CocoWriter, CsvWriter, JsonWriter, ResultWriter
 from .persons import PersonDetector
@@ -300,7 +298,4 @@ class _SheetFrames:
         images = [self._kept[i][0] for i in chosen.tolist()]
         titles = [f"{name}  {self._kept[i][1]:.2f} s" for i in chosen.tolist()]
         sheet = contact_sheet(images, titles, columns=4 if images[0].shape[1] > images[0].shape[0] else 6)
-        encoded, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-        assert encoded
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data.tobytes())
+        write_png(path, sheet)

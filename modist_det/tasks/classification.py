@@ -15,6 +15,7 @@ from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, check_titles, complete_num_classes
+from .pictures import ClassificationPictures
 
 __all__ = ["ClassificationTask", "classification"]
 
@@ -43,6 +44,10 @@ class ClassificationTask:
     def title(self, name: str) -> str:
         return self._datasets[name].metadata.name
 
+    def class_names(self, name: str) -> tuple[str, ...]:
+        """Of the data set ``name``, by class index."""
+        return self._datasets[name].metadata.class_names
+
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         if not cfg.DATASETS.TRAIN:
             raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
@@ -70,6 +75,16 @@ class ClassificationTask:
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> ClassificationEvaluator:
         metadata = self._datasets[name].metadata
         return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name)
+
+    def pictures(self, cfg: CfgNode) -> ClassificationPictures:
+        """One view of videos of the first test set, or of the training data where there is none."""
+        name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.TEST.NUM_ENSEMBLE_VIEWS = cfg.TEST.NUM_SPATIAL_CROPS = 1
+        records, mapper = self.test_data(cfg, name)
+        class_names = dict(enumerate(self.class_names(name), start=1))
+        return ClassificationPictures(records, mapper, class_names)
 
 
 def _open(name: str) -> ClassificationDataset:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ..data.build import Item, collate_by_size
 from ..data.video import VideoError
-from ..visualization.training import draw_predictions, draw_two_clips
+from ..visualization.training import draw_classified, draw_predictions, draw_two_clips
 from .base import Mapper
 
-__all__ = ["DetectionPictures", "Pictures", "PretrainingPictures"]
+__all__ = ["ClassificationPictures", "DetectionPictures", "Pictures", "PretrainingPictures"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,29 +35,35 @@ class DetectionPictures:
     def __init__(
         self, records: Sequence[Any], mapper: Mapper, class_names: Mapping[int, str], count: int = 6
     ) -> None:
-        chosen = np.unique(np.linspace(0, max(len(records) - 1, 0), count).round().astype(int))[
-            : len(records)
-        ]
-        self._samples = _read([records[i] for i in chosen.tolist()], mapper, np.random.default_rng(0))
+        self._samples = _read_spread(records, mapper, count)
         self._class_names = class_names
 
-    @torch.no_grad()
     def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
         if not self._samples:
             return {}
-        training_flags = {module: module.training for module in model.modules()}
-        model.eval()
-        try:
-            scores = {
-                identity: prediction["scores"]
-                for batch in collate_by_size([Item(sample, []) for sample in self._samples])
-                for identity, prediction in zip(batch["id"], model(batch), strict=True)
-            }
-        finally:
-            for module, flag in training_flags.items():
-                module.training = flag
-        of_samples = [scores[sample["id"]] for sample in self._samples]
-        return {"detections": draw_predictions(self._samples, of_samples, self._class_names)}
+        scores = _scores(model, self._samples)
+        return {"detections": draw_predictions(self._samples, scores, self._class_names)}
+
+
+class ClassificationPictures:
+    """Scores of the model on a few videos, the same each time; they are decoded once and kept.
+
+    Args:
+        records, mapper: of a test set; ``count`` of its videos are taken, evenly spread.
+        class_names: by class index, from 1.
+    """
+
+    def __init__(
+        self, records: Sequence[Any], mapper: Mapper, class_names: Mapping[int, str], count: int = 6
+    ) -> None:
+        self._samples = _read_spread(records, mapper, count)
+        self._class_names = class_names
+
+    def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
+        if not self._samples:
+            return {}
+        scores = _scores(model, self._samples)
+        return {"classes": draw_classified(self._samples, scores, self._class_names)}
 
 
 class PretrainingPictures:
@@ -78,6 +84,29 @@ class PretrainingPictures:
         chosen = rng.choice(len(self._records), self._count, replace=False).tolist()
         samples = _read([self._records[i] for i in chosen], self._mapper, rng)
         return {"clips": draw_two_clips(samples)} if samples else {}
+
+
+def _read_spread(records: Sequence[Any], mapper: Mapper, count: int) -> list[dict[str, Any]]:
+    """Samples of ``count`` records that are evenly spread."""
+    chosen = np.unique(np.linspace(0, max(len(records) - 1, 0), count).round().astype(int))[: len(records)]
+    return _read([records[i] for i in chosen.tolist()], mapper, np.random.default_rng(0))
+
+
+@torch.no_grad()
+def _scores(model: nn.Module, samples: Sequence[dict[str, Any]]) -> list[Tensor]:
+    """What the model in evaluation mode gives for each sample; its modules' modes are as before afterwards."""
+    training_flags = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        scores = {
+            identity: prediction["scores"]
+            for batch in collate_by_size([Item(sample, []) for sample in samples])
+            for identity, prediction in zip(batch["id"], model(batch), strict=True)
+        }
+    finally:
+        for module, flag in training_flags.items():
+            module.training = flag
+    return [scores[sample["id"]] for sample in samples]
 
 
 def _read(records: Sequence[Any], mapper: Mapper, rng: np.random.Generator) -> list[dict[str, Any]]:

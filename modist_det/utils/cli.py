@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 import os
 import sys
 import warnings
@@ -15,7 +16,7 @@ from typing import Any
 
 from .errors import UserError
 
-__all__ = ["at_least", "make_parser", "parse_option", "run_cli"]
+__all__ = ["at_least", "make_parser", "number_from", "parse_option", "run_cli"]
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
@@ -28,6 +29,19 @@ def at_least(lowest: int) -> Callable[[str], int]:
         return number
 
     return whole_number
+
+
+def number_from(lowest: float, highest: float = math.inf, above: bool = False) -> Callable[[str], float]:
+    """An argument's ``type``: a number from ``lowest`` to ``highest``; with ``above`` not ``lowest`` itself."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not lowest <= value <= highest or (above and value == lowest):
+            end = "" if highest == math.inf else f" to {highest:g}"
+            raise argparse.ArgumentTypeError(f"{text} is not {'above' if above else 'from'} {lowest:g}{end}")
+        return value
+
+    return number
 
 
 def parse_option(argument: str, text: str) -> tuple[str, Any]:

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "check_is_file"]
+
+
+def check_is_file(path: str | os.PathLike) -> None:
+    """Refuse what a file to be written cannot replace; for work that takes long, before it begins.
+
+    Raises:
+        UserError: ``path`` is a folder or a device.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "not an ordinary file"
+        raise UserError(f"{path} cannot be written: it is {kind}; give the path of a file")
 
 
 @contextlib.contextmanager
@@ -29,9 +41,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
             temporary.write_text("{}")
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "not an ordinary file"
-        raise UserError(f"{path} cannot be written: it is {kind}; give the path of a file")
+    check_is_file(path)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from ..data.datasets.ava import AVADataset
 from ..data.mappers import DetectionMapper
 from ..modeling import build_model
 from ..utils.errors import UserError, nearest
+from ..utils.files import check_is_file
 from ..utils.progress import progress_bar
 from .gradcam import Score, class_score, draw_heat_maps, energy_in_boxes, feature_norm, grad_cam
 from .keyframes import write_png
@@ -54,6 +55,9 @@ def compare_attention(
     Raises:
         UserError: files are missing or do not fit, there are no keyframes, or there is no such class.
     """
+    if cfg.TASK != "detection":
+        raise UserError(f"the config is for TASK {cfg.TASK}; give that of a detector with the same backbone")
+    check_is_file(out)
     dataset = DatasetCatalog.get(dataset_name)
     if not isinstance(dataset, AVADataset) or dataset.annotations is None:
         raise UserError(f"data set {dataset_name} has no annotations in AVA's format")

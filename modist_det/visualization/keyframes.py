@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..utils.files import atomic_path
 
-__all__ = ["BoxLabels", "contact_sheet", "draw_people", "write_png"]
+__all__ = ["BoxLabels", "bordered", "contact_sheet", "draw_people", "write_png"]
 
 Image = NDArray[np.uint8]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_GREEN, _ORANGE, _WHITE = (60, 200, 60), (255, 150, 30), (255, 255, 255)
+_GREEN, _ORANGE, _WHITE, _RED = (60, 200, 60), (255, 150, 30), (255, 255, 255), (220, 60, 60)
+_BORDER = 4  # pixels
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ def _write(
         cv2.putText(
             canvas, line, (left + 1, y1 + line_height - line_height // 4), _FONT, scale, color, 1, cv2.LINE_AA
         )
+
+
+def bordered(image: Image, right: bool, width: int) -> Image:
+    """``image`` scaled to ``width``, with a green border for what is right, a red one for what is wrong."""
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    color = _GREEN if right else _RED
+    return cv2.rectangle(scaled, (0, 0), (width - 1, height - 1), color, 2 * _BORDER - 1).astype(np.uint8)
 
 
 def contact_sheet(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.neighbours import nearest_labels
-from .keyframes import Image, contact_sheet
+from .keyframes import Image, bordered, contact_sheet
 
 __all__ = ["draw_neighbours"]
-
-_GREEN, _RED, _BORDER = (60, 200, 60), (220, 60, 60), 4
 
 
 def draw_neighbours(
@@ -51,14 +48,7 @@ def draw_neighbours(
             image, title = gallery_picture(item), f"{similarity:.3f}"
             if gallery_labels is not None and query_labels is not None:
                 title += f"  {gallery_labels[item]}"
-                color = _GREEN if gallery_labels[item] == query_labels[query] else _RED
-                image = _framed(image, color, cell_width)
+                image = bordered(image, gallery_labels[item] == query_labels[query], cell_width)
             images.append(image)
             titles.append(title)
     return contact_sheet(images, titles, columns=1 + count, cell_width=cell_width)
-
-
-def _framed(image: Image, color: tuple[int, int, int], width: int) -> Image:
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    framed = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.rectangle(framed, (0, 0), (width - 1, height - 1), color, 2 * _BORDER - 1).astype(np.uint8)

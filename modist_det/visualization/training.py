@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .keyframes import BoxLabels, Image, contact_sheet, draw_people
+from .keyframes import BoxLabels, Image, bordered, contact_sheet, draw_people
 
-__all__ = ["draw_predictions", "draw_two_clips"]
+__all__ = ["draw_classified", "draw_predictions", "draw_two_clips"]
 
 _WIDTH = 360  # pixels of a keyframe
 _MOMENTS = 4  # of a pretraining clip
@@ -50,6 +50,39 @@ def draw_predictions(
         enlarged = cv2.resize(frame, None, fx=_WIDTH / width, fy=_WIDTH / width).astype(np.uint8)
         images.append(draw_people(enlarged, people))
     return contact_sheet(images, [sample["id"] for sample in samples], columns=3, cell_width=_WIDTH)
+
+
+def draw_classified(
+    samples: Sequence[Mapping[str, Any]],
+    scores: Sequence[Tensor],
+    class_names: Mapping[int, str],
+    cell_width: int = 160,
+) -> Image:
+    """A row for each video: four moments of its middle view, with its id, its labels and the two best scores.
+
+    The border is green where the best class is among the labels, otherwise red.
+
+    Args:
+        samples: as :class:`~modist_det.data.classification.ClassificationMapper` makes them for evaluation.
+        scores: (K,) of each.
+        class_names: by class index, from 1.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+    """
+    images, titles = [], []
+    for sample, row in zip(samples, scores, strict=True):
+        view = sample["video"][len(sample["video"]) // 2]
+        best = row.float().cpu().topk(min(2, len(row)))
+        right = bool(sample["labels"][best.indices[0]])
+        images += [bordered(_image(view[:, t]), right, cell_width) for t in _moments(view.shape[1])]
+        labels = [_name(class_names, c) for c in sample["labels"].nonzero().flatten().tolist()]
+        written = [
+            f"{_name(class_names, c)} {score:.2f}"
+            for c, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+        titles += [sample["video_id"], ", ".join(labels), *written, *[""] * (2 - len(written))]
+    return contact_sheet(images, titles, columns=_MOMENTS, cell_width=cell_width)
 
 
 def draw_two_clips(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> Image:

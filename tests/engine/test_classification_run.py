@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from modist_det.config import get_cfg
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.video import VideoError
 from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
+from modist_det.engine.neighbours import show_neighbours
 from modist_det.engine.run import run
 from modist_det.modeling import build_model
 from modist_det.tasks import build_task
@@ -157,6 +160,37 @@ def test_several_labels_are_learned_one_by_one(configured, tree, tmp_path):
     assert run(configured(*sets, *sigmoid, "SOLVER.MAX_EPOCH", 12)) == 0
     row = read_metrics(tmp_path / "out/metrics.json")[-1]
     assert row["test/mAP"] > 0.95
+
+
+def test_pictures_while_training(configured, tmp_path):
+    """Videos of the test set, four moments each; they are green at the end, when all are right."""
+    assert run(configured("PICTURE_PERIOD", 4)) == 0
+    events = EventAccumulator(str(tmp_path / "out/tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    assert events.Tags()["images"] == ["classes"]
+    before, after = events.Images("classes")
+    assert before.step * 2 == after.step
+    picture = cv2.imdecode(np.frombuffer(after.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape[0] % 6 == 0 and picture.shape[1] == 4 * 160
+    for row in range(6):
+        middle = picture[row * len(picture) // 6 + 22 + 80]
+        assert [middle[x].argmax() for x in (0, 160, 320, 480)] == [1, 1, 1, 1]
+
+
+def test_neighbours_are_drawn(configured, tmp_path):
+    """Red, Green and Blue videos are alike whatever the weights: borders are green, and features are kept."""
+    out = tmp_path / "n.png"
+    show_neighbours(configured(), out, num_queries=3, count=2)
+    picture = cv2.imread(str(out))[..., ::-1].astype(int)
+    assert picture.shape[1] == 3 * 160
+    rows = np.linspace(0, len(picture), 4).astype(int)
+    for top, bottom, channel in zip(rows[:-1], rows[1:], (0, 1, 2), strict=True):
+        middle = (top + bottom) // 2 + 11
+        assert picture[middle, 160].argmax() == picture[middle, 320].argmax() == 1
+        assert {int(picture[middle, x].argmax()) for x in (80, 240, 400)} == {channel}
+    assert len(list((tmp_path / "out/features").glob("*.npz"))) == 2
+    with pytest.raises(UserError, match="a search for neighbours needs both DATASETS.TRAIN and"):
+        show_neighbours(configured("DATASETS.TEST", "[]"), out)
 
 
 class TestLinearProbe:

@@ -31,6 +31,12 @@ def test_folder(films, square_detector, tmp_path):
     assert (table.action == -1).all()
 
 
+def test_a_folder_is_refused_before_the_search(films, square_detector, tmp_path):
+    with pytest.raises(UserError, match="cannot be written: it is a folder"):
+        detect_persons(videos_of_folder(films), square_detector, films, {}, show_progress=False)
+    assert square_detector.seen == []
+
+
 def test_shards_and_restart(films, square_detector, tmp_path):
     """Two shards; one is stopped on the way. What is done is not done again, and all together is what one run gives."""
     videos = videos_of_folder(films)

@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modist_det.inference.evaluate_tubes import ActionTube, evaluate_tubes, read_puppets_tracks, tube_iou
+from modist_det.data.puppets.labels import CLASS_NAMES
+from modist_det.inference import KeyframeActions, VideoActions, VideoHeader
+from modist_det.inference.evaluate_tubes import (
+    ActionTube,
+    best_poses,
+    evaluate_tubes,
+    read_puppets_tracks,
+    tube_iou,
+)
 from modist_det.utils.errors import UserError
 
 
@@ -37,6 +45,20 @@ def test_figures_by_hand():
         evaluate_tubes(truth, {"w": []})
 
 
+def test_best_poses_by_hand():
+    """Person 4 walks, then runs, and is said to walk, with a louder gesture; person 5 is nobody."""
+    truth = [tube(2, 0, 1), tube(3, 1.1, 2), tube(8, 0, 2), tube(1, 0, 2, x=0.7)]
+    scores = np.zeros((2, 12), np.float32)
+    scores[:, 1], scores[:, 7] = 0.4, 0.9
+    boxes = np.array([[0.2, 0.2, 0.4, 0.6], [0.5, 0.2, 0.6, 0.6]], np.float32)
+    keyframes = tuple(
+        KeyframeActions(second, boxes, np.ones(2, np.float32), np.array([4, 5]), scores)
+        for second in (0.5, 1.0, 1.5, 3.0)
+    )
+    found = VideoActions(VideoHeader("v", 64, 48, CLASS_NAMES), keyframes, (), 4.0, 40)
+    assert best_poses(truth, found) == {4: [True, True, False]}
+
+
 def test_truth_found_by_itself(tiny_puppets):
     truth = read_puppets_tracks(tiny_puppets / "tracks_val.json")
     assert sum(map(len, truth.values())) > 3
@@ -59,6 +81,10 @@ def test_truth_of_a_person(tmp_path):
         (t.action, round(t.start, 3), round(t.end, 3)) for t in read_puppets_tracks(tmp_path / "t.json")["v"]
     ]
     assert found == [(1, 0, 0.2), (2, 0.3, 0.3), (2, 0.6, 0.9), (8, 0, 0.3), (8, 0.6, 0.9)]
+    video["people"][0]["boxes"] = boxes[:3]
+    (tmp_path / "t.json").write_text(json.dumps({"classes": {}, "videos": [video]}))
+    with pytest.raises(UserError, match="not a file of tracks"):
+        read_puppets_tracks(tmp_path / "t.json")
     (tmp_path / "t.json").write_text("[]")
     with pytest.raises(UserError, match="not a file of tracks"):
         read_puppets_tracks(tmp_path / "t.json")

@@ -72,6 +72,37 @@ def test_bad_files(tmp_path):
         build_person_detector(str(tmp_path / "x.json"))
     with pytest.raises(UserError, match="No such file"):
         build_person_detector(str(tmp_path / "none.csv"))
+    video = {
+        "video": "v",
+        "width": 64,
+        "height": 48,
+        "fps": 10,
+        "num_frames": 9,
+        "people": [{"boxes": [None]}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps({"classes": {}, "videos": [video]}))
+    with pytest.raises(UserError, match="not a file of tracks as prepare_puppets.py writes it"):
+        build_person_detector(str(tmp_path / "t.json"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"min_score": "high"},
+            "option min_score of person detector Precomputed is 'high', but has to be a number",
+        ),
+        (
+            {"tolerance": True},
+            "option tolerance of person detector Precomputed is True, but has to be a number",
+        ),
+        ({"min_scor": 0.5}, "no option 'min_scor'; did you mean 'min_score'"),
+    ],
+)
+def test_options_of_other_kinds(tmp_path, options, reason):
+    (tmp_path / "b.csv").write_text("v,1,0.1,0.1,0.5,0.9,,0.5\n")
+    with pytest.raises(UserError, match=reason):
+        build_person_detector(str(tmp_path / "b.csv"), **options)
 
 
 @pytest.fixture(scope="module")
@@ -139,34 +170,77 @@ def test_torchvision_weights_by_name_come_from_the_cache(random_rcnn, tmp_path, 
     assert len(found.scores)
 
 
-@pytest.mark.detectron2
-def test_detectron2_detector(tmp_path):
-    """Random weights of a small config of the zoo, against its predictor called directly."""
-    pytest.importorskip("detectron2", reason="detectron2 is not installed")
-    from detectron2 import model_zoo
+_TINY = """\
+MODEL:
+  META_ARCHITECTURE: GeneralizedRCNN
+  MASK_ON: False
+  BACKBONE: {NAME: build_resnet_fpn_backbone}
+  RESNETS: {DEPTH: 18, RES2_OUT_CHANNELS: 64, OUT_FEATURES: [res2, res3, res4, res5]}
+  FPN: {IN_FEATURES: [res2, res3, res4, res5], OUT_CHANNELS: 16}
+  ANCHOR_GENERATOR: {SIZES: [[8], [16], [24], [32], [48]]}
+  RPN: {IN_FEATURES: [p2, p3, p4, p5, p6], POST_NMS_TOPK_TEST: 20}
+  ROI_HEADS: {NAME: StandardROIHeads, IN_FEATURES: [p2, p3, p4, p5], NUM_CLASSES: 2}
+  ROI_BOX_HEAD: {NAME: FastRCNNConvFCHead, NUM_FC: 1, FC_DIM: 16, POOLER_RESOLUTION: 7}
+INPUT: {MIN_SIZE_TEST: 0}
+"""
 
-    config = "COCO-Detection/faster_rcnn_R_50_C4_1x.yaml"
-    model = model_zoo.get(config, trained=False, device="cpu")
-    weights = tmp_path / "weights.pth"
-    torch.save({"model": model.state_dict()}, weights)
-    detector = build_person_detector(
-        "Detectron2", config=config, weights=str(weights), min_score=0.0, device="cpu"
-    )
-    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+
+@pytest.fixture
+def tiny_detectron2(tmp_path):
+    """A config file, and its model with random weights, written into a file beside it."""
+    pytest.importorskip("detectron2.model_zoo", reason="detectron2 is not installed (INSTALL.md)")
+    from detectron2.config import get_cfg
+    from detectron2.modeling import build_model
+
+    (tmp_path / "tiny.yaml").write_text(_TINY)
+    cfg = get_cfg()
+    cfg.merge_from_file(str(tmp_path / "tiny.yaml"))
+    cfg.MODEL.DEVICE, cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = "cpu", 0.0
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    torch.save({"model": model.state_dict()}, tmp_path / "weights.pth")
+    return tmp_path, model
+
+
+@pytest.mark.detectron2
+def test_detectron2_detector(tiny_detectron2):
+    """Against a direct call of the model on the picture, which it wants in BGR: class 0 alone, in [0, 1]."""
+    folder, model = tiny_detectron2
+    options = {"config": str(folder / "tiny.yaml"), "weights": str(folder / "weights.pth"), "device": "cpu"}
+    detector = build_person_detector("Detectron2", min_score=0.0, **options)
+    image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     (people,) = detector([Picture(image)])
-    found = detector._predictor(np.ascontiguousarray(image[..., ::-1]))["instances"]
+    bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
+    with torch.no_grad():
+        found = model([{"image": bgr, "height": 96, "width": 128}])[0]["instances"]
     chosen = found.pred_classes == 0
+    assert chosen.any() and not chosen.all()
     np.testing.assert_allclose(
-        people.boxes, (found.pred_boxes.tensor[chosen].numpy() / [120, 90, 120, 90]).clip(0, 1), atol=1e-5
+        people.boxes, (found.pred_boxes.tensor[chosen].numpy() / [128, 96, 128, 96]).clip(0, 1), atol=1e-5
     )
-    assert people.boxes.shape == (int(chosen.sum()), 4)
+    np.testing.assert_allclose(people.scores, found.scores[chosen].numpy(), atol=1e-5)
+    (few,) = build_person_detector("Detectron2", min_score=float(people.scores.max()) - 1e-4, **options)(
+        [Picture(image)]
+    )
+    assert 0 < len(few) < len(people)
+
+
+@pytest.mark.detectron2
+def test_detectron2_mistakes(tiny_detectron2):
+    folder, _ = tiny_detectron2
+    with pytest.raises(UserError, match="COCO-Detection/none.yaml"):
+        build_person_detector("Detectron2", config="COCO-Detection/none.yaml")
+    with pytest.raises(UserError, match=r"there is no weights file .*none.pth"):
+        build_person_detector("Detectron2", weights=str(folder / "none.pth"))
+    with pytest.raises(UserError, match=r"tiny.yaml names no weights; give them with the option weights"):
+        build_person_detector("Detectron2", config=str(folder / "tiny.yaml"))
 
 
 def test_without_detectron2():
     try:
         import detectron2  # noqa: F401
     except ImportError:
-        with pytest.raises(UserError, match="needs detectron2: pip install"):
+        with pytest.raises(UserError, match=r"needs detectron2 .*INSTALL.md"):
             build_person_detector("Detectron2")
     else:
         pytest.skip("detectron2 is installed")

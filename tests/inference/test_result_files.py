@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from modist_det.evaluation import evaluate_ava
-from modist_det.inference import ActionSegment, ClipActions, KeyframeActions, Tube, VideoActions, VideoHeader
+from modist_det.inference import (
+    ActionSegment,
+    ClipActions,
+    KeyframeActions,
+    Tube,
+    VideoActions,
+    VideoHeader,
+    to_instances,
+)
 from modist_det.inference.files import JsonWriter
 from modist_det.utils.ava_files import read_detections
 from modist_det.utils.errors import UserError
@@ -142,3 +152,57 @@ def test_top():
         np.zeros((1, 4), np.float32), np.array([[0.2, 0.9, 0.5]], np.float32), {1: "a", 4: "b", 6: "c"}
     )
     assert [name for name, _ in actions.top(0, 2)] == ["b", "c"]
+
+
+@pytest.mark.detectron2
+def test_keyframes_as_instances():
+    """The fields, in pixels, and detectron2's Visualizer on them; also where nobody is."""
+    pytest.importorskip("detectron2", reason="detectron2 is not installed (INSTALL.md)")
+    from detectron2.data import Metadata
+    from detectron2.utils.visualizer import Visualizer
+
+    header = VideoHeader("v", 200, 100, {1: "stand", 5: "walk", 7: "run"})
+    keyframe = KeyframeActions(
+        1.5,
+        np.array([[0.1, 0.2, 0.5, 0.9], [0.5, 0.0, 1.0, 1.0]], np.float32),
+        np.array([0.9, 0.8], np.float32),
+        np.array([3, 4]),
+        np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.5]], np.float32),
+    )
+    instances = to_instances(keyframe, header)
+    assert instances.image_size == (100, 200)
+    np.testing.assert_allclose(
+        instances.pred_boxes.tensor, [[20, 20, 100, 90], [100, 0, 200, 100]], rtol=1e-6
+    )
+    names = list(header.class_names.values())
+    assert [names[c] for c in instances.pred_classes] == ["walk", "stand"]
+    np.testing.assert_allclose(instances.scores, [0.7, 0.6])
+    np.testing.assert_allclose(instances.action_scores, keyframe.scores)
+    np.testing.assert_allclose(instances.person_scores, [0.9, 0.8])
+    assert instances.track_ids.tolist() == [3, 4]
+    grey = np.full((100, 200, 3), 90, np.uint8)
+    drawn = Visualizer(grey, Metadata().set(thing_classes=names)).draw_instance_predictions(instances)
+    assert (drawn.get_image() != grey).any(axis=2)[20:90, 19:22].any()
+
+    nobody = KeyframeActions(
+        1.5,
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0, int),
+        np.zeros((0, 3), np.float32),
+    )
+    assert len(to_instances(nobody, header)) == 0
+
+
+def test_instances_without_detectron2():
+    code = (
+        "import sys; sys.modules['detectron2'] = None\n"
+        "from modist_det.inference import to_instances\n"
+        "from modist_det.utils.errors import UserError\n"
+        "try:\n"
+        "    to_instances(None, None)\n"
+        "except UserError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "INSTALL.md" in done.stdout, done.stderr

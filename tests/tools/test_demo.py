@@ -73,7 +73,7 @@ def test_video_in_actions_out(command, tiny_puppets, run_folder):
 
     done = command("evaluate_tubes.py", "--truth", tiny_puppets / "tracks_val.json", "--results", out)
     assert done.returncode == 0, done.err
-    assert "3 videos" in done.out and "recall" in done.out
+    assert "3 videos" in done.out and "recall" in done.out and "best pose:" in done.out
     done = command(
         *("evaluate_ava.py", "-l", tiny_puppets / "label_map.pbtxt", "-g", tiny_puppets / "val.csv"),
         *("-d", out / "val_0000.csv"),
@@ -98,6 +98,7 @@ def test_as_a_program(root, run_folder):
         (["a.mp4", "--persons", "nobody"], "no person detector 'nobody'"),
         (["a.mp4", "--persons", "boxes.csv", "--checkpoint", "none.pth"], "none.pth does not exist"),
         (["a.mp4", "--keyframe-every", "0"], "keyframe_every is 0.0 s, but has to be above 0"),
+        (["a.mp4", "--smoothing", "nan"], "smoothing is nan s, but has to be 0 or more"),
         (["a.mp4", "--person-option", "tiles"], "--person-option tiles is not of the form NAME=VALUE"),
     ],
 )

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from modist_det.utils.cli import at_least, make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError, nearest
 from modist_det.utils.files import atomic_path
 
@@ -138,3 +138,21 @@ def test_a_full_disk_leaves_nothing(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "reason"),
+    [
+        (number_from(0, 1), ["0", "1", "0.25"], ["-0.1", "1.5", "nan"], "is not from 0 to 1"),
+        (number_from(0, above=True), ["1e-9", "inf"], ["0", "-1", "nan"], "is not above 0"),
+    ],
+)
+def test_numbers_in_a_range(capsys, kind, good, bad, reason):
+    parser = make_parser("Does a thing.", "  thing")
+    parser.add_argument("--share", type=kind)
+    for text in good:
+        assert parser.parse_args(["--share", text]).share == float(text)
+    for text in bad:
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--share={text}"])
+        assert f"argument --share: {text} {reason}" in capsys.readouterr().err

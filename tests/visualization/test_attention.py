@@ -84,3 +84,8 @@ def test_figures_of_a_class(config, checkpoint, tiny_puppets, tmp_path):
     assert not np.array_equal(cv2.imread(str(tmp_path / "0.png")), cv2.imread(str(tmp_path / "1.png")))
     with pytest.raises(UserError, match="a checkpoint was given twice"):
         compare_attention(cfg, [checkpoint, checkpoint], data, tmp_path / "x.png")
+    with pytest.raises(UserError, match="cannot be written: it is a folder"):
+        compare_attention(cfg, [checkpoint], data, tmp_path)
+    cfg.TASK = "pretraining"
+    with pytest.raises(UserError, match="the config is for TASK pretraining; give that of a detector"):
+        compare_attention(cfg, [checkpoint], data, tmp_path / "x.png")

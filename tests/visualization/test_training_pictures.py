@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from modist_det.visualization.training import draw_predictions, draw_two_clips
+from modist_det.visualization.training import draw_classified, draw_predictions, draw_two_clips
 
 BAR = 22  # the title above a cell
 
@@ -31,6 +31,24 @@ def test_predictions_are_on_the_middle_frame():
         draw_predictions([sample], [scores], {1: "walk"}, top=1),
     )
     assert (two != one).any() and (one != draw_predictions([sample], [1 - scores], {1: "walk"}, top=1)).any()
+
+
+def test_classified_videos_have_borders_that_tell_right_from_wrong():
+    """Of three views the middle one, at frames 0, 2, 5 and 7 of eight."""
+    video = torch.zeros(3, 3, 8, 30, 30, dtype=torch.uint8)
+    video[1, :, 5] = 200
+    samples = [
+        {"video": video, "labels": torch.tensor([0.0, 1.0, 0.0]), "video_id": name} for name in ("a", "b")
+    ]
+    scores = [torch.tensor([0.1, 0.7, 0.2]), torch.tensor([0.5, 0.3, 0.2])]
+    picture = draw_classified(samples, scores, {1: "walk", 2: "run"}, cell_width=60)
+    assert picture.shape == (2 * (BAR + 60), 4 * 60, 3)
+    for row, channel in ((0, 1), (1, 0)):
+        middle = picture[row * (BAR + 60) + BAR + 30]
+        assert middle[30::60, 0].tolist() == [0, 0, 200, 0]
+        assert middle[::60].argmax(axis=1).tolist() == [channel] * 4  # green where right, red where wrong
+    other = draw_classified(samples, [scores[0], scores[1] * 0.9], {1: "walk", 2: "run"}, cell_width=60)
+    assert (other[BAR + 60 :] != picture[BAR + 60 :]).any()  # scores are written
 
 
 def test_clips_and_their_motion_in_rows():

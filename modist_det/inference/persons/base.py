@@ -100,6 +100,12 @@ def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[st
     for option, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and option not in options:
             raise UserError(f"person detector {name} needs the option {option}")
+        kind, value = type(parameter.default), options.get(option, parameter.default)
+        # True is a number for Python, but not for a user.
+        fits = isinstance(value, (int, float)) and isinstance(value, bool) == (kind is bool)
+        if kind in (bool, int, float) and not (fits and (kind is not int or isinstance(value, int))):
+            wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+            raise UserError(f"option {option} of person detector {name} is {value!r}, but has to be {wanted}")
 
 
 def non_maximum_suppression(

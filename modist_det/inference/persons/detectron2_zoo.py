@@ -24,9 +24,10 @@ class Detectron2:
     """A detector of detectron2's model zoo, trained on COCO.
 
     Args:
-        config: a path in its zoo. The default is the architecture of AVA's published boxes, which were made
-            after fine-tuning it on AVA.
-        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once.
+        config: a path in its zoo, or a config file of one's own. The default is the architecture of AVA's published
+            boxes, which were made after fine-tuning it on AVA.
+        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once, or of one's
+            own config.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         device: "auto", "cpu", "cuda".
@@ -52,16 +53,21 @@ class Detectron2:
             from detectron2.engine import DefaultPredictor
         except ImportError as error:
             raise UserError(
-                "person detector Detectron2 needs detectron2: pip install --no-build-isolation "
-                "'git+https://github.com/facebookresearch/detectron2.git'"
+                f"person detector Detectron2 needs detectron2 ({error}); INSTALL.md says how to install it"
             ) from error
         cfg = get_cfg()
         try:
-            cfg.merge_from_file(model_zoo.get_config_file(config))
-            path = local_path(model_zoo.get_checkpoint_url(config) if weights is None else weights)
-            if not Path(path).is_file():
-                raise UserError(f"there is no weights file {path}")
-            cfg.MODEL.WEIGHTS = path
+            if Path(config).is_file():
+                cfg.merge_from_file(config)
+                source = cfg.MODEL.WEIGHTS if weights is None else weights
+            else:
+                cfg.merge_from_file(model_zoo.get_config_file(config))
+                source = model_zoo.get_checkpoint_url(config) if weights is None else weights
+            if not source:
+                raise UserError(f"{config} names no weights; give them with the option weights")
+            cfg.MODEL.WEIGHTS = local_path(source)
+            if not Path(cfg.MODEL.WEIGHTS).is_file():
+                raise UserError(f"there is no weights file {cfg.MODEL.WEIGHTS}")
             cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
             cfg.MODEL.RETINANET.SCORE_THRESH_TEST = min_score
             cfg.MODEL.DEVICE = str(resolve_device(device))

@@ -20,7 +20,7 @@ from ...data.frame_folder import natural_key
 from ...data.video import open_video
 from ...utils.ava_files import detection_lines, read_ava_boxes
 from ...utils.errors import UserError
-from ...utils.files import atomic_path
+from ...utils.files import atomic_path, check_is_file
 from ...utils.progress import progress_bar
 from ..files import person_table
 from .base import PersonDetector, Picture
@@ -143,6 +143,7 @@ def detect_persons(
     Raises:
         UserError: ``out`` has parts of other settings, or cannot be written.
     """
+    check_is_file(out)
     parts = Path(f"{os.fspath(out)}.parts")
     _note_settings(parts, settings)
     report = DetectionReport()

@@ -80,6 +80,7 @@ class _OnnxDetector:
     Args:
         path: the ONNX file.
         min_score: boxes with a lower score are left out.
+        start_score: see :class:`.PersonDetector`.
         max_iou, max_inside: see :func:`.non_maximum_suppression`.
         mirror: look at the mirrored picture, too; twice the time.
         tiles: parts into which a picture is cut along its longer side, with overlap, to be looked at besides the
@@ -95,6 +96,7 @@ class _OnnxDetector:
         self,
         path: str | os.PathLike | None,
         min_score: float,
+        start_score: float,
         max_iou: float,
         max_inside: float,
         mirror: bool,
@@ -109,6 +111,7 @@ class _OnnxDetector:
         self.path = Path(local_path(path))
         self._net = read_net(self.path)
         self.min_score = min_score
+        self.start_score = start_score
         self.max_iou = max_iou
         self.max_inside = max_inside
         self.mirror = mirror
@@ -143,15 +146,15 @@ class _OnnxDetector:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes in [0, 1] of the whole picture and scores, found in one region."""
         height, width = image.shape[:2]
-        part = image[
-            int(region.y1 * height) : max(round(region.y2 * height), 1),
-            int(region.x1 * width) : max(round(region.x2 * width), 1),
-        ]
+        x1, y1 = int(region.x1 * width), int(region.y1 * height)
+        part = image[y1 : max(round(region.y2 * height), 1), x1 : max(round(region.x2 * width), 1)]
         boxes, scores = self._forward(part[:, ::-1] if region.mirrored else part)
         if region.mirrored:
             boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
-        scale = np.array([region.x2 - region.x1, region.y2 - region.y1] * 2, np.float32)
-        return boxes * scale + np.array([region.x1, region.y1] * 2, np.float32), scores
+        # Of the pixels that were cut out, which are whole ones.
+        scale = np.array([part.shape[1], part.shape[0]] * 2)
+        moved = (boxes * scale + np.array([x1, y1] * 2)) / np.array([width, height] * 2)
+        return moved.astype(np.float32), scores
 
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes (N, 4) in [0, 1] of ``image`` and person scores (N,), all that the network says."""
@@ -193,8 +196,7 @@ class FastestDet(_OnnxDetector):
         mirror: bool = False,
         tiles: int = 1,
     ) -> None:
-        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
-        self.start_score = start_score
+        super().__init__(path, min_score, start_score, max_iou, max_inside, mirror, tiles)
 
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         size = (_FASTESTDET_SIZE, _FASTESTDET_SIZE)
@@ -237,8 +239,7 @@ class YOLOX(_OnnxDetector):
         size: int = 0,
         decoded: bool = False,
     ) -> None:
-        super().__init__(path, min_score, max_iou, max_inside, mirror, tiles)
-        self.start_score = start_score
+        super().__init__(path, min_score, start_score, max_iou, max_inside, mirror, tiles)
         self.decoded = decoded
         self.size = size or self._find_size()
 

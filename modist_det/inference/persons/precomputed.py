@@ -123,7 +123,12 @@ def _from_json(path: Path) -> Entries:
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error})") from error
     if isinstance(content, dict) and {"classes", "videos"} <= content.keys():
-        return {video["video"]: _from_tracks(video) for video in content["videos"]}
+        try:
+            return {video["video"]: _from_tracks(video) for video in content["videos"]}
+        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+            raise UserError(
+                f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
+            ) from error
     found = parse_result(content, path)
     return {found.header.video: {k.second: PersonBoxes(k.boxes, k.person_scores) for k in found.keyframes}}
 

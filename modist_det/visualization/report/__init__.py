@@ -12,7 +12,7 @@ from ...data.catalog import DatasetCatalog
 from ...data.datasets.ava import AVADataset
 from ...evaluation.ava import match_ava
 from ...utils.errors import UserError
-from ...utils.files import atomic_path
+from ...utils.files import atomic_path, check_is_file
 from .content import report_content
 
 __all__ = ["report_content", "report_page", "write_report"]
@@ -45,6 +45,7 @@ def write_report(
     Raises:
         UserError: files are missing or malformed, or the data set has no annotated keyframes.
     """
+    check_is_file(out)
     dataset = DatasetCatalog.get(dataset_name)
     if not isinstance(dataset, AVADataset) or dataset.annotations is None:
         raise UserError(f"data set {dataset_name} has no annotations in AVA's format to compare with")
