@@ -135,7 +135,7 @@ def extract_features(
     """Features (N, D) of the readable videos of a data set, and their records; from a file where there is one.
 
     Raises:
-        UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE).
+        UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE), or all.
     """
     all_records, mapper = task.test_data(cfg, name)
     title = re.sub(r"[^A-Za-z0-9_.-]+", "_", task.title(name))
@@ -157,6 +157,8 @@ def extract_features(
                 title=f"features of {name}",
             )
         numbers = sorted(collector.features)
+        if not numbers:
+            raise UserError(f"data set {name}: none of its videos can be read")
         features = np.stack([collector.features[number] for number in numbers])
         content = io.BytesIO()
         np.savez(content, features=features, numbers=np.array(numbers))
@@ -176,12 +178,21 @@ def _only_label(record: VideoRecord) -> int:
 def _fingerprint(cfg: CfgNode, model: nn.Module, records: Sequence[VideoRecord]) -> str:
     """Changes with everything that features depend on."""
     settings = {name: _section(cfg, name) for name in _SECTIONS}
-    videos = [(record.id, record.video, record.start, record.end) for record in records]
+    videos = [(record.id, record.video, _stamp(record.video), record.start, record.end) for record in records]
     digest = hashlib.sha256(json.dumps([settings, videos], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Size and time of the last change of a video; zeros where there is none."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _section(cfg: CfgNode, name: str) -> Any:

@@ -32,7 +32,9 @@ def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
     for row in read_metrics(path):
         for key, value in row.items():
             test_set, _, name = key.partition("/")
-            if not name or "/" in name:
+            if (
+                not name or "/" in name or value is None
+            ):  # None: there is no figure, as of a class without rows
                 continue
             if test_sets.setdefault(name, test_set) != test_set:
                 raise UserError(
@@ -48,8 +50,12 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     """``mean``, ``std`` (of the sample, 0 for one run) and ``values`` of each figure that all runs have.
 
     Raises:
-        UserError: a folder is no run's, or the runs have no figure in common.
+        UserError: a folder is no run's or is there twice, or the runs have no figure in common.
     """
+    folders = [Path(folder).resolve() for folder in output_dirs]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice} is named twice; a mean is over different runs")
     runs = [last_figures(folder) for folder in output_dirs]
     names = [name for name in runs[0] if all(name in run for run in runs)]
     if not names:

@@ -109,7 +109,7 @@ def test_classes_must_agree(configured, tree, tmp_path):
         f"format: ucf101\nvideos: {tree}/ucf101/videos\nannotations: other\nsubset: test\n"
     )
     with pytest.raises(
-        UserError, match="class 2 is 'Yellow' in data set .*other.yaml, but 'Green' in ucf101"
+        UserError, match="class index 1 is 'Yellow' in data set .*other.yaml, but 'Green' in ucf101"
     ):
         run(configured("DATASETS.TEST", f"['{tmp_path}/other.yaml']"))
 
@@ -147,8 +147,9 @@ def test_several_labels_are_learned_one_by_one(configured, tree, tmp_path):
             f"format: video_list\nvideos: {root}\nannotations: {name}.txt\ncolumns: path labels\n"
         )
     sets = ("DATASETS.TRAIN", f"['{tmp_path}/train.yaml']", "DATASETS.TEST", f"['{tmp_path}/test.yaml']")
-    with pytest.raises(UserError, match="has videos with several labels"):
-        run(configured(*sets))
+    for half in ((), ("MODEL.HEAD.ACTIVATION", "sigmoid"), ("MODEL.LOSS.NAME", "bce_with_logits")):
+        with pytest.raises(UserError, match="has videos with several labels"):
+            run(configured(*sets, *half))
     sigmoid = ("MODEL.HEAD.ACTIVATION", "sigmoid", "MODEL.LOSS.NAME", "bce_with_logits")
     assert run(configured(*sets, *sigmoid, "SOLVER.MAX_EPOCH", 12)) == 0
     row = read_metrics(tmp_path / "out/metrics.json")[-1]
@@ -172,12 +173,16 @@ class TestLinearProbe:
         assert again.keys() == figures.keys() and again["top1"] > 0.5
         assert self.features(tmp_path) == files
 
-    def test_other_views_or_weights_are_other_features(self, configured, tmp_path):
+    def test_other_views_weights_or_videos_are_other_features(self, configured, tmp_path, tree):
         probe(configured())
         files = self.features(tmp_path)
         probe(configured("TEST.NUM_ENSEMBLE_VIEWS", 1))
         probe(configured("SEED", 1))  # weights
         assert len(self.features(tmp_path)) == 3 * len(files)
+        for video in (tree / "ucf101/videos/Red").glob("*.mp4"):
+            video.touch()
+        probe(configured())
+        assert len(self.features(tmp_path)) == 4 * len(files)
 
     def test_features_are_the_mean_over_views_of_the_pooled_maps(self, configured, tmp_path):
         cfg = configured()
@@ -197,6 +202,16 @@ class TestLinearProbe:
     def test_what_cannot_be_probed(self, configured):
         with pytest.raises(UserError, match="a linear probe needs both DATASETS.TRAIN and DATASETS.TEST"):
             probe(configured("DATASETS.TRAIN", "[]"))
+
+    def test_no_video_can_be_read(self, configured, tmp_path):
+        (tmp_path / "none/Red").mkdir(parents=True)
+        (tmp_path / "none/Red/a.mp4").write_text("no video")
+        (tmp_path / "names.txt").write_text("Red\nGreen\nBlue\n")
+        (tmp_path / "none.yaml").write_text("format: class_folders\nvideos: none\nclasses: names.txt\n")
+        with pytest.raises(UserError, match=r"data set .*none.yaml: none of its videos can be read"):
+            probe(
+                configured("DATASETS.TRAIN", f"['{tmp_path}/none.yaml']", "DATALOADER.MAX_BAD_VIDEO_RATE", 1)
+            )
 
 
 def test_a_frozen_backbone_stays_as_it_is(configured, tmp_path):

@@ -17,7 +17,7 @@ def runs(tmp_path):
         (tmp_path / name / "metrics.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return tmp_path / name
 
-    first = [{"iteration": 5, "loss": 1.0}, {"iteration": 5, "h_split1_test/top1": 0.1}]
+    first = [{"iteration": 5, "loss": 1.0}, {"iteration": 5, "h_split1_test/top1": 0.1, "h/other": None}]
     last = {"iteration": 9, "h_split1_test/top1": 0.5, "h_split1_test/AP/run": 0.3, "h_split1_test/top5": 1.0}
     return [
         write("split1", *first, last),
@@ -40,6 +40,8 @@ def test_mean_and_spread_of_the_last_evaluations(runs):
 def test_folders_that_are_no_runs(runs, tmp_path):
     with pytest.raises(UserError, match="nothing/metrics.json does not exist; give the OUTPUT_DIR"):
         mean_results([runs[0], tmp_path / "nothing"])
+    with pytest.raises(UserError, match="split1 is named twice"):
+        mean_results([runs[0], runs[1], tmp_path / "nothing/../split1"])
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "loss": 1.0}\n')
     with pytest.raises(UserError, match="split2/metrics.json has no figures"):
         mean_results(runs)
