@@ -17,7 +17,7 @@ def runs(tmp_path):
         (tmp_path / name / "metrics.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return tmp_path / name
 
-    first = [{"iteration": 5, "loss": 1.0}, {"iteration": 5, "h_split1_test/top1": 0.1, "h/other": None}]
+    first = [{"iteration": 5, "loss": 1.0}, {"iteration": 5, "h_split1_test/top1": 0.1}]
     last = {"iteration": 9, "h_split1_test/top1": 0.5, "h_split1_test/AP/run": 0.3, "h_split1_test/top5": 1.0}
     return [
         write("split1", *first, last),
