@@ -3,14 +3,17 @@
 
 Takes video files, folders of them, folders of frames, cameras (0, /dev/video0) and addresses (rtsp://...). Without
 --checkpoint or --zoo it uses the detection run below output/ that was trained last, or else an AVA model of the zoo.
-Results are written while the video is read: memory does not depend on its length.
+Results are written while the video is read: memory does not depend on its length. Ctrl-C and SIGTERM end a camera's
+stream, and what was seen is kept; a file's results are written whole or not at all.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +88,14 @@ def get_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--min-score",
         type=float,
-        default=0.3,
-        help="from which on an action counts in tubes (default: %(default)s)",
+        default=0.4,
+        help="which an action has to reach to be in a tube (default: %(default)s)",
+    )
+    what.add_argument(
+        "--keep-share",
+        type=float,
+        default=0.5,
+        help="of --min-score, to which it may fall before it ends (default: %(default)s)",
     )
     what.add_argument(
         "--short-side", type=at_least(2), help="of the mp4 (default: as it is, from 480 to 720)"
@@ -121,6 +130,7 @@ def main(args: argparse.Namespace) -> int:
         detect_every=args.detect_every,
         smoothing=args.smoothing,
         min_score=args.min_score,
+        keep_share=args.keep_share,
         batch_size=args.batch_size,
         realtime=args.realtime,
     )
@@ -154,22 +164,32 @@ def run_one(
     if outputs.video is not None and outputs.video.resolve() == Path(place).resolve():
         raise UserError(f"{place} would be replaced by its annotated copy; give another folder with --out")
     source = open_source(place, args.fps)
-    if source.live:
-        stop_on_interrupt(source)
-    report = annotate(source, predictor, detector, settings, outputs, args.max_seconds)
+    with ended_by_signals(source) if source.live else contextlib.nullcontext():
+        report = annotate(source, predictor, detector, settings, outputs, args.max_seconds)
     print(f"{name}: {report}")
     files = (outputs.video, outputs.json, outputs.csv, outputs.coco, outputs.sheet)
     print(f"wrote {', '.join(str(file) for file in files if file is not None)}")
 
 
-def stop_on_interrupt(source: Source) -> None:
-    """Ctrl-C ends a stream that has no end, and what was seen is kept; a second one stops the program."""
+@contextlib.contextmanager
+def ended_by_signals(source: Source) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a stream that has no end, and what was seen is kept; a second one stops the program."""
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
     def stop(*_: object) -> None:
         source.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        restore()
 
-    signal.signal(signal.SIGINT, stop)
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def make_detector(args: argparse.Namespace) -> PersonDetector:

@@ -8,6 +8,7 @@ divides the work between machines. Without this step pretraining computes maps a
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 
@@ -84,6 +85,10 @@ def main(args: argparse.Namespace) -> int:
         quality=args.quality,
     )
     sources = find_sources(args.inputs, args.out or "", args.fps)[args.shard :: args.num_shards]
+    if args.sheet and not sources:
+        raise UserError(
+            f"--sheet: share {args.shard} of {args.num_shards} has no video; use fewer --num-shards"
+        )
     failures = 0
     if args.out:
         report = extract_motion(sources, args.out, settings, args.workers)
@@ -111,6 +116,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--shard {args.shard} of {args.num_shards} does not exist; shards count from 0")
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality is {args.quality}, but goes from 1 to 100")
+    if args.fps is not None and not 0 < args.fps < math.inf:
+        raise UserError(f"--fps is {args.fps}, but has to be above 0 and finite")
     if args.sheet_videos < 1:
         raise UserError(f"--sheet-videos is {args.sheet_videos}, but has to be above 0")
 

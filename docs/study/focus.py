@@ -27,7 +27,7 @@ from modist_det.data.mappers import DetectionMapper
 from modist_det.modeling.backbone import Backbone, build_backbone
 from modist_det.modeling.heads.projection import pool
 from modist_det.modeling.meta_arch.clip_normalizer import ClipNormalizer
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
 from modist_det.visualization.gradcam import draw_heat_maps, energy_in_boxes, grad_cam, similarity_to
@@ -48,9 +48,9 @@ def parser() -> argparse.ArgumentParser:
         "--picture", type=Path, required=True, help="PNG with heat maps of the first run of each name"
     )
     p.add_argument(
-        "--keyframes", type=int, default=600, help="clips that are looked at (default: %(default)s)"
+        "--keyframes", type=at_least(1), default=600, help="clips that are looked at (default: %(default)s)"
     )
-    p.add_argument("--clips", type=int, default=6, help="rows of the picture (default: %(default)s)")
+    p.add_argument("--clips", type=at_least(1), default=6, help="rows of the picture (default: %(default)s)")
     return p
 
 

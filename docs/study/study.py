@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from modist_det.data.catalog import data_root
 from modist_det.engine.metrics import read_metrics
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
 
@@ -49,7 +49,9 @@ ABLATIONS = {
     "RGB only": "ablations/rgb_only",
 }
 SHARES = (0.1, 1.0)
-DETECTION_EPOCHS = 14.0  # with all labels; with fewer the same number of steps
+# With all labels; with fewer the same number of steps.
+DETECTION_EPOCHS = 14.0
+CLASSIFICATION_EPOCHS = 20.0
 FIGURES = ("linear", "knn", "R@1", "R@5", "rank")
 TEST_SET = "puppets_actions_test"
 
@@ -72,13 +74,16 @@ def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
     p.add_argument("--output", type=Path, default=Path("output/study"), help="default: %(default)s")
     p.add_argument(
-        "--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)"
+        "--jobs",
+        type=at_least(1),
+        default=2,
+        help="runs at a time, of one thread each (default: %(default)s)",
     )
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     p.add_argument("--ablation-seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     p.add_argument("--epochs", type=float, default=50.0, help="of pretraining (default: %(default)s)")
     p.add_argument("--ablation-epochs", type=float, default=25.0, help="default: %(default)s")
-    parts = ("pretrain", "detect", "still", "ablate", "focus", "report")
+    parts = ("pretrain", "detect", "classify", "still", "ablate", "focus", "report")
     p.add_argument("--parts", nargs="+", choices=parts, default=parts, help="default: all, in this order")
     return p
 
@@ -92,8 +97,11 @@ def main(args: argparse.Namespace) -> None:
     if "detect" in args.parts:
         for seed in args.seeds:
             jobs += [detection(out, method, share, seed) for share in SHARES for method in METHODS]
+    if "classify" in args.parts:
+        for seed in args.seeds:
+            jobs += [classification(out, method, share, seed) for share in SHARES for method in METHODS]
     if "still" in args.parts:
-        jobs += [classification(out, still) for still in (False, True)]
+        jobs += [one_frame(out, still) for still in (False, True)]
     if "ablate" in args.parts:
         for seed in args.ablation_seeds:
             jobs += [
@@ -151,15 +159,29 @@ def pretraining(out: Path, part: str, name: str, config: str, seed: int, epochs:
 
 
 def detection(out: Path, method: str, share: float, seed: int) -> Job:
+    return fine_tuning(
+        out, "detect", "scenes", "MoDist_R18_detection", method, share, seed, DETECTION_EPOCHS / share
+    )
+
+
+def classification(out: Path, method: str, share: float, seed: int) -> Job:
+    return fine_tuning(
+        out, "classify", "actions", "Classification_R18", method, share, seed, CLASSIFICATION_EPOCHS / share
+    )
+
+
+def fine_tuning(
+    out: Path, part: str, data: str, config: str, method: str, share: float, seed: int, epochs: float
+) -> Job:
     source = run_folder(out, "pretrain", method, seed)
     overrides: list[object] = ["SEED", seed, "DATASETS.TRAIN_SHARE", share, "DATASETS.TRAIN_SHARE_SEED", seed]
-    overrides += ["SOLVER.MAX_EPOCH", DETECTION_EPOCHS / share, "SOLVER.WARMUP_EPOCHS", 1 / share]
+    overrides += ["SOLVER.MAX_EPOCH", epochs, "SOLVER.WARMUP_EPOCHS", 1 / share]
     overrides += ["SOLVER.CHECKPOINT_PERIOD", 0.0, "MODEL.WEIGHTS", f"{source}/checkpoints/LAST"]
-    folder = run_folder(out, "detect", f"{method} {share:g}", seed)
-    return run_net(folder, "MoDist_R18_detection", *overrides, after=[out / "data/scenes", source])
+    folder = run_folder(out, part, f"{method} {share:g}", seed)
+    return run_net(folder, config, *overrides, after=[out / f"data/{data}", source])
 
 
-def classification(out: Path, still: bool) -> Job:
+def one_frame(out: Path, still: bool) -> Job:
     """Supervised training on single actions; ``still``: all frames of a clip are one."""
     overrides: list[object] = ["INPUT.TARGET_FPS", 1e6] if still else []
     folder = run_folder(out, "still", "one frame" if still else "clips", 0)
@@ -199,8 +221,15 @@ def run_all(jobs: Sequence[Job], at_once: int) -> None:
         for folder in job.after:
             if folder in done:
                 done[folder].result()
+        command = [
+            last_checkpoint(word) if word.endswith("/checkpoints/LAST") else word for word in job.command
+        ]
         if not job.mark.exists():
-            execute(job)
+            execute(job, command)
+        elif json.loads(job.mark.read_text(encoding="utf-8"))["command"][1:] != command[1:]:
+            raise UserError(
+                f"{job.folder} was made by another command ({job.mark}); delete it, or choose another --output"
+            )
 
     # Jobs come in an order in which each is behind those that it waits for, so threads never wait for each other.
     with ThreadPoolExecutor(at_once) as pool:
@@ -210,11 +239,10 @@ def run_all(jobs: Sequence[Job], at_once: int) -> None:
         future.result()
 
 
-def execute(job: Job) -> None:
+def execute(job: Job, command: Sequence[str]) -> None:
     began = time.time()
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "study_log.txt"
-    command = [last_checkpoint(word) if word.endswith("/checkpoints/LAST") else word for word in job.command]
     print(f"{time.strftime('%H:%M:%S')} {job.folder}", flush=True)
     with log.open("a", encoding="utf-8") as file:
         status = subprocess.run(
@@ -246,7 +274,11 @@ def collect(out: Path) -> dict:
     for mark in sorted(out.glob("*/*/*/done.json")):
         part, name, seed = mark.parent.relative_to(out).parts
         rows = read_metrics(mark.parent / "metrics.json")
-        last = next(row for row in reversed(rows) if any("/" in key for key in row))
+        last = next((row for row in reversed(rows) if any("/" in key for key in row)), None)
+        if last is None:
+            raise UserError(
+                f"{mark.parent} has no figures of an evaluation; delete it and run the study again"
+            )
         figures = {key.partition("/")[2]: value for key, value in last.items() if "/" in key}
         figures["seconds"] = json.loads(mark.read_text(encoding="utf-8"))["seconds"]
         losses = [row for row in rows if "loss" in row]
@@ -272,12 +304,15 @@ def tables(results: dict) -> str:
                 "|---" * (len(FIGURES) + 2) + "|",
             ]
             text += [row(name, seeds, FIGURES) for name, seeds in results[part].items()] + [""]
-    if "detect" in results:
-        text += ["### Detection", "", "| initial weights, share of labels | mAP | seeds |", "|---|---|---|"]
-        text += [row(name, seeds, ["mAP"]) for name, seeds in results["detect"].items()] + [""]
-    if "still" in results:
-        text += ["### One frame against clips, supervised", "", "| | top-1 | seeds |", "|---|---|---|"]
-        text += [row(name, seeds, ["top1"]) for name, seeds in results["still"].items()] + [""]
+    fine_tuned = (
+        ("detect", "Detection", "initial weights, share of labels", "mAP"),
+        ("classify", "Classification", "initial weights, share of labels", "top1"),
+        ("still", "One frame against clips, supervised", "", "top1"),
+    )
+    for part, title, first, figure in fine_tuned:
+        if part in results:
+            text += [f"### {title}", "", f"| {first} | {figure} | seeds |", "|---|---|---|"]
+            text += [row(name, seeds, [figure]) for name, seeds in results[part].items()] + [""]
     if "focus" in results:
         kinds = {
             "gradient_share": "input gradient",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from .torchvision_video import torchvision_family
+from .torchvision_video import torchvision_model
 
 __all__ = ["describe_backbone", "fitting_config", "fitting_keys"]
 
@@ -20,15 +21,11 @@ _DEPTHS: dict[tuple[int, ...], int] = {
     (3, 8, 36, 3): 152,
 }
 
-# Blocks of res2 to res5 -> X3D's DEPTH_FACTOR.
-_X3D_DEPTHS: dict[tuple[int, ...], float] = {(3, 5, 11, 7): 2.2, (5, 10, 25, 15): 5.0}
-_TORCHVISION_NAMES = {
-    "R(2+1)D": "r2plus1d_18",
-    "MC3 or R3D": "mc3_18",
-    "S3D": "s3d",
-    "MViT": "mvit_v2_s",
-    "Swin3D": "swin3d_t",
-}
+# X3D's blocks of res2 to res5, and channels of its stem, before they are multiplied by its factors.
+_X3D_DEPTHS = (1, 2, 5, 3)
+_X3D_STEM = 12
+# PyTorchVideo's have none.
+_X3D_NORM = "backbone.res2.0.shortcut_norm.weight"
 
 
 def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
@@ -37,11 +34,12 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     Example: ``ResNet3D, depth 50, width 64, 3 input channels, stem kernel 1x7x7, temporal kernels
     1/1/3/3``. Strides, dilation and SlowFast's alpha leave no trace in the shapes.
     """
-    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
-        return f"TorchvisionVideo, {family}"
+    if model := _torchvision_model(tensors):
+        return f"TorchvisionVideo, {model}"
     if (stem := _kernel_shape(tensors, "backbone.stem.conv_xy.weight")) is not None:
         blocks = "+".join(str(len(_temporal_kernels(tensors, f"backbone.res{i}."))) for i in range(2, 6))
-        return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels"
+        norm = "" if _X3D_NORM in tensors else ", no norm after res2's shortcut"
+        return f"X3D, {blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels{norm}"
     if "backbone.fast.stem.conv.weight" not in tensors:
         return f"ResNet3D, {_describe_pathway(tensors, 'backbone.')}"
     fused = ""
@@ -69,16 +67,10 @@ def fitting_config(tensors: Mapping[str, Tensor]) -> str:
 def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The config keys of a backbone with these parameters (names ``backbone. ...``), as far as shapes tell; ``{}``
     where it is none of ours. 2D kernels fit a network without time."""
-    if family := torchvision_family(name.removeprefix("backbone.network.") for name in tensors):
-        return {
-            "MODEL.BACKBONE.NAME": "TorchvisionVideo",
-            "MODEL.TORCHVISION.NAME": _TORCHVISION_NAMES[family],
-        }
+    if model := _torchvision_model(tensors):
+        return {"MODEL.BACKBONE.NAME": "TorchvisionVideo", "MODEL.TORCHVISION.NAME": model}
     if "backbone.stem.conv_xy.weight" in tensors:
-        blocks = tuple(len(_temporal_kernels(tensors, f"backbone.res{stage}.")) for stage in range(2, 6))
-        if blocks not in _X3D_DEPTHS:
-            return {}
-        return {"MODEL.BACKBONE.NAME": "X3D", "MODEL.X3D.DEPTH_FACTOR": _X3D_DEPTHS[blocks]}
+        return _x3d_keys(tensors)
     two = "backbone.fast.stem.conv.weight" in tensors
     main = "backbone.slow." if two else "backbone."
     stem = _kernel_shape(tensors, f"{main}stem.conv.weight")
@@ -111,6 +103,27 @@ def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "NONLOCAL_BLOCKS": _nonlocal_blocks(tensors, main),
     }
     return {"MODEL.BACKBONE.NAME": "SlowFast"} | {f"MODEL.SLOWFAST.{key}": v for key, v in keys.items()}
+
+
+def _torchvision_model(tensors: Mapping[str, Tensor]) -> str:
+    return torchvision_model({name.removeprefix("backbone.network."): t for name, t in tensors.items()})
+
+
+def _x3d_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """:func:`fitting_keys` of an X3D whose ``STEM_CHANNELS`` are 12."""
+    blocks = [len(_temporal_kernels(tensors, f"backbone.res{stage}.")) for stage in range(2, 6)]
+    depth = min(count / base for count, base in zip(blocks, _X3D_DEPTHS, strict=True))
+    stem = _kernel_shape(tensors, "backbone.stem.conv_xy.weight")
+    narrow = _kernel_shape(tensors, "backbone.res2.0.conv_c.weight")
+    if stem is None or narrow is None or blocks != [math.ceil(depth * base) for base in _X3D_DEPTHS]:
+        return {}
+    keys = {
+        "WIDTH_FACTOR": stem[0] / _X3D_STEM,
+        "DEPTH_FACTOR": depth,
+        "BOTTLENECK_FACTOR": narrow[1] / narrow[0],
+        "RES2_SHORTCUT_NORM": _X3D_NORM in tensors,
+    }
+    return {"MODEL.BACKBONE.NAME": "X3D"} | {f"MODEL.X3D.{key}": v for key, v in keys.items()}
 
 
 def _nonlocal_blocks(tensors: Mapping[str, Tensor], prefix: str) -> list[list[int]]:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import Weights, convert, detect_format
-from .reading import read_state_dict
-from .torchvision_video import SCHEME, torchvision_file
+from .reading import config_inside, read_checkpoint, tensors_of
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
@@ -43,6 +42,7 @@ class LoadReport:
         unexpected: names in the file that the model has no place for.
         mismatched: same name, other shape; the model keeps its values.
         dropped: (name in the file, reason) of what is left out on purpose.
+        config: the config (YAML) that a checkpoint of ours carries, or "".
     """
 
     path: str
@@ -53,6 +53,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[Mismatch] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
+    config: str = ""
 
     def require_complete(self) -> None:
         """For evaluation, where a tensor with its initial values makes the result meaningless.
@@ -108,9 +109,8 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
             this model, or another backbone; the message then names configs that fit. The model is then unchanged.
     """
     path = os.fspath(path_or_url)
-    if path.startswith(SCHEME):
-        path = str(torchvision_file(path))
-    state_dict = read_state_dict(path)
+    content = read_checkpoint(path)
+    state_dict = tensors_of(content, path)
     if format == "auto":
         format = detect_format(state_dict)
     weights = convert(state_dict, format)
@@ -124,7 +124,8 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
             weights.drop(name, "the model is a backbone alone")
     inflated = _inflate(weights.tensors, targets)
     tensors = weights.tensors | inflated
-    report = _compare(tensors, targets, LoadReport(path, format, dropped=weights.dropped))
+    report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
+    _compare(tensors, targets, report)
     _check(report, weights, targets)
 
     report.unexpected = [weights.sources[name] for name in report.unexpected]
@@ -149,7 +150,7 @@ def _inflate(tensors: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str
     return inflated
 
 
-def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: LoadReport) -> LoadReport:
+def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: LoadReport) -> None:
     """Fill ``report``, for the time being with our names for what is unexpected."""
     for name, tensor in tensors.items():
         if name not in targets:
@@ -162,7 +163,6 @@ def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: Loa
     report.missing += [
         name for name in targets if name not in tensors and not name.endswith("num_batches_tracked")
     ]
-    return report
 
 
 def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> None:

@@ -2,7 +2,8 @@
 
 PyTorchVideo numbers what a clip passes: ``blocks.0`` the stem, then res2 to res5, with a number for the temporal pool
 of I3D and C2D after res2, and for SlowFast's pooling before the head. With a RoI head ``model.`` is in front.
-``blocks.2.res_blocks.1.branch2.norm_a.weight`` is ``backbone.res3.1.norm_a.weight`` of a Slow ResNet.
+``blocks.2.res_blocks.1.branch2.norm_a.weight`` is ``backbone.res3.1.norm_a.weight`` of a Slow ResNet. In X3D
+squeeze-and-excitation is a part of ``norm_b``, and ``blocks.0.conv.conv_t`` is the stem's convolution in space.
 """
 
 from __future__ import annotations
@@ -14,33 +15,53 @@ __all__ = ["from_pytorchvideo", "is_pytorchvideo", "to_pytorchvideo"]
 
 _PREFIX = r"(?:model\.)*"
 _STEM = re.compile(
-    _PREFIX + r"blocks\.0\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?(?P<layer>conv|norm)\.(?P<rest>\w+)"
+    _PREFIX
+    + r"blocks\.0\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?(?P<layer>conv\.conv_t|conv\.conv_xy|conv|norm)\."
+    r"(?P<rest>\w+)"
 )
 _RESIDUAL = re.compile(
     _PREFIX
     + r"blocks\.(?P<number>\d+)\.(?:multipathway_blocks\.(?P<pathway>[01])\.)?res_blocks\.(?P<block>\d+)\."
-    r"(?P<layer>branch1_conv|branch1_norm|branch2\.(?:conv|norm)_[abc])\.(?P<rest>\w+)"
+    r"(?P<layer>branch1_conv|branch1_norm|branch2\.(?:norm_b\.0|norm_b\.1\.block\.[02]|(?:conv|norm)_[abc]))\."
+    r"(?P<rest>\w+)"
 )
 _FUSE = re.compile(
     _PREFIX
     + r"blocks\.(?P<number>\d+)\.multipathway_fusion\.(?P<layer>conv_fast_to_slow|norm)\.(?P<rest>\w+)"
 )
-_HEAD = re.compile(r"(?:" + _PREFIX + r"blocks\.\d+|(?:model\.)*detection_head)\.proj\.(?P<rest>\w+)")
+_HEAD = re.compile(
+    r"(?:"
+    + _PREFIX
+    + r"blocks\.\d+|(?:model\.)*detection_head)\.(?P<layer>proj|pool\.(?:pre_conv|pre_norm|post_conv))\.(?P<rest>\w+)"
+)
 _STAGE = re.compile(_PREFIX + r"blocks\.(\d+)\..*res_blocks\.")
 _ANY = re.compile(_PREFIX + r"blocks\.0\.(?:multipathway_blocks\.0\.)?(?:conv|norm)\.")
 
+# Theirs -> ours, where they differ; of X3D what is in no other network.
+_STEM_LAYERS = {"conv.conv_t": "conv_xy", "conv.conv_xy": "conv"}
 _LAYERS = {"branch1_conv": "shortcut", "branch1_norm": "shortcut_norm"}
+_X3D_LAYERS = {
+    "branch2.norm_b.0": "norm_b",
+    "branch2.norm_b.1.block.0": "se.fc1",
+    "branch2.norm_b.1.block.2": "se.fc2",
+}
+_HEAD_LAYERS = {
+    "proj": "projection",
+    "pool.pre_conv": "conv_5",
+    "pool.pre_norm": "conv_5_bn",
+    "pool.post_conv": "lin_5",
+}
 _OUR_PARAMETER = re.compile(
     r"backbone\.(?:(?P<pathway>slow|fast)\.)?(?:"
-    r"stem\.(?P<stem_layer>conv|norm)"
-    r"|res(?P<stage>[2-5])\.(?P<block>\d+)\.(?P<layer>shortcut_norm|shortcut|conv_[abc]|norm_[abc])"
+    r"stem\.(?P<stem_layer>conv_xy|conv|norm)"
+    r"|res(?P<stage>[2-5])\.(?P<block>\d+)\.(?P<layer>shortcut_norm|shortcut|conv_[abc]|norm_[abc]|se\.fc[12])"
     r"|fuse_(?P<fused>stem|res2|res3|res4)\.(?P<fuse_layer>conv|norm)"
     r")\.(?P<rest>\w+)"
 )
 
 
 def is_pytorchvideo(names: Iterable[str]) -> bool:
-    """Whether a ResNet or SlowFast of PyTorchVideo has these names."""
+    """Whether a ResNet, SlowFast or X3D of PyTorchVideo has these names."""
     return any(_ANY.match(name) for name in names)
 
 
@@ -55,7 +76,7 @@ def from_pytorchvideo(names: Iterable[str]) -> dict[str, str]:
 
 def _to_ours(name: str, stages: dict[str, int]) -> str | None:
     if match := _HEAD.fullmatch(name):
-        return f"head.projection.{match['rest']}"
+        return f"head.{_HEAD_LAYERS[match['layer']]}.{match['rest']}"
     if match := _FUSE.fullmatch(name):
         if match["number"] not in stages:
             return None
@@ -67,8 +88,9 @@ def _to_ours(name: str, stages: dict[str, int]) -> str | None:
         return None
     pathway = "" if match["pathway"] is None else f"{('slow', 'fast')[int(match['pathway'])]}."
     if match.re is _STEM:
-        return f"backbone.{pathway}stem.{match['layer']}.{match['rest']}"
-    layer = _LAYERS.get(match["layer"], match["layer"].removeprefix("branch2."))
+        layer = _STEM_LAYERS.get(match["layer"], match["layer"])
+        return f"backbone.{pathway}stem.{layer}.{match['rest']}"
+    layer = (_LAYERS | _X3D_LAYERS).get(match["layer"], match["layer"].removeprefix("branch2."))
     return f"backbone.{pathway}res{stages[match['number']]}.{match['block']}.{layer}.{match['rest']}"
 
 
@@ -81,28 +103,37 @@ def to_pytorchvideo(names: Iterable[str], pool_after_res2: bool, detection: bool
     """
     names = list(names)
     two = any(name.startswith("backbone.fast.") for name in names)
+    x3d = "backbone.stem.conv_xy.weight" in names
+    stem_layers = _inverse(_STEM_LAYERS if x3d else {})
+    layers = _inverse(_LAYERS | _X3D_LAYERS if x3d else _LAYERS)
+    head_layers = _inverse(_HEAD_LAYERS)
     pool_after_res2 = pool_after_res2 and not two
     prefix = "model." if detection else ""
     head = "detection_head" if detection else f"blocks.{6 if two or pool_after_res2 else 5}"
     theirs = {}
     for name in names:
-        if name.startswith("head.projection."):
-            theirs[name] = f"{head}.proj.{name.rsplit('.', 1)[1]}"
+        if name.startswith("head."):
+            layer, _, rest = name.removeprefix("head.").rpartition(".")
+            if layer in head_layers:
+                theirs[name] = f"{head}.{head_layers[layer]}.{rest}"
             continue
         match = _OUR_PARAMETER.fullmatch(name)
-        if match is None:
+        if match is None or (x3d and match["stage"] == "2" and match["layer"] == "shortcut_norm"):
             continue
         pathway = f"multipathway_blocks.{int(match['pathway'] == 'fast')}." if two else ""
         if match["stem_layer"]:
-            place = f"0.{pathway}{match['stem_layer']}"
+            place = f"0.{pathway}{stem_layers.get(match['stem_layer'], match['stem_layer'])}"
         elif match["fused"]:
             number = 0 if match["fused"] == "stem" else int(match["fused"][3:]) - 1
             layer = "norm" if match["fuse_layer"] == "norm" else "conv_fast_to_slow"
             place = f"{number}.multipathway_fusion.{layer}"
         else:
             number = int(match["stage"]) - 1 + (pool_after_res2 and match["stage"] != "2")
-            inverse = {ours: layer for layer, ours in _LAYERS.items()}
-            layer = inverse.get(match["layer"], f"branch2.{match['layer']}")
+            layer = layers.get(match["layer"], f"branch2.{match['layer']}")
             place = f"{number}.{pathway}res_blocks.{match['block']}.{layer}"
         theirs[name] = f"{prefix}blocks.{place}.{match['rest']}"
     return theirs
+
+
+def _inverse(layers: dict[str, str]) -> dict[str, str]:
+    return {ours: theirs for theirs, ours in layers.items()}

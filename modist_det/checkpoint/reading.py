@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from ..utils.errors import UserError
@@ -17,7 +18,7 @@ from ..utils.paths import local_path
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
-__all__ = ["read_checkpoint", "read_state_dict"]
+__all__ = ["config_inside", "read_checkpoint", "read_state_dict", "tensors_of"]
 
 # "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
@@ -37,7 +38,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
         UserError: the path is missing or a folder; the file is no checkpoint, is damaged, would have to
             run code to be read, or holds no tensors.
     """
-    return _tensors(read_checkpoint(path), os.fspath(path))
+    return tensors_of(read_checkpoint(path), os.fspath(path))
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
@@ -60,6 +61,16 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return dict(content)
 
 
+def config_inside(content: Mapping[str, Any]) -> str:
+    """The config, as YAML, that a checkpoint of ours carries; ``""`` where there is none."""
+    metadata = content.get("metadata")
+    text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
+    try:
+        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
+    except yaml.YAMLError:
+        return ""
+
+
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(len(_TORCH_MAGIC))
@@ -72,7 +83,12 @@ def _read(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _tensors(content: dict[str, Any], path: str) -> dict[str, Tensor]:
+def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
+    """The state dict among the content of ``path``, under any of the names that projects give it.
+
+    Raises:
+        UserError: there is none.
+    """
     for container in _CONTAINERS:
         if isinstance(content.get(container), Mapping):
             content = content[container]

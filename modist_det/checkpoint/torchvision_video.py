@@ -1,26 +1,12 @@
-"""Weights of torchvision's video models: names of their parameters and their published files."""
+"""Names of the parameters of torchvision's video models and ours, in both directions."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-import torch
-from torchvision.models import get_model_weights, list_models, video
+from torch import Tensor
 
-from ..utils.errors import UserError, nearest
-
-__all__ = [
-    "SCHEME",
-    "from_torchvision_video",
-    "to_torchvision_video",
-    "torchvision_family",
-    "torchvision_file",
-]
-
-# torchvision://NAME/WEIGHTS, such as torchvision://r2plus1d_18/KINETICS400_V1.
-SCHEME = "torchvision://"
+__all__ = ["from_torchvision_video", "to_torchvision_video", "torchvision_family", "torchvision_model"]
 
 # A parameter that only one family has.
 _FAMILIES = {
@@ -38,6 +24,20 @@ _CLASSIFIERS = ("fc", "classifier.1", "head.1", "head")
 def torchvision_family(names: Iterable[str]) -> str:
     """Which of torchvision's video networks has parameters of these names; ``""``: none."""
     return next((_FAMILIES[name] for name in names if name in _FAMILIES), "")
+
+
+def torchvision_model(tensors: Mapping[str, Tensor]) -> str:
+    """The name in ``torchvision.models`` of the network with these parameters; ``""``: none."""
+    family = torchvision_family(tensors)
+    if family == "MC3 or R3D":
+        kernel = tensors.get("layer2.0.conv1.0.weight")
+        return "r3d_18" if kernel is not None and kernel.shape[2] > 1 else "mc3_18"
+    if family == "MViT":
+        return "mvit_v1_b" if "pos_encoding.spatial_pos" in tensors else "mvit_v2_s"
+    if family == "Swin3D":
+        last = tensors.get("features.4.17.norm1.weight")
+        return "swin3d_t" if last is None else "swin3d_s" if len(last) == 384 else "swin3d_b"
+    return {"R(2+1)D": "r2plus1d_18", "S3D": "s3d"}.get(family, "")
 
 
 def from_torchvision_video(name: str) -> str:
@@ -59,40 +59,3 @@ def to_torchvision_video(names: Iterable[str]) -> dict[str, str]:
         elif name.startswith("backbone.network."):
             theirs[name] = name.removeprefix("backbone.network.")
     return theirs
-
-
-def torchvision_file(url: str) -> Path:
-    """The file of ``torchvision://NAME/WEIGHTS`` (WEIGHTS may be left out: torchvision's default), downloaded into
-    the cache of ``torch.hub`` unless it is there.
-
-    Raises:
-        UserError: torchvision has no such weights, or they cannot be downloaded or are damaged.
-    """
-    name, _, version = url.removeprefix(SCHEME).partition("/")
-    try:
-        published = get_model_weights(name)
-    except ValueError as error:
-        known = list_models(module=video)
-        raise UserError(
-            f"{url}: torchvision has no model {name!r}{nearest(name, known)} (video models: {', '.join(known)})"
-        ) from error
-    if version and version not in published.__members__:
-        raise UserError(f"{url}: torchvision's weights of {name} are {', '.join(published.__members__)}")
-    return _cached(published[version or "DEFAULT"].url)
-
-
-def _cached(url: str) -> Path:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if path.is_file():
-        return path
-    # The file's name ends in the first digits of its sha256.
-    digits = re.search(r"-([0-9a-f]{8,})\.\w+$", url)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), digits[1] if digits else None)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot download {url} ({reason}); put the file into {path.parent}, or set MODEL.WEIGHTS to where it is"
-        ) from error
-    return path

@@ -49,8 +49,6 @@ _LIMITS = {
     "INPUT.SAMPLING_RATE": _COUNT,
     "INPUT.TARGET_FPS": _POSITIVE,
     "INPUT.MIN_SIZE_TRAIN": _COUNT,
-    "INPUT.CROP_AREA": _Limit(0, 1, open_low=True),
-    "INPUT.CROP_ASPECT": _POSITIVE,
     "INPUT.MIN_SIZE_TEST": _COUNT,
     "INPUT.CROP_SIZE": _COUNT,
     "INPUT.RANDOM_FLIP": _SHARE,
@@ -59,6 +57,10 @@ _LIMITS = {
     "INPUT.COLOR_JITTER.CONTRAST": _NOT_NEGATIVE,
     "INPUT.COLOR_JITTER.SATURATION": _NOT_NEGATIVE,
     "INPUT.GRAYSCALE_PROB": _SHARE,
+    "INPUT.BLUR_PROB": _SHARE,
+    "INPUT.CLIP_SHIFT": _NOT_NEGATIVE,
+    "INPUT.CROP_AREA": _Limit(0, 1, open_low=True),
+    "INPUT.CROP_ASPECT": _POSITIVE,
     "INPUT.REPEATS": _COUNT,
     "INPUT.RAND_AUGMENT.NUM_OPS": _NOT_NEGATIVE,
     "INPUT.RAND_AUGMENT.MAGNITUDE": _Limit(0, 30),
@@ -66,6 +68,9 @@ _LIMITS = {
     "INPUT.MIX.PROB": _SHARE,
     "INPUT.MIX.MIXUP_ALPHA": _NOT_NEGATIVE,
     "INPUT.MIX.CUTMIX_ALPHA": _NOT_NEGATIVE,
+    "MOTION.NUM_FRAMES": _COUNT,
+    "MOTION.GAP_SECONDS": _POSITIVE,
+    "MOTION.SHORT_SIDE": _COUNT,
     "DATASETS.TRAIN_SHARE": _Limit(0, 1, open_low=True),
     "DATASETS.TRAIN_SHARE_SEED": _NOT_NEGATIVE,
     "DATALOADER.NUM_WORKERS": _NOT_NEGATIVE,
@@ -148,37 +153,36 @@ _LIMITS = {
 @dataclass(frozen=True)
 class _List:
     """Elements of one type; ``length`` of them where it is given; ``nested``: an element may be a list of them;
-    ``lists``: every element is a list of them, which may be empty; ``rising``: none is smaller than the one before."""
+    ``lists``: every element is a list of them, which may be empty; ``range``: the first is not above the last."""
 
     element: type
     length: int = 0
     nested: bool = False
     lists: bool = False
-    rising: bool = False
+    range: bool = False
 
     def __str__(self) -> str:
         count = f"{self.length} " if self.length else ""
         if self.lists:
             return f"a list of {count}lists of {_ELEMENT_NAMES[self.element]}"
-        more = " or lists of them" if self.nested else ", the smaller first" if self.rising else ""
-        return f"a list of {count}{_ELEMENT_NAMES[self.element]}{more}"
+        kind = " or lists of them" if self.nested else ", the smaller one first" if self.range else ""
+        return f"a list of {count}{_ELEMENT_NAMES[self.element]}{kind}"
 
 
 _ELEMENT_NAMES = {str: "names", int: "whole numbers", float: "numbers"}
 _KERNEL = _List(int, 3)
 _STAGES = _List(int, 4, nested=True)
 _STAGE_BLOCKS = _List(int, 4, lists=True)
-_INTERVAL = _List(float, 2)
-_RISING = _List(float, 2, rising=True)
+_INTERVAL = _List(float, 2, range=True)
 
 _LISTS = {
     "DATASETS.TRAIN": _List(str),
     "DATASETS.TEST": _List(str),
     "DATASETS.GALLERY": _List(str),
-    "INPUT.MIN_SIZE_TRAIN": _List(int, 2),
+    "INPUT.MIN_SIZE_TRAIN": _List(int, 2, range=True),
     "INPUT.CLIP_SHIFT": _INTERVAL,
-    "INPUT.CROP_AREA": _RISING,
-    "INPUT.CROP_ASPECT": _RISING,
+    "INPUT.CROP_AREA": _INTERVAL,
+    "INPUT.CROP_ASPECT": _INTERVAL,
     "MODEL.MODIST.MOTION_MEAN": _List(float),
     "MODEL.PIXEL_MEAN": _List(float, 3),
     "MODEL.PIXEL_STD": _List(float, 3),
@@ -196,7 +200,7 @@ _LISTS = {
     "MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS": _STAGES,
     "MODEL.SLOWFAST.NONLOCAL_BLOCKS": _STAGE_BLOCKS,
     "MODEL.SLOWFAST.NONLOCAL_POOL": _KERNEL,
-    "SOLVER.BETAS": _INTERVAL,
+    "SOLVER.BETAS": _List(float, 2),
     "SOLVER.STEPS": _List(float),
     "SOLVER.LRS": _List(float),
 }
@@ -230,7 +234,7 @@ def _fits(values: list, wanted: _List) -> bool:
             return False
         if not is_list and (isinstance(value, bool) or not isinstance(value, _ACCEPTED[wanted.element])):
             return False
-    return not wanted.rising or values == sorted(values)
+    return not wanted.range or values[0] <= values[-1]
 
 
 _ACCEPTED: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}

@@ -74,10 +74,11 @@ def defaults() -> CfgNode:
     model.X3D.DILATE_RES5 = False
     model.X3D.NORM = "BN"
     model.X3D.ZERO_INIT_FINAL_NORM = True
+    model.X3D.RES2_SHORTCUT_NORM = True  # False: PyTorchVideo's hub
     model.X3D.HEAD_CHANNELS = 2048  # of X3DHead's second convolution
 
     model.TORCHVISION = CfgNode()
-    model.TORCHVISION.NAME = "r2plus1d_18"  # or "mc3_18", "s3d", "mvit_v2_s", "swin3d_t"
+    model.TORCHVISION.NAME = "r2plus1d_18"  # the others: docs/BACKBONES.md
     # "map", or "pooled": what torchvision's own classifier sees, to classify with its weights.
     model.TORCHVISION.FEATURES = "map"
 

@@ -75,6 +75,21 @@ class CfgNode(_FvcoreCfgNode):
         for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
             self._assign(key, self._decode_cfg_value(value), "the command line")
 
+    def changes_from(self, text: str, where: str) -> list[str]:
+        """The keys that have another value than in ``text``, an earlier :meth:`dump`: ``"KEY 2, before 1"``.
+
+        Keys that only one of the two has are left out.
+
+        Raises:
+            UserError: ``text`` is no YAML mapping; ``where`` names its origin.
+        """
+        before, now = _flatten(_parse_yaml(text, where)), _flatten(_parse_yaml(self.dump(), "this config"))
+        return [
+            f"{key} {value!r}, before {before[key]!r}"
+            for key, value in now.items()
+            if key in before and before[key] != value
+        ]
+
     def _merge_checked(self, loaded: dict, where: str) -> None:
         version = loaded.get("VERSION", CONFIG_VERSION)
         if version != CONFIG_VERSION:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -92,6 +93,13 @@ class MappedDataset(Dataset):
             index = int(rng.integers(len(self.records)))
         return Item(None, bad)
 
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item] | UserError:
+        """For the loader. A mistake is returned: raised in a worker, it would arrive as the text of a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except UserError as error:
+            return error
+
 
 def collate(items: Sequence[Item]) -> Batch:
     """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only."""
@@ -140,8 +148,8 @@ def build_train_loader(
         start_iteration: optimizer steps already made.
 
     Raises:
-        UserError: no records, a batch size that cannot be shared, or (while iterating) a sample for which
-            no readable video was found in many tries.
+        UserError: no records, a batch size that cannot be shared, or (while iterating) what the mapper raised, or a
+            sample for which no readable video was found in many tries.
     """
     sampler = TrainSampler(
         len(records),
@@ -160,7 +168,19 @@ def build_train_loader(
         pin_memory,
         batch_sampler=sampler,
     )
-    return _full_batches(loader, batch_size // (world_size * accumulation_steps))
+    return _full_batches(_without_mistakes(loader), batch_size // (world_size * accumulation_steps))
+
+
+def _without_mistakes(batches: Iterable[Any]) -> Iterator[Any]:
+    """What the loader gives; raises the mistake of a user that it met."""
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _collate(items: list[Item] | UserError, collate_fn: Callable) -> Any:
+    return items if isinstance(items, UserError) else collate_fn(items)
 
 
 def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -221,7 +241,7 @@ class TestLoader:
         return len(self.loader.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for batches in self.loader for batch in batches)
+        return (batch for batches in _without_mistakes(self.loader) for batch in batches)
 
 
 def _make_loader(
@@ -234,7 +254,7 @@ def _make_loader(
 ) -> DataLoader:
     return DataLoader(
         dataset,
-        collate_fn=collate_fn,
+        collate_fn=partial(_collate, collate_fn=collate_fn),
         num_workers=num_workers,
         prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=pin_memory and torch.cuda.is_available(),

@@ -27,6 +27,7 @@ from .datasets import (
     UCF101Dataset,
     load_description,
 )
+from .datasets.records import VideoRecord
 
 __all__ = ["DatasetCatalog", "data_root"]
 
@@ -76,6 +77,20 @@ class Catalog:
             f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
         )
 
+    def videos(self, name: str | os.PathLike) -> Sequence[VideoRecord]:
+        """Each video of the data set once, without annotations.
+
+        Raises:
+            UserError: as :meth:`get`, or the data set does not list its videos.
+        """
+        dataset = self.get(name)
+        if not hasattr(dataset, "video_records"):
+            raise UserError(
+                f"data set {name} is a {type(dataset).__name__}, which does not list its videos; name their folder in "
+                "a description file with the lines 'format: videos' and 'videos: FOLDER'"
+            )
+        return dataset.video_records()
+
 
 def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str) -> AVADataset:
     root = data_root() / "ava"
@@ -123,7 +138,8 @@ def _puppets_actions(name: str, subset: str) -> UCF101Dataset:
     root = data_root() / "puppets_actions"
     if not root.is_dir():
         raise UserError(
-            f"data set {name!r} has not been generated: {root} is missing; see section Puppets of datasets/README.md"
+            f"data set {name!r} has not been generated: {root} is missing; "
+            "run python datasets/prepare_puppets.py --preset actions"
         )
     return UCF101Dataset(name, root / "videos", root / "ucfTrainTestlist", subset)
 

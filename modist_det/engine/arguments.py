@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..utils.cli import make_parser
+from ..utils.cli import at_least, make_parser
 
 __all__ = ["run_net_parser"]
 
@@ -23,7 +23,7 @@ def run_net_parser() -> argparse.ArgumentParser:
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, do not train")
     parser.add_argument(
         "--num-gpus",
-        type=int,
+        type=at_least(0),
         default=None,
         metavar="N",
         help="processes on this machine, one per GPU; 0 runs on the CPU (default: 1 where there is a GPU, else 0)",

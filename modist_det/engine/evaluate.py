@@ -16,6 +16,7 @@ from torch import nn
 
 from ..checkpoint import LoadReport, load_weights
 from ..checkpoint.checkpointer import Checkpointer
+from ..checkpoint.settings import unlike_settings
 from ..config import CfgNode
 from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
@@ -62,11 +63,16 @@ def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Modu
     return model
 
 
-def start_from_weights(model: nn.Module, path: str | os.PathLike) -> LoadReport:
-    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which is all that it is judged by."""
+def start_from_weights(model: nn.Module, path: str | os.PathLike, cfg: CfgNode) -> LoadReport:
+    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which is all that it is judged by.
+
+    ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows.
+    """
     backbone = getattr(model, "pretrained_backbone", None)
     report = load_weights(model if backbone is None else backbone, path)
     logger.info("%s", report)
+    for line in unlike_settings(cfg, report.config):
+        logger.warning("%s: %s", path, line)
     if backbone is not None:
         cast(Any, model).restart_keys()
     return report
@@ -154,6 +160,6 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
         )
     test_sets = build_test_sets(cfg, task)
     model = build_model(cfg)
-    report = start_from_weights(model, weights)
+    report = start_from_weights(model, weights, cfg)
     report.require_complete()
     return evaluate(cfg, test_sets, place_model(cfg, model, device), device)

@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from ..config import CfgNode
-from ..data.build import BadVideoMonitor
+from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
 from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share
 from ..evaluation.evaluator import inference_on_dataset
@@ -30,7 +32,7 @@ from ..tasks.classification import ClassificationTask
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .evaluate import autocast_factory, make_test_loader, place_model, start_from_weights
-from .setup import prepare_run
+from .setup import prepare_run, write_config
 
 __all__ = ["extract_features", "probe"]
 
@@ -94,9 +96,10 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
         raise UserError("a linear probe needs both DATASETS.TRAIN and DATASETS.TEST")
     cfg.freeze()
     device = prepare_run(cfg)
+    write_config(cfg)
     model = build_model(cfg)
     if cfg.MODEL.WEIGHTS:
-        start_from_weights(model, cfg.MODEL.WEIGHTS)
+        start_from_weights(model, cfg.MODEL.WEIGHTS, cfg)
     else:
         logger.warning("MODEL.WEIGHTS is empty: these are the features of random weights")
     model = _FeatureModel(place_model(cfg, model, device)).to(device)
@@ -135,15 +138,15 @@ def extract_features(
     """Features (N, D) of the readable videos of a data set, and their records; from a file where there is one.
 
     Raises:
-        UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE), or all.
+        UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE).
     """
     all_records, mapper = task.test_data(cfg, name)
     title = re.sub(r"[^A-Za-z0-9_.-]+", "_", task.title(name))
     path = folder / f"{title}-{_fingerprint(cfg, model, all_records)}.npz"
-    if path.is_file():
+    kept = _read_features(path)
+    if kept is not None:
         logger.info("%s: features of %s", name, path)
-        with np.load(path) as content:
-            features, numbers = content["features"], content["numbers"].tolist()
+        features, numbers = kept
     else:
         loader = make_test_loader(cfg, all_records, mapper)
         collector = _Collector()
@@ -158,7 +161,9 @@ def extract_features(
             )
         numbers = sorted(collector.features)
         if not numbers:
-            raise UserError(f"data set {name}: none of its videos can be read")
+            raise UserError(
+                f"no video of {name} could be read: {describe_bad_videos(monitor.reasons.items())}"
+            )
         features = np.stack([collector.features[number] for number in numbers])
         content = io.BytesIO()
         np.savez(content, features=features, numbers=np.array(numbers))
@@ -167,6 +172,18 @@ def extract_features(
         logger.info("wrote %s", path)
     by_number = {record.number: record for record in all_records}
     return features, [by_number[number] for number in numbers]
+
+
+def _read_features(path: Path) -> tuple[NDArray[np.float32], list[int]] | None:
+    """What a file of features holds; None where there is none, or a damaged one."""
+    try:
+        with np.load(path) as content:
+            return content["features"], content["numbers"].tolist()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        logger.warning("%s is damaged (%s); features are extracted again", path, error)
+        return None
 
 
 def _only_label(record: VideoRecord) -> int:
@@ -178,7 +195,9 @@ def _only_label(record: VideoRecord) -> int:
 def _fingerprint(cfg: CfgNode, model: nn.Module, records: Sequence[VideoRecord]) -> str:
     """Changes with everything that features depend on."""
     settings = {name: _section(cfg, name) for name in _SECTIONS}
-    videos = [(record.id, record.video, _stamp(record.video), record.start, record.end) for record in records]
+    videos = [
+        (record.id, record.video, record.fps, record.start, record.end, _stamp(record)) for record in records
+    ]
     digest = hashlib.sha256(json.dumps([settings, videos], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -186,13 +205,13 @@ def _fingerprint(cfg: CfgNode, model: nn.Module, records: Sequence[VideoRecord])
     return digest.hexdigest()[:16]
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of the last change of a video; zeros where there is none."""
+def _stamp(record: VideoRecord) -> list[int]:
+    """Changes with the video's file."""
     try:
-        stat = Path(path).stat()
+        stat = Path(record.video).stat()
     except OSError:
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _section(cfg: CfgNode, name: str) -> Any:

@@ -19,7 +19,7 @@ __all__ = ["last_figures", "mean_results", "mean_table"]
 def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
     """The figures of a run's last evaluation, by name without the test set's.
 
-    Figures of single classes (``AP/<class>``) are left out.
+    Figures of single classes (``AP/<class>``) and those that are no number (undefined) are left out.
 
     Raises:
         UserError: the folder holds no evaluation, or a test set has a figure that another one has, too.
@@ -38,7 +38,10 @@ def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
                 raise UserError(
                     f"{path}: {name} of both {test_sets[name]} and {test_set}; use runs of one test set"
                 )
-            figures[name] = value
+            if isinstance(value, (int, float)):
+                figures[name] = value
+            else:
+                figures.pop(name, None)
     if not figures:
         raise UserError(f"{path} has no figures of an evaluation; did the run end?")
     return figures

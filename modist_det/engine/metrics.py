@@ -157,7 +157,7 @@ class JSONWriter:
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """The lines of a ``metrics.json``; a last line cut off by a kill, or one of something else, is left out."""
     rows = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = simplejson.loads(line)
         except simplejson.JSONDecodeError:

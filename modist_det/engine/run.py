@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from ..config import CfgNode
@@ -9,7 +10,7 @@ from ..evaluation.report import results_table
 from ..tasks import build_task
 from ..utils import comm
 from .evaluate import evaluate_only
-from .setup import prepare_run
+from .setup import hold_output_dir, prepare_run, write_config
 from .train import refuse_to_start_over, train
 
 __all__ = ["run"]
@@ -28,14 +29,19 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
     task = build_task(cfg)
     task.complete_config(cfg)
     cfg.freeze()
-    if not (resume or eval_only):
-        refuse_to_start_over(cfg)  # before the log and the config in OUTPUT_DIR are touched
-    device = prepare_run(cfg)
-    if eval_only:
-        results = evaluate_only(cfg, task, device)
-        status = 0
-    else:
-        results, status = train(cfg, task, device, resume)
+    with contextlib.ExitStack() as held:
+        if not eval_only:
+            if comm.is_main_process():
+                held.enter_context(hold_output_dir(cfg.OUTPUT_DIR))
+            if not resume:
+                refuse_to_start_over(cfg)  # before the log and the config in OUTPUT_DIR are touched
+        device = prepare_run(cfg)
+        if eval_only:
+            write_config(cfg)
+            results = evaluate_only(cfg, task, device)
+            status = 0
+        else:
+            results, status = train(cfg, task, device, resume)
     if comm.is_main_process() and results:
         logger.info("results\n%s", results_table(results))
     logger.info("output is in %s", cfg.OUTPUT_DIR)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import platform
 import random
 import re
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +24,15 @@ from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 
-__all__ = ["machine_line", "prepare_run", "resolve_device", "seed_everything", "setup_logger"]
+__all__ = [
+    "hold_output_dir",
+    "machine_line",
+    "prepare_run",
+    "resolve_device",
+    "seed_everything",
+    "setup_logger",
+    "write_config",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -100,19 +112,56 @@ def machine_line(device: torch.device) -> str:
     )
 
 
+@contextlib.contextmanager
+def hold_output_dir(folder: str | os.PathLike, patience: float = 15.0) -> Iterator[None]:
+    """Keeps other runs out of OUTPUT_DIR while this one trains there; the lock ends with the process, however it ends.
+
+    Args:
+        folder: made if absent; it gets a file ``.lock``.
+        patience: seconds to wait for the lock, as workers of a run that was killed hold it a little longer.
+
+    Raises:
+        UserError: another run holds the lock, or the folder cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        file = (Path(folder) / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"OUTPUT_DIR {folder} cannot be written: {error.strerror}") from error
+    with file:
+        began = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() - began > patience:
+                    raise UserError(
+                        f"another run is training in {folder}; wait for its end, or choose another OUTPUT_DIR"
+                    ) from None
+                time.sleep(0.5)
+                continue
+            except OSError as error:
+                logger.debug("%s cannot be locked on this file system: %s", folder, error)
+            break
+        yield
+
+
+def write_config(cfg: CfgNode) -> None:
+    """Write the resolved config into OUTPUT_DIR (main process)."""
+    if comm.is_main_process():
+        with atomic_path(Path(cfg.OUTPUT_DIR) / "config.yaml") as temporary:
+            temporary.write_text(cfg.dump(), encoding="utf-8")
+
+
 def prepare_run(cfg: CfgNode) -> torch.device:
-    """Set up log, seeds and determinism, write the resolved config, return the device."""
+    """Set up log, seeds and determinism, return the device."""
     output_dir = Path(cfg.OUTPUT_DIR)
     try:
         setup_logger(output_dir)
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {output_dir} cannot be written: {error.strerror}") from error
     device = resolve_device(cfg.MODEL.DEVICE)
-    config_path = output_dir / "config.yaml"
-    if comm.is_main_process():
-        with atomic_path(config_path) as temporary:
-            temporary.write_text(cfg.dump(), encoding="utf-8")
-    logger.info("%s; config %s", machine_line(device), config_path)
+    logger.info("%s; config %s", machine_line(device), output_dir / "config.yaml")
     seed_everything(cfg.SEED)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if cfg.DETERMINISTIC:

@@ -34,6 +34,7 @@ from .evaluate import (
     start_from_weights,
 )
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
+from .setup import write_config
 from .trainer import Hook, Trainer
 
 __all__ = ["refuse_to_start_over", "train"]
@@ -143,6 +144,7 @@ def train(
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
     state = TrainingState.build(cfg, device, len(records))
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
+    write_config(cfg)  # not before it is known to fit what is in OUTPUT_DIR
     logger.info(
         "%d training samples, %d steps an epoch, %d steps in all, from step %d",
         len(records),
@@ -251,10 +253,13 @@ def _fill_from_checkpoint(
             path, content = loaded
             state.load(content, path)
             logger.info("resumed %s after %d steps", path, state.iteration)
+            changes = cfg.changes_from(content.get("config", ""), str(path))
+            if changes:
+                logger.info("settings other than before: %s", "; ".join(changes))
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
-        start_from_weights(state.model, cfg.MODEL.WEIGHTS)
+        start_from_weights(state.model, cfg.MODEL.WEIGHTS, cfg)
         if state.averaged is not None:
             state.averaged.module.load_state_dict(state.model.state_dict())
 

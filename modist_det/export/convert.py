@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.formats import convert, detect_format
-from ..checkpoint.reading import read_checkpoint, read_state_dict
+from ..checkpoint.reading import config_inside, read_checkpoint, read_state_dict
 from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
@@ -63,7 +61,7 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
         from ..model_zoo import get_config
 
         cfg = get_config(source, trained=False)
-    elif text := _config_inside(read_checkpoint(source)):
+    elif text := config_inside(read_checkpoint(source)):
         cfg = get_cfg()
         cfg.merge_from_text(text, f"the config in {source}")
     if cfg is not None:
@@ -71,15 +69,6 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
     elif overrides:
         raise UserError(f"{' '.join(overrides)}: {source} has no config to change; give --cfg FILE")
     return cfg
-
-
-def _config_inside(content: Mapping[str, Any]) -> str:
-    metadata = content.get("metadata")
-    text = metadata.get("config") if isinstance(metadata, Mapping) else content.get("config")
-    try:
-        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
-    except yaml.YAMLError:
-        return ""
 
 
 def convert_checkpoint(

@@ -29,7 +29,7 @@ from .predictor import ActionPredictor
 from .results import Boxes, KeyframeActions, PersonBoxes, Scores, Tube
 from .stream import StreamFrame
 from .tracking import Track, Tracker
-from .tubes import find_segments
+from .tubes import find_segments, smooth_scores
 
 __all__ = [
     "ActionStream",
@@ -52,9 +52,10 @@ class PipelineSettings:
     Attributes:
         keyframe_every: seconds between keyframes; they lie at its multiples.
         detect_every: seconds between two searches for people, at most; keyframes are always searched.
-        smoothing: a person's scores are averaged with those of the keyframes before and after, whose weight is halved
-            every so many seconds; 0: each keyframe stands alone.
-        min_score: from which on an action counts as done, in tubes.
+        smoothing: a person's scores are averaged over time, with weights that are halved every so many seconds: in
+            tubes all of them, at a keyframe those of the one before and the one after; 0: each keyframe stands alone.
+        min_score: which an action has to reach to be in a tube.
+        keep_share: of ``min_score``, to which it may fall before it ends.
         max_gap: seconds for which a person may go unseen; at least two and a half intervals between searches.
         batch_size: keyframes in one pass of the model.
         realtime: for live streams, see above.
@@ -63,7 +64,8 @@ class PipelineSettings:
     keyframe_every: float = 0.5
     detect_every: float = 0.2
     smoothing: float = 0.5
-    min_score: float = 0.3
+    min_score: float = 0.4
+    keep_share: float = 0.5
     max_gap: float = 1.2
     batch_size: int = 1
     realtime: bool = False
@@ -74,6 +76,8 @@ class PipelineSettings:
                 raise UserError(f"{name} is {getattr(self, name)} s, but has to be above 0")
         if not 0 <= self.smoothing < math.inf:
             raise UserError(f"smoothing is {self.smoothing} s, but has to be 0 or more")
+        if not 0 <= self.keep_share <= 1:
+            raise UserError(f"keep_share is {self.keep_share}, but has to be from 0 to 1")
         if self.batch_size < 1:
             raise UserError(f"batch_size is {self.batch_size}, but has to be 1 or more")
 
@@ -207,20 +211,20 @@ class _Person:
             return None
         return min(self.recent, key=lambda entry: abs(entry[0] - second))[1]
 
-    def cut_tube(self, until: float, min_score: float, class_ids: Sequence[int]) -> Tube:
+    def cut_tube(self, until: float, settings: PipelineSettings, class_ids: Sequence[int]) -> Tube:
         """Everything up to ``until`` as a tube; it is forgotten here."""
-        count, scored = (
-            np.searchsorted(self.times, until, "right"),
-            np.searchsorted(self.score_times, until, "right"),
-        )
-        times = np.array(self.times[:count])
+        count = np.searchsorted(self.times, until, "right")
+        scored = np.searchsorted(self.score_times, until, "right")
+        times, score_times = np.array(self.times[:count]), np.array(self.score_times[:scored])
+        table = np.array(self.scores[:scored], np.float32).reshape(-1, len(class_ids))
         segments = find_segments(
-            np.array(self.score_times[:scored]),
-            self.scores[:scored],
+            score_times,
+            smooth_scores(score_times, table, settings.smoothing),
             times[0],
             times[-1],
-            min_score,
             class_ids,
+            settings.min_score,
+            settings.min_score * settings.keep_share,
         )
         tube = Tube(self.track.id, times, np.array(self.boxes[:count], np.float32), segments)
         del self.times[:count], self.boxes[:count], self.score_times[:scored], self.scores[:scored]
@@ -258,7 +262,7 @@ class ActionStream:
         self.predictor = predictor
         self.settings = settings
         self.min_hits = detector.min_hits
-        interval = detector.spacing or settings.keyframe_every / settings.searches_per_keyframe
+        interval = max(detector.spacing, settings.keyframe_every / settings.searches_per_keyframe)
         # A box stands for the time that is nearer to it than to the searches before and after.
         self._hold = interval / 2
         # Rare searches must not end every track; one may fail.
@@ -406,10 +410,10 @@ class ActionStream:
         scores = keyframe.scores
         if self.settings.smoothing > 0 and len(keyframe.people):
             scores = np.stack([self._smooth(keyframe, person) for person in keyframe.people])
-        for person, row in zip(keyframe.people, scores, strict=True):
+        for person, raw, smooth in zip(keyframe.people, keyframe.scores, scores, strict=True):
             person.score_times.append(keyframe.second)
-            person.scores.append(row)
-            person.recent.append((keyframe.second, row))
+            person.scores.append(raw)
+            person.recent.append((keyframe.second, smooth))
         self._done = keyframe.second
         self._smoothed_before += 1
         if self._smoothed_before > 1:
@@ -438,9 +442,9 @@ class ActionStream:
             if number not in active and shown and unfinished > person.track.last:
                 del self._people[number]
                 if self._is_believed(person.track) and person.times:
-                    yield person.cut_tube(math.inf, settings.min_score, ids)
+                    yield person.cut_tube(math.inf, settings, ids)
             elif len(person.times) > _MAX_TUBE and person.times[0] <= self._done:
-                yield person.cut_tube(self._done, settings.min_score, ids)
+                yield person.cut_tube(self._done, settings, ids)
 
     # Frames go
 

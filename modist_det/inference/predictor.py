@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..checkpoint import load_weights
+from ..checkpoint.reading import config_inside, read_checkpoint
 from ..config import CfgNode, get_cfg
 from ..data import transforms as T
 from ..data.mappers import DetectionMapper
@@ -21,6 +22,7 @@ from ..engine.evaluate import autocast_factory, place_model
 from ..engine.setup import resolve_device
 from ..modeling import ActionDetector, build_model
 from ..utils.errors import UserError
+from ..utils.paths import local_path
 from .class_names import complete_names, names_of_config
 from .results import ClipActions
 
@@ -92,13 +94,13 @@ class ActionPredictor:
         """From a checkpoint of this project's training, which carries its config.
 
         Args:
-            path: the file, or a run's folder, whose last checkpoint is taken.
+            path: the file or its URL, or a run's folder, whose last checkpoint is taken.
             overrides: ``[KEY, VALUE, ...]`` laid over the config.
 
         Raises:
             UserError: the file cannot be read or carries no config.
         """
-        path = _checkpoint_in(Path(path))
+        path = _checkpoint_in(Path(local_path(path)))
         cfg = _config_in(path)
         cfg.MODEL.WEIGHTS = str(path)
         cfg.merge_from_list(list(overrides))
@@ -113,10 +115,9 @@ class ActionPredictor:
         Raises:
             UserError: no such entry, it is not a detection model, or it cannot be downloaded.
         """
-        from ..model_zoo import get_checkpoint_path, get_config
+        from ..model_zoo import get_config
 
         cfg = get_config(name)
-        cfg.MODEL.WEIGHTS = str(get_checkpoint_path(name))
         cfg.merge_from_list(list(overrides))
         predictor = cls(cfg, class_names)
         predictor.source = name
@@ -212,11 +213,8 @@ def _checkpoint_in(path: Path) -> Path:
 
 def _config_in(path: Path) -> CfgNode:
     """The config that a checkpoint of ours carries."""
-    from ..checkpoint.reading import read_checkpoint
-
-    content = read_checkpoint(path)
-    text = content.get("config", content.get("metadata", {}).get("config"))
-    if not isinstance(text, str):
+    text = config_inside(read_checkpoint(path))
+    if not text:
         raise UserError(
             f"{path} carries no config, so it is not a checkpoint of this project's training; give the config, too: "
             "--cfg FILE --checkpoint FILE, or ActionPredictor(cfg) with MODEL.WEIGHTS"

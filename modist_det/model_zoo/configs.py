@@ -23,7 +23,6 @@ def configs_with(keys: Mapping[str, Any]) -> list[str]:
     return [f"configs/{config}" for config in _zoo_configs() if _has(_load(config), keys)]
 
 
-@functools.cache
 def _zoo_configs() -> list[str]:
     from .catalogue import ENTRIES
 

@@ -97,7 +97,7 @@ class DIS:
     """
 
     def __init__(self, preset: str = "medium") -> None:
-        if preset not in _DIS_PRESETS:
+        if not isinstance(preset, str) or preset not in _DIS_PRESETS:
             raise UserError(
                 f"DIS has no preset {preset!r}{nearest(str(preset), _DIS_PRESETS)} (known: {', '.join(_DIS_PRESETS)})"
             )
@@ -107,9 +107,12 @@ class DIS:
         return f"DIS(preset={self.preset!r})"
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
-        # Made for each call: OpenCV's object cannot be pickled into a worker process.
-        estimator = cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset])
-        return _pair_by_pair(frames, others, lambda frame, other: estimator.calc(frame, other, _NO_GUESS))
+        def estimate(frame: Any, other: Any) -> Any:
+            # Made for each pair: for small frames OpenCV's object changes its own settings in the first call, so that
+            # the flow of a pair would depend on those before it.
+            return cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset]).calc(frame, other, _NO_GUESS)
+
+        return _pair_by_pair(frames, others, estimate)
 
 
 @FLOW_REGISTRY.register()
@@ -146,15 +149,15 @@ class RAFT:
 
     Args:
         size: "large" or "small".
-        weights: name of torchvision's weights, downloaded by it on first use ("C_T_V2", trained on Chairs and
-            Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that holds
-            the model's state dict.
+        weights: name of torchvision's weights, downloaded into the cache on first use ("C_T_V2", trained on Chairs
+            and Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that
+            holds the model's state dict.
         iterations: of the update block.
         batch_size: pairs computed at once.
         device: "cpu", "cuda", ...
 
     Raises:
-        UserError: no such size or weights, a file that does not hold this model's weights, a failed download.
+        UserError: no such size, weights or device, a file that does not hold this model's weights, a failed download.
     """
 
     # The network works on multiples of 8 pixels; at 1/8 its pyramid of 4 levels needs 16.
@@ -172,11 +175,17 @@ class RAFT:
             raise UserError(f"RAFT comes as 'large' and 'small', not {size!r}")
         _check_positive("RAFT", iterations=iterations, batch_size=batch_size)
         self.size = size
-        self.weights = weights
+        self.weights = str(weights)
         self.iterations = iterations
         self.batch_size = batch_size
-        self.device = torch.device(device)
-        self.model = _build_raft(size, weights).to(self.device).eval()
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise UserError(
+                f"RAFT: there is no device {device!r} here; use 'cpu', 'cuda' or 'cuda:N'"
+            ) from error
+        self.model = _build_raft(size, self.weights).to(self.device).eval()
 
     def __repr__(self) -> str:
         return f"RAFT(size={self.size!r}, weights={Path(self.weights).name!r}, iterations={self.iterations})"
@@ -207,36 +216,28 @@ class RAFT:
 
 
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
-    from torchvision.models import get_model, get_model_weights
+    from torchvision.models import get_model
 
-    path = Path(local_path(weights)).expanduser()
-    if os.path.sep in weights or path.is_file():
-        model = get_model(f"raft_{size}", weights=None)
-        _load_state(model, path)
-        return model
-    known = get_model_weights(f"raft_{size}").__members__
-    if weights not in known:
-        raise UserError(
-            f"RAFT {size} has no weights {weights!r}{nearest(weights, known)} (torchvision's are {', '.join(known)}; "
-            "or give the path of a file)"
-        )
-    url = known[weights].value.url
-    try:
-        return get_model(f"raft_{size}", weights=known[weights])
-    except (OSError, RuntimeError) as error:  # no connection; or what came has another hash
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"RAFT's weights {weights} could not be downloaded from {url} ({reason}); "
-            "fetch that file elsewhere and give its path as weights"
-        ) from error
+    model = get_model(f"raft_{size}", weights=None)
+    is_file = os.path.sep in weights or Path(weights).is_file()
+    _load_state(
+        model, Path(local_path(weights if is_file else f"torchvision://raft_{size}/{weights}")).expanduser()
+    )
+    return model
 
 
 def _load_state(model: torch.nn.Module, path: Path) -> None:
     if not path.is_file():
         raise UserError(f"RAFT's weights {path} do not exist")
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file, another size, something else altogether
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler say
+        raise UserError(
+            f"RAFT's weights {path} are damaged or no file of PyTorch tensors; fetch it again"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except Exception as error:  # another size, something else altogether
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold the weights of this RAFT: {reason}") from error
 
@@ -252,7 +253,8 @@ def _pair_by_pair(frames: Frames, others: Frames, estimate: Callable[[Any, Any],
         except cv2.error as error:
             height, width = frames.shape[1:3]
             raise UserError(
-                f"OpenCV cannot estimate flow between frames of {width}x{height} pixels ({error.err}); use larger ones"
+                f"OpenCV cannot estimate flow between frames of {width}x{height} pixels ({error.err}); "
+                "use a larger working resolution (MOTION.SHORT_SIDE, --short-side) or larger videos"
             ) from error
     return torch.from_numpy(flow).permute(0, 3, 1, 2)
 

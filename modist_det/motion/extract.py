@@ -170,6 +170,7 @@ def _is_done(target: str, info: MapFileInfo) -> bool:
         return False
     try:
         with MapFile(target) as file:
+            file.verify()
             return file.info == info
     except MapFileError:
         return False
@@ -191,7 +192,13 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
     options = {name: value for name, value in settings.options if name not in ("device", "batch_size")}
     noted = {**asdict(settings), "options": options}
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged, and says no more with which options the maps beside it were made; delete it if "
+                "you know that they are the same, or give another folder"
+            ) from error
         different = [f"{name} {before.get(name)!r}" for name in noted if before.get(name) != noted[name]]
         if different:
             raise UserError(

@@ -121,7 +121,7 @@ class MapFile(contextlib.AbstractContextManager):
 
     Raises:
         MapFileError: there is no such file, or it is something else, cut off, damaged or of another version;
-            from :meth:`read` also: a picture is damaged.
+            from :meth:`read` and :meth:`verify` also: a picture is damaged.
 
     Example::
 
@@ -151,6 +151,15 @@ class MapFile(contextlib.AbstractContextManager):
             maps[rows == number] = self._picture(int(number)).reshape(shape)
         return torch.from_numpy(maps)
 
+    def verify(self) -> None:
+        """Check the bytes of every picture.
+
+        Raises:
+            MapFileError: one is damaged.
+        """
+        for number in range(len(self._lengths)):
+            self._bytes(number)
+
     def close(self) -> None:
         self._file.close()
 
@@ -158,12 +167,15 @@ class MapFile(contextlib.AbstractContextManager):
         self.close()
 
     def _picture(self, number: int) -> NDArray[np.uint8]:
+        picture = cv2.imdecode(np.frombuffer(self._bytes(number), np.uint8), cv2.IMREAD_GRAYSCALE)
+        return np.asarray(picture, dtype=np.uint8)
+
+    def _bytes(self, number: int) -> bytes:
         self._file.seek(self._starts[number])
         data = self._file.read(self._lengths[number])
         if zlib.crc32(data) != self._checksums[number]:
             raise MapFileError(self.path, f"map {number} is damaged")
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-        return np.asarray(picture, dtype=np.uint8)
+        return data
 
     def _read_table(self) -> tuple[MapFileInfo, NDArray[np.int64], NDArray[np.uint32]]:
         """Description, and length and checksum of each picture, all checked."""

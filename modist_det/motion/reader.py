@@ -16,6 +16,7 @@ Example::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple, Protocol
@@ -27,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..data.frame_cache import CachedFrames
-from ..data.video import FrameFolder, VideoReader
+from ..data.video import FrameFolder, VideoError, VideoReader
 from ..data.video_info import as_seconds, nearest_frames, output_size
 from ..utils.errors import UserError
 from .estimators import FlowEstimator, Frames
@@ -57,8 +58,8 @@ class MotionSource(Protocol):
             size: (H, W) of the result; default: the working resolution.
 
         Raises:
-            VideoError: the video cannot be read.
-            UserError: flow cannot be estimated, or cached maps are missing, damaged or of another video.
+            VideoError: the video cannot be read, or flow not be estimated between its frames.
+            UserError: cached maps are missing, damaged or of another video.
         """
         ...
 
@@ -88,7 +89,8 @@ class FrameGrid(NamedTuple):
 
     def earlier(self, numbers: NDArray[np.int64], gap_seconds: float) -> NDArray[np.int64]:
         """The frames ``gap_seconds`` before: the nearest number of frames, at least one, and none before frame 0."""
-        gap = max(int(nearest_frames(np.array([gap_seconds]), self.rate)[0]), 1)
+        longest = self.num_frames / float(self.rate)
+        gap = max(int(nearest_frames(np.array([min(gap_seconds, longest)]), self.rate)[0]), 1)
         return np.maximum(numbers - gap, 0)
 
 
@@ -124,8 +126,8 @@ class MotionReader:
             raise ValueError(f"the motion input {kind!r} needs a flow estimator")
         numbers = {"gap": gap_seconds, "short_side": short_side, "max_frame_side": max_frame_side}
         for name, value in numbers.items():
-            if value is not None and not value > 0:
-                raise UserError(f"motion: {name} is {value}, but has to be above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"motion: {name} is {value}, but has to be above 0 and finite")
         self.estimator = estimator
         self.gap_seconds = gap_seconds
         self.short_side = short_side
@@ -196,7 +198,10 @@ class MotionReader:
     def _flow(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
         """Flow (N, 2, H, W) in pixels of the video as it is stored."""
         assert self.estimator is not None
-        flow = self.estimator(frames[here], frames[before])
+        try:
+            flow = self.estimator(frames[here], frames[before])
+        except UserError as error:  # too small: of no use here, like a video that cannot be decoded
+            raise VideoError(video.path, str(error)) from error
         flow[np.flatnonzero(here == before)] = 0.0  # a network finds some motion even there
         flow[:, 0] *= video.info.width / frames.shape[2]
         flow[:, 1] *= video.info.height / frames.shape[1]

@@ -63,13 +63,21 @@ def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None],
             raise UserError(f"{given} does not exist")
         found = dict.fromkeys([path] if path.suffix.lower() != ".txt" else _listed(path), fps)
     else:
-        records = DatasetCatalog.get(given).records()
-        found = {Path(record.video).absolute(): getattr(record, "fps", fps) for record in records}
+        if path.suffix.lower() not in (".yaml", ".yml") and given not in DatasetCatalog.list():
+            raise UserError(
+                f"{given} is no folder, no video or list (*.txt) and no data set (name or *.yaml)"
+            )
+        found = {Path(record.video).absolute(): record.fps for record in DatasetCatalog.videos(given)}
     return found, Path(os.path.commonpath([video.parent for video in found])) if found else path
 
 
 def _listed(path: Path) -> list[Path]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8 text; it should have the path of a video on each line"
+        ) from error
     return [path.parent / line for line in lines if line and not line.startswith("#")]
 
 

@@ -36,7 +36,7 @@ class PretrainingTask:
     """
 
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
-        self._records = _join([_video_records(name) for name in train])
+        self._records = _join([DatasetCatalog.videos(name) for name in train])
         self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
         self._labelled_records = {
             name: _with_paths_for_ids(d.records()) for name, d in self._labelled.items()
@@ -133,16 +133,6 @@ def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:
             )
         labels[record.id] = record.labels[0]
     return labels
-
-
-def _video_records(name: str) -> list[VideoRecord]:
-    dataset = DatasetCatalog.get(name)
-    if not hasattr(dataset, "video_records"):
-        raise UserError(
-            f"data set {name} is a {type(dataset).__name__}, which does not list its videos; pretrain on the folder: "
-            "a description file with the lines 'format: videos' and 'videos: FOLDER'"
-        )
-    return dataset.video_records()
 
 
 def _join(parts: Sequence[Sequence[VideoRecord]]) -> list[VideoRecord]:

@@ -1,4 +1,5 @@
-"""Paths that may be remote: ``zoo://NAME``, ``https://...``, those of detectron2, and plain ones.
+"""Paths that may be remote: ``zoo://NAME``, ``torchvision://NAME/WEIGHTS``, ``https://...``, those of detectron2, and
+plain ones.
 
 :func:`local_path` works wherever a path is read. It goes through one iopath ``PathManager``, so that somebody's own
 handler (of a store in a cluster, say) becomes known to every part at once::
@@ -54,11 +55,12 @@ def local_path(path: str | os.PathLike) -> str:
 @functools.cache
 def path_manager() -> PathManager:
     """The one manager of this process, with the handlers of the zoo, of the web and, where installed, of detectron2."""
-    from ..model_zoo.handler import ZooHandler
+    from ..model_zoo.handler import TorchvisionHandler, ZooHandler
 
     manager = PathManager()
     manager.register_handler(WebHandler())
     manager.register_handler(ZooHandler())
+    manager.register_handler(TorchvisionHandler())
     try:
         from detectron2.utils.file_io import PathManager as theirs
     except ImportError:

@@ -207,6 +207,102 @@ def pytorchvideo_slowfast(width: int, classes: int, detection: bool = False) -> 
     return _Net([*blocks, _Concatenate(), _Head(channels, classes)])
 
 
+class _X3DBranch(nn.Module):
+    def __init__(self, i: int, inner: int, o: int, stride: int, squeeze: int) -> None:
+        super().__init__()
+        self.conv_a, self.norm_a = _conv(i, inner, (1, 1, 1)), nn.BatchNorm3d(inner)
+        self.conv_b = nn.Conv3d(inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False)
+        self.norm_b = nn.Sequential(
+            nn.BatchNorm3d(inner), _Squeeze(inner, squeeze) if squeeze else nn.Identity()
+        )
+        self.conv_c, self.norm_c = _conv(inner, o, (1, 1, 1)), nn.BatchNorm3d(o)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm_b(self.conv_b(self.norm_a(self.conv_a(x)).relu()))
+        return self.norm_c(self.conv_c(x * x.sigmoid()))
+
+
+class _Squeeze(nn.Module):
+    def __init__(self, channels: int, inner: int) -> None:
+        super().__init__()
+        layers = nn.Conv3d(channels, inner, 1), nn.ReLU(), nn.Conv3d(inner, channels, 1), nn.Sigmoid()
+        self.block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.block(x.mean(dim=(2, 3, 4), keepdim=True))
+
+
+class _X3DBlock(nn.Module):
+    """A norm on the shortcut only where the channels change."""
+
+    def __init__(self, i: int, inner: int, o: int, stride: int, squeeze: int) -> None:
+        super().__init__()
+        if i != o or stride != 1:
+            self.branch1_conv = _conv(i, o, (1, 1, 1), (1, stride, stride))
+        if i != o:
+            self.branch1_norm = nn.BatchNorm3d(o)
+        self.branch2 = _X3DBranch(i, inner, o, stride, squeeze)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.branch1_conv(x) if hasattr(self, "branch1_conv") else x
+        skip = self.branch1_norm(skip) if hasattr(self, "branch1_norm") else skip
+        return (skip + self.branch2(x)).relu()
+
+
+class _X3DStage(nn.Module):
+    def __init__(self, i: int, o: int, depth: int, squeeze: int) -> None:
+        super().__init__()
+        inner = int(2.25 * o)
+        blocks = [
+            _X3DBlock(i if n == 0 else o, inner, o, 2 if n == 0 else 1, squeeze if n % 2 == 0 else 0)
+            for n in range(depth)
+        ]
+        self.res_blocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.res_blocks(x)
+
+
+class _X3DStem(nn.Module):
+    """Their names are the wrong way round: conv_t is the one in space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Module(), nn.BatchNorm3d(24)
+        self.conv.conv_t = _conv(3, 24, (1, 3, 3), (1, 2, 2))
+        self.conv.conv_xy = nn.Conv3d(24, 24, (5, 1, 1), padding=(2, 0, 0), groups=24, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv.conv_xy(self.conv.conv_t(x))).relu()
+
+
+class _X3DHead(nn.Module):
+    def __init__(self, window: tuple, classes: int) -> None:
+        super().__init__()
+        self.pool, self.proj = nn.Module(), nn.Linear(2048, classes)
+        self.pool.pre_conv, self.pool.pre_norm = _conv(192, 432, (1, 1, 1)), nn.BatchNorm3d(432)
+        self.pool.pool, self.pool.post_conv = nn.AvgPool3d(window, 1), _conv(432, 2048, (1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = self.pool.pool(self.pool.pre_norm(self.pool.pre_conv(x)).relu())
+        x = self.pool.post_conv(pooled).relu().permute(0, 2, 3, 4, 1)
+        return self.proj(x).softmax(dim=4).mean(dim=(1, 2, 3))
+
+
+def pytorchvideo_x3d(depths: tuple, window: tuple, classes: int) -> nn.Module:
+    """X3D-XS, S, M (blocks 3, 5, 11, 7) or L (5, 10, 25, 15); gives scores.
+
+    Args:
+        window: frames, rows and columns of the head's average, those of the map of a training clip.
+    """
+    channels, squeezed = (24, 48, 96, 192), (8, 8, 16, 32)
+    stages = [
+        _X3DStage(i, o, depth, squeeze)
+        for i, o, depth, squeeze in zip((24, *channels), channels, depths, squeezed, strict=False)
+    ]
+    return _Net([_X3DStem(), *stages, _X3DHead(window, classes)])
+
+
 def caffe2_blobs(pyslowfast: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """The blobs that Caffe2 would hold for a PySlowFast ResNet-50 or SlowFast, name by name."""
     blobs = {}

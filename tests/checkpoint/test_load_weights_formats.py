@@ -8,19 +8,28 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from foreign import caffe2_blobs, python2_pickle, pytorchvideo_resnet, pytorchvideo_slowfast, randomize
+from foreign import (
+    caffe2_blobs,
+    python2_pickle,
+    pytorchvideo_resnet,
+    pytorchvideo_slowfast,
+    pytorchvideo_x3d,
+    randomize,
+)
 from torch import nn
 
 from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.formats import detect_format
 from modist_det.checkpoint.safetensors_file import write_safetensors
 from modist_det.modeling import (
+    X3D,
     ActionDetector,
     ClassificationHead,
     ResNet3D,
     RoIActionHead,
     SlowFast,
     VideoClassifier,
+    X3DHead,
 )
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
@@ -76,6 +85,36 @@ def test_pytorchvideo_classifiers(tmp_path, kind, wrapped):
     logits = ours.head(ours.backbone(clip))[:, 0]
     assert expected.std() > 0.01
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", ["XS", "L"])
+def test_pytorchvideo_x3d(tmp_path, size):
+    """A clip larger than those of the training has several positions of the head's window."""
+    depths, factor = ((3, 5, 11, 7), 2.2) if size == "XS" else ((5, 10, 25, 15), 5.0)
+    theirs = randomize(pytorchvideo_x3d(depths, (4, 2, 2), 5))
+    torch.save({"model_state": theirs.state_dict()}, tmp_path / "hub.pyth")
+    backbone = X3D(depth_factor=factor, res2_shortcut_norm=False)
+    head = X3DHead(backbone.out_channels, backbone.inner_channels, 2048, 5, window=2)
+    ours = VideoClassifier(backbone, head, cross_entropy, *NORMALIZATION)
+    _load(ours, tmp_path / "hub.pyth", "pytorchvideo")
+    clip = torch.randn(2, 3, 4, 64, 96, generator=torch.Generator().manual_seed(3))
+    expected = theirs(clip)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(
+        ours.head.scores(ours.head(ours.backbone(clip))), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_pytorchvideo_x3d_for_pyslowfasts_config_names_the_other_one(tmp_path):
+    torch.save(pytorchvideo_x3d((3, 5, 11, 7), (4, 2, 2), 5).state_dict(), tmp_path / "hub.pyth")
+    with pytest.raises(
+        UserError, match="no norm after res2's shortcut.*configs/Zoo/PyTorchVideo/X3D_XS.yaml"
+    ):
+        load_weights(X3D(), tmp_path / "hub.pyth")
+    torch.save(X3D().state_dict(), tmp_path / "ours.pyth")
+    with pytest.raises(UserError, match=" configs/Zoo/X3D_XS.yaml.*RES2_SHORTCUT_NORM True"):
+        load_weights(X3D(res2_shortcut_norm=False), tmp_path / "ours.pyth")
 
 
 @torch.no_grad()
@@ -256,6 +295,8 @@ def test_formats_are_told_apart():
             lambda: SlowFast(101, 16, slow_temporal_kernels=(1, 1, [3] * 6 + [1] * 17, 3), beta_inv=4),
             lambda: ResNet3D(50, 4),
         ),
+        (lambda: ResNet3D(50, 4, nonlocal_blocks=[[], [1], [0, 5], []]), lambda: ResNet3D(50, 4)),
+        (lambda: X3D(0.5, 1.3, 3.0, res2_shortcut_norm=False), lambda: X3D()),
     ],
 )
 def test_the_keys_that_a_refusal_names_fit(tmp_path, file, model):

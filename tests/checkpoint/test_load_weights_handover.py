@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.settings import unlike_settings
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
 
@@ -58,3 +59,26 @@ def test_averaged_weights_are_taken_where_a_run_has_them(tmp_path, averaged):
     load_weights(target, tmp_path / "model.pth").require_complete()
     expected = (second if averaged else first).state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in target.state_dict().items())
+
+
+def test_a_setting_that_the_weights_do_not_show_is_named(tmp_path):
+    """A stem with another stride has the same weights."""
+    pretraining = small_config("MoDist")
+    pretraining.MODEL.RESNET3D.STEM_STRIDE = [2, 2, 2]
+    path = tmp_path / "model.pth"
+    torch.save({"model": build_model(pretraining).state_dict(), "config": pretraining.dump()}, path)
+    detection = small_config("ActionDetector")
+    detection.MODEL.RESNET3D.DILATE_RES5 = True
+    (line,) = unlike_settings(detection, load_weights(build_model(detection), path).config)
+    assert line.startswith(
+        "MODEL.RESNET3D.STEM_STRIDE is [1, 2, 2], but the weights were trained with [2, 2, 2]"
+    )
+    detection.MODEL.RESNET3D.STEM_STRIDE = [2, 2, 2]
+    assert unlike_settings(detection, pretraining.dump()) == []
+    assert unlike_settings(detection, "") == []
+
+
+def test_files_of_others_have_no_config(tmp_path):
+    model = build_model(small_config("ActionDetector"))
+    torch.save({"model_state": model.state_dict(), "cfg": "TASK: 1", "epoch": 3}, tmp_path / "model.pyth")
+    assert load_weights(model, tmp_path / "model.pyth").config == ""

@@ -7,18 +7,20 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from foreign import caffe2_blobs, pytorchvideo_resnet, pytorchvideo_slowfast, randomize
+from foreign import caffe2_blobs, pytorchvideo_resnet, pytorchvideo_slowfast, pytorchvideo_x3d, randomize
 
 from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.reading import read_checkpoint
 from modist_det.checkpoint.writing import WRITTEN_FORMATS, write_weights
 from modist_det.modeling import (
+    X3D,
     ActionDetector,
     ClassificationHead,
     ResNet3D,
     RoIActionHead,
     SlowFast,
     VideoClassifier,
+    X3DHead,
 )
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
@@ -95,6 +97,25 @@ def test_pytorchvideo_loads_what_we_write(tmp_path, kind, detection):
     else:
         scores, expected = theirs(inputs), ours.head(ours.backbone(clip))[:, 0]
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_pytorchvideo_loads_the_x3d_that_we_write(tmp_path):
+    def model(norm: bool) -> VideoClassifier:
+        backbone = X3D(res2_shortcut_norm=norm)
+        head = X3DHead(backbone.out_channels, backbone.inner_channels, 2048, 5)
+        return randomize(VideoClassifier(backbone, head, cross_entropy, *NORMALIZATION))
+
+    ours, theirs = model(norm=False), pytorchvideo_x3d((3, 5, 11, 7), (4, 2, 2), 5).eval()
+    write_weights(tmp_path / "hub.pyth", ours.state_dict(), "pytorchvideo")
+    theirs.load_state_dict(torch.load(tmp_path / "hub.pyth", weights_only=True)["model_state"])
+    clip = torch.randn(1, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    scores = ours.head.scores(ours.head(ours.backbone(clip)))
+    torch.testing.assert_close(scores, theirs(clip), rtol=1e-4, atol=1e-5)
+    # Theirs have no place for PySlowFast's norm.
+    with pytest.raises(UserError, match="no place for backbone.res2.0.shortcut_norm.weight"):
+        write_weights(tmp_path / "other.pyth", model(norm=True).state_dict(), "pytorchvideo")
+    assert not (tmp_path / "other.pyth").exists()
 
 
 @pytest.mark.parametrize("backbone", [lambda: ResNet3D(width=4), lambda: SlowFast(width=16)])

@@ -22,6 +22,7 @@ from modist_det.data.build import (
 from modist_det.data.datasets import AVADataset, DetectionRecords
 from modist_det.data.mappers import DetectionMapper
 from modist_det.data.puppets.writers import write_video
+from modist_det.motion.map_file import MapFileError
 from modist_det.utils.errors import UserError
 
 SIZES = {"a": (48, 64), "b": (48, 64), "c": (48, 80), "d": (64, 48)}  # height, width
@@ -190,6 +191,18 @@ def test_no_video_can_be_read_in_training(bad) -> None:
     with pytest.raises(UserError, match=r"could not be read") as caught:
         train_batches(bad, 1, num_workers=1)
     assert "\n" not in str(caught.value)
+
+
+def no_maps(record, rng):
+    raise MapFileError("maps/a.motion", "there are none")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("build", [build_train_loader, build_test_loader])
+def test_a_mistake_that_a_worker_meets_is_one_line(good, build, num_workers) -> None:
+    with pytest.raises(MapFileError) as caught:
+        next(iter(build(good, no_maps, batch_size=2, num_workers=num_workers)))
+    assert str(caught.value) == str(MapFileError("maps/a.motion", "there are none"))
 
 
 def test_no_records() -> None:

@@ -22,6 +22,8 @@ def test_clips_are_apart_as_asked_and_inside_the_video():
     assert apart.min() >= 0.5 and apart.max() <= 10.0
     assert starts.min() >= 0 and starts.max() <= 18.0
     assert apart.mean() == pytest.approx(5.25, abs=0.2)
+    place = starts.min(axis=1) / (18.0 - apart)  # of both clips together, uniform over the video
+    assert place.mean() == pytest.approx(0.5, abs=0.03) and place.std() == pytest.approx(12**-0.5, abs=0.02)
     assert (starts[:, 0] < starts[:, 1]).mean() == pytest.approx(0.5, abs=0.05)
 
 
@@ -80,6 +82,52 @@ def test_motion_shares_time_crop_and_flip_with_rgb(record):
             )
             difference = (made["motion"][view].permute(1, 0, 2, 3).double() - scaled).abs()
             assert difference.max() < 2
+
+
+class RedIsMotion:
+    """A motion source whose maps are the red channel of the frames at their times."""
+
+    kind, channels = "edges", 1
+
+    def frames_and_maps(self, video, frame_seconds, motion_seconds):
+        red = video.frames_at_times(motion_seconds)[..., 0]
+        return video.frames_at_times(frame_seconds), torch.from_numpy(red.copy()).unsqueeze(1)
+
+
+def test_each_crop_and_flip_is_that_of_the_rgb_clip(record):
+    make = mapper(RedIsMotion(), motion_frames=8, flip_prob=0.5)
+    windows = set()
+    for seed in range(6):
+        sample = make(record, np.random.default_rng(seed))
+        # Every other motion frame is at the time of an RGB frame.
+        assert torch.equal(sample["motion"][:, 0, ::2], sample["video"][:, 0])
+        windows |= {clip.float().mean().item() for clip in sample["video"]}
+    assert len(windows) == 12
+
+
+def test_colours_are_changed_as_asked_and_alike_in_all_frames(record):
+    """Clips of one frame, shown four times: whatever is drawn for a clip keeps its frames equal."""
+
+    def clips(**changes):
+        make = mapper(area=(1.0, 1.0), aspect=(4 / 3, 4 / 3), **changes)
+        make.frame_times = make.frame_times * 0
+        video = make(record, np.random.default_rng(1))["video"].double()
+        assert torch.equal(video, video[:, :, :1].expand_as(video))
+        return video[:, :, 0]
+
+    def gray(pictures):
+        return torch.equal(pictures[:, 0], pictures[:, 1]) and torch.equal(pictures[:, 0], pictures[:, 2])
+
+    def roughness(pictures):
+        return (pictures[..., 1:] - pictures[..., :-1]).abs().mean()
+
+    plain, jittered = clips(), clips(jitter_prob=1.0)
+    assert not gray(plain)
+    assert gray(clips(grayscale_prob=1.0)) and not gray(jittered)
+    assert (jittered - plain).abs().mean() > 3
+    blurred = clips(blur_prob=1.0, blur_sigma=(1.5, 2.0))
+    assert not gray(blurred) and roughness(blurred) < 0.9 * roughness(plain)
+    assert (blurred.mean() - plain.mean()).abs() < 0.5
 
 
 def test_the_same_generator_makes_the_same_sample(record):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import av
 import numpy as np
 import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.data.classification import ClassificationMapper
+from modist_det.data.video import VideoError
 from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
@@ -173,16 +177,25 @@ class TestLinearProbe:
         assert again.keys() == figures.keys() and again["top1"] > 0.5
         assert self.features(tmp_path) == files
 
-    def test_other_views_weights_or_videos_are_other_features(self, configured, tmp_path, tree):
+    def test_other_views_or_weights_are_other_features(self, configured, tmp_path):
         probe(configured())
         files = self.features(tmp_path)
         probe(configured("TEST.NUM_ENSEMBLE_VIEWS", 1))
         probe(configured("SEED", 1))  # weights
         assert len(self.features(tmp_path)) == 3 * len(files)
-        for video in (tree / "ucf101/videos/Red").glob("*.mp4"):
-            video.touch()
+
+    def test_damaged_features_and_those_of_changed_videos_are_made_again(self, configured, tmp_path, tree):
+        first = probe(configured())
+        files = sorted((tmp_path / "out/features").glob("*.npz"))
+        whole = files[0].read_bytes()
+        for content in (b"", whole[:300], whole[:-30], whole[:300] + b"damaged" + whole[307:]):
+            files[0].write_bytes(content)
+            assert probe(configured()) == first
+            assert np.load(files[0])["features"].shape == (6, 64)  # whole again
+        video = next((tree / "ucf101/videos").rglob("*.mp4"))
+        os.utime(video, (1, 1))
         probe(configured())
-        assert len(self.features(tmp_path)) == 4 * len(files)
+        assert len(self.features(tmp_path)) == 3
 
     def test_features_are_the_mean_over_views_of_the_pooled_maps(self, configured, tmp_path):
         cfg = configured()
@@ -199,19 +212,15 @@ class TestLinearProbe:
             content["features"][2], maps.mean(dim=(0, 2, 3, 4)).numpy(), rtol=1e-4, atol=1e-5
         )
 
-    def test_what_cannot_be_probed(self, configured):
+    def test_what_cannot_be_probed(self, configured, monkeypatch):
+        def unreadable(mapper, record, rng):
+            raise VideoError(record.video, "gone")
+
         with pytest.raises(UserError, match="a linear probe needs both DATASETS.TRAIN and DATASETS.TEST"):
             probe(configured("DATASETS.TRAIN", "[]"))
-
-    def test_no_video_can_be_read(self, configured, tmp_path):
-        (tmp_path / "none/Red").mkdir(parents=True)
-        (tmp_path / "none/Red/a.mp4").write_text("no video")
-        (tmp_path / "names.txt").write_text("Red\nGreen\nBlue\n")
-        (tmp_path / "none.yaml").write_text("format: class_folders\nvideos: none\nclasses: names.txt\n")
-        with pytest.raises(UserError, match=r"data set .*none.yaml: none of its videos can be read"):
-            probe(
-                configured("DATASETS.TRAIN", f"['{tmp_path}/none.yaml']", "DATALOADER.MAX_BAD_VIDEO_RATE", 1)
-            )
+        monkeypatch.setattr(ClassificationMapper, "__call__", unreadable)
+        with pytest.raises(UserError, match="no video of ucf101_split1_train could be read: "):
+            probe(configured("DATALOADER.MAX_BAD_VIDEO_RATE", 1.0))
 
 
 def test_a_frozen_backbone_stays_as_it_is(configured, tmp_path):

@@ -37,6 +37,16 @@ def test_mean_and_spread_of_the_last_evaluations(runs):
     assert mean_results(runs[:1])["top5"] == {"mean": 1.0, "std": 0.0, "values": [1.0]}
 
 
+def test_undefined_figures_are_left_out(runs):
+    (runs[1] / "metrics.json").write_text(
+        '{"iteration": 1, "a/top1": 0.7, "a/mAP": 0.2}\n{"iteration": 2, "a/top1": 0.7, "a/mAP": null}\n'
+    )
+    assert mean_results(runs).keys() == mean_results(runs[1:2]).keys() == {"top1"}
+    (runs[1] / "metrics.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="split2/metrics.json has no figures"):
+        mean_results(runs)
+
+
 def test_folders_that_are_no_runs(runs, tmp_path):
     with pytest.raises(UserError, match="nothing/metrics.json does not exist; give the OUTPUT_DIR"):
         mean_results([runs[0], tmp_path / "nothing"])

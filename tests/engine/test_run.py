@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import torch
 from modist_det.config import get_cfg
 from modist_det.engine.metrics import read_metrics
 from modist_det.engine.run import run
+from modist_det.engine.setup import hold_output_dir
 from modist_det.utils.errors import UserError
 
 
@@ -250,8 +252,41 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
     with pytest.raises(UserError, match="already holds checkpoints"):
         run(configured(config, output, "SOLVER.BASE_LR", 5.0))
     assert (output / "config.yaml").read_bytes() == kept
-    with pytest.raises(UserError, match="does not fit this config"):
+    with pytest.raises(UserError, match=r"does not fit this config.*OUTPUT_DIR/config\.yaml"):
         run(configured(config, output, "MODEL.RESNET3D.WIDTH", 16), resume=True)
+    assert (output / "config.yaml").read_bytes() == kept
+
+
+def test_a_resumed_run_says_what_was_changed(write_config, tmp_path):
+    config, output = write_config("none"), tmp_path / "out"
+    run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5))
+    log = output / "log.txt"
+    log.write_text("")
+    run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5), resume=True)
+    assert "other than before" not in log.read_text()
+    run(configured(config, output, "SOLVER.MAX_EPOCH", 1, "INPUT.CROP_AREA", [0.5, 1]), resume=True)
+    line = "settings other than before: INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
+    assert log.read_text().count(line) == 1
+
+
+def test_two_runs_do_not_share_a_folder(write_config, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    with hold_output_dir(output, patience=0):
+        script = (
+            "import sys; from modist_det.engine.setup import hold_output_dir\n"
+            "with hold_output_dir(sys.argv[1], patience=0): print('held')"
+        )
+        other = subprocess.run([sys.executable, "-c", script, output], capture_output=True, text=True)
+        assert other.returncode == 1
+        assert "another run is training in" in other.stderr
+        monkeypatch.setattr(
+            "modist_det.engine.run.hold_output_dir", functools.partial(hold_output_dir, patience=0)
+        )
+        with pytest.raises(UserError, match="another run is training in .*choose another OUTPUT_DIR"):
+            run(configured(write_config("none"), output))
+        assert not (output / "log.txt").exists()
+    again = subprocess.run([sys.executable, "-c", script, output], capture_output=True, text=True)
+    assert again.stdout == "held\n"
 
 
 def test_a_checkpoint_of_something_else_is_refused(write_config, tmp_path):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from modist_det.inference import Picture, build_person_detector
+from modist_det.utils.cache import cached_path
 from modist_det.utils.errors import UserError
 
 EMPTY = np.zeros((60, 80, 3), np.uint8)
@@ -48,6 +50,17 @@ def test_tracks_of_generated_people(tiny_puppets):
     expected = [person["boxes"][12] for person in video["people"] if person["boxes"][12]]
     size = [video["width"], video["height"]] * 2
     np.testing.assert_allclose(people.boxes, np.clip(np.array(expected) / size, 0, 1), atol=1e-6)
+
+
+def test_boxes_of_every_frame_are_found_at_any_second(tiny_puppets):
+    """10 frames a second: 0.54 s is 0.04 s off the nearest one, which counts all the same."""
+    path = tiny_puppets / "tracks_val.json"
+    video = json.loads(path.read_text())["videos"][0]["video"]
+    detector = build_person_detector(str(path))
+    np.testing.assert_array_equal(at(detector, 0.54, video).boxes, at(detector, 0.5, video).boxes)
+    for second in np.arange(0, 2.9, 0.031):
+        assert at(detector, second, video) is not None
+    assert at(detector, 3.5, video) is None  # after the end
 
 
 def test_bad_files(tmp_path):
@@ -100,12 +113,30 @@ def test_torchvision_faster_rcnn(random_rcnn):
 def test_torchvision_mistakes(random_rcnn, tmp_path):
     with pytest.raises(UserError, match="no model 'mobilnet'; did you mean 'mobilenet'"):
         build_person_detector("FasterRCNN", model="mobilnet")
-    with pytest.raises(UserError, match="neither a file nor a name that torchvision has"):
+    with pytest.raises(
+        UserError, match="torchvision's weights of fasterrcnn_mobilenet_v3_large_fpn are COCO_V1"
+    ):
         build_person_detector("FasterRCNN", weights="COCO_V9")
     with pytest.raises(UserError, match="does not exist"):
         build_person_detector("FasterRCNN", weights=str(tmp_path / "none.pth"))
     with pytest.raises(UserError, match="does not fit fasterrcnn_resnet50_fpn"):
         build_person_detector("FasterRCNN", model="resnet50", weights=str(random_rcnn))
+
+
+def test_torchvision_weights_by_name_come_from_the_cache(random_rcnn, tmp_path, monkeypatch):
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path))
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    url = "https://download.pytorch.org/models/fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
+    with pytest.raises(UserError, match=f"320_fpn/DEFAULT is not in the cache.*download {url}"):
+        build_person_detector("FasterRCNN", model="mobilenet_320", device="cpu")
+    cached_path(url).parent.mkdir(parents=True)
+    shutil.copy(random_rcnn, cached_path(url))
+    options = {"model": "mobilenet_320", "min_score": 0.002, "min_size": 96, "device": "cpu"}
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    found = build_person_detector("FasterRCNN", **options)([Picture(image)])[0]
+    expected = build_person_detector("FasterRCNN", weights=str(random_rcnn), **options)([Picture(image)])[0]
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert len(found.scores)
 
 
 @pytest.mark.detectron2

@@ -100,6 +100,38 @@ def test_tubes(predictor, square_detector, film, tmp_path):
     assert [len(k) for k in found.keyframes] == [0, 0, 1, 1, 1, 0, 0, 0]
 
 
+def test_tubes_are_made_of_scores_smoothed_over_the_whole_track(predictor, square_detector, film, tmp_path):
+    """The mean score of an action is that of raw scores, smoothed; at keyframes only neighbours count."""
+
+    def draw(second, height, width):
+        picture = np.full((height, width, 3), 10 + 170 * (int(second * 3) % 2), np.uint8)
+        picture[16:32, 20:36] = 255
+        return picture
+
+    path = film(tmp_path / "a.mp4", np.arange(60) / 25, draw=draw)
+    raw = np.stack([k.scores[0] for k in predict_video(path, predictor, square_detector, PLAIN).keyframes])
+    settings = PipelineSettings(keyframe_every=0.5, detect_every=0.25, smoothing=0.7, min_score=0.0)
+    (tube,) = predict_video(path, predictor, square_detector, settings).tubes
+    weights = 0.5 ** (np.abs(np.subtract.outer(np.arange(5), np.arange(5))) * 0.5 / 0.7)
+    expected = (weights @ raw / weights.sum(axis=1, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose([s.score for s in tube.actions], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("keyframe_every", "detect_every"), [(0.25, 0.2), (0.5, 0.2), (0.4, 0.17)])
+def test_tracks_of_generated_people_do_not_break(predictor, tiny_puppets, keyframe_every, detect_every):
+    """Boxes of each of the 30 frames, looked up at times between them: everybody is one tube, but for last glimpses."""
+    detector = build_person_detector(str(tiny_puppets / "tracks_val.json"))
+    truth = json.loads((tiny_puppets / "tracks_val.json").read_text())
+    settings = PipelineSettings(keyframe_every=keyframe_every, detect_every=detect_every)
+    for video in truth["videos"]:
+        path = tiny_puppets / "videos" / f"{video['video']}.mp4"
+        found = predict_video(path, predictor, detector, settings)
+        long = [tube for tube in found.tubes if tube.end - tube.start > 0.3]
+        assert len(long) == len(video["people"])
+        for tube in long:
+            assert np.diff(tube.times).max() <= detect_every + 0.101
+
+
 def shown_people(source, predictor, detector, settings) -> list[tuple[float, list]]:
     events = stream_actions(source, predictor, detector, settings, RunReport())
     return [(e.frame.second, e.people) for e in events if isinstance(e, Shown)]

@@ -7,7 +7,7 @@ import pytest
 
 from modist_det.inference import PersonBoxes, Tracker
 from modist_det.inference.tracking import iou_matrix
-from modist_det.inference.tubes import find_segments
+from modist_det.inference.tubes import find_segments, smooth_scores
 
 
 def people(*boxes, scores=None) -> PersonBoxes:
@@ -107,13 +107,34 @@ def test_iou_by_hand():
 def test_segments_by_hand():
     """Keyframes every 0.5 s from 1 to 3, of a tube from 0.8 to 3.1; classes 4 and 7."""
     times = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
-    scores = [
-        np.array(row, np.float32) for row in ([0.5, 0.1], [0.7, 0.1], [0.1, 0.9], [0.2, 0.3], [0.3, 0.2])
-    ]
-    found = find_segments(times, scores, 0.8, 3.1, 0.3, [4, 7])
+    scores = np.array([[0.5, 0.1], [0.7, 0.1], [0.1, 0.9], [0.2, 0.3], [0.3, 0.2]], np.float32)
+    found = find_segments(times, scores, 0.8, 3.1, [4, 7], 0.3)
     assert [(s.action, s.start, s.end, round(s.score, 4)) for s in found] == [
         (4, 0.8, 1.75, 0.6),
         (7, 1.75, 2.75, 0.6),
         (4, 2.75, 3.1, 0.3),
     ]
-    assert find_segments(times[:0], [], 0.8, 3.1, 0.3, [4, 7]) == ()
+    assert find_segments(times[:0], scores[:0], 0.8, 3.1, [4, 7], 0.3) == ()
+
+
+def test_segments_go_on_down_to_a_lower_score():
+    """Of three runs of at least 0.2, the second never reaches 0.4; the others are one each, whatever dips they have."""
+    times = np.arange(10) * 1.0
+    column = np.array([0.2, 0.5, 0.3, 0.1, 0.3, 0.1, 0.4, 0.2, 0.6, 0.0], np.float32)
+    found = find_segments(times, column[:, None], 0.0, 9.0, [1], min_score=0.4, keep_score=0.2)
+    assert [(s.start, s.end) for s in found] == [(0.0, 2.5), (5.5, 8.5)]
+    np.testing.assert_allclose([s.score for s in found], [1 / 3, 0.4], rtol=1e-6)
+    assert len(find_segments(times, column[:, None], 0.0, 9.0, [1], min_score=0.4)) == 3
+
+
+@pytest.mark.parametrize("half_life", [0.2, 1.0, 30.0])
+def test_smooth_scores_are_weighted_means(half_life):
+    """Against the sum over all pairs, at times that are not evenly spaced."""
+    rng = np.random.default_rng(0)
+    times = np.cumsum(rng.uniform(0.1, 2.0, 40))
+    scores = rng.random((40, 3)).astype(np.float32)
+    weights = 0.5 ** (np.abs(times[:, None] - times) / half_life)
+    expected = weights @ scores / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(smooth_scores(times, scores, half_life), expected, rtol=1e-5)
+    np.testing.assert_array_equal(smooth_scores(times, scores, 0.0), scores)
+    np.testing.assert_array_equal(smooth_scores(times[:1], scores[:1], half_life), scores[:1])

@@ -35,9 +35,14 @@ PARAMETERS = {
     "pytorchvideo/slowfast_8x8_r50_charades": 34.00,
     "pytorchvideo/slow_4x16_r50_ava22": 31.78,
     "pytorchvideo/slowfast_8x8_r50_ava22": 33.82,
+    "pytorchvideo/x3d_m_k400": 3.79,
+    "pytorchvideo/x3d_l_k400": 6.15,
     "pyslowfast/x3d_xs_k400": 3.79,
     "pyslowfast/x3d_l_k400": 6.15,
     "torchvision/swin3d_t_k400": 28.158,
+    "torchvision/swin3d_b_k400": 88.049,
+    "torchvision/mvit_v1_b_k400": 36.611,
+    "torchvision/r3d_18_k400": 33.371,
     "torchvision/mvit_v2_s_k400": 34.538,
     "torchvision/s3d_k400": 8.320,
 }
@@ -64,7 +69,7 @@ def test_entries_are_well_formed():
 def test_torchvision_says_the_same(name):
     import torchvision
 
-    network = name.split("/")[1].removesuffix("_imagenet").removesuffix("_k400")
+    network = re.sub("_(imagenet|(22k_)?k400)$", "", name.split("/")[1])
     known = {w.url: w for w in torchvision.models.get_model_weights(network)}
     weights, entry = known[ENTRIES[name].url], ENTRIES[name]
     assert entry.url.rsplit("-", 1)[1].split(".")[0] == entry.sha256

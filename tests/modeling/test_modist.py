@@ -87,9 +87,19 @@ def test_rgb_only_builds_no_motion_pathway():
     assert {name for name in model(batch) if name.startswith("loss")} == {"loss_visual_visual"}
 
 
-def test_all_weights_zero_is_an_error():
-    with pytest.raises(UserError, match="terms"):
-        small_model(CROSS_WEIGHT=0.0, VISUAL_WEIGHT=0.0)
+@pytest.mark.parametrize("motion_weight", [0.0, 1.0])
+def test_without_a_visual_term_there_is_nothing_to_train(motion_weight):
+    with pytest.raises(UserError, match="VISUAL_WEIGHT and CROSS_WEIGHT are both 0"):
+        small_model(CROSS_WEIGHT=0.0, VISUAL_WEIGHT=0.0, MOTION_WEIGHT=motion_weight)
+
+
+def test_impossible_projection_heads_are_named():
+    with pytest.raises(UserError, match="PROJECTION_NORM is 'LN'; known: 'none', 'BN'"):
+        small_model(PROJECTION_NORM="LN")
+    model = small_model(PROJECTION_NORM="BN")
+    with pytest.raises(UserError, match="PROJECTION_NORM BN needs two clips"):
+        model(small_batch(size=1))
+    assert model(small_batch(size=2))["loss_visual_motion"].isfinite()
 
 
 def test_keys_of_the_same_video_are_no_negatives():
@@ -114,6 +124,32 @@ def test_key_encoders_follow_once_a_step_and_get_no_gradient():
     for old, follower, leader in zip(before, model.key.parameters(), model.query.parameters(), strict=True):
         torch.testing.assert_close(follower.detach(), (old + leader.detach()) / 2)
         assert follower.grad is None and leader.grad is not None
+
+
+def test_accumulated_passes_move_the_keys_as_far_as_one():
+    whole, parts = small_model(), small_model()
+    parts.accumulation_steps = 3
+    for model, passes in ((whole, 1), (parts, 3)):
+        with torch.no_grad():
+            for parameter in model.query.parameters():
+                parameter += 1.0
+        for _ in range(passes):
+            model(small_batch())
+    for one, three in zip(whole.key.parameters(), parts.key.parameters(), strict=True):
+        torch.testing.assert_close(one, three)
+
+
+def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
+    model = small_model()
+    with torch.no_grad():
+        for parameter in model.query.parameters():
+            parameter += 1.0
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        again = [model(small_batch()), model(small_batch())]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert again[0]["loss_visual_motion"] == again[1]["loss_visual_motion"]
+    model(small_batch())
+    assert not torch.equal(model.queue["visual"].keys, before["queue.visual.keys"])
 
 
 def test_momentum_follows_the_progress():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pickle
-import urllib.request
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from torchvision.models.optical_flow import raft_small
+from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
 from modist_det.motion import build_flow_estimator
+from modist_det.utils.cache import cached_path
 from modist_det.utils.errors import UserError
 
 
@@ -54,12 +55,29 @@ def test_mistakes_in_names_and_options():
         build_flow_estimator("Farneback", levls=3)
     with pytest.raises(UserError, match="no preset 'quick'"):
         build_flow_estimator("DIS", preset="quick")
+    with pytest.raises(UserError, match=r"no preset \['fast'\]"):
+        build_flow_estimator("DIS", preset=["fast"])
+    for device in ("gpu", 1.5, "cuda:99"):
+        with pytest.raises(UserError, match=f"there is no device {device!r}"):
+            build_flow_estimator("RAFT", device=device)
+    with pytest.raises(UserError, match="no weights '5'"):
+        build_flow_estimator("RAFT", weights=5)
     with pytest.raises(UserError, match="window is 0"):
         build_flow_estimator("Farneback", window=0)
     with pytest.raises(UserError, match="'large' and 'small'"):
         build_flow_estimator("RAFT", size="huge")
-    with pytest.raises(UserError, match="no weights 'C_T_V3'; did you mean 'C_T_V"):
+    with pytest.raises(UserError, match="raft_large/C_T_V3: .*; did you mean 'C_T_V"):
         build_flow_estimator("RAFT", weights="C_T_V3")
+
+
+@pytest.mark.parametrize("size", [(96, 128), (64, 85), (32, 42)])
+@pytest.mark.parametrize("options", [{"preset": "ultrafast"}, {"preset": "medium"}, {"name": "Farneback"}])
+def test_flow_of_a_pair_does_not_depend_on_other_pairs(carried, size, options):
+    frames = carried(5, *size, (2, 1))
+    estimator = build_flow_estimator(**options)
+    together = estimator(frames[1:], frames[:-1])
+    alone = [estimator(frames[i + 1 : i + 2], frames[i : i + 1]) for i in range(4)]
+    assert torch.equal(together, torch.cat(alone))
 
 
 def test_frames_that_do_not_fit():
@@ -115,18 +133,23 @@ def test_raft_with_a_bad_file(tmp_path, raft_weights):
     with pytest.raises(UserError, match=r"none\.pth do not exist"):
         build_raft(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pth does not hold the weights"):
+    with pytest.raises(UserError, match=r"text\.pth are damaged or no file of PyTorch"):
         build_raft(tmp_path / "text.pth")
     with pytest.raises(UserError, match=r"small\.pth does not hold the weights"):
         build_flow_estimator("RAFT", size="large", weights=str(raft_weights))
 
 
-def test_a_failed_download_names_the_url(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody answers
-    monkeypatch.setattr(urllib.request, "_opener", None)  # remembers the proxies of an earlier test
+def test_weights_by_name_come_from_the_cache(tmp_path, monkeypatch, raft_weights):
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path))
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    url = r"https://download\.pytorch\.org/models/raft_small\S+\.pth"
     with pytest.raises(
-        UserError, match=r"https://download\.pytorch\.org/models/raft_small\S+\.pth .*elsewhere"
-    ) as caught:
+        UserError, match=f"torchvision://raft_small/C_T_V2 is not in the cache.*download {url}"
+    ):
         build_flow_estimator("RAFT", size="small")
-    assert "\n" not in str(caught.value)
+    place = cached_path(Raft_Small_Weights.C_T_V2.url)
+    place.parent.mkdir(parents=True)
+    shutil.copy(raft_weights, place)
+    raft = build_flow_estimator("RAFT", size="small")
+    expected = torch.load(raft_weights, weights_only=True)
+    assert all(torch.equal(expected[name], tensor) for name, tensor in raft.model.state_dict().items())

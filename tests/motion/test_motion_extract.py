@@ -6,6 +6,8 @@ import shutil
 
 import cv2
 import pytest
+import torch
+from torchvision.models.optical_flow import raft_small
 
 from modist_det.motion.extract import ExtractionSettings, extract_motion
 from modist_det.motion.map_file import MapFile
@@ -65,6 +67,25 @@ def test_finished_files_are_kept_and_only_they(videos, tmp_path):
     assert (report.made, report.kept, report.maps) == (1, 1, 9)
 
 
+def test_a_file_with_a_damaged_picture_is_made_again(videos, tmp_path):
+    out = tmp_path / "out"
+    run(videos, out)
+    first = out / "a.mp4.motion"
+    whole = first.read_bytes()
+    first.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])  # its table is as it was
+    report = run(videos, out)
+    assert (report.made, report.kept) == (1, 1)
+    assert first.read_bytes() == whole
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "5"])
+def test_damaged_notes_of_the_settings_are_named(videos, tmp_path, text):
+    run(videos, tmp_path / "out")
+    (tmp_path / "out/extraction.json").write_text(text)
+    with pytest.raises(UserError, match=r"extraction\.json is damaged.*delete it"):
+        run(videos, tmp_path / "out")
+
+
 def test_a_bad_video_does_not_stop_the_others(videos, tmp_path):
     (videos / "aa.mp4").write_text("not a video")
     report = run(videos, tmp_path / "out")
@@ -79,7 +100,7 @@ def test_frames_that_are_too_small_fail_by_name(tmp_path, carried, write):
     tiny = write(tmp_path / "tiny.mp4", carried(3, 8, 8, (0, 0)))
     [(video, reason)] = run(tiny, tmp_path / "out").failed
     assert video == str(tiny)
-    assert reason.startswith(f"{tiny}: ")
+    assert reason.startswith(f"cannot read video {tiny}: ")
     assert "8x8 pixels" in reason
 
 
@@ -92,6 +113,18 @@ def test_a_folder_holds_maps_of_one_kind(videos, tmp_path):
     with pytest.raises(UserError, match="no option"):
         run(videos, tmp_path / "new", ExtractionSettings(options=(("presets", 1),)))
     assert not (tmp_path / "new").exists()
+
+
+def test_device_and_batch_size_may_change(tmp_path):
+    weights = tmp_path / "small.pth"
+    torch.save(raft_small(weights=None).state_dict(), weights)
+    options = {"size": "small", "weights": str(weights), "batch_size": 1, "device": "cpu", "iterations": 1}
+    for changes in ({}, {"batch_size": 2}, {"device": "cpu:0"}):
+        settings = ExtractionSettings(estimator="RAFT", options=tuple({**options, **changes}.items()))
+        assert extract_motion([], tmp_path / "out", settings, show_progress=False).failed == []
+    settings = ExtractionSettings(estimator="RAFT", options=tuple({**options, "iterations": 2}.items()))
+    with pytest.raises(UserError, match="maps made with options .*'iterations': 1"):
+        extract_motion([], tmp_path / "out", settings, show_progress=False)
 
 
 def test_shares_are_the_whole(videos, tmp_path):
@@ -117,6 +150,8 @@ def test_sources_of_lists_files_and_data_sets(videos, tmp_path, tiny_puppets):
     puppets = find_sources([str(tiny_puppets / "val.yaml")], "out")
     assert len(puppets) == 3
     assert all(source.video.endswith(".mp4") for source in puppets)
+    (tmp_path / "mine.yaml").write_text("format: videos\nvideos: videos\n")
+    assert relative(find_sources([str(tmp_path / "mine.yaml")], "out"), "out") == both
 
 
 def test_folders_of_frames(tmp_path, carried):
@@ -137,8 +172,11 @@ def test_sources_that_cannot_be(videos, tmp_path):
         find_sources([str(videos / "a.mp4"), str(videos / "sub" / "a.mp4")], "out")
     with pytest.raises(UserError, match=r"none\.mp4 does not exist"):
         find_sources(["none.mp4"], "out")
-    with pytest.raises(UserError, match="no data set named 'nothing'"):
+    with pytest.raises(UserError, match="nothing is no folder, no video .* no data set"):
         find_sources(["nothing"], "out")
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"list\.txt is not UTF-8 text"):
+        find_sources([str(tmp_path / "list.txt")], "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no videos in"):
         find_sources([str(tmp_path / "empty")], "out")

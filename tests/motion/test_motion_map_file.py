@@ -47,6 +47,15 @@ def test_round_trip(tmp_path, maps):
     assert (read.int() - maps[[2, 0, 2]].int()).abs().float().mean() < 2
 
 
+def test_quality_is_that_of_the_description(tmp_path, maps):
+    errors = []
+    for quality in (30, 90, 100):
+        write_map_file(tmp_path / "m", dataclasses.replace(INFO, quality=quality), [maps])
+        with MapFile(tmp_path / "m") as file:
+            errors.append((file.read([0, 1, 2]).int() - maps.int()).abs().float().mean().item())
+    assert errors[0] > 2 * errors[1] > 2 * errors[2]
+
+
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_even_maps_are_kept_exactly(tmp_path, value):
     maps = torch.full((3, 2, 16, 24), value, dtype=torch.uint8)

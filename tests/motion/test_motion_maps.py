@@ -86,8 +86,9 @@ def test_magnitude():
 
 
 def test_flow_xy():
-    flow = torch.tensor([[[0.0, 1.0, 99.0]], [[-10.0, -20.0, -99.0]]])
-    assert flow_xy(flow).tolist() == [[[128, 134, 255]], [[64, 1, 1]]]  # 128 - 63.5 = 64.5, to the even one
+    flow = torch.tensor([[[0.0, 1.0, 99.0, 0.9]], [[-10.0, -20.0, -99.0, -0.9]]])
+    # 128 - 63.5 = 64.5, to the even one; 128 + 5.715, 128 - 5.715
+    assert flow_xy(flow).tolist() == [[[128, 134, 255, 134]], [[64, 1, 1, 122]]]
 
 
 def test_frame_difference():

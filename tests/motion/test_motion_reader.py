@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from modist_det.data.video import open_video
+from modist_det.data.video import VideoError, open_video
 from modist_det.motion import (
     MotionReader,
     build_flow_estimator,
@@ -52,7 +52,7 @@ def test_parts_are_the_whole(square):
         assert parts[0].shape[1:] == (1, *reader.map_size(video)) == (1, 32, 48)
 
 
-@pytest.mark.parametrize(("rate", "frames_apart"), [(30, 5), (25, 4), (15, 2), (60, 10), (4, 1)])
+@pytest.mark.parametrize(("rate", "frames_apart"), [(30, 5), (25, 4), (15, 2), (60, 10), (4, 1), (2, 1)])
 def test_the_gap_is_one_of_time(tmp_path, carried, write, rate, frames_apart):
     path = write(tmp_path / "clip.mp4", carried(24, 96, 128, (1, 0)), rate)
     with open_video(path) as video:
@@ -84,6 +84,29 @@ def test_frames_and_maps_are_those_read_apart(square):
         np.testing.assert_array_equal(frames, video.frames_at_times(rgb))
         assert torch.equal(maps, reader.maps(video, moving, size=(64, 96)))
         assert torch.equal(maps, resize_maps(reader.maps(video, moving), (64, 96)))
+
+
+@pytest.mark.parametrize("short_side", [64, 65, 80, 200])
+def test_no_map_is_larger_than_its_frame(square, short_side):
+    with open_video(square) as video:
+        assert MotionReader("difference", short_side=short_side).map_size(video) == (64, 96)
+
+
+def test_the_working_resolution_is_reached_by_means(square):
+    frames = decode(square).reshape(24, 32, 2, 48, 2, 3).mean(axis=(2, 4))
+    with open_video(square) as video:
+        maps = MotionReader("difference", short_side=32).maps(video, [0.3])
+    expected = np.abs((frames[9] - frames[4]) @ [0.299, 0.587, 0.114])
+    assert np.abs(maps[0, 0].numpy() - expected).max() < 1.6  # three roundings
+
+
+@pytest.mark.parametrize("gap_seconds", [1.0, 1e30])
+def test_a_gap_longer_than_the_video_compares_with_frame_0(square, gap_seconds):
+    frames = decode(square).astype(float)
+    with open_video(square) as video:
+        maps = MotionReader("difference", gap_seconds=gap_seconds).maps(video, [0.3])
+    expected = np.abs((frames[9] - frames[0]) @ [0.299, 0.587, 0.114])
+    assert np.abs(maps[0, 0].numpy() - expected).max() < 0.51
 
 
 def test_difference_needs_no_flow(square):
@@ -140,6 +163,12 @@ def test_a_variable_rate(tmp_path, carried):
     assert torch.equal(maps, flow_magnitude(expected))
 
 
+def test_a_video_too_small_for_flow_is_named_like_one_that_cannot_be_read(tmp_path, carried, write):
+    path = write(tmp_path / "tiny.mp4", carried(8, 4, 4, (0, 0)))
+    with open_video(path) as video, pytest.raises(VideoError, match=r"tiny.mp4: .*4x4 pixels.*SHORT_SIDE"):
+        build_motion_reader().maps(video, [0.2])
+
+
 def test_resized_maps():
     maps = torch.tensor([[[[0, 100], [50, 250]]]], dtype=torch.uint8)
     assert resize_maps(maps, (2, 2)) is maps
@@ -149,7 +178,14 @@ def test_resized_maps():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"gap_seconds": 0}, {"short_side": -1}, {"max_frame_side": 0}, {"kind": "edge"}]
+    "settings",
+    [
+        {"gap_seconds": 0},
+        {"gap_seconds": float("inf")},
+        {"short_side": -1},
+        {"max_frame_side": 0},
+        {"kind": "edge"},
+    ],
 )
 def test_impossible_settings(settings):
     with pytest.raises(UserError):

@@ -130,6 +130,18 @@ def test_motion_and_extraction(benchmark, root, tiny_puppets, tmp_path):
     assert content["series"][0]["items"] == 11 * 30  # 11 videos of 3 seconds at 10 frames a second
 
 
+def test_estimators_take_options(benchmark, tiny_puppets, tmp_path):
+    options = ("--videos", tiny_puppets / "videos", "--short-side", 0, "--repeat", 1, "--json", "out.json")
+    names = ["DIS,preset=ultrafast", "Farneback,levels=1,iterations=1"]
+    done = benchmark("extraction", *options, "--estimators", *names)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["name"] for row in json.loads((tmp_path / "out.json").read_text())["series"]] == names
+    done = benchmark("extraction", *options, "--estimators", "DIS,speed=1")
+    assert done.returncode == 1 and "DIS has no option 'speed'" in done.stderr
+    done = benchmark("extraction", *options, "--estimators", "DIS,ultrafast")
+    assert done.returncode == 1 and "--estimators ultrafast is not of the form NAME=VALUE" in done.stderr
+
+
 def test_pretraining_step_with_and_without_motion(benchmark, root, tmp_path):
     config = root / "configs/Puppets/MoDist_R18.yaml"
     options = (

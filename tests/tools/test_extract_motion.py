@@ -65,6 +65,12 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_a_sheet_of_an_empty_share(command, videos, tmp_path):
+    done = command(videos, "--sheet", tmp_path / "s.png", "--shard", "8", "--num-shards", "9")
+    assert done.returncode == 1
+    assert done.stderr == "error: --sheet: share 8 of 9 has no video; use fewer --num-shards\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -72,6 +78,7 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
         (["x", "--out", "o", "--shard", "2", "--num-shards", "2"], "--shard 2 of 2"),
         (["x", "--out", "o", "--quality", "0"], "--quality is 0"),
         (["x", "--sheet", "s.png", "--sheet-videos", "0"], "--sheet-videos is 0"),
+        (["x", "--out", "o", "--fps", "nan"], "--fps is nan"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(command, words, message):

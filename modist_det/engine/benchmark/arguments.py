@@ -149,7 +149,13 @@ def _add_extraction(commands: argparse._SubParsersAction) -> None:
         _EXTRACTION_EXAMPLE,
     )
     add("--videos", required=True, metavar="PATH", help="a video file, or a folder of them")
-    add("--estimators", nargs="+", default=["DIS", "Farneback"], metavar="NAME", help="default: %(default)s")
+    add(
+        "--estimators",
+        nargs="+",
+        default=["DIS", "Farneback"],
+        metavar="NAME",
+        help="with options after commas, as in RAFT,size=small,weights=FILE (default: %(default)s)",
+    )
     add(
         "--short-side",
         type=_count,

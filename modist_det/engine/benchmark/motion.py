@@ -16,6 +16,7 @@ from ...data.pretraining import TwoClipMapper
 from ...data.video import open_video
 from ...motion.extract import ExtractionSettings, extract_motion
 from ...motion.sources import find_sources
+from ...utils.cli import parse_option
 from .data import one_thread, video_files
 from .machine import describe_machine
 from .report import Report, Series
@@ -91,7 +92,7 @@ def benchmark_extraction(videos: str, estimators: list[str], short_side: int | N
 
     Args:
         videos: a video file or a folder of them.
-        estimators: names; ``RAFT`` takes its weights from torchvision's cache or downloads them.
+        estimators: ``NAME`` or ``NAME,OPTION=VALUE,...``, as in "RAFT,size=small,weights=raft.pth".
         short_side: working resolution; None: that of the videos.
         repeat: passes over the videos.
 
@@ -99,9 +100,15 @@ def benchmark_extraction(videos: str, estimators: list[str], short_side: int | N
         UserError: no such estimator, or a video cannot be read.
     """
     files = video_files(videos)
-    readers = {
-        name: ExtractionSettings(estimator=name, short_side=short_side).build_reader() for name in estimators
-    }
+    readers = {}
+    for text in estimators:
+        name, *options = text.split(",")
+        settings = ExtractionSettings(
+            estimator=name,
+            options=tuple(sorted(parse_option("--estimators", option) for option in options)),
+            short_side=short_side,
+        )
+        readers[text] = settings.build_reader()
     frames = 0
     for file in files:
         with open_video(file) as video:

@@ -19,6 +19,8 @@ from .base import PERSON_DETECTOR_REGISTRY, Picture
 
 __all__ = ["Precomputed"]
 
+_SPACING_OF_FRAMES = 0.1  # seconds, at most
+
 
 @PERSON_DETECTOR_REGISTRY.register()
 class Precomputed:
@@ -29,7 +31,8 @@ class Precomputed:
         path: of the file.
         first_second: what the file calls the video's first frame (csv).
         min_score: boxes with a lower score are left out.
-        tolerance: seconds by which a picture may be off the second in the file.
+        tolerance: seconds by which a picture may be off the second in the file. Where the file has boxes of every
+            frame (10 a second and more), the nearest ones always count.
 
     Raises:
         UserError: the file is missing or malformed.
@@ -46,13 +49,14 @@ class Precomputed:
         tolerance: float = 0.02,
     ) -> None:
         self.path = Path(path)
-        self.tolerance = tolerance
         if self.path.suffix.lower() == ".json":
             entries = _from_json(self.path)
         else:
             entries = _from_table(_read(self.path), first_second)
         gaps = [np.diff(sorted(by_second)).min() for by_second in entries.values() if len(by_second) > 1]
         self.spacing = float(min(gaps, default=1.0))
+        dense = self.spacing <= _SPACING_OF_FRAMES
+        self.tolerance = max(tolerance, self.spacing / 2 + 1e-6) if dense else tolerance
         self._seconds: dict[str, np.ndarray] = {}
         self._people: dict[str, list[PersonBoxes]] = {}
         for video, by_second in entries.items():

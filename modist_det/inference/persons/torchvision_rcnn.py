@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ import torch
 from ...checkpoint.reading import read_state_dict
 from ...engine.setup import resolve_device
 from ...utils.errors import UserError, nearest
+from ...utils.paths import is_remote
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
 
@@ -33,8 +33,8 @@ class FasterRCNN:
 
     Args:
         model: "resnet50", "resnet50_v2" (the best), "mobilenet" or "mobilenet_320" (the fastest).
-        weights: a local file with its state dict, or torchvision's name of weights ("DEFAULT", "COCO_V1"), which
-            torchvision downloads once.
+        weights: a file with its state dict, a URL or ``zoo://NAME``, or torchvision's name of weights ("DEFAULT",
+            "COCO_V1"), which are downloaded into the cache once.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         min_size: short side (pixels) to which pictures are scaled; 0: the model's own (800; mobilenet_320: 320).
@@ -57,7 +57,7 @@ class FasterRCNN:
         device: str = "auto",
     ) -> None:
         # Here: torchvision's models take a second to import.
-        from torchvision.models import get_model, get_model_weights
+        from torchvision.models import get_model
 
         if model not in _MODELS:
             raise UserError(
@@ -65,25 +65,8 @@ class FasterRCNN:
                 f"(known: {', '.join(_MODELS)})"
             )
         name = _MODELS[model]
-        path = Path(weights)
-        state = None
-        if path.suffix or path.is_file():
-            state = read_state_dict(path)
-        else:
-            known = get_model_weights(name).__members__
-            if str(weights) not in known:
-                raise UserError(
-                    f"weights {str(weights)!r} are neither a file nor a name that torchvision has for {name} "
-                    f"(known: {', '.join(known)})"
-                )
-            try:
-                state = known[str(weights)].get_state_dict(progress=True, check_hash=True)
-            except (URLError, OSError, RuntimeError) as error:
-                url = known[str(weights)].url
-                raise UserError(
-                    f"weights of {name} cannot be downloaded ({error}); get {url} on another machine and name the "
-                    "file: --person-option weights=FILE"
-                ) from error
+        is_file = is_remote(weights) or Path(weights).suffix or Path(weights).is_file()
+        state = read_state_dict(weights if is_file else f"torchvision://{name}/{weights}")
         scaling = {"min_size": min_size} if min_size else {}
         network = get_model(
             name, weights=None, weights_backbone=None, box_score_thresh=min_score, progress=False, **scaling

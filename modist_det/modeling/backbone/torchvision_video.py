@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -60,13 +62,26 @@ def _pool_s3d(network: Any, maps: Tensor) -> Tensor:
 
 
 def _encode_mvit(network: Any, clip: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    # Positions are relative and interpolated to the clip at hand, where torchvision's own forward takes one size only.
+    # Positions are interpolated to the clip at hand, where torchvision's own forward takes one size only.
     patches = network.conv_proj(clip)
     size = tuple(patches.shape[2:])
-    tokens = network.pos_encoding(patches.flatten(2).transpose(1, 2))
+    tokens = _with_positions(network.pos_encoding, patches)
     for block in network.blocks:
         tokens, size = block(tokens, size)
     return network.norm(tokens), size
+
+
+def _with_positions(encoding: Any, patches: Tensor) -> Tensor:
+    """Patches (B, C, T, H, W) as tokens (B, 1 + THW, C), the class token first."""
+    if encoding.spatial_pos is None:  # relative positions, which the blocks interpolate
+        return encoding(patches.flatten(2).transpose(1, 2))
+    frames, *size = patches.shape[2:]
+    in_time = F.interpolate(encoding.temporal_pos.T[None], frames, mode="linear")
+    grid = encoding.spatial_pos.T.unflatten(1, encoding.spatial_size)
+    in_space = F.interpolate(grid[None], size, mode="bilinear")
+    tokens = (patches + in_time[:, :, :, None, None] + in_space[:, :, None]).flatten(2).transpose(1, 2)
+    class_token = (encoding.class_token + encoding.class_pos).expand(len(tokens), 1, -1)
+    return torch.cat([class_token.to(tokens), tokens], dim=1)
 
 
 def _map_of_tokens(_: Any, encoded: tuple[Tensor, tuple[int, ...]]) -> Tensor:
@@ -92,17 +107,21 @@ def _mean(_: Any, maps: Tensor) -> Tensor:
 
 # Name in torchvision.models -> facts.
 TORCHVISION_MODELS = {
+    "r3d_18": _Model(512, 8, 16, "fc", _encode_resnet, _same, _mean),
     "r2plus1d_18": _Model(512, 8, 16, "fc", _encode_resnet, _same, _mean),
     "mc3_18": _Model(512, 1, 16, "fc", _encode_resnet, _same, _mean),
     "s3d": _Model(1024, 8, 32, "classifier", _encode_s3d, _same, _pool_s3d),
+    "mvit_v1_b": _Model(768, 2, 32, "head", _encode_mvit, _map_of_tokens, _class_token),
     "mvit_v2_s": _Model(768, 2, 32, "head", _encode_mvit, _map_of_tokens, _class_token),
     "swin3d_t": _Model(768, 2, 32, "head", _encode_swin, _same, _mean),
+    "swin3d_s": _Model(768, 2, 32, "head", _encode_swin, _same, _mean),
+    "swin3d_b": _Model(1024, 2, 32, "head", _encode_swin, _same, _mean),
 }
 
 
 @BACKBONE_REGISTRY.register()
 class TorchvisionVideo(Backbone):
-    """A video model of torchvision without its classifier: R(2+1)D-18, MC3-18, S3D, MViTv2-S or Swin3D-T.
+    """A video model of torchvision without its classifier: R3D, R(2+1)D, MC3, S3D, MViT or Swin3D.
 
     All take clips of any size, S3D from 6 frames of 17x17 pixels on; a map has the clip's size divided by the strides,
     rounded up (S3D: where it is even at the last step). Parameters have torchvision's names below ``network.``;

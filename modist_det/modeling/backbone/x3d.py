@@ -102,6 +102,8 @@ class X3D(Backbone):
             to multiples of 8).
         dilate_res5: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
         in_channels, norm, zero_init_final_norm: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
+        res2_shortcut_norm: a norm after the convolution of res2's shortcut, as in PySlowFast; PyTorchVideo has none
+            there, where only the size changes and not the channels.
 
     Attributes:
         inner_channels: of the 3x3x3 convolutions of res5; the head that goes with X3D has as many.
@@ -117,6 +119,7 @@ class X3D(Backbone):
         in_channels: int = 3,
         norm: str = "BN",
         zero_init_final_norm: bool = True,
+        res2_shortcut_norm: bool = True,
     ) -> None:
         super().__init__()
         channels = _round_width(stem_channels * width_factor)
@@ -145,6 +148,8 @@ class X3D(Backbone):
                 channels = out_channels
             stages.append(nn.Sequential(*blocks))
         self.res2, self.res3, self.res4, self.res5 = stages
+        if not res2_shortcut_norm:
+            self.res2[0].shortcut_norm = nn.Identity()
 
         self.out_channels = (channels,)
         self.temporal_strides = (1,)
@@ -166,6 +171,7 @@ class X3D(Backbone):
             in_channels=len(cfg.MODEL.PIXEL_MEAN),
             norm=node.NORM,
             zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
+            res2_shortcut_norm=node.RES2_SHORTCUT_NORM,
         )
 
     def forward(self, clip: Tensor) -> list[Tensor]:

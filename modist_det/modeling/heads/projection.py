@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...utils.errors import UserError
+
 __all__ = ["ProjectionHead", "pool"]
 
 
@@ -24,6 +26,9 @@ class ProjectionHead(nn.Module):
         hidden: width of the hidden layer.
         dim: length of the result.
         norm: "none", or "BN" after the hidden layer.
+
+    Raises:
+        UserError: another norm; BN in training on a single clip.
     """
 
     def __init__(
@@ -34,9 +39,15 @@ class ProjectionHead(nn.Module):
         if norm == "BN":
             layers.append(nn.BatchNorm1d(hidden))
         elif norm != "none":
-            raise ValueError(f"norm is 'none' or 'BN', not {norm!r}")
+            raise UserError(f"MODEL.MODIST.PROJECTION_NORM is {norm!r}; known: 'none', 'BN'")
         self.layers = nn.Sequential(*layers, nn.ReLU(inplace=True), nn.Linear(hidden, dim))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, C_p, T_p, H, W) -> float32 (B, dim), rows of length 1."""
-        return F.normalize(self.layers(pool(features)).float(), dim=1)
+        pooled = pool(features)
+        if self.training and len(pooled) == 1 and isinstance(self.layers[1], nn.BatchNorm1d):
+            raise UserError(
+                "MODEL.MODIST.PROJECTION_NORM BN needs two clips or more a process and accumulation step; raise "
+                "SOLVER.IMS_PER_BATCH or set it to 'none'"
+            )
+        return F.normalize(self.layers(pooled).float(), dim=1)

@@ -62,6 +62,8 @@ class MoDist(nn.Module):
         shuffle_bn: compute keys on clips shuffled across processes.
         mask_same_video: keys of the query's own video are no negatives. Matters where a queue is large against
             the number of videos.
+        accumulation_steps: passes between two updates of the weights; the key encoders move in all of them together
+            as far as in one.
     """
 
     task = "pretraining"
@@ -79,6 +81,7 @@ class MoDist(nn.Module):
         same_time: bool = False,
         shuffle_bn: bool = True,
         mask_same_video: bool = False,
+        accumulation_steps: int = 1,
     ) -> None:
         super().__init__()
         self.terms = {pair: weight for pair, weight in terms.items() if weight > 0}
@@ -95,6 +98,7 @@ class MoDist(nn.Module):
         self.same_time = same_time
         self.shuffle_bn = shuffle_bn
         self.mask_same_video = mask_same_video
+        self.accumulation_steps = accumulation_steps
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> MoDist:
@@ -107,6 +111,11 @@ class MoDist(nn.Module):
             (MOTION, MOTION): node.MOTION_WEIGHT,
         }
         backbones = {VISUAL: build_backbone(cfg)}
+        if not node.VISUAL_WEIGHT > 0 and not node.CROSS_WEIGHT > 0:
+            raise UserError(
+                "MODEL.MODIST.VISUAL_WEIGHT and CROSS_WEIGHT are both 0: no visual backbone would be trained; "
+                "set one above 0"
+            )
         if any(weight > 0 and MOTION in pair for pair, weight in terms.items()):
             backbones[MOTION] = _build_motion_pathway(cfg)
         mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
@@ -136,6 +145,7 @@ class MoDist(nn.Module):
             same_time=node.SAME_TIME,
             shuffle_bn=node.SHUFFLE_BN,
             mask_same_video=node.MASK_SAME_VIDEO,
+            accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
         )
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -159,6 +169,9 @@ class MoDist(nn.Module):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses in training mode, features in evaluation mode.
+
+        Training mode without gradients, in which precise BN statistics are made, leaves key encoders and queues as
+        they are.
 
         Args:
             batch: in training ``video`` uint8 (B, 2, 3, T, H, W), two clips of each video, with ``motion``
@@ -185,8 +198,12 @@ class MoDist(nn.Module):
         for modality in sorted({query for query, _ in self.terms}):
             clip = self.normalizer[modality](clips[modality][:, query_view[modality]])
             queries[modality] = self.query[modality](clip)
+        learns = torch.is_grad_enabled()
         keys = {}
         for modality in sorted({key for _, key in self.terms}):
+            if learns:
+                momentum = self.momentum ** (1 / self.accumulation_steps)
+                update_momentum_copy(self.key[modality], self.query[modality], momentum)
             keys[modality] = self._keys(modality, clips[modality][:, 1 - query_view[modality]])
 
         # Copies: the queues are written below, before the backward pass needs their keys.
@@ -200,9 +217,10 @@ class MoDist(nn.Module):
             numbers[f"accuracy_{name}"] = term.accuracy
             numbers[f"positive_{name}"] = term.positive_similarity
             numbers[f"negative_{name}"] = term.negative_similarity
-        all_videos = gather_keys(videos)
-        for modality, own_keys in keys.items():
-            self._queue(modality).append(gather_keys(own_keys), all_videos)
+        if learns:
+            all_videos = gather_keys(videos)
+            for modality, own_keys in keys.items():
+                self._queue(modality).append(gather_keys(own_keys), all_videos)
         return numbers
 
     def _features(self, video: Tensor) -> Tensor:
@@ -216,7 +234,6 @@ class MoDist(nn.Module):
     @torch.no_grad()
     def _keys(self, modality: str, clip: Tensor) -> Tensor:
         encoder = self.key[modality]
-        update_momentum_copy(encoder, self.query[modality], self.momentum)
         if not self.shuffle_bn:
             return encoder(self.normalizer[modality](clip))
         shuffled, order = shuffle_batch(clip.to(self._queue(modality).keys.device, non_blocking=True))

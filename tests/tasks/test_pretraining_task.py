@@ -1,0 +1,82 @@
+"""What the pretraining task decides from data and settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from modist_det.config import get_cfg
+from modist_det.tasks import build_task
+
+
+@pytest.fixture
+def complete(tiny_actions, monkeypatch):
+    """``complete(KEY, VALUE, ...)`` -> the task and its completed config."""
+    monkeypatch.setenv("MODIST_DATASETS", str(tiny_actions))
+
+    def make(*overrides):
+        cfg = get_cfg()
+        cfg.merge_from_list(["TASK", "pretraining", "MODEL.META_ARCHITECTURE", "MoDist", *overrides])
+        task = build_task(cfg)
+        task.complete_config(cfg)
+        return task, cfg
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "mean"),
+    [("edges", [0.0] * 3), ("magnitude", [0.0] * 3), ("difference", [0.0] * 3), ("flow", [128 / 255] * 2)],
+)
+def test_what_does_not_move_is_zero_to_the_motion_pathway(complete, kind, mean):
+    _, cfg = complete("MOTION.KIND", kind)
+    assert mean == cfg.MODEL.MODIST.MOTION_MEAN
+
+
+def test_motion_is_read_only_where_a_term_uses_it(complete):
+    assert complete()[1].MOTION.ENABLED
+    assert not complete("MODEL.MODIST.CROSS_WEIGHT", 0)[1].MOTION.ENABLED
+    assert complete("MODEL.MODIST.CROSS_WEIGHT", 0, "MODEL.MODIST.MOTION_WEIGHT", 1)[1].MOTION.ENABLED
+
+
+def test_videos_are_numbered_through_all_data_sets(complete):
+    names = ["puppets_actions_train", "puppets_actions_test"]
+    task, cfg = complete("DATASETS.TRAIN", names)
+    records, _ = task.train_data(cfg)
+    assert [record.number for record in records] == list(range(36))
+
+
+def test_every_setting_reaches_the_mapper(complete):
+    changes = {
+        "INPUT.NUM_FRAMES": 4,
+        "INPUT.SAMPLING_RATE": 3,
+        "INPUT.TARGET_FPS": 12.0,
+        "INPUT.CROP_SIZE": 40,
+        "INPUT.MIN_SIZE_TRAIN": [50, 60],
+        "INPUT.CLIP_SHIFT": [1.0, 2.0],
+        "INPUT.CROP_AREA": [0.4, 0.9],
+        "INPUT.CROP_ASPECT": [0.6, 1.7],
+        "INPUT.RANDOM_FLIP": 0.11,
+        "INPUT.COLOR_JITTER.PROB": 0.12,
+        "INPUT.COLOR_JITTER.BRIGHTNESS": 0.13,
+        "INPUT.COLOR_JITTER.CONTRAST": 0.14,
+        "INPUT.COLOR_JITTER.SATURATION": 0.15,
+        "INPUT.GRAYSCALE_PROB": 0.16,
+        "INPUT.BLUR_PROB": 0.17,
+        "MOTION.NUM_FRAMES": 6,
+        "MOTION.GAP_SECONDS": 0.3,
+        "MOTION.SHORT_SIDE": 44,
+        "MOTION.ESTIMATOR": "Farneback",
+        "MOTION.KIND": "magnitude",
+        "DATASETS.TRAIN": ["puppets_actions_train"],
+    }
+    task, cfg = complete(*(word for pair in changes.items() for word in pair))
+    _, mapper = task.train_data(cfg)
+    assert mapper.frame_times.tolist() == [0.0, 0.25, 0.5, 0.75] and mapper.span == 1.0
+    assert mapper.motion_times.tolist() == pytest.approx([i / 6 for i in range(6)])
+    assert (mapper.crop_size, mapper.max_frame_side, mapper.shift) == (40, 60, (1.0, 2.0))
+    assert (mapper.area, mapper.aspect) == ((0.4, 0.9), (0.6, 1.7))
+    assert (mapper.flip_prob, mapper.jitter_prob, mapper.jitter) == (0.11, 0.12, (0.13, 0.14, 0.15))
+    assert (mapper.grayscale_prob, mapper.blur_prob) == (0.16, 0.17)
+    motion = mapper.motion
+    assert (motion.kind, motion.gap_seconds, motion.short_side) == ("magnitude", 0.3, 44)
+    assert motion.max_frame_side == 60 and repr(motion.estimator).startswith("Farneback")
