@@ -51,8 +51,12 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     """``mean``, ``std`` (of the sample, 0 for one run) and ``values`` of each figure that all runs have.
 
     Raises:
-        UserError: a folder is no run's, or the runs have no figure in common.
+        UserError: a folder is no run's or is there twice, or the runs have no figure in common.
     """
+    folders = [Path(folder).resolve() for folder in output_dirs]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice} is named twice; a mean is over different runs")
     runs = [last_figures(folder) for folder in output_dirs]
     names = [name for name in runs[0] if all(name in run for run in runs)]
     if not names:

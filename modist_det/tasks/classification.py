@@ -61,7 +61,8 @@ class ClassificationTask:
         parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
         records = [record for part in parts for record in part]
         several = next((record for record in records if len(record.labels) > 1), None)
-        if several is not None and cfg.MODEL.HEAD.ACTIVATION == "softmax":
+        one_each = cfg.MODEL.HEAD.ACTIVATION == "softmax" or cfg.MODEL.LOSS.NAME == "cross_entropy"
+        if several is not None and one_each:
             raise UserError(
                 f"DATASETS.TRAIN has videos with several labels, such as {several.id}; set MODEL.HEAD.ACTIVATION to "
                 "sigmoid and MODEL.LOSS.NAME to bce_with_logits"
@@ -104,6 +105,6 @@ def _check_same_classes(datasets: dict[str, ClassificationDataset]) -> None:
             other, other_class = first.setdefault(index, (name, class_name))
             if other_class != class_name:
                 raise UserError(
-                    f"class {index + 1} is {class_name!r} in data set {name}, but {other_class!r} in {other}; let both "
-                    "take their classes from one file"
+                    f"class index {index} is {class_name!r} in data set {name}, but {other_class!r} in {other}; let "
+                    "both take their classes from one file"
                 )

@@ -492,6 +492,9 @@ class TestClassFolders:
             ClassFolders("f", tmp_path).records()
         with pytest.raises(UserError, match="nowhere does not exist"):
             ClassFolders("f", tmp_path / "nowhere").records()
+        (tmp_path / "v/run").mkdir(parents=True)
+        with pytest.raises(UserError, match="data set f: its annotations list no video"):
+            ClassFolders("f", tmp_path / "v").records()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import time
 
 import pytest
 import torch
@@ -16,11 +17,13 @@ from modist_det.engine.benchmark.data import (
     clips_of_videos,
     decode_everything,
     run_data,
+    time_calls,
     training_clips,
     video_files,
 )
 from modist_det.engine.benchmark.evaluator import benchmark_evaluator, csv_pass
 from modist_det.engine.benchmark.model import PeakMemory, benchmark_model, random_batch
+from modist_det.engine.benchmark.report import Series
 from modist_det.modeling import build_model
 from modist_det.utils.errors import UserError
 
@@ -100,10 +103,51 @@ def test_data_report_of_a_config(cfg):
         a / b for a, b in zip(sample.wall, baseline.wall, strict=True)
     )
     assert decode.facts["x baseline (CPU)"] < sample.facts["x baseline (CPU)"]
+    scale, resize, joined = (
+        rows(report)[name] for name in ("... of it scaling, to RGB", "... of it crop, resize", "collate")
+    )
+    assert all(0 < part < whole for part, whole in zip(scale.wall, decode.wall, strict=True))
+    assert all(0 < part < whole for part, whole in zip(resize.wall, transform.wall, strict=True))
+    assert scale.facts["share of a clip (CPU)"] == statistics.median(
+        a / b for a, b in zip(scale.cpu, sample.cpu, strict=True)
+    )
+    assert sample.facts["clips/CPU s"] == 1 / statistics.median(sample.cpu)
+    assert (joined.items, len(joined.wall)) == (3, 1)  # of five clips
     # Passes of two batches a worker.
     assert (loader.items, len(loader.wall), loader.cpu) == (2 * 3, 2, [])
     assert loader.facts["clips/s a worker"] == 6 / statistics.median(loader.wall)
     assert sample.facts["clips/s a worker"] == 1 / statistics.median(sample.wall)
+
+
+def test_calls_are_timed_and_then_left_alone():
+    class Owner:
+        @staticmethod
+        def wait(seconds):
+            time.sleep(seconds)
+            return seconds
+
+    original = Owner.wait
+    series = Series("waiting", wall=[9.0], cpu=[9.0])
+    with pytest.raises(ZeroDivisionError), time_calls(series, (Owner, "wait")):
+        raise ZeroDivisionError
+    assert Owner.wait is original and series.wall == [9.0]
+    with time_calls(series, (Owner, "wait")):
+        assert [Owner.wait(0.02), Owner.wait(0.03)] == [0.02, 0.03]
+        time.sleep(0.2)
+    assert Owner.wait is original
+    assert series.wall[1] >= 0.05 and len(series.wall) == 2
+    assert series.cpu[1] < 0.05
+
+
+def test_clips_of_videos_for_classification(cfg, tiny_puppets):
+    cfg.TASK = "classification"
+    records, mapper = clips_of_videos(cfg, str(tiny_puppets / "videos"), 15)
+    assert [record.number for record in records] == list(range(15))
+    assert len({record.video for record in records}) == 11
+    report = benchmark_data(
+        records, mapper, num_clips=2, num_workers=0, batch_size=2, repeat=1, baseline=False
+    )
+    assert len(rows(report)["transform"].wall) == 2 and rows(report)["collate"].items == 2
 
 
 def test_two_workers_share_the_rate(cfg, tiny_puppets):
@@ -127,7 +171,7 @@ def test_a_mapper_in_one_piece_and_no_baseline(cfg, tiny_puppets):
     report = benchmark_data(
         records, whole, num_clips=6, num_workers=0, batch_size=2, repeat=1, baseline=False
     )
-    assert list(rows(report)) == ["decode + transform", "loader, 0 workers"]
+    assert list(rows(report)) == ["decode + transform", "collate", "loader, 0 workers"]
     assert len(rows(report)["decode + transform"].wall) == 6
     # One before the first, six, the first batch of the loader, a pass of two batches.
     assert len(calls) == 1 + 6 + 2 + 4

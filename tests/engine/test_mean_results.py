@@ -50,6 +50,8 @@ def test_undefined_figures_are_left_out(runs):
 def test_folders_that_are_no_runs(runs, tmp_path):
     with pytest.raises(UserError, match="nothing/metrics.json does not exist; give the OUTPUT_DIR"):
         mean_results([runs[0], tmp_path / "nothing"])
+    with pytest.raises(UserError, match="split1 is named twice"):
+        mean_results([runs[0], runs[1], tmp_path / "nothing/../split1"])
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "loss": 1.0}\n')
     with pytest.raises(UserError, match="split2/metrics.json has no figures"):
         mean_results(runs)

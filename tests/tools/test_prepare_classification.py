@@ -71,10 +71,14 @@ def test_missing_and_unreadable_videos(check, description, tmp_path, tiny_action
     assert done.returncode == 1 and "testlist01.txt:3: Run/" in done.stdout
 
 
-def test_bad_input(check, description, tiny_puppets):
+def test_bad_input(check, description, tiny_puppets, tmp_path):
     done = check("ucf101_split9_train")
     assert done.returncode == 1 and "did you mean 'ucf101_split" in done.stderr
     done = check(tiny_puppets / "train.yaml")
     assert done.returncode == 1 and "prepare_ava.py check" in done.stderr
     done = check(description(subset="val"))
     assert done.returncode == 1 and "subset is 'val'" in done.stderr and "Traceback" not in done.stderr
+    (tmp_path / "empty/run").mkdir(parents=True)
+    (tmp_path / "empty.yaml").write_text("format: class_folders\nvideos: empty\n")
+    done = check(tmp_path / "empty.yaml")
+    assert done.returncode == 1 and "data set empty: its annotations list no video" in done.stdout

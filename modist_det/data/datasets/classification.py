@@ -113,15 +113,25 @@ class ClassificationDataset:
         """
         return ClassificationMetadata(self.name, tuple(self.read_class_names()), self.directional)
 
+    def entries(self) -> list[Entry]:
+        """What is annotated, whether its videos are there or not.
+
+        Raises:
+            UserError: files cannot be read, a row is wrong or there twice, or there is none.
+        """
+        entries = self.read_entries()
+        if not entries:
+            raise UserError(f"data set {self.name}: its annotations list no video")
+        check_unique(entries)
+        return entries
+
     def records(self) -> list[VideoRecord]:
         """One record for each annotated video that is there, in the order of the annotations.
 
         Raises:
-            UserError: files cannot be read, a row is wrong or there twice, or videos are missing: all of them,
-                or a share above ``max_missing``.
+            UserError: as :meth:`entries`; or videos are missing: all of them, or a share above ``max_missing``.
         """
-        entries = self.read_entries()
-        check_unique(entries)
+        entries = self.entries()
         paths = self.find(entries)
         self._report_missing([entry for entry in entries if entry.video_id not in paths], len(entries))
         present = [entry for entry in entries if entry.video_id in paths]
@@ -167,8 +177,6 @@ class ClassificationDataset:
         raise NotImplementedError
 
     def _report_missing(self, missing: Sequence[Entry], total: int) -> None:
-        if not total:
-            raise UserError(f"data set {self.name}: its annotations list no video")
         if not missing:
             return
         text = (

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ...utils.errors import UserError
 from ..video import VideoError
 from .ava_check import Report, duration_of
-from .classification import ClassificationDataset, Entry, check_unique
+from .classification import ClassificationDataset, Entry
 
 __all__ = ["check_classification"]
 
@@ -38,8 +38,7 @@ def check_classification(
     report = Report()
     try:
         names = dataset.metadata.class_names
-        entries = dataset.read_entries()
-        check_unique(entries)
+        entries = dataset.entries()
         paths = dataset.find(entries)
     except UserError as error:
         report.problems.append(str(error))

@@ -16,7 +16,7 @@ __all__ = ["ClassFolders", "VideoListDataset"]
 
 COLUMNS = ("path label", "path labels", "path frames label")
 _SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
-_MOST_DIGITS = 5  # of a class index; a number with more is another column, taken for one
+_MOST_DIGITS = 4  # of a class index; a number with more is another column, taken for one
 # The numbers at a row's end, each after a separator; paths may have separators in them, too.
 _PATTERNS = {
     columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+[0-9]+){count})$")

@@ -12,6 +12,7 @@ __all__ = ["benchmark_parser"]
 
 _DATA_EXAMPLE = """\
   python tools/benchmark.py data --videos path/to/videos --frames 8 --stride 8 --short-side 256
+  python tools/benchmark.py data --cfg configs/Kinetics/Slow_R50_8x8.yaml --videos path/to/videos
   python tools/benchmark.py data --cfg configs/Puppets/Slow_R18.yaml --workers 2 --json data.json"""
 _MODEL_EXAMPLE = """\
   python tools/benchmark.py model --cfg configs/AVA/Slow_R50_8x8.yaml --batch-size 2
@@ -59,8 +60,9 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
         commands,
         "data",
         "clips per second of one process and of a loader's workers",
-        "Training clips: decode and transform of each in this process, then a loader with workers. The baseline\n"
-        "decodes every frame of the clip's video and converts it to RGB, on one thread too.",
+        "Training clips: decode and transform of each in this process, then a loader with workers. With --videos\n"
+        "they are those of detection, or of classification where the config's TASK says so. The baseline decodes\n"
+        "every frame of the clip's video and converts it to RGB, on one thread too.",
         _DATA_EXAMPLE,
     )
     add(

@@ -36,6 +36,7 @@ __all__ = [
     "decode_everything",
     "one_thread",
     "run_data",
+    "time_calls",
     "training_clips",
     "video_files",
 ]
