@@ -227,7 +227,8 @@ def _build_raft(size: str, weights: str) -> torch.nn.Module:
         reason = " ".join(str(error).split())
         raise UserError(
             f"RAFT's weights {weights} could not be downloaded from {url} ({reason}); "
-            "fetch that file elsewhere and give its path as weights"
+            f"put that file into {torch.hub.get_dir()}/checkpoints, or give its path as the option weights "
+            "(tools/extract_motion.py --option weights=FILE)"
         ) from error
 
 

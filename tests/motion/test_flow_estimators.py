@@ -126,7 +126,8 @@ def test_a_failed_download_names_the_url(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # where nobody answers
     monkeypatch.setattr(urllib.request, "_opener", None)  # remembers the proxies of an earlier test
     with pytest.raises(
-        UserError, match=r"https://download\.pytorch\.org/models/raft_small\S+\.pth .*elsewhere"
+        UserError,
+        match=rf"https://download\.pytorch\.org/models/raft_small\S+\.pth .*{tmp_path}/hub/checkpoints",
     ) as caught:
         build_flow_estimator("RAFT", size="small")
     assert "\n" not in str(caught.value)
