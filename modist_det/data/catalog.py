@@ -77,7 +77,7 @@ class Catalog:
             f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
         )
 
-    def videos(self, name: str | os.PathLike) -> list[VideoRecord]:
+    def videos(self, name: str | os.PathLike) -> Sequence[VideoRecord]:
         """Each video of the data set once, without annotations.
 
         Raises:
