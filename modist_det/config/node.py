@@ -13,6 +13,7 @@ from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 from ..utils.errors import UserError, nearest
 from ..utils.paths import local_path
+from .elsewhere import ELSEWHERE
 from .limits import find_fault
 
 __all__ = ["CONFIG_VERSION", "CfgNode"]
@@ -115,6 +116,8 @@ class CfgNode(_FvcoreCfgNode):
         known = _flatten(self)
         if key in known:
             return
+        if key in ELSEWHERE:
+            raise UserError(f"{where}: there is no config key {key!r}; here it is {ELSEWHERE[key]}")
         group = [name for name in known if name.startswith(f"{key}.")]
         if group:
             raise UserError(f"{where}: {key} is a group of keys, not a value (for example {group[0]})")

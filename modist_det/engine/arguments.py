@@ -20,7 +20,11 @@ def run_net_parser() -> argparse.ArgumentParser:
     parser = make_parser("Train a model, or evaluate one with --eval-only, as a config file says.", _EXAMPLE)
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file (YAML)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, do not train")
+    parser.add_argument(
+        "--eval-only",
+        action="store_true",
+        help="do not train; evaluate MODEL.WEIGHTS, or the last checkpoint in OUTPUT_DIR",
+    )
     parser.add_argument(
         "--num-gpus",
         type=at_least(0),

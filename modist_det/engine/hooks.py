@@ -103,7 +103,7 @@ class EvaluationHook(Hook):
             for name, value in figures.items()
             if isinstance(value, (int, float))
         }
-        for writer in self.writers:
+        for writer in self.writers if numbers else ():
             writer.write(trainer.iteration, numbers)
 
 

@@ -36,8 +36,8 @@ def launch(main: Callable[[], int], num_gpus: int | None) -> int:
     available = torch.cuda.device_count()
     if num_gpus is not None and num_gpus > available:
         raise UserError(
-            f"--num-gpus {num_gpus}, but this machine has {available} CUDA devices; several CPU processes "
-            "are started with torchrun --nproc_per_node N tools/run_net.py ..."
+            f"--num-gpus {num_gpus}, but this machine has {available} CUDA devices; give --num-gpus 0 for the CPU "
+            "(several CPU processes: torchrun --nproc_per_node N tools/run_net.py ...)"
         )
     if num_gpus is None or num_gpus <= 1:
         return main()

@@ -19,6 +19,13 @@ from .errors import UserError
 __all__ = ["at_least", "make_parser", "number_from", "parse_option", "run_cli"]
 
 
+_NOTHING_A_USER_COULD_CHANGE = (
+    r".*torch\.jit\.script.* is deprecated",  # libraries that we import use it
+    r".*broadcast_buffers. is deprecated",  # from torch 2.14 on; its successor is not in older ones
+    r"Grad strides do not match bucket view strides",  # 1x1x1 kernels, which are alike in both memory formats
+)
+
+
 def at_least(lowest: int) -> Callable[[str], int]:
     """An argument's ``type``: a whole number not below ``lowest``."""
 
@@ -73,6 +80,14 @@ def make_parser(doc: str, example: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Options may also stand between other arguments: ``KEY VALUE --resume KEY VALUE``."""
+    try:
+        return parser.parse_intermixed_args(argv)
+    except TypeError:  # argparse's word that sub-commands cannot be parsed so
+        return parser.parse_args(argv)
+
+
 def run_cli(
     parser: argparse.ArgumentParser,
     main: Callable[[argparse.Namespace], int | None],
@@ -83,15 +98,12 @@ def run_cli(
     Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake,
     130 after Ctrl-C.
     """
-    try:
-        args = parser.parse_intermixed_args(argv)  # options may stand between the words
-    except TypeError:  # not with sub-commands
-        args = parser.parse_args(argv)
+    args = _parse(parser, argv)
     # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers: on two
     # busy cores a training step was four times slower (docs/BENCHMARKS.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Libraries that we import still use it; nothing a user could change.
-    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.* is deprecated")
+    for message in _NOTHING_A_USER_COULD_CHANGE:
+        warnings.filterwarnings("ignore", message=message)
     try:
         return main(args) or 0
     except UserError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from modist_det.config import get_cfg
+from modist_det.config.elsewhere import ELSEWHERE
 from modist_det.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,3 +119,13 @@ def test_config_from_text_and_from_the_web(tmp_path, monkeypatch):
     (tmp_path / "example.org" / "small.yaml").write_text("SEED: 7\n")
     cfg.merge_from_file("https://example.org/small.yaml")
     assert cfg.SEED == 7
+
+
+def test_keys_of_other_code_bases_lead_to_ours():
+    cfg = get_cfg()
+    for theirs, ours in ELSEWHERE.items():
+        node = cfg
+        for word in re.match(r"[A-Z0-9_.]*", ours).group().split("."):
+            node = node[word] if word else node  # KeyError: we have no such key
+        with pytest.raises(UserError, match=re.escape(f"{theirs!r}; here it is {ours}")):
+            cfg.merge_from_list([theirs, "1"])

@@ -149,3 +149,8 @@ def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
         {"iteration": 5, "val/mAP": 0.5},
     ]
     assert hook.results == {"val": {"mAP": 0.5, "note": "text"}}
+
+
+def test_a_run_without_test_sets_writes_no_line_of_figures(tmp_path):
+    run(3, hooks.EvaluationHook(lambda n: {}, period=1, writers=[JSONWriter(tmp_path / "metrics.json", 0)]))
+    assert read_metrics(tmp_path / "metrics.json") == []

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from modist_det.engine.arguments import run_net_parser
 from modist_det.utils.cli import at_least, make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError, nearest
 from modist_det.utils.files import atomic_path
@@ -44,6 +45,26 @@ def test_an_error_of_the_system_is_one_line_too(capsys, tmp_path):
     assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'folder'}: Not a directory\n"
     with pytest.raises(NotADirectoryError):
         call(below_a_file, "--debug")
+
+
+def test_options_between_other_arguments():
+    seen = []
+    parser = run_net_parser()
+    argv = ["--cfg", "a.yaml", "SEED", "1", "--eval-only", "OUTPUT_DIR", "x y", "--num-gpus", "0"]
+    assert run_cli(parser, seen.append, argv) == 0
+    assert seen[0].overrides == ["SEED", "1", "OUTPUT_DIR", "x y"]
+    assert (seen[0].cfg, seen[0].eval_only, seen[0].num_gpus) == ("a.yaml", True, 0)
+
+
+def test_sub_commands(capsys):
+    parser = make_parser("Does things.", "  thing check a")
+    parser.add_subparsers(dest="command", required=True).add_parser("check").add_argument("names", nargs="+")
+    seen = []
+    assert run_cli(parser, seen.append, ["check", "a", "b"]) == 0
+    assert seen[0].names == ["a", "b"]
+    with pytest.raises(SystemExit):
+        run_cli(parser, seen.append, ["check"])
+    assert "the following arguments are required: names" in capsys.readouterr().err
 
 
 def test_at_least_is_a_type_of_arguments(capsys):

@@ -99,7 +99,9 @@ def check_share(name: str, value: object) -> float:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"data set description {path} does not exist")
+        raise UserError(
+            f"data set description {path} does not exist; datasets/README.md says how to write one (your own data)"
+        )
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,0 +1,49 @@
+"""Keys of PySlowFast and detectron2 under other names here, for the error that meets them."""
+
+from __future__ import annotations
+
+__all__ = ["ELSEWHERE"]
+
+# Their key -> ours, or what does it without a key. Keys whose last word is the same are found without this table.
+ELSEWHERE = {
+    "AVA.ANNOTATION_DIR": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
+    "AVA.DETECTION_SCORE_THRESH": "DATASETS.PERSON_SCORE_THRESH",
+    "AVA.FRAME_DIR": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
+    "AVA.FRAME_LIST_DIR": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
+    "BN.NUM_BATCHES_PRECISE": "TEST.PRECISE_BN.NUM_ITER",
+    "BN.USE_PRECISE_STATS": "TEST.PRECISE_BN.ENABLED",
+    "CONTRASTIVE.MOMENTUM": "MODEL.MODIST.MOMENTUM",
+    "CONTRASTIVE.QUEUE_LEN": "MODEL.MODIST.QUEUE_SIZE",
+    "CONTRASTIVE.T": "MODEL.MODIST.TEMPERATURE",
+    "DATA.MEAN": "MODEL.PIXEL_MEAN",
+    "DATA.PATH_PREFIX": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
+    "DATA.PATH_TO_DATA_DIR": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
+    "DATA.STD": "MODEL.PIXEL_STD",
+    "DATA.TEST_CROP_SIZE": "INPUT.MIN_SIZE_TEST",
+    "DATA.TRAIN_CROP_SIZE": "INPUT.CROP_SIZE",
+    "DATA.TRAIN_JITTER_ASPECT_RELATIVE": "INPUT.CROP_ASPECT",
+    "DATA.TRAIN_JITTER_SCALES": "INPUT.MIN_SIZE_TRAIN",
+    "DATA.TRAIN_JITTER_SCALES_RELATIVE": "INPUT.CROP_AREA",
+    "DETECTION.ENABLE": "TASK detection",
+    "MODEL.ARCH": "MODEL.BACKBONE.NAME",
+    "MODEL.DROPOUT_RATE": "MODEL.HEAD.DROPOUT",
+    "MODEL.HEAD_ACT": "MODEL.HEAD.ACTIVATION",
+    "MODEL.LOSS_FUNC": "MODEL.LOSS.NAME",
+    "MODEL.MODEL_NAME": "MODEL.META_ARCHITECTURE",
+    "NUM_GPUS": "--num-gpus on the command line",
+    "NUM_SHARDS": "torchrun --nnodes",
+    "RNG_SEED": "SEED",
+    "SOLVER.MAX_ITER": "SOLVER.MAX_EPOCH",
+    "SOLVER.OPTIMIZING_METHOD": "SOLVER.OPTIMIZER",
+    "TENSORBOARD.ENABLE": "OUTPUT_DIR, whose folder tensorboard is always written",
+    "TEST.CHECKPOINT_FILE_PATH": "MODEL.WEIGHTS",
+    "TEST.DATASET": "DATASETS.TEST",
+    "TEST.ENABLE": "--eval-only on the command line",
+    "TRAIN.AUTO_RESUME": "--resume on the command line",
+    "TRAIN.BATCH_SIZE": "SOLVER.IMS_PER_BATCH",
+    "TRAIN.CHECKPOINT_FILE_PATH": "MODEL.WEIGHTS",
+    "TRAIN.CHECKPOINT_TYPE": "MODEL.WEIGHTS, whose format is found from the content",
+    "TRAIN.DATASET": "DATASETS.TRAIN",
+    "TRAIN.ENABLE": "--eval-only on the command line",
+    "TRAIN.MIXED_PRECISION": "SOLVER.AMP.ENABLED",
+}
