@@ -52,7 +52,10 @@ def embed(model, side, modality, clips):
 
 @pytest.mark.parametrize("same_time", [False, True])
 def test_terms_against_their_definition(same_time):
-    model, batch = small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0), small_batch()
+    model, batch = (
+        small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0, TEMPERATURE=0.2),
+        small_batch(),
+    )
     queues = {name: queue.keys.clone() for name, queue in model.queue.items()}
     numbers = model(batch)
     rgb, motion = batch["video"], batch["motion"].expand(-1, -1, 3, -1, -1, -1)
@@ -72,7 +75,7 @@ def test_terms_against_their_definition(same_time):
         ("motion", "motion"): 0.5,
     }
     for (q, k), weight in weights.items():
-        expected = weight * info_nce(query[q], key[k], queues[k], 0.1).loss
+        expected = weight * info_nce(query[q], key[k], queues[k], 0.2).loss
         torch.testing.assert_close(numbers[f"loss_{q}_{k}"], expected)
         # Negatives come from the key's modality; the new keys are in its queue now, in order.
         torch.testing.assert_close(model.queue[k].keys[:2], key[k])
@@ -150,6 +153,14 @@ def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
     assert again[0]["loss_visual_motion"] == again[1]["loss_visual_motion"]
     model(small_batch())
     assert not torch.equal(model.queue["visual"].keys, before["queue.visual.keys"])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_clips_are_shuffled_only_where_asked(shuffle):
+    model = small_model(SHUFFLE_BN=shuffle)
+    before = torch.get_rng_state()
+    model(small_batch())
+    assert torch.equal(torch.get_rng_state(), before) != shuffle
 
 
 def test_momentum_follows_the_progress():
