@@ -28,8 +28,9 @@ _SMALL = {
 }
 
 
-def small_model(**changes):
+def small_model(*, accumulation_steps=1, **changes):
     cfg = get_cfg()
+    cfg.SOLVER.ACCUMULATION_STEPS = accumulation_steps
     for key, value in {**_SMALL, **{f"MODEL.MODIST.{k}": v for k, v in changes.items()}}.items():
         cfg.merge_from_list([key, value])
     torch.manual_seed(0)
@@ -130,8 +131,7 @@ def test_key_encoders_follow_once_a_step_and_get_no_gradient():
 
 
 def test_accumulated_passes_move_the_keys_as_far_as_one():
-    whole, parts = small_model(), small_model()
-    parts.accumulation_steps = 3
+    whole, parts = small_model(), small_model(accumulation_steps=3)
     for model, passes in ((whole, 1), (parts, 3)):
         with torch.no_grad():
             for parameter in model.query.parameters():
