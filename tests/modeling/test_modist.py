@@ -83,6 +83,13 @@ def test_terms_against_their_definition(same_time):
         assert model.queue[k].videos.tolist() == [0, 1] + [-1] * 6
 
 
+def test_the_motion_pathway_has_its_own_settings():
+    model = small_model(MOTION_MEAN=[0.5] * 2)
+    visual, motion = (model.query[name].backbone for name in ("visual", "motion"))
+    assert visual.out_channels == (32,) and motion.out_channels == (16,)  # 8 times the width
+    assert visual.stem.conv.in_channels == 3 and motion.stem.conv.in_channels == 2
+
+
 def test_rgb_only_builds_no_motion_pathway():
     model = small_model(CROSS_WEIGHT=0.0)
     assert list(model.query) == list(model.key) == list(model.queue) == ["visual"]
