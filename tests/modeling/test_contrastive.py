@@ -87,6 +87,11 @@ def test_infonce_against_the_formula():
     assert result.negative_similarity.item() == pytest.approx((queries @ negatives.T).mean().item(), rel=1e-5)
 
 
+def test_collapsed_features_pick_no_positive():
+    equal = torch.eye(4)[:1]
+    assert info_nce(equal.expand(3, 4), equal.expand(3, 4), equal.expand(5, 4), 0.1).accuracy == 0
+
+
 def test_gradient_flows_through_queries_only():
     queries, keys, negatives = (unit(2, 3, seed=s).requires_grad_() for s in range(3))
     info_nce(queries, keys, negatives, 0.1).loss.backward()

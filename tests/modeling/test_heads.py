@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modist_det.config import get_cfg
 from modist_det.modeling import ClassificationHead, ResNet3D, RoIActionHead, build_head
+from modist_det.modeling.heads.projection import ProjectionHead
 from modist_det.utils.errors import UserError
 
 
@@ -196,3 +197,26 @@ def test_settings_that_do_not_work_are_named():
         build_head(cfg, backbone)
     with pytest.raises(UserError, match="at least one class"):
         ClassificationHead([8], 0)
+
+
+@pytest.mark.parametrize("norm", ["none", "BN"])
+def test_projection_head_against_its_formula(norm):
+    head = ProjectionHead((3, 2), hidden=7, dim=4, norm=norm)
+    assert [tuple(p.shape) for p in head.parameters()] == (
+        [(7, 5), (7,), (4, 7), (4,)] if norm == "none" else [(7, 5), (7,), (7,), (4, 7), (4,)]
+    )
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(parameter.numel()))
+    maps = [torch.randn(6, channels, 2, 3, 3) for channels in (3, 2)]
+    pooled = torch.cat([m.mean(dim=(2, 3, 4)) for m in maps], dim=1)
+    first, *scale, last, bias = head.parameters()
+    hidden = pooled @ first.T
+    if norm == "none":
+        hidden = hidden + scale[0]
+    else:
+        hidden = (hidden - hidden.mean(dim=0)) / (hidden.var(dim=0, unbiased=False) + 1e-5).sqrt() * scale[
+            0
+        ] + scale[1]
+    expected = hidden.clamp(min=0) @ last.T + bias
+    torch.testing.assert_close(head(maps), expected / expected.norm(dim=1, keepdim=True))

@@ -28,8 +28,9 @@ _SMALL = {
 }
 
 
-def small_model(**changes):
+def small_model(*, accumulation_steps=1, **changes):
     cfg = get_cfg()
+    cfg.SOLVER.ACCUMULATION_STEPS = accumulation_steps
     for key, value in {**_SMALL, **{f"MODEL.MODIST.{k}": v for k, v in changes.items()}}.items():
         cfg.merge_from_list([key, value])
     torch.manual_seed(0)
@@ -52,7 +53,10 @@ def embed(model, side, modality, clips):
 
 @pytest.mark.parametrize("same_time", [False, True])
 def test_terms_against_their_definition(same_time):
-    model, batch = small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0), small_batch()
+    model, batch = (
+        small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0, TEMPERATURE=0.2),
+        small_batch(),
+    )
     queues = {name: queue.keys.clone() for name, queue in model.queue.items()}
     numbers = model(batch)
     rgb, motion = batch["video"], batch["motion"].expand(-1, -1, 3, -1, -1, -1)
@@ -72,11 +76,18 @@ def test_terms_against_their_definition(same_time):
         ("motion", "motion"): 0.5,
     }
     for (q, k), weight in weights.items():
-        expected = weight * info_nce(query[q], key[k], queues[k], 0.1).loss
+        expected = weight * info_nce(query[q], key[k], queues[k], 0.2).loss
         torch.testing.assert_close(numbers[f"loss_{q}_{k}"], expected)
         # Negatives come from the key's modality; the new keys are in its queue now, in order.
         torch.testing.assert_close(model.queue[k].keys[:2], key[k])
         assert model.queue[k].videos.tolist() == [0, 1] + [-1] * 6
+
+
+def test_the_motion_pathway_has_its_own_settings():
+    model = small_model(MOTION_MEAN=[0.5] * 2)
+    visual, motion = (model.query[name].backbone for name in ("visual", "motion"))
+    assert visual.out_channels == (32,) and motion.out_channels == (16,)  # 8 times the width
+    assert visual.stem.conv.in_channels == 3 and motion.stem.conv.in_channels == 2
 
 
 def test_rgb_only_builds_no_motion_pathway():
@@ -127,8 +138,7 @@ def test_key_encoders_follow_once_a_step_and_get_no_gradient():
 
 
 def test_accumulated_passes_move_the_keys_as_far_as_one():
-    whole, parts = small_model(), small_model()
-    parts.accumulation_steps = 3
+    whole, parts = small_model(), small_model(accumulation_steps=3)
     for model, passes in ((whole, 1), (parts, 3)):
         with torch.no_grad():
             for parameter in model.query.parameters():
@@ -150,6 +160,14 @@ def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
     assert again[0]["loss_visual_motion"] == again[1]["loss_visual_motion"]
     model(small_batch())
     assert not torch.equal(model.queue["visual"].keys, before["queue.visual.keys"])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_clips_are_shuffled_only_where_asked(shuffle):
+    model = small_model(SHUFFLE_BN=shuffle)
+    before = torch.get_rng_state()
+    model(small_batch())
+    assert torch.equal(torch.get_rng_state(), before) != shuffle
 
 
 def test_momentum_follows_the_progress():

@@ -28,6 +28,7 @@ def train(rank: int, world_size: int):
     trained = DistributedDataParallel(model, broadcast_buffers=False) if world_size > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     losses = []
+    torch.manual_seed(rank)  # as in a run: what one rank draws for all has to be told to the others
     for batch in batches(rank, world_size):
         numbers = {name: value for name, value in trained(batch).items() if name.startswith("loss")}
         optimizer.zero_grad()

@@ -64,6 +64,20 @@ def test_the_same_maps_at_the_same_frames(cache, square):
         assert (pair[0][1].int() - pair[1][1].int()).abs().max() <= 20
 
 
+def test_rgb_frames_are_scaled_by_their_short_side(cache, square):
+    with open_video(square) as video:
+        for side, size in ((32, (32, 48)), (80, (64, 96))):  # never up
+            frames, maps = CachedMotion(cache, max_frame_side=side).frames_and_maps(video, [0.3, 0.4], [0.3])
+            assert frames.shape == (2, *size, 3) and maps.shape == (1, 1, *size)
+            computed = build_motion_reader(short_side=48, max_frame_side=side)
+            np.testing.assert_array_equal(frames, computed.frames_and_maps(video, [0.3, 0.4], [0.3])[0])
+
+
+def test_a_gap_written_with_fewer_digits_is_the_same(cache, square):
+    with open_video(square) as video:
+        assert CachedMotion(cache, gap_seconds=0.16667).maps(video, [0.3]).shape == (1, 1, 48, 72)
+
+
 def test_raw_flow(tmp_path, square):
     extract(square, tmp_path, kind="flow", quality=100)
     with open_video(square) as video:
