@@ -60,7 +60,7 @@ def test_mistakes_in_names_and_options():
     for device in ("gpu", 1.5, "cuda:99"):
         with pytest.raises(UserError, match=f"there is no device {device!r}"):
             build_flow_estimator("RAFT", device=device)
-    with pytest.raises(UserError, match="no weights '5'"):
+    with pytest.raises(UserError, match="raft_large/5: torchvision's weights of raft_large are"):
         build_flow_estimator("RAFT", weights=5)
     with pytest.raises(UserError, match="window is 0"):
         build_flow_estimator("Farneback", window=0)
