@@ -84,7 +84,10 @@ def stop_demo(root, home, out, number, *words) -> tuple[int, str]:
     """Run it, send the signal once it has encoded something, and wait; exit status and what it said."""
     line = [sys.executable, str(root / "tools" / "demo.py"), "--checkpoint", "model.pth", "--realtime"]
     line += ["--out", str(out), *words]
+    # Tests that run in a shell's background inherit that Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         deadline = time.monotonic() + 120
         while not any(path.stat().st_size for path in out.glob(".*.mp4.tmp-*")):
