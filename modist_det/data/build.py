@@ -14,6 +14,8 @@ Example::
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -271,3 +273,14 @@ def _init_worker(worker_id: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers of iterators that live until the interpreter ends; it would wait for them for ever, since they
+    take no notice of the signal that it sends them."""
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error
+    for worker in workers:
+        worker.kill()

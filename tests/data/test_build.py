@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -203,6 +205,21 @@ def test_a_mistake_that_a_worker_meets_is_one_line(good, build, num_workers) -> 
     with pytest.raises(MapFileError) as caught:
         next(iter(build(good, no_maps, batch_size=2, num_workers=num_workers)))
     assert str(caught.value) == str(MapFileError("maps/a.motion", "there are none"))
+
+
+def test_an_iterator_that_is_left_open_does_not_keep_the_program_from_ending() -> None:
+    program = """
+import torch
+from modist_det.data.build import build_train_loader
+
+def mapper(record, rng):
+    return {"video": torch.zeros(3, 1, 2, 2, dtype=torch.uint8)}
+
+batches = build_train_loader(range(8), mapper, batch_size=2, num_workers=1)
+next(batches)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_no_records() -> None:
