@@ -10,6 +10,7 @@ import numpy as np
 from ..config import CfgNode
 from ..data.datasets.records import VideoRecord
 from ..data.video import open_video
+from ..utils.spread import evenly_spread
 from ..visualization.keyframes import Image, write_png
 from ..visualization.neighbours import draw_neighbours
 from .linear_probe import extract_features, prepare_features
@@ -43,7 +44,7 @@ def show_neighbours(
     gallery, gallery_records = extract_features(cfg, task, model, device, cfg.DATASETS.TRAIN[0], folder)
     queries, query_records = extract_features(cfg, task, model, device, cfg.DATASETS.TEST[0], folder)
     names = task.class_names(cfg.DATASETS.TRAIN[0]), task.class_names(cfg.DATASETS.TEST[0])
-    chosen = np.unique(np.linspace(0, len(queries) - 1, num_queries).round().astype(int)).tolist()
+    chosen = evenly_spread(len(queries), num_queries)
     shown = [query_records[i] for i in chosen]
     picture = draw_neighbours(
         gallery,

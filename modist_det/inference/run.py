@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..data.video_info import FrameScaler
 from ..utils.progress import progress_bar
+from ..utils.spread import evenly_spread
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
 from .files import CocoWriter, CsvWriter, JsonWriter, ResultWriter
@@ -294,8 +295,8 @@ class _SheetFrames:
         self._kept.append((image, second))
 
     def write(self, path: Path, name: str) -> None:
-        chosen = np.unique(np.linspace(0, len(self._kept) - 1, self._count).round().astype(int))
-        images = [self._kept[i][0] for i in chosen.tolist()]
-        titles = [f"{name}  {self._kept[i][1]:.2f} s" for i in chosen.tolist()]
+        chosen = evenly_spread(len(self._kept), self._count)
+        images = [self._kept[i][0] for i in chosen]
+        titles = [f"{name}  {self._kept[i][1]:.2f} s" for i in chosen]
         sheet = contact_sheet(images, titles, columns=4 if images[0].shape[1] > images[0].shape[0] else 6)
         write_png(path, sheet)

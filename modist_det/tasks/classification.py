@@ -14,8 +14,9 @@ from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.errors import UserError
+from ..visualization.training import draw_classified
 from .base import TASK_REGISTRY, check_titles, complete_num_classes
-from .pictures import ClassificationPictures
+from .pictures import ScorePictures
 
 __all__ = ["ClassificationTask", "classification"]
 
@@ -77,7 +78,7 @@ class ClassificationTask:
         metadata = self._datasets[name].metadata
         return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name)
 
-    def pictures(self, cfg: CfgNode) -> ClassificationPictures:
+    def pictures(self, cfg: CfgNode) -> ScorePictures:
         """One view of videos of the first test set, or of the training data where there is none."""
         name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
         cfg = cfg.clone()
@@ -85,7 +86,7 @@ class ClassificationTask:
         cfg.TEST.NUM_ENSEMBLE_VIEWS = cfg.TEST.NUM_SPATIAL_CROPS = 1
         records, mapper = self.test_data(cfg, name)
         class_names = dict(enumerate(self.class_names(name), start=1))
-        return ClassificationPictures(records, mapper, class_names)
+        return ScorePictures(records, mapper, class_names, "classes", draw_classified)
 
 
 def _open(name: str) -> ClassificationDataset:

@@ -16,8 +16,9 @@ from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES
 from ..utils.errors import UserError
+from ..visualization.training import draw_predictions
 from .base import TASK_REGISTRY, check_titles, complete_num_classes
-from .pictures import DetectionPictures
+from .pictures import ScorePictures
 
 __all__ = ["DetectionTask", "detection"]
 
@@ -77,13 +78,15 @@ class DetectionTask:
             mode=cfg.TEST.AVA.MODE,
         )
 
-    def pictures(self, cfg: CfgNode) -> DetectionPictures:
+    def pictures(self, cfg: CfgNode) -> ScorePictures:
         """Of the first test set, or of the training data where there is none."""
         name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
         boxes = cfg.DATASETS.TEST_BOXES if cfg.DATASETS.TEST else cfg.DATASETS.TRAIN_BOXES
         mapper = DetectionMapper.from_config(cfg, is_train=False)
         class_names = self._datasets[name].metadata.class_names
-        return DetectionPictures(self._records(cfg, name, boxes), mapper, class_names)
+        return ScorePictures(
+            self._records(cfg, name, boxes), mapper, class_names, "detections", draw_predictions
+        )
 
     def _records(self, cfg: CfgNode, name: str, boxes: str) -> DetectionRecords:
         return self._datasets[name].records(boxes=boxes, min_score=cfg.DATASETS.PERSON_SCORE_THRESH)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ..data.build import Item, collate_by_size
 from ..data.video import VideoError
-from ..visualization.training import draw_classified, draw_predictions, draw_two_clips
+from ..utils.spread import evenly_spread
+from ..visualization.training import draw_two_clips
 from .base import Mapper
 
-__all__ = ["ClassificationPictures", "DetectionPictures", "Pictures", "PretrainingPictures"]
+__all__ = ["Pictures", "PretrainingPictures", "ScorePictures"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,46 +25,35 @@ logger = logging.getLogger(__name__)
 Pictures = Callable[[nn.Module, int], dict[str, NDArray[np.uint8]]]
 
 
-class DetectionPictures:
-    """Scores of the model on a few keyframes, the same each time; they are decoded once and kept.
+class ScorePictures:
+    """Scores of the model on a few samples of a test set, the same each time; they are decoded once and kept.
 
     Args:
-        records, mapper: of a test set; ``count`` of its keyframes are taken, evenly spread.
-        class_names: by class id.
+        records, mapper: of the test set; ``count`` of its records are taken, evenly spread.
+        class_names: by channel, from 1.
+        name: of the picture.
+        draw: makes it of samples, the scores of each, and ``class_names``.
     """
 
     def __init__(
-        self, records: Sequence[Any], mapper: Mapper, class_names: Mapping[int, str], count: int = 6
+        self,
+        records: Sequence[Any],
+        mapper: Mapper,
+        class_names: Mapping[int, str],
+        name: str,
+        draw: Callable[[Sequence[Mapping[str, Any]], Sequence[Tensor], Mapping[int, str]], NDArray[np.uint8]],
+        count: int = 6,
     ) -> None:
-        self._samples = _read_spread(records, mapper, count)
+        chosen = [records[i] for i in evenly_spread(len(records), count)]
+        self._samples = _read(chosen, mapper, np.random.default_rng(0))
         self._class_names = class_names
+        self._name = name
+        self._draw = draw
 
     def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
         if not self._samples:
             return {}
-        scores = _scores(model, self._samples)
-        return {"detections": draw_predictions(self._samples, scores, self._class_names)}
-
-
-class ClassificationPictures:
-    """Scores of the model on a few videos, the same each time; they are decoded once and kept.
-
-    Args:
-        records, mapper: of a test set; ``count`` of its videos are taken, evenly spread.
-        class_names: by class index, from 1.
-    """
-
-    def __init__(
-        self, records: Sequence[Any], mapper: Mapper, class_names: Mapping[int, str], count: int = 6
-    ) -> None:
-        self._samples = _read_spread(records, mapper, count)
-        self._class_names = class_names
-
-    def __call__(self, model: nn.Module, iteration: int) -> dict[str, NDArray[np.uint8]]:
-        if not self._samples:
-            return {}
-        scores = _scores(model, self._samples)
-        return {"classes": draw_classified(self._samples, scores, self._class_names)}
+        return {self._name: self._draw(self._samples, _scores(model, self._samples), self._class_names)}
 
 
 class PretrainingPictures:
@@ -84,12 +74,6 @@ class PretrainingPictures:
         chosen = rng.choice(len(self._records), self._count, replace=False).tolist()
         samples = _read([self._records[i] for i in chosen], self._mapper, rng)
         return {"clips": draw_two_clips(samples)} if samples else {}
-
-
-def _read_spread(records: Sequence[Any], mapper: Mapper, count: int) -> list[dict[str, Any]]:
-    """Samples of ``count`` records that are evenly spread."""
-    chosen = np.unique(np.linspace(0, max(len(records) - 1, 0), count).round().astype(int))[: len(records)]
-    return _read([records[i] for i in chosen.tolist()], mapper, np.random.default_rng(0))
 
 
 @torch.no_grad()

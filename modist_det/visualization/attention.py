@@ -21,6 +21,7 @@ from ..modeling import build_model
 from ..utils.errors import UserError, nearest
 from ..utils.files import check_is_file
 from ..utils.progress import progress_bar
+from ..utils.spread import evenly_spread
 from .gradcam import Score, class_score, draw_heat_maps, energy_in_boxes, feature_norm, grad_cam
 from .keyframes import write_png
 
@@ -68,10 +69,10 @@ def compare_attention(
     records = dataset.records()
     if not len(records):
         raise UserError(f"data set {dataset_name} has no annotated keyframes")
-    chosen = np.unique(np.linspace(0, len(records) - 1, num_keyframes).round().astype(int)).tolist()
+    chosen = evenly_spread(len(records), num_keyframes)
     mapper = DetectionMapper.from_config(cfg, is_train=False)
     samples = [mapper(records[i], np.random.default_rng(0)) for i in chosen]
-    shown = np.unique(np.linspace(0, len(samples) - 1, num_shown).round().astype(int)).tolist()
+    shown = evenly_spread(len(samples), num_shown)
     figures, pictures = {}, {}
     for name, path in _names(weights).items():
         torch.manual_seed(cfg.SEED)  # for fresh weights

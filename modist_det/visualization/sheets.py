@@ -15,6 +15,7 @@ from ..data.video import open_video
 from ..utils.ava_files import read_detections
 from ..utils.ava_tables import BoxTable
 from ..utils.errors import UserError
+from ..utils.spread import evenly_spread
 from .keyframes import BoxLabels, contact_sheet, draw_people, write_png
 
 __all__ = ["draw_detection_sheet"]
@@ -53,8 +54,8 @@ def draw_detection_sheet(
     table = read_detections(detections)
     names = dataset.metadata.class_names
     images, titles = [], []
-    for index in np.unique(np.linspace(0, len(records) - 1, keyframes).round().astype(int)):
-        record = records[int(index)]
+    for index in evenly_spread(len(records), keyframes):
+        record = records[index]
         with open_video(record.video, record.fps) as video:
             frame = video.frames_at_times([record.time])[0]
         truth = [

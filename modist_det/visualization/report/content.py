@@ -16,6 +16,7 @@ from ...data.video import VideoError, open_video
 from ...evaluation.ava import AVAMatch, figures
 from ...evaluation.frame_ap import PrecisionRecall, precision_recall
 from ...utils.progress import progress_bar
+from ...utils.spread import evenly_spread
 from .media import clip_uri, frame_uri
 from .outcomes import OperatingPoint, false_positives, misses, operating_points, select_keyframes
 
@@ -121,8 +122,7 @@ def _classes(
 def _thinned(curve: PrecisionRecall) -> list[list[float]]:
     """[recall, precision] where recall grows, at most about ``_CURVE_POINTS`` of them and always the last."""
     grows = np.flatnonzero(np.diff(curve.recall, prepend=0) > 0)
-    if len(grows) > _CURVE_POINTS:
-        grows = grows[np.unique(np.linspace(0, len(grows) - 1, _CURVE_POINTS).round().astype(int))]
+    grows = grows[evenly_spread(len(grows), _CURVE_POINTS)]
     return np.column_stack([curve.recall[grows], curve.precision[grows]]).round(4).tolist()
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...evaluation.ava import AVAMatch
 from ...evaluation.frame_ap import IOU_THRESHOLD, IntArray, precision_recall
+from ...utils.spread import evenly_spread
 
 __all__ = [
     "FalsePositive",
@@ -130,9 +131,7 @@ def select_keyframes(num_keyframes: int, wanted: list[int], limit: int) -> list[
     """``wanted`` ones first, then others evenly spread over the rest, ``limit`` in all; ascending."""
     chosen = list(dict.fromkeys(wanted))[:limit]
     rest = np.setdiff1d(np.arange(num_keyframes), chosen)
-    number = min(limit - len(chosen), len(rest))
-    spread = np.linspace(0, len(rest) - 1, number).round().astype(int) if number else []
-    return sorted({*chosen, *rest[spread].tolist()})
+    return sorted({*chosen, *rest[evenly_spread(len(rest), limit - len(chosen))].tolist()})
 
 
 def _thresholds(points: dict[int, OperatingPoint], num_classes: int) -> NDArray[np.float64]:
