@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+from torch import nn
+
+from ..checkpoint.reading import read_state_dict
 from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
+from ..utils.paths import is_remote
 
-__all__ = ["SCHEME", "torchvision_file"]
+__all__ = ["SCHEME", "load_torchvision_weights", "torchvision_file"]
 
 # torchvision://NAME/WEIGHTS, such as torchvision://r2plus1d_18/KINETICS400_V1.
 SCHEME = "torchvision://"
@@ -33,3 +38,26 @@ def torchvision_file(path: str) -> Path:
     url = published[version or "DEFAULT"].value.url
     digits = re.search(r"-([0-9a-f]{8,64})\.\w+$", url)
     return fetch(url, sha256=digits[1] if digits else "", name=path)
+
+
+def load_torchvision_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> None:
+    """Fill a network of torchvision.
+
+    Args:
+        name: of the network in torchvision.
+        weights: a file with its state dict, a URL or ``zoo://NAME``, or torchvision's name of published weights
+            ("DEFAULT", "COCO_V1"), which are downloaded into the cache once.
+
+    Raises:
+        UserError: there are no such weights, they cannot be had or read, or they are another network's.
+    """
+    path = os.fspath(weights)
+    if not is_remote(path):
+        file = Path(path).expanduser()
+        is_file = os.path.sep in path or file.suffix or file.is_file()
+        path = str(file) if is_file else f"{SCHEME}{name}/{path}"
+    state = read_state_dict(path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit {name}: {' '.join(str(error).split())[:200]}") from error

@@ -12,7 +12,6 @@ Example::
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..utils.errors import UserError, nearest
-from ..utils.paths import local_path
 
 __all__ = ["FLOW_REGISTRY", "RAFT", "DIS", "Farneback", "FlowEstimator", "build_flow_estimator"]
 
@@ -218,28 +216,11 @@ class RAFT:
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
     from torchvision.models import get_model
 
+    from ..model_zoo.torchvision_files import load_torchvision_weights
+
     model = get_model(f"raft_{size}", weights=None)
-    is_file = os.path.sep in weights or Path(weights).is_file()
-    _load_state(
-        model, Path(local_path(weights if is_file else f"torchvision://raft_{size}/{weights}")).expanduser()
-    )
+    load_torchvision_weights(model, f"raft_{size}", weights)
     return model
-
-
-def _load_state(model: torch.nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"RAFT's weights {path} do not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes the unpickler say
-        raise UserError(
-            f"RAFT's weights {path} are damaged or no file of PyTorch tensors; fetch it again"
-        ) from error
-    try:
-        model.load_state_dict(state)
-    except Exception as error:  # another size, something else altogether
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not hold the weights of this RAFT: {reason}") from error
 
 
 def _pair_by_pair(frames: Frames, others: Frames, estimate: Callable[[Any, Any], Any]) -> Tensor:

@@ -130,12 +130,12 @@ def test_raft_does_not_depend_on_the_batch(raft_weights, carried):
 
 
 def test_raft_with_a_bad_file(tmp_path, raft_weights):
-    with pytest.raises(UserError, match=r"none\.pth do not exist"):
+    with pytest.raises(UserError, match=r"none\.pth does not exist"):
         build_raft(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match=r"text\.pth are damaged or no file of PyTorch"):
+    with pytest.raises(UserError, match=r"text\.pth is a text file, not a checkpoint"):
         build_raft(tmp_path / "text.pth")
-    with pytest.raises(UserError, match=r"small\.pth does not hold the weights"):
+    with pytest.raises(UserError, match=r"small\.pth does not fit raft_large"):
         build_flow_estimator("RAFT", size="large", weights=str(raft_weights))
 
 

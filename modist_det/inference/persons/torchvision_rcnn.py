@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from ...checkpoint.reading import read_state_dict
 from ...engine.setup import resolve_device
+from ...model_zoo.torchvision_files import load_torchvision_weights
 from ...utils.errors import UserError, nearest
-from ...utils.paths import is_remote
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
 
@@ -65,16 +63,11 @@ class FasterRCNN:
                 f"(known: {', '.join(_MODELS)})"
             )
         name = _MODELS[model]
-        is_file = is_remote(weights) or Path(weights).suffix or Path(weights).is_file()
-        state = read_state_dict(weights if is_file else f"torchvision://{name}/{weights}")
         scaling = {"min_size": min_size} if min_size else {}
         network = get_model(
             name, weights=None, weights_backbone=None, box_score_thresh=min_score, progress=False, **scaling
         )
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(f"{weights} does not fit {name}: {' '.join(str(error).split())[:200]}") from error
+        load_torchvision_weights(network, name, weights)
         self.device = resolve_device(device)
         self._network = network.to(self.device).eval()
         self.start_score = start_score
