@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..data.puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
+from ..data.puppets.tracks import convert_tracks
 from ..utils.errors import UserError
 from .results import VideoActions, interpolate
 from .tracking import iou_matrix
@@ -63,13 +64,11 @@ def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {video["video"]: list(_truth(video)) for video in content["videos"]}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise UserError(
-            f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
-        ) from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error})") from error
+    return convert_tracks(content, path, lambda video: list(_truth(video)))
 
 
 def _truth(video: Mapping[str, Any]) -> Iterator[ActionTube]:

@@ -51,17 +51,18 @@ def test_scores_are_those_of_random_access(predictor, square_detector, film, tmp
     assert {k.track_ids.tolist()[0] for k in found.keyframes} == {1}
 
 
+def changing_ground(second, height, width):
+    """The ground changes, so that scores do."""
+    picture = np.full((height, width, 3), 10 + 170 * (int(second * 3) % 2), np.uint8)
+    picture[16:32, 20:36] = 255
+    return picture
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 def test_smoothing_by_hand(predictor, square_detector, film, tmp_path, batch_size):
     """Half-life 0.5 s, keyframes 0.5 s apart: weights 1/2, 1, 1/2, without what is beyond the ends."""
 
-    def draw(second, height, width):
-        """The ground changes, so that scores do."""
-        picture = np.full((height, width, 3), 10 + 170 * (int(second * 3) % 2), np.uint8)
-        picture[16:32, 20:36] = 255
-        return picture
-
-    path = film(tmp_path / "a.mp4", np.arange(60) / 25, draw=draw)
+    path = film(tmp_path / "a.mp4", np.arange(60) / 25, draw=changing_ground)
     raw = np.stack([k.scores[0] for k in predict_video(path, predictor, square_detector, PLAIN).keyframes])
     settings = PipelineSettings(keyframe_every=0.5, detect_every=0.25, smoothing=0.5, batch_size=batch_size)
     found = predict_video(path, predictor, square_detector, settings)
@@ -103,12 +104,7 @@ def test_tubes(predictor, square_detector, film, tmp_path):
 def test_tubes_are_made_of_scores_smoothed_over_the_whole_track(predictor, square_detector, film, tmp_path):
     """The mean score of an action is that of raw scores, smoothed; at keyframes only neighbours count."""
 
-    def draw(second, height, width):
-        picture = np.full((height, width, 3), 10 + 170 * (int(second * 3) % 2), np.uint8)
-        picture[16:32, 20:36] = 255
-        return picture
-
-    path = film(tmp_path / "a.mp4", np.arange(60) / 25, draw=draw)
+    path = film(tmp_path / "a.mp4", np.arange(60) / 25, draw=changing_ground)
     raw = np.stack([k.scores[0] for k in predict_video(path, predictor, square_detector, PLAIN).keyframes])
     settings = PipelineSettings(keyframe_every=0.5, detect_every=0.25, smoothing=0.7, min_score=0.0)
     (tube,) = predict_video(path, predictor, square_detector, settings).tubes

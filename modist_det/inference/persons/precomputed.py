@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...data.puppets.tracks import convert_tracks
 from ...utils.ava_files import read_ava_boxes, read_person_boxes
 from ...utils.ava_tables import BoxTable
 from ...utils.errors import UserError
@@ -123,17 +124,12 @@ def _from_json(path: Path) -> Entries:
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error})") from error
     if isinstance(content, dict) and {"classes", "videos"} <= content.keys():
-        try:
-            return {video["video"]: _from_tracks(video) for video in content["videos"]}
-        except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-            raise UserError(
-                f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
-            ) from error
+        return convert_tracks(content, path, _from_tracks)
     found = parse_result(content, path)
     return {found.header.video: {k.second: PersonBoxes(k.boxes, k.person_scores) for k in found.keyframes}}
 
 
-def _from_tracks(video: dict[str, Any]) -> dict[float, PersonBoxes]:
+def _from_tracks(video: Mapping[str, Any]) -> dict[float, PersonBoxes]:
     """Each frame of a generated video; boxes are in pixels there, and null where a person is not to be seen."""
     size = np.array([video["width"], video["height"]] * 2, np.float32)
     by_second = {}
