@@ -101,7 +101,8 @@ def main(args: argparse.Namespace) -> None:
         for seed in args.seeds:
             jobs += [classification(out, method, share, seed) for share in SHARES for method in METHODS]
     if "still" in args.parts:
-        jobs += [one_frame(out, still) for still in (False, True)]
+        for seed in args.seeds:
+            jobs += [one_frame(out, still, seed) for still in (False, True)]
     if "ablate" in args.parts:
         for seed in args.ablation_seeds:
             jobs += [
@@ -181,10 +182,12 @@ def fine_tuning(
     return run_net(folder, config, *overrides, after=[out / f"data/{data}", source])
 
 
-def one_frame(out: Path, still: bool) -> Job:
+def one_frame(out: Path, still: bool, seed: int) -> Job:
     """Supervised training on single actions; ``still``: all frames of a clip are one."""
-    overrides: list[object] = ["INPUT.TARGET_FPS", 1e6] if still else []
-    folder = run_folder(out, "still", "one frame" if still else "clips", 0)
+    overrides: list[object] = ["SEED", seed]
+    if still:
+        overrides += ["INPUT.TARGET_FPS", 1e6]
+    folder = run_folder(out, "still", "one frame" if still else "clips", seed)
     return run_net(folder, "Classification_R18", *overrides, after=[out / "data/actions"])
 
 
