@@ -38,7 +38,7 @@ def backbone(request) -> TorchvisionVideo:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("frames", [7, 16])
+@pytest.mark.parametrize("frames", [15, 16])
 def test_map_has_the_size_that_the_attributes_say(name, frames):
     with torch.device("meta"):
         network = TorchvisionVideo(name)
@@ -127,7 +127,7 @@ def test_mvit_v1_interpolates_its_positions_to_the_clip():
 
 def test_odd_clips_layouts_and_precisions(backbone):
     torch.manual_seed(0)
-    clip = torch.randn(1, 3, 7, 45, 67)
+    clip = torch.randn(1, 3, 9, 45, 67)
     with torch.no_grad():
         (expected,) = backbone(clip)
         (last,) = backbone(clip.contiguous(memory_format=torch.channels_last_3d))
@@ -141,7 +141,7 @@ def test_odd_clips_layouts_and_precisions(backbone):
 
 def test_frozen_features_do_not_change_in_training(backbone):
     torch.manual_seed(0)
-    clip = torch.randn(1, 3, 6, 32, 32)
+    clip = torch.randn(1, 3, 8, 32, 32)
     frozen = TorchvisionVideo(backbone.name)
     frozen.load_state_dict(backbone.state_dict())
     whole = nn.Sequential(frozen.freeze()).train()
@@ -159,7 +159,7 @@ def test_detector_trains_all_of_it(backbone):
     head = RoIActionHead(backbone.out_channels, 3, backbone.spatial_stride)
     model = ActionDetector(backbone, head, bce_with_logits, [0.45] * 3, [0.225] * 3).train()
     batch = {
-        "video": torch.randint(0, 256, (2, 3, 6, 64, 80), dtype=torch.uint8),
+        "video": torch.randint(0, 256, (2, 3, 8, 64, 80), dtype=torch.uint8),
         "boxes": [torch.tensor([[5.0, 5, 60, 60], [30, 0, 79, 63]]), torch.zeros(0, 4)],
         "labels": [torch.tensor([[1.0, 0, 1], [0, 1, 0]]), torch.zeros(0, 3)],
     }
@@ -179,7 +179,7 @@ def test_cells_of_a_map_see_their_own_place(backbone):
             "with random weights it attends to all of the clip alike; its tokens are tested by themselves"
         )
     stride = backbone.spatial_stride
-    clip = torch.randn(1, 3, 6, 2 * stride, 10 * stride, requires_grad=True)
+    clip = torch.randn(1, 3, 8, 2 * stride, 10 * stride, requires_grad=True)
     (maps,) = backbone(clip)
     assert maps.shape[3:] == (2, 10)
     for cell in (3, 6):
@@ -223,12 +223,12 @@ def test_settings_and_clips_that_do_not_work_are_named():
         build_head(cfg := _config(NAME="mc3_18", FEATURES="pooled"), build_backbone(cfg))
     with torch.device("meta"):
         s3d = TorchvisionVideo("s3d").eval()
-        for size in ((5, 64, 64), (6, 16, 64)):
+        for size in ((7, 64, 64), (8, 16, 64)):
             with pytest.raises(
-                UserError, match=f"at least 6 frames of 17x17 pixels, not {size[0]} of {size[1]}x64"
+                UserError, match=f"at least 8 frames of 17x17 pixels, not {size[0]} of {size[1]}x64"
             ):
                 s3d(torch.empty(1, 3, *size))
-        assert s3d(torch.empty(1, 3, 6, 17, 17))[0].shape[2:] == (1, 1, 1)
+        assert s3d(torch.empty(1, 3, 8, 17, 17))[0].shape[2:] == (1, 1, 1)
         s3d.features = "pooled"
         for size in ((12, 209, 209), (13, 208, 209)):
             with pytest.raises(UserError, match="at least 13 frames of 209x209"):

@@ -46,10 +46,10 @@ def _encode_resnet(network: Any, clip: Tensor) -> Tensor:
 
 
 def _encode_s3d(network: Any, clip: Tensor) -> Tensor:
-    # Its last pool has no padding: below 5 frames of 17x17 pixels nothing is left. With exactly 5, the backward pass
-    # of its first temporal convolution has crashed inside oneDNN.
-    if clip.shape[2] < 6 or min(clip.shape[3:]) < 17:
-        raise UserError(f"s3d takes clips of at least 6 frames of 17x17 pixels, not {_clip_size(clip)}")
+    # Its last pool has no padding: below 5 frames of 17x17 pixels nothing is left. With 5, 6 and 7, oneDNN (of torch
+    # 2.14, on a CPU) crashes or is wrong in the gradient of its first temporal convolution, kernel 7 and stride 2.
+    if clip.shape[2] < 8 or min(clip.shape[3:]) < 17:
+        raise UserError(f"s3d takes clips of at least 8 frames of 17x17 pixels, not {_clip_size(clip)}")
     return network.features(clip)
 
 
@@ -123,7 +123,7 @@ TORCHVISION_MODELS = {
 class TorchvisionVideo(Backbone):
     """A video model of torchvision without its classifier: R3D, R(2+1)D, MC3, S3D, MViT or Swin3D.
 
-    All take clips of any size, S3D from 6 frames of 17x17 pixels on; a map has the clip's size divided by the strides,
+    All take clips of any size, S3D from 8 frames of 17x17 pixels on; a map has the clip's size divided by the strides,
     rounded up (S3D: where it is even at the last step). Parameters have torchvision's names below ``network.``;
     ``load_weights`` takes torchvision's files.
 
