@@ -40,6 +40,7 @@ def defaults() -> CfgNode:
     solver.CLIP_GRADIENTS.CLIP_VALUE = 1.0
 
     solver.AMP = CfgNode()
+    # Autocast where the device is faster in it, otherwise fp32 (engine/precision.py).
     solver.AMP.ENABLED = False
     solver.AMP.PRECISION = "bf16"  # or "fp16", with a gradient scaler
     return solver

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +23,7 @@ from ..tasks import Task
 from ..tasks.base import Mapper
 from ..utils import comm
 from ..utils.errors import UserError
+from .precision import autocast_factory
 
 __all__ = [
     "TestSet",
@@ -39,18 +38,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def autocast_factory(cfg: CfgNode, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
-    """A function that makes the context in which the model runs: autocast, or none, as ``SOLVER.AMP`` says."""
-    if not cfg.SOLVER.AMP.ENABLED:
-        return contextlib.nullcontext
-    precision = cfg.SOLVER.AMP.PRECISION
-    if precision not in _PRECISIONS:
-        raise UserError(f"SOLVER.AMP.PRECISION is {precision!r}; known: 'bf16', 'fp16'")
-    return functools.partial(torch.autocast, device.type, _PRECISIONS[precision])
 
 
 def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Module:

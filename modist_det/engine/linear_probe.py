@@ -31,7 +31,8 @@ from ..tasks import build_task
 from ..tasks.classification import ClassificationTask
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
-from .evaluate import autocast_factory, make_test_loader, place_model, start_from_weights
+from .evaluate import make_test_loader, place_model, start_from_weights
+from .precision import autocast_dtype, autocast_factory
 from .setup import prepare_run, write_config
 
 __all__ = ["extract_features", "prepare_features", "probe"]
@@ -154,7 +155,7 @@ def extract_features(
     """
     all_records, mapper = task.test_data(cfg, name)
     title = re.sub(r"[^A-Za-z0-9_.-]+", "_", task.title(name))
-    path = folder / f"{title}-{_fingerprint(cfg, model, all_records)}.npz"
+    path = folder / f"{title}-{_fingerprint(cfg, model, device, all_records)}.npz"
     kept = _read_features(path)
     if kept is not None:
         logger.info("%s: features of %s", name, path)
@@ -204,9 +205,10 @@ def _only_label(record: VideoRecord) -> int:
     return record.labels[0]
 
 
-def _fingerprint(cfg: CfgNode, model: nn.Module, records: Sequence[VideoRecord]) -> str:
+def _fingerprint(cfg: CfgNode, model: nn.Module, device: torch.device, records: Sequence[VideoRecord]) -> str:
     """Changes with everything that features depend on."""
     settings = {name: _section(cfg, name) for name in _SECTIONS}
+    settings["SOLVER.AMP"]["ENABLED"] = autocast_dtype(cfg, device) is not None
     videos = [
         (record.id, record.video, record.fps, record.start, record.end, _stamp(record)) for record in records
     ]

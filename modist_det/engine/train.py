@@ -26,7 +26,6 @@ from ..utils import comm
 from ..utils.errors import UserError
 from . import hooks
 from .evaluate import (
-    autocast_factory,
     build_test_sets,
     checkpoint_folder,
     evaluate,
@@ -34,6 +33,7 @@ from .evaluate import (
     start_from_weights,
 )
 from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
+from .precision import autocast_factory, build_grad_scaler, precision_name
 from .setup import write_config
 from .trainer import Hook, Trainer
 
@@ -66,13 +66,17 @@ class TrainingState:
         averaged = None
         if cfg.MODEL.EMA.ENABLED:
             averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(cfg.MODEL.EMA.DECAY))
-        amp = cfg.SOLVER.AMP
         return cls(
             model=model,
             optimizer=build_optimizer(cfg, model),
-            scaler=torch.amp.GradScaler(device.type, enabled=amp.ENABLED and amp.PRECISION == "fp16"),
+            scaler=build_grad_scaler(cfg, device),
             averaged=averaged,
-            facts={"seed": cfg.SEED, "clips a step": cfg.SOLVER.IMS_PER_BATCH, "samples": num_records},
+            facts={
+                "seed": cfg.SEED,
+                "clips a step": cfg.SOLVER.IMS_PER_BATCH,
+                "samples": num_records,
+                "precision": precision_name(cfg, device),
+            },
         )
 
     @property
@@ -104,7 +108,8 @@ class TrainingState:
             self.model.load_state_dict(state["model"])
             _check_same_optimizer(self.optimizer, state["optimizer"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
+            if state["scaler"]:  # empty: the run was not in fp16 before
+                self.scaler.load_state_dict(state["scaler"])
             if self.averaged is not None:
                 self.averaged.module.load_state_dict(state["ema"])
                 self.averaged.n_averaged.fill_(state["ema_updates"])
@@ -118,7 +123,7 @@ class TrainingState:
                 "OUTPUT_DIR/config.yaml, or start from its weights with MODEL.WEIGHTS"
             ) from error
         for name, value in self.facts.items():
-            before = run.get(name)
+            before = run.get(name, value)  # checkpoints of earlier versions do not say all of them
             if before != value:
                 logger.warning(
                     "%s: %s, before %s; the run goes on, but not as it would have", name, value, before

@@ -18,7 +18,8 @@ from ..config import CfgNode, get_cfg
 from ..data import transforms as T
 from ..data.mappers import DetectionMapper
 from ..data.video_info import output_size
-from ..engine.evaluate import autocast_factory, place_model
+from ..engine.evaluate import place_model
+from ..engine.precision import autocast_factory
 from ..engine.setup import resolve_device
 from ..modeling import ActionDetector, build_model
 from ..utils.errors import UserError

@@ -213,7 +213,10 @@ def test_random_batches_are_what_models_take(cfg):
         assert list(build_model(cfg)(random_batch(cfg, 3, 2, torch.device("cpu")))) == ["loss_class"]
 
 
-def test_model_report(cfg):
+@pytest.mark.parametrize(("faster", "precision"), [(True, "bf16"), (False, "off")])
+def test_model_report(cfg, monkeypatch, faster, precision):
+    """On any processor, one that computes in bf16 or one that does not."""
+    monkeypatch.setattr("modist_det.engine.precision.cpu_is_faster_in", lambda *_: faster)
     cfg.SOLVER.AMP.ENABLED = True
     report = benchmark_model(cfg, batch_size=2, num_boxes=1, warmup=1, repeat=3)
     table = rows(report)
@@ -225,7 +228,7 @@ def test_model_report(cfg):
     ]
     assert table["training step"].facts["peak MiB"] >= 0
     assert report.settings["clips"] == "2x3x4x32x32"
-    assert report.settings["amp"] == "bf16"
+    assert report.settings["amp"] == precision
     assert cfg.MODEL.NUM_CLASSES == 80  # where neither config nor data say
     expected = sum(p.numel() for p in build_model(cfg).parameters())
     assert report.settings["parameters"] == expected

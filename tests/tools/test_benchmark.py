@@ -14,9 +14,16 @@ import pytest
 def benchmark(root, tmp_path):
     """Run the tool; returns the finished process."""
 
-    def run(*words):
+    def run(*words, **variables):
         command = [sys.executable, str(root / "tools" / "benchmark.py"), *map(str, words)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     return run
 
@@ -41,11 +48,14 @@ def test_model_with_options_and_overrides(benchmark, root, tmp_path):
     )
     overrides = "MODEL.CHANNELS_LAST False MODEL.RESNET3D.WIDTH 4 INPUT.CROP_SIZE 32 INPUT.NUM_FRAMES 2"
     config = root / "configs" / "Puppets" / "Slow_R18.yaml"
-    done = benchmark("model", "--cfg", config, *options.split(), "--json", "out.json", *overrides.split())
-    assert (done.returncode, done.stderr) == (0, "")
+    words = ("--cfg", config, *options.split(), "--json", "out.json", *overrides.split())
+    done = benchmark("model", *words, ONEDNN_MAX_CPU_ISA="AVX2")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "runs in fp32: this CPU with ONEDNN_MAX_CPU_ISA=AVX2 is not faster in bf16 (SOLVER.AMP)" in line
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["settings"]["clips"] == "2x3x2x32x32"
-    assert content["settings"]["amp"] == "bf16"
+    assert content["settings"]["amp"] == "off"
     assert content["settings"]["channels last"] is True
     assert content["settings"]["OMP_WAIT_POLICY"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     assert content["machine"]["threads"] == 1

@@ -18,8 +18,9 @@ from ...config import CfgNode, get_cfg
 from ...modeling import build_model
 from ...solver import build_optimizer
 from ...utils.errors import UserError, nearest
-from ..evaluate import autocast_factory, place_model
+from ..evaluate import place_model
 from ..metrics import is_loss
+from ..precision import autocast_factory, build_grad_scaler, precision_name
 from ..setup import resolve_device, seed_everything
 from .machine import describe_machine
 from .report import Report, Series
@@ -74,10 +75,8 @@ def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: in
     inference = runner.inference()
     inference.facts["peak MiB"] = memory.peak()
     memory.reset()
-    amp = cfg.SOLVER.AMP
-    parts = runner.training(
-        optimizer, torch.amp.GradScaler(device.type, enabled=amp.ENABLED and amp.PRECISION == "fp16")
-    )
+    parts = runner.training(optimizer, build_grad_scaler(cfg, device))
+    precision = precision_name(cfg, device)
     step = Series.total("training step", parts)
     step.facts["peak MiB"] = memory.peak()
     return Report(
@@ -87,7 +86,7 @@ def benchmark_model(cfg: CfgNode, *, batch_size: int, num_boxes: int, warmup: in
         {
             "clips": "x".join(map(str, batch["video"].shape)),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "amp": amp.PRECISION if amp.ENABLED else "off",
+            "amp": "off" if precision == "fp32" else precision,
             "channels last": cfg.MODEL.CHANNELS_LAST,
             "compile": cfg.MODEL.COMPILE,
             # Decides what OpenMP's threads do while they wait; see docs/BENCHMARKS.md.

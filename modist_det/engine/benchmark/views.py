@@ -16,7 +16,8 @@ from ...data.classification import ClassificationMapper
 from ...data.datasets.records import VideoRecord
 from ...modeling import build_model
 from ...utils.errors import UserError
-from ..evaluate import autocast_factory, place_model
+from ..evaluate import place_model
+from ..precision import autocast_factory
 from ..setup import resolve_device, seed_everything
 from .data import one_thread, video_files
 from .machine import describe_machine
