@@ -9,16 +9,18 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ..utils.class_facts import ClassFacts, disagreement, renumbered
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import Weights, convert, detect_format
-from .reading import config_inside, read_checkpoint, tensors_of
+from .reading import classes_inside, config_inside, read_checkpoint, tensors_of
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 4
+_LAST_LAYER = "head.projection."  # of every head here: one output a class
 
 
 class Mismatch(NamedTuple):
@@ -43,6 +45,7 @@ class LoadReport:
         mismatched: same name, other shape; the model keeps its values.
         dropped: (name in the file, reason) of what is left out on purpose.
         config: the config (YAML) that a checkpoint of ours carries, or "".
+        classes: what its outputs mean, where the file says so.
     """
 
     path: str
@@ -54,6 +57,7 @@ class LoadReport:
     mismatched: list[Mismatch] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     config: str = ""
+    classes: ClassFacts | None = None
 
     def require_complete(self) -> None:
         """For evaluation, where a tensor with its initial values makes the result meaningless.
@@ -86,7 +90,12 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str = "auto") -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    path_or_url: str | os.PathLike,
+    format: str = "auto",
+    classes: ClassFacts | None = None,
+) -> LoadReport:
     """Copy the weights of a checkpoint file into ``model``.
 
     A backbone loads whole or not at all. A head that the file lacks, or has for other classes, keeps
@@ -100,13 +109,16 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
             ``torchvision://NAME/WEIGHTS``), or a plain state dict; saved by PyTorch, as a pickle of arrays or as
             safetensors.
         format: "auto" (found from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
+        classes: what the model's outputs mean, where it is known. If the file says that its own mean other classes, the
+            last layer of its head is not loaded.
 
     The kernels of a 2D network are spread over time: each frame of a kernel gets its share, so that a clip of one
     repeated image gives what the image gave (Carreira and Zisserman 2017).
 
     Raises:
         UserError: the file cannot be read (see :func:`~modist_det.checkpoint.reading.read_state_dict`), has nothing for
-            this model, or another backbone; the message then names configs that fit. The model is then unchanged.
+            this model, or another backbone; the message then names configs that fit; or it has the classes of
+            ``classes`` under other numbers. The model is then unchanged.
     """
     path = os.fspath(path_or_url)
     content = read_checkpoint(path)
@@ -125,6 +137,9 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
     inflated = _inflate(weights.tensors, targets)
     tensors = weights.tensors | inflated
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
+    report.classes = classes_inside(content, path)
+    _leave_out_other_classes(weights, targets, classes, report.classes)
+    tensors = {name: tensors[name] for name in tensors if name in weights.tensors}
     _compare(tensors, targets, report)
     _check(report, weights, targets)
 
@@ -137,6 +152,25 @@ def load_weights(model: nn.Module, path_or_url: str | os.PathLike, format: str =
     if initial:
         logger.warning("not loaded from %s, so left at initial values: %s", report.path, _some(initial))
     return report
+
+
+def _leave_out_other_classes(
+    weights: Weights, targets: dict[str, Tensor], ours: ClassFacts | None, theirs: ClassFacts | None
+) -> None:
+    """Drop the last layer of a head that would fit by its shape, but whose outputs mean other classes."""
+    fits = [
+        name
+        for name, tensor in weights.tensors.items()
+        if name.startswith(_LAST_LAYER) and name in targets and targets[name].shape == tensor.shape
+    ]
+    difference = disagreement(theirs, ours) if ours and theirs and fits else ""
+    if not difference or not ours or not theirs:
+        return
+    if renumbered(theirs, ours):
+        raise UserError(f"{difference}; number the classes as the checkpoint does")
+    logger.warning("%s: the head's last layer starts anew", difference)
+    for name in fits:
+        weights.drop(name, "the head is for other classes")
 
 
 def _inflate(tensors: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,12 +14,13 @@ import torch
 import yaml
 from torch import Tensor
 
+from ..utils.class_facts import ClassFacts, parse_facts
 from ..utils.errors import UserError
 from ..utils.paths import local_path
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
-__all__ = ["config_inside", "read_checkpoint", "read_state_dict", "tensors_of"]
+__all__ = ["classes_inside", "config_inside", "read_checkpoint", "read_state_dict", "tensors_of"]
 
 # "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
@@ -70,6 +71,17 @@ def config_inside(content: Mapping[str, Any]) -> str:
         return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
     except yaml.YAMLError:
         return ""
+
+
+def classes_inside(content: Mapping[str, Any], path: str) -> ClassFacts | None:
+    """What a checkpoint of ours, read from ``path``, says of its classes; None where it says nothing.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    metadata = content.get("metadata")
+    facts = content.get("class_facts", metadata.get("class_facts") if isinstance(metadata, Mapping) else None)
+    return None if facts is None else parse_facts(facts, path)
 
 
 def _read(path: Path) -> Any:

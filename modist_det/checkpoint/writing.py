@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
 from .formats import names_in_format
@@ -37,6 +38,7 @@ def write_weights(
     format: str,
     *,
     config: str = "",
+    classes: ClassFacts | None = None,
     pool_after_res2: bool = False,
     detection: bool = False,
 ) -> list[str]:
@@ -46,7 +48,8 @@ def write_weights(
         format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` that PySlowFast tests and fine-tunes from
             (``TRAIN.CHECKPOINT_EPOCH_RESET True``); "safetensors" has our names, and the config as metadata;
             "torchvision_video" is the state dict of a network of :class:`.TorchvisionVideo` and its classifier.
-        config: as YAML, for the formats that have a place for it.
+        config: as YAML, for the formats that have a place for it: "modist_det" and "safetensors".
+        classes: what the outputs mean, for the same formats.
         pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
 
     Returns:
@@ -70,19 +73,23 @@ def write_weights(
     if format == "torchvision_video" and "classifier.1.weight" in renamed:  # S3D's, a convolution of size 1
         renamed["classifier.1.weight"] = renamed["classifier.1.weight"][..., None, None, None]
     if format == "safetensors":
-        write_safetensors(path, renamed, {"format": "modist_det", "config": config})
+        metadata = {"format": "modist_det", "config": config}
+        write_safetensors(path, renamed, metadata | ({"class_facts": classes.to_json()} if classes else {}))
     elif format == "caffe2":
         blobs = {name: tensor.numpy() for name, tensor in renamed.items()}
         with atomic_path(path) as temporary:
             temporary.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
     else:
-        _save(path, _content(format, renamed, config))
+        _save(path, _content(format, renamed, config, classes))
     return left_out
 
 
-def _content(format: str, tensors: dict[str, Tensor], config: str) -> Mapping[str, Any]:
+def _content(
+    format: str, tensors: dict[str, Tensor], config: str, classes: ClassFacts | None
+) -> Mapping[str, Any]:
     if format == "modist_det":
-        return {"model": tensors, "config": config}
+        facts = {"class_facts": classes.to_dict()} if classes else {}
+        return {"model": tensors, "config": config} | facts
     if format == "torchvision_video":
         return tensors
     # PySlowFast's config is another one; it does not read this entry.

@@ -20,8 +20,9 @@ from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import build_model
 from ..tasks import Task
-from ..tasks.base import Mapper
+from ..tasks.base import Mapper, class_facts
 from ..utils import comm
+from ..utils.class_facts import ClassFacts, check_same_classes
 from ..utils.errors import UserError
 from .precision import autocast_factory
 
@@ -50,13 +51,16 @@ def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Modu
     return model
 
 
-def start_from_weights(model: nn.Module, path: str | os.PathLike, cfg: CfgNode) -> LoadReport:
+def start_from_weights(
+    model: nn.Module, path: str | os.PathLike, cfg: CfgNode, classes: ClassFacts | None = None
+) -> LoadReport:
     """Load a checkpoint into ``model``; of a pretraining model into its backbone, which is all that it is judged by.
 
-    ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows.
+    ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows. ``classes``:
+    what the model's outputs mean; see :func:`~modist_det.checkpoint.load_weights`.
     """
     backbone = getattr(model, "pretrained_backbone", None)
-    report = load_weights(model if backbone is None else backbone, path)
+    report = load_weights(model if backbone is None else backbone, path, classes=classes)
     logger.info("%s", report)
     for line in unlike_settings(cfg, report.config):
         logger.warning("%s: %s", path, line)
@@ -149,4 +153,13 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
     model = build_model(cfg)
     report = start_from_weights(model, weights, cfg)
     report.require_complete()
+    if (classes := class_facts(task)) is not None:
+        if report.classes is not None:
+            check_same_classes(report.classes, classes)
+        else:
+            # Other projects' weights say nothing; of ours, those of early releases.
+            level = logging.WARNING if report.config else logging.INFO
+            logger.log(
+                level, "%s does not say which classes it knows: taken to be those of the data", weights
+            )
     return evaluate(cfg, test_sets, place_model(cfg, model, device), device)

@@ -17,12 +17,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint.checkpointer import Checkpointer
+from ..checkpoint.reading import classes_inside
 from ..config import CfgNode
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
 from ..modeling import build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
 from ..tasks import Task
+from ..tasks.base import class_facts
 from ..utils import comm
+from ..utils.class_facts import ClassFacts, check_same_classes
 from ..utils.errors import UserError
 from . import hooks
 from .evaluate import (
@@ -51,10 +54,13 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     averaged: AveragedModel | None
     facts: dict[str, Any]  # what must be equal for a resumed run to go on exactly
+    classes: ClassFacts | None = None  # what the model's outputs mean
     iteration: int = 0
 
     @classmethod
-    def build(cls, cfg: CfgNode, device: torch.device, num_records: int) -> TrainingState:
+    def build(
+        cls, cfg: CfgNode, device: torch.device, num_records: int, classes: ClassFacts | None
+    ) -> TrainingState:
         """A freshly initialized model and what goes with it."""
         model = place_model(cfg, build_model(cfg), device)
         if cfg.MODEL.SYNC_BN and comm.get_world_size() > 1:
@@ -77,6 +83,7 @@ class TrainingState:
                 "samples": num_records,
                 "precision": precision_name(cfg, device),
             },
+            classes=classes,
         )
 
     @property
@@ -93,6 +100,8 @@ class TrainingState:
             "config": cfg.dump(),
             "run": self.facts,
         }
+        if self.classes is not None:
+            state["class_facts"] = self.classes.to_dict()
         if self.averaged is not None:
             state["ema"] = self.averaged.module.state_dict()
             state["ema_updates"] = int(self.averaged.n_averaged)
@@ -102,8 +111,12 @@ class TrainingState:
         """Put the content of checkpoint ``path`` in place.
 
         Raises:
-            UserError: it was made with another architecture or optimizer, or is no checkpoint of a run.
+            UserError: it was made with another architecture or optimizer or for other classes, or is no checkpoint of a
+                run.
         """
+        classes = classes_inside(state, str(path))
+        if classes is not None and self.classes is not None:
+            check_same_classes(classes, self.classes)
         try:
             self.model.load_state_dict(state["model"])
             _check_same_optimizer(self.optimizer, state["optimizer"])
@@ -147,7 +160,7 @@ def train(
     total = cfg.SOLVER.MAX_EPOCH * epoch_length
     max_iter = max(1, round(total))
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
-    state = TrainingState.build(cfg, device, len(records))
+    state = TrainingState.build(cfg, device, len(records), class_facts(task))
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
     write_config(cfg)  # not before it is known to fit what is in OUTPUT_DIR
     logger.info(
@@ -264,7 +277,7 @@ def _fill_from_checkpoint(
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
-        start_from_weights(state.model, cfg.MODEL.WEIGHTS, cfg)
+        start_from_weights(state.model, cfg.MODEL.WEIGHTS, cfg, state.classes)
         if state.averaged is not None:
             state.averaged.module.load_state_dict(state.model.state_dict())
 

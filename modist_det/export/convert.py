@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.formats import convert, detect_format
-from ..checkpoint.reading import config_inside, read_checkpoint, read_state_dict
+from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint, tensors_of
 from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
+from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
 from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
@@ -98,21 +99,28 @@ def convert_checkpoint(
         return _export(source, out, target, cfg, size)
     if cfg is None and target == "pytorchvideo":
         raise UserError("PyTorchVideo's names depend on the network's head and pool; give --cfg FILE")
-    tensors, remarks = _renamed(source) if cfg is None else _filled(source, cfg)
+    tensors, classes, remarks = _renamed(source) if cfg is None else _filled(source, cfg)
     left_out = write_weights(
         out,
         tensors,
         target,
         config=cfg.dump() if cfg is not None else "",
+        classes=classes,
         pool_after_res2=cfg is not None and cfg.MODEL.RESNET3D.POOL_AFTER_RES2 > 1,
         detection=cfg is not None and cfg.MODEL.META_ARCHITECTURE == "ActionDetector",
     )
+    if classes is not None and target not in ("modist_det", "safetensors"):
+        remarks.append(f"the format {target} has no place for the names of the {len(classes.names)} classes")
     remarks.append(f"{out}: {len(tensors) - len(left_out)} tensors as {target}")
     return remarks
 
 
-def _renamed(source: str) -> tuple[dict[str, Tensor], list[str]]:
-    state = read_state_dict(source)
+_Filled = tuple[dict[str, Tensor], ClassFacts | None, list[str]]
+
+
+def _renamed(source: str) -> _Filled:
+    content = read_checkpoint(source)
+    state = tensors_of(content, source)
     format = detect_format(state)
     weights = convert(state, format)
     remarks = [f"{source}: {len(weights.tensors)} tensors, format {format}"]
@@ -120,19 +128,20 @@ def _renamed(source: str) -> tuple[dict[str, Tensor], list[str]]:
         remarks.append(
             f"{len(weights.dropped)} left out: {', '.join(sorted({why for _, why in weights.dropped}))}"
         )
-    return weights.tensors, remarks
+    return weights.tensors, classes_inside(content, source), remarks
 
 
-def _filled(source: str, cfg: CfgNode) -> tuple[dict[str, Tensor], list[str]]:
+def _filled(source: str, cfg: CfgNode) -> _Filled:
     if cfg.TASK == "pretraining":
         network: nn.Module = build_backbone(cfg)
         report = load_weights(network, source)
         report.require_complete()
-        return {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}, [str(report)]
+        tensors = {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+        return tensors, None, [str(report)]
     network = build_model(cfg)
     report = load_weights(network, source)
     report.require_complete()
-    return network.state_dict(), [str(report)]
+    return network.state_dict(), report.classes, [str(report)]
 
 
 def _export(
@@ -144,12 +153,15 @@ def _export(
     report.require_complete()
     height, width = size or (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST)
     clip = (cfg.INPUT.NUM_FRAMES, height, width)
+    classes = report.classes.to_json() if report.classes else ""
     with atomic_path(out) as temporary:
         if target == "onnx":
-            export_onnx(model, temporary, clip, {"config": cfg.dump()})
+            texts = {"config": cfg.dump()} | ({"class_facts": classes} if classes else {})
+            export_onnx(model, temporary, clip, texts)
             difference = check_onnx(model, temporary, clip)
         else:
-            export_program(model, temporary, clip, {"config.yaml": cfg.dump()})
+            texts = {"config.yaml": cfg.dump()} | ({"class_facts.json": classes} if classes else {})
+            export_program(model, temporary, clip, texts)
             difference = check_program(model, temporary, clip)
         if not difference <= TOLERANCE:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
 from ..data.puppets.labels import CLASS_NAMES as PUPPETS
+from ..utils.ava_classes import AVA_CLASSES
+from ..utils.class_facts import ClassFacts, disagreement
 from ..utils.errors import UserError
 from ..utils.label_map import read_label_map
 
-__all__ = ["complete_names", "names_of_config", "read_names"]
+__all__ = ["choose_names", "complete_names", "names_of_config", "read_names"]
+
+logger = logging.getLogger(__name__)
 
 
 def read_names(label_map: str | os.PathLike) -> dict[int, str]:
@@ -20,21 +25,70 @@ def read_names(label_map: str | os.PathLike) -> dict[int, str]:
     return {number: entry.name for number, entry in read_label_map(label_map).items()}
 
 
+def choose_names(
+    cfg: CfgNode, weights: str, facts: ClassFacts | None, given: Mapping[int, str] | None = None
+) -> dict[int, str]:
+    """The names of the classes of ``weights``: those that are given, or those that the checkpoint carries.
+
+    Weights of other projects, and of this one's early releases, carry none. Then the names are those of the config's
+    datasets, and the log says so.
+
+    Args:
+        cfg: the model's.
+        weights: the checkpoint's path, for messages.
+        facts: what the checkpoint says of its classes.
+        given: the names that the user gives.
+
+    Raises:
+        UserError: the checkpoint says that a class id means another class than the names that are given.
+    """
+    if given is not None:
+        if facts is not None:
+            theirs = ClassFacts("detection", max(given, default=1), given, source="the label map")
+            if difference := disagreement(facts, theirs):
+                raise UserError(f"{difference}; give the label map that the model was trained with, or none")
+        return dict(given)
+    if facts is not None:
+        return dict(facts.names)
+    names, origin, certain = _names_and_origin(cfg)
+    if not names:
+        logger.warning("%s carries no class names; give its label map", weights)
+    elif certain:
+        logger.info("%s carries no class names; they are those of %s", weights, origin)
+    else:
+        logger.warning(
+            "%s carries no class names; they are taken from %s, which may be another project's: check them, or give "
+            "the label map",
+            weights,
+            origin,
+        )
+    return names
+
+
 def names_of_config(cfg: CfgNode) -> dict[int, str]:
     """Names from the first of the config's data sets that is on this machine; ``{}`` where none is.
 
     Weights outlive their data: the names of AVA and of Puppets are known without it.
     """
+    return _names_and_origin(cfg)[0]
+
+
+def _names_and_origin(cfg: CfgNode) -> tuple[dict[int, str], str, bool]:
+    """Names, where they come from, and whether that is sure to be what the config meant."""
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    known = {"puppets": PUPPETS, "ava": AVA_CLASSES}
     for name in datasets:
         try:
-            return dict(DatasetCatalog.get(name).metadata.class_names)
+            names = dict(DatasetCatalog.get(name).metadata.class_names)
         except (UserError, OSError, AttributeError):
             continue
-    for known, names in (("puppets", PUPPETS), ("ava", AVA)):
-        if any(Path(name).name.startswith(known) for name in datasets):
-            return dict(names)
-    return dict(AVA) if cfg.MODEL.NUM_CLASSES == 80 else {}
+        return names, f"dataset {name}", names in known.values()
+    for start, classes in known.items():
+        if any(Path(name).name.startswith(start) for name in datasets):
+            return dict(classes), f"{start.upper() if start == 'ava' else start.title()}'s classes", True
+    if max(AVA_CLASSES) == cfg.MODEL.NUM_CLASSES:
+        return dict(AVA_CLASSES), "AVA, whose models have 80 classes, too", False
+    return {}, "", False
 
 
 def complete_names(names: Mapping[int, str], num_classes: int) -> dict[int, str]:
@@ -51,68 +105,3 @@ def complete_names(names: Mapping[int, str], num_classes: int) -> dict[int, str]
             "give the label map that the model was trained with"
         )
     return dict(sorted(names.items()))
-
-
-# The classes that AVA's challenge evaluates, of the 80 that are annotated (label map v2.1).
-AVA: dict[int, str] = {
-    1: "bend/bow (at the waist)",
-    3: "crouch/kneel",
-    4: "dance",
-    5: "fall down",
-    6: "get up",
-    7: "jump/leap",
-    8: "lie/sleep",
-    9: "martial art",
-    10: "run/jog",
-    11: "sit",
-    12: "stand",
-    13: "swim",
-    14: "walk",
-    15: "answer phone",
-    17: "carry/hold (an object)",
-    20: "climb (e.g., a mountain)",
-    22: "close (e.g., a door, a box)",
-    24: "cut",
-    26: "dress/put on clothing",
-    27: "drink",
-    28: "drive (e.g., a car, a truck)",
-    29: "eat",
-    30: "enter",
-    34: "hit (an object)",
-    36: "lift/pick up",
-    37: "listen (e.g., to music)",
-    38: "open (e.g., a window, a car door)",
-    41: "play musical instrument",
-    43: "point to (an object)",
-    45: "pull (an object)",
-    46: "push (an object)",
-    47: "put down",
-    48: "read",
-    49: "ride (e.g., a bike, a car, a horse)",
-    51: "sail boat",
-    52: "shoot",
-    54: "smoke",
-    56: "take a photo",
-    57: "text on/look at a cellphone",
-    58: "throw",
-    59: "touch (an object)",
-    60: "turn (e.g., a screwdriver)",
-    61: "watch (e.g., TV)",
-    62: "work on a computer",
-    63: "write",
-    64: "fight/hit (a person)",
-    65: "give/serve (an object) to (a person)",
-    66: "grab (a person)",
-    67: "hand clap",
-    68: "hand shake",
-    69: "hand wave",
-    70: "hug (a person)",
-    72: "kiss (a person)",
-    73: "lift (a person)",
-    74: "listen to (a person)",
-    76: "push (another person)",
-    77: "sing to (e.g., self, a person, a group)",
-    78: "take (an object) from (a person)",
-    79: "talk to (e.g., self, a person, a group)",
-    80: "watch (a person)",
-}

@@ -81,7 +81,11 @@ class JsonWriter(ResultWriter):
             "height": header.height,
             "model": header.model,
             "person_detector": header.person_detector,
-            "classes": [{"id": number, "name": name} for number, name in header.class_names.items()],
+            "classes": [
+                {"id": number, "name": name}
+                | ({"type": header.class_types[number]} if number in header.class_types else {})
+                for number, name in header.class_names.items()
+            ],
         }
         self._out.write(json.dumps(facts, ensure_ascii=False)[:-1] + ',\n"keyframes": [')
         # Tubes come between keyframes, but are a list of their own.
@@ -250,6 +254,7 @@ def _parse(content: dict[str, Any]) -> VideoActions:
         names,
         content["model"],
         content["person_detector"],
+        {int(entry["id"]): str(entry["type"]) for entry in content["classes"] if "type" in entry},
     )
     keyframes = tuple(
         KeyframeActions(

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..checkpoint import load_weights
-from ..checkpoint.reading import config_inside, read_checkpoint
+from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint
 from ..config import CfgNode, get_cfg
 from ..data import transforms as T
 from ..data.mappers import DetectionMapper
@@ -24,7 +24,7 @@ from ..engine.setup import resolve_device
 from ..modeling import ActionDetector, build_model
 from ..utils.errors import UserError
 from ..utils.paths import local_path
-from .class_names import complete_names, names_of_config
+from .class_names import choose_names, complete_names, names_of_config
 from .results import ClipActions
 
 __all__ = ["ActionPredictor"]
@@ -35,16 +35,20 @@ class ActionPredictor:
 
     Args:
         cfg: of a detection model; ``MODEL.WEIGHTS`` names its checkpoint, ``MODEL.DEVICE`` the device.
-        class_names: name of each class id; default: those of the config's data sets, where these are there.
+        class_names: name of each class id; default: those that the checkpoint carries, or else those of the config's
+            data sets, where these are there.
 
     Attributes:
         class_names: the classes that results have, ascending.
+        class_types: label type of each of them for which the checkpoint says one.
+        facts: what the checkpoint says of its classes and keyframes, None where it says nothing.
         offsets: float64 (T,): seconds of a clip's frames from its keyframe.
         short_side: pixels to which clips are scaled.
         source: where the weights came from.
 
     Raises:
-        UserError: the config is not of a detection model, or the checkpoint does not hold all of its weights.
+        UserError: the config is not of a detection model, the checkpoint does not hold all of its weights, or it has
+            another class under an id of ``class_names``.
 
     Example::
 
@@ -61,18 +65,17 @@ class ActionPredictor:
                 f"the config is for TASK {cfg.TASK}; actions of people need a model of TASK detection"
             )
         cfg = cfg.clone()
-        names = dict(names_of_config(cfg) if class_names is None else class_names)
-        if cfg.MODEL.NUM_CLASSES == 0:
-            cfg.MODEL.NUM_CLASSES = max(names, default=0)
         if not cfg.MODEL.WEIGHTS:
             raise UserError(
                 "MODEL.WEIGHTS names no checkpoint; a model without trained weights predicts nothing"
             )
+        if cfg.MODEL.NUM_CLASSES == 0:
+            inside = classes_inside(read_checkpoint(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+            known = names_of_config(cfg) if class_names is None else class_names
+            cfg.MODEL.NUM_CLASSES = max(known, default=0) if inside is None else inside.num_classes
         self.cfg = cfg
-        self.class_names = complete_names(names, cfg.MODEL.NUM_CLASSES)
         self.device = resolve_device(cfg.MODEL.DEVICE)
         self.source = cfg.MODEL.WEIGHTS
-        self._channels = torch.tensor([number - 1 for number in self.class_names])
         mapper = DetectionMapper.from_config(cfg, is_train=False)
         self.offsets = mapper.offsets
         self.short_side = mapper.min_size_test
@@ -81,7 +84,14 @@ class ActionPredictor:
             raise UserError(
                 f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} does not score given boxes"
             )
-        load_weights(model, cfg.MODEL.WEIGHTS).require_complete()
+        report = load_weights(model, cfg.MODEL.WEIGHTS)
+        report.require_complete()
+        self.facts = report.classes
+        names = choose_names(cfg, cfg.MODEL.WEIGHTS, self.facts, class_names)
+        self.class_names = complete_names(names, cfg.MODEL.NUM_CLASSES)
+        types = self.facts.types if self.facts else {}
+        self.class_types = {number: types[number] for number in self.class_names if number in types}
+        self._channels = torch.tensor([number - 1 for number in self.class_names])
         self.model = place_model(cfg, model, self.device).eval()
         self._autocast = autocast_factory(cfg, self.device)
 

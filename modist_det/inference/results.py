@@ -140,6 +140,7 @@ class VideoHeader:
         class_names: name of each class id, ascending.
         model: where the action model came from.
         person_detector: likewise.
+        class_types: label type, such as "PERSON_MOVEMENT", of the class ids that have one.
     """
 
     video: str
@@ -148,6 +149,7 @@ class VideoHeader:
     class_names: Mapping[int, str]
     model: str = ""
     person_detector: str = ""
+    class_types: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

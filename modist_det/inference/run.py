@@ -166,6 +166,7 @@ def make_header(source: Source, predictor: ActionPredictor, detector: PersonDete
         predictor.class_names,
         model=predictor.source,
         person_detector=type(detector).__name__,
+        class_types=predictor.class_types,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,9 +12,19 @@ from fvcore.common.registry import Registry
 from ..config import CfgNode
 from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
+from ..utils.class_facts import ClassFacts, join_facts
 from ..utils.errors import UserError, nearest
 
-__all__ = ["TASK_REGISTRY", "Mapper", "Task", "build_task", "check_titles", "complete_num_classes"]
+__all__ = [
+    "TASK_REGISTRY",
+    "Mapper",
+    "Task",
+    "build_task",
+    "check_titles",
+    "class_facts",
+    "complete_num_classes",
+    "join_class_facts",
+]
 
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")
@@ -24,7 +35,8 @@ Mapper = Callable[..., dict[str, Any]]
 class Task(Protocol):
     """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`.
 
-    A task may also have ``pictures(cfg)``, which returns what PICTURE_PERIOD draws (see ``tasks/pictures.py``).
+    A task may also have ``pictures(cfg)``, which returns what PICTURE_PERIOD draws (see ``tasks/pictures.py``), and
+    ``class_facts()``: what the outputs of its models mean, or None (see :func:`class_facts`).
     """
 
     def complete_config(self, cfg: CfgNode) -> None:
@@ -58,6 +70,24 @@ def _check_architecture(cfg: CfgNode) -> None:
     made_for = getattr(lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE"), "task", cfg.TASK)
     if made_for != cfg.TASK:
         raise UserError(f"MODEL.META_ARCHITECTURE {name} is for TASK {made_for}, but TASK is {cfg.TASK}")
+
+
+def class_facts(task: Task) -> ClassFacts | None:
+    """What the outputs of the task's models mean, by its datasets; None for a task that does not say."""
+    return task.class_facts() if hasattr(task, "class_facts") else None
+
+
+def join_class_facts(datasets: Mapping[str, Any]) -> ClassFacts | None:
+    """The facts of ``datasets`` (by their names in the config) together.
+
+    Raises:
+        UserError: two of them number the same classes differently, or mean other classes by one id.
+    """
+    facts = [
+        dataclasses.replace(dataset.metadata.class_facts, source=f"dataset {name}")
+        for name, dataset in datasets.items()
+    ]
+    return join_facts(facts)
 
 
 def complete_num_classes(cfg: CfgNode, widths: Mapping[str, int]) -> None:

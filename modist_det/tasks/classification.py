@@ -13,9 +13,10 @@ from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
+from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_classified
-from .base import TASK_REGISTRY, check_titles, complete_num_classes
+from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts
 from .pictures import ScorePictures
 
 __all__ = ["ClassificationTask", "classification"]
@@ -36,7 +37,11 @@ class ClassificationTask:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._datasets = {name: _open(name) for name in names}
-        _check_same_classes(self._datasets)
+        self._facts = join_class_facts(self._datasets)
+
+    def class_facts(self) -> ClassFacts | None:
+        """Of all datasets together, which agree."""
+        return self._facts
 
     def complete_config(self, cfg: CfgNode) -> None:
         complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
@@ -96,16 +101,3 @@ def _open(name: str) -> ClassificationDataset:
             f"data set {name} is a {type(dataset).__name__}; TASK classification needs videos with class labels"
         )
     return dataset
-
-
-def _check_same_classes(datasets: dict[str, ClassificationDataset]) -> None:
-    """A class index means one class in all of them; some may know more classes than others."""
-    first: dict[int, tuple[str, str]] = {}
-    for name, dataset in datasets.items():
-        for index, class_name in enumerate(dataset.metadata.class_names):
-            other, other_class = first.setdefault(index, (name, class_name))
-            if other_class != class_name:
-                raise UserError(
-                    f"class index {index} is {class_name!r} in data set {name}, but {other_class!r} in {other}; let "
-                    "both take their classes from one file"
-                )

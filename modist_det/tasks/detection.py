@@ -15,9 +15,10 @@ from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES
+from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
-from .base import TASK_REGISTRY, check_titles, complete_num_classes
+from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts
 from .pictures import ScorePictures
 
 __all__ = ["DetectionTask", "detection"]
@@ -38,6 +39,11 @@ class DetectionTask:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._datasets = {name: _open(name) for name in names}
+        self._facts = join_class_facts(self._datasets)
+
+    def class_facts(self) -> ClassFacts | None:
+        """Of all datasets together, which agree."""
+        return self._facts
 
     def complete_config(self, cfg: CfgNode) -> None:
         complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})

@@ -22,6 +22,7 @@ _TOKEN = re.compile(
 )
 _ESCAPES = {"n": "\n", "t": "\t"}
 _ID_FIELDS = ("id", "label_id")
+_ONCE = ("name", *_ID_FIELDS, "label_type")  # fields of a block that may not be repeated
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
     (AVA 2.2); other fields are ignored, ``#`` begins a comment.
 
     Raises:
-        UserError: the file is missing or not text, is malformed, defines no class or an id twice, or a
-            class lacks its name or its id; names file and line.
+        UserError: the file is missing or not text, is malformed, defines no class, an id or a name twice, or a
+            class lacks its name or its id or has several; names file and line.
     """
     try:
         text = Path(local_path(path)).read_text(encoding="utf-8-sig")
@@ -50,11 +51,18 @@ def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
         raise UserError(f"label map {path} is not UTF-8 text") from error
     entries: dict[int, LabelEntry] = {}
     lines: dict[int, int] = {}
+    numbers: dict[str, int] = {}
     for line, fields in _blocks(text, path):
         number, entry = _entry(fields, f"{path}:{line}")
         if number in entries:
             raise UserError(f"{path}:{line}: class id {number} was already given in line {lines[number]}")
-        entries[number], lines[number] = entry, line
+        if entry.name in numbers:
+            other = numbers[entry.name]
+            raise UserError(
+                f"{path}:{line}: class {number} is called {entry.name!r} like class {other} in line {lines[other]}; "
+                "give each class a name of its own"
+            )
+        entries[number], lines[number], numbers[entry.name] = entry, line, number
     if not entries:
         raise UserError(
             f'{path}: no class in this label map; write blocks such as item {{ name: "walk" id: 1 }}'
@@ -78,6 +86,11 @@ def _blocks(text: str, path: str | os.PathLike) -> Iterator[tuple[int, dict[str,
             (kind, name, at), (_, colon, _), (value_kind, value, _) = tokens[i : i + 3]
             if kind != "word" or colon != ":" or value_kind not in ("word", "text"):
                 raise UserError(f"{path}:{at}: expected a field such as 'id: 1' or '}}', found {name!r}")
+            if name in fields and name in _ONCE:
+                raise UserError(
+                    f"{path}:{at}: this class has a second {name}, {value!r} after {fields[name]!r}; "
+                    "a '}' and a new block may be missing"
+                )
             fields[name] = value
             i += 3
         i += 1
@@ -102,7 +115,7 @@ def _tokens(text: str, path: str | os.PathLike) -> Iterator[tuple[str, str, int]
 
 def _entry(fields: dict[str, str], where: str) -> tuple[int, LabelEntry]:
     numbers = [fields[name] for name in _ID_FIELDS if name in fields]
-    if not fields.get("name") or len(numbers) != 1:
+    if not fields.get("name", "").strip() or len(numbers) != 1:
         raise UserError(
             f"{where}: a class needs one name and one id, but this one has {sorted(fields) or 'nothing'}"
         )

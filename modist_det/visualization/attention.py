@@ -18,6 +18,7 @@ from ..data.catalog import DatasetCatalog
 from ..data.datasets.ava import AVADataset
 from ..data.mappers import DetectionMapper
 from ..modeling import build_model
+from ..utils.class_facts import check_same_classes
 from ..utils.errors import UserError, nearest
 from ..utils.files import check_is_file
 from ..utils.progress import progress_bar
@@ -78,7 +79,9 @@ def compare_attention(
         torch.manual_seed(cfg.SEED)  # for fresh weights
         model = build_model(cfg)
         if path:
-            load_weights(model, path)
+            report = load_weights(model, path)
+            if action and report.classes is not None:
+                check_same_classes(report.classes, dataset.metadata.class_facts)
         maps = _maps(model, samples, channel, name)
         middle = [m[:, m.shape[1] // 2 :][:, :1] for m in maps]
         energies = [energy_in_boxes(m, [sample["boxes"]]) for m, sample in zip(middle, samples, strict=True)]

@@ -116,7 +116,7 @@ def test_classes_must_agree(configured, tree, tmp_path):
         f"format: ucf101\nvideos: {tree}/ucf101/videos\nannotations: other\nsubset: test\n"
     )
     with pytest.raises(
-        UserError, match="class index 1 is 'Yellow' in data set .*other.yaml, but 'Green' in ucf101"
+        UserError, match="class index 1 is 'Green' in dataset ucf101.*, but 'Yellow' in dataset .*other.yaml"
     ):
         run(configured("DATASETS.TEST", f"['{tmp_path}/other.yaml']"))
 

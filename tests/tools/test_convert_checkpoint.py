@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
-from modist_det.checkpoint.reading import read_checkpoint
+from modist_det.checkpoint.reading import classes_inside, read_checkpoint
 from modist_det.config import get_cfg
 from modist_det.modeling import build_backbone, build_model
+from modist_det.utils.class_facts import ClassFacts, parse_facts
 from modist_det.utils.cli import run_cli
 
 SMALL = """\
@@ -24,6 +26,7 @@ MODEL:
   RESNET3D: {DEPTH: 18, WIDTH: 4, DILATE_RES5: True}
 INPUT: {NUM_FRAMES: 2, MIN_SIZE_TEST: 32}
 """
+FACTS = ClassFacts("detection", 3, {1: "walk", 3: "=läuft"}, {3: "PERSON_MOVEMENT"})
 
 
 @pytest.fixture
@@ -34,7 +37,14 @@ def folder(tmp_path):
     cfg.merge_from_file(tmp_path / "small.yaml")
     torch.manual_seed(0)
     state = build_model(cfg).state_dict()
-    torch.save({"model": state, "config": cfg.dump(), "iteration": 4, "optimizer": {}}, tmp_path / "run.pth")
+    run = {
+        "model": state,
+        "config": cfg.dump(),
+        "class_facts": FACTS.to_dict(),
+        "iteration": 4,
+        "optimizer": {},
+    }
+    torch.save(run, tmp_path / "run.pth")
     torch.save(state, tmp_path / "plain.pth")
     with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
         archive.write(tmp_path / "run.pth", "run.pth")
@@ -77,10 +87,17 @@ def test_help_without_torch(root):
     assert "zoo://pytorchvideo/slow_8x8_r50_k400" in done.stdout
 
 
+def facts_in(path) -> tuple[dict, dict]:
+    facts = classes_inside(read_checkpoint(path), str(path))
+    assert facts is not None
+    return facts.names, facts.types
+
+
 def test_there_and_back_again(command, folder):
     done = command("run.pth", "their.pyth", "--to", "pyslowfast")
     assert done.returncode == 0, done.stderr
     assert "their.pyth: 122 tensors as pyslowfast" in done.stdout
+    assert "no place for the names of the 2 classes" in done.stdout
     done = command("their.pyth", "back.safetensors")
     assert done.returncode == 0, done.stderr
     assert "their.pyth: 122 tensors, format pyslowfast" in done.stdout
@@ -92,17 +109,22 @@ def test_there_and_back_again(command, folder):
     assert all(torch.equal(expected[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_config_goes_along(command, folder):
+def test_config_and_class_names_go_along(command, folder):
     assert command("run.pth", "run.safetensors", "MODEL.HEAD.DROPOUT", "0.25").returncode == 0
     text = read_checkpoint(folder / "run.safetensors")["metadata"]["config"]
     cfg = get_cfg()
     cfg.merge_from_text(text, "it")
     assert (cfg.MODEL.RESNET3D.WIDTH, cfg.MODEL.HEAD.DROPOUT) == (4, 0.25)
+    assert facts_in(folder / "run.safetensors") == (FACTS.names, FACTS.types)
+    assert command("run.safetensors", "ours.pth", "--to", "modist_det").returncode == 0
+    assert facts_in(folder / "ours.pth") == (FACTS.names, FACTS.types)
     # And is found there again.
     done = command("run.safetensors", "model.pt2", "--size", "32", "48")
     assert done.returncode == 0, done.stderr
     assert "model.pt2: clips of 2 frames 32x48, scores within" in done.stdout
-    module = torch.export.load(str(folder / "model.pt2")).module()
+    texts = {"class_facts.json": ""}
+    module = torch.export.load(str(folder / "model.pt2"), extra_files=texts).module()
+    assert parse_facts(texts["class_facts.json"], "it").names == FACTS.names
     scores = module(torch.zeros(1, 3, 2, 32, 48, dtype=torch.uint8), torch.tensor([[0, 1.0, 1, 20, 20]]))
     assert scores.shape == (1, 3)
 
@@ -120,10 +142,13 @@ def test_an_export_that_differs_is_not_written(command, folder, monkeypatch):
 def test_onnx(command, folder):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the packages of modist_det[export] are not installed")
-    done = command("plain.pth", "model.onnx", "--cfg", "small.yaml")
+    done = command("run.pth", "model.onnx", "--cfg", "small.yaml")
     assert done.returncode == 0, done.stderr
     assert "model.onnx: clips of 2 frames 32x32, scores within" in done.stdout
     assert done.stderr == ""
+    metadata = importlib.import_module("onnx").load(folder / "model.onnx").metadata_props
+    facts = {entry.key: entry.value for entry in metadata}["class_facts"]
+    assert parse_facts(facts, "it").names == FACTS.names
 
 
 def test_pretrained_backbone(command, folder):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ...utils.ava_files import (
     read_label_map,
     read_person_boxes,
 )
+from ...utils.class_facts import ClassFacts, KeyframeFacts
 from ...utils.errors import UserError, nearest
 from .description import check_number, check_share, register_format
 from .persons import Persons, group_persons, join, match_persons
@@ -57,6 +58,7 @@ class AVAMetadata:
         groundtruth: the annotations' file; None when there are only detected persons.
         label_map: the label map's file.
         exclusions: file of keyframes that are neither trained on nor evaluated.
+        class_types: label type of each class id for which the label map says one.
     """
 
     name: str
@@ -68,6 +70,18 @@ class AVAMetadata:
     groundtruth: str | None
     label_map: str
     exclusions: str | None
+    class_types: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def class_facts(self) -> ClassFacts:
+        return ClassFacts(
+            "detection",
+            self.num_classes,
+            self.class_names,
+            self.class_types,
+            KeyframeFacts(self.fps, self.first_second, self.keyframe_spacing),
+            f"dataset {self.name}",
+        )
 
 
 class AVADataset:
@@ -138,7 +152,8 @@ class AVADataset:
         Raises:
             UserError: the label map cannot be read or has an id above ``num_classes``.
         """
-        class_names = {number: entry.name for number, entry in read_label_map(self.label_map).items()}
+        entries = read_label_map(self.label_map)
+        class_names = {number: entry.name for number, entry in entries.items()}
         highest = max(class_names)
         if self.num_classes is not None and self.num_classes < highest:
             raise UserError(f"num_classes is {self.num_classes}, but {self.label_map} has class id {highest}")
@@ -152,6 +167,7 @@ class AVADataset:
             groundtruth=self.annotations,
             label_map=self.label_map,
             exclusions=self.exclusions,
+            class_types={number: entry.type for number, entry in entries.items() if entry.type},
         )
 
     def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:

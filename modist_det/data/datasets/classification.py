@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...utils.class_facts import ClassFacts
 from ...utils.errors import UserError, nearest
 from .description import check_number, check_share
 from .records import VideoRecord
@@ -55,6 +56,11 @@ class ClassificationMetadata:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def class_facts(self) -> ClassFacts:
+        names = dict(enumerate(self.class_names))
+        return ClassFacts("classification", self.num_classes, names, source=f"dataset {self.name}")
 
 
 @dataclass(frozen=True, slots=True)
