@@ -1,0 +1,254 @@
+"""Videos, intact and damaged, against an independent decoding of the whole file.
+
+The product seeks, skips and counts; here everything is decoded from the start, in order, and a frame's time is the
+one that it carries. Where time stamps do not rise (or leap), the ffmpeg command line says what a player shows.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from modist_det.data.video import VideoError, VideoReader
+from modist_det.data.video_info import FrameScaler
+from modist_det.inference.stream import FileSource
+
+from .kinds import accepted, expect
+from .mutate import mutate_bytes
+from .originals import NUM_ORIGINALS, container_of, original, read_number
+
+__all__ = ["Truth", "damaged", "decode", "intact"]
+
+_MAX_FRAMES = 1500
+_NATIVE_PIXELS = 160 * 160  # larger frames (of damaged headers) are compared small
+_LEAP = 5.0  # seconds; players take a longer gap for a break in the time stamps of some formats
+_SAME = 4.0  # mean difference of grey values up to which two frames are the same one
+_TOLERANCE = 2e-3  # seconds; Matroska and FLV count milliseconds
+
+
+@dataclass
+class Truth:
+    """What a file shows.
+
+    Attributes:
+        frames: uint8 (N, H, W, 3), scaled to one size.
+        times: seconds (N,) from the first frame; None where the file does not tell.
+        errors: packets that could not be decoded, or the demuxer's end before the file's.
+        ranks: for each packet in order of its time stamp the frame with that stamp, -1 where there is none.
+    """
+
+    frames: NDArray[np.uint8]
+    times: NDArray[np.float64] | None
+    errors: int
+    ranks: list[int]
+
+
+def decode(path: Path) -> Truth | None:
+    """Decode all of a file; None where there is no frame (or where there are thousands)."""
+    frames: list[NDArray[np.uint8]] = []
+    stamps: list[int | None] = []
+    packets: set[int] = set()
+    errors = 0
+    try:
+        container = av.open(str(path), metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError):
+        return None
+    with container:
+        stream = container.streams.best("video")
+        if stream is None or stream.codec_context is None:
+            return None
+        stream.thread_count = 1
+        size: tuple[int, int] | None = None
+        demuxer = container.demux(stream)
+        while True:
+            try:
+                packet = next(demuxer)
+            except StopIteration:
+                break
+            except (av.FFmpegError, OSError, IndexError, ValueError):
+                errors += 1
+                break
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                packets.add(packet.pts)
+            try:
+                decoded = packet.decode()
+            except (av.FFmpegError, ValueError):
+                errors += 1
+                continue
+            for frame in decoded:
+                small = frame.width * frame.height > _NATIVE_PIXELS
+                size = size or ((64, 48) if small else (frame.width, frame.height))
+                frames.append(frame.reformat(*size, "rgb24", interpolation="BILINEAR").to_ndarray())
+                stamps.append(frame.pts)
+            if len(frames) > _MAX_FRAMES:
+                return None
+        tick = float(stream.time_base or 0)
+    if not frames:
+        return None
+    known = np.array([np.nan if stamp is None else stamp for stamp in stamps], dtype=np.float64)
+    times = (known - known[0]) * tick
+    steps = np.diff(times)
+    if not (np.isfinite(times).all() and (steps > 0).all() and (steps < _LEAP).all()):
+        times = played_times(path, len(frames))
+    ranks = [stamps.index(stamp) if stamp in stamps else -1 for stamp in sorted(packets)]
+    return Truth(np.stack(frames), times, errors, ranks)
+
+
+def played_times(path: Path, count: int) -> NDArray[np.float64] | None:
+    """When ffmpeg's command line shows each of ``count`` frames; None where it is absent or shows others."""
+    if shutil.which("ffmpeg") is None:
+        return None
+    command = [
+        "ffmpeg",
+        "-hide_banner",
+        "-nostats",
+        "-i",
+        str(path),
+        "-map",
+        "0:V:0",
+        "-vf",
+        "showinfo",
+        "-fps_mode",
+    ]
+    command += ["passthrough", "-enc_time_base", "-1", "-f", "null", "-"]
+    try:
+        said = subprocess.run(command, capture_output=True, timeout=20).stderr.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        return None
+    times = np.array([float(text) for text in re.findall(r"pts_time:\s*(-?[\d.]+)", said)])
+    if len(times) != count or not (np.diff(times) > 0).all():
+        return None
+    return times - times[0]
+
+
+def nearest_frames(times: NDArray[np.float64], second: float) -> list[int]:
+    """Frames that are nearest to ``second``, or as near but for rounding."""
+    away = np.abs(times - second)
+    return np.flatnonzero(away <= away.min() + _TOLERANCE).tolist()
+
+
+def check_frame(shown: NDArray[np.uint8], truth: Truth, allowed: list[int], asked: str) -> None:
+    """One of the frames ``allowed`` must be what is shown."""
+    grey = shown.mean(axis=2)
+    if any(np.abs(grey - truth.frames[i].mean(axis=2)).mean() <= _SAME for i in allowed):
+        return
+    away = np.abs(grey - truth.frames.mean(axis=3)).mean(axis=(1, 2))
+    best = int(away.argmin())
+    given = f"frame {best}" if away[best] <= _SAME else f"none of the file's frames (nearest: {best})"
+    expect(False, f"{asked}: {given} instead of {allowed[:4]} of {len(truth.frames)}")
+
+
+def check_reader(rng: np.random.Generator, path: Path, truth: Truth, strict: bool) -> int:
+    """Frames by number and by time; returns how many requests were answered.
+
+    With ``strict`` the file is whole, so each must be.
+    """
+    count, height, width = truth.frames.shape[:3]
+    answered = 0
+    with VideoReader(path) as reader:
+        if strict:
+            expect(
+                reader.info.num_frames == count, f"info: {reader.info.num_frames} frames instead of {count}"
+            )
+        for _ in range(3):
+            index = int(rng.integers(0, count + 2))
+            try:
+                shown = reader.frames_at_indices([index], size=(height, width))[0]
+            except VideoError:
+                if strict:
+                    raise
+                continue
+            allowed = [min(index, count - 1)]
+            if not strict:
+                allowed += [rank for rank in truth.ranks[index : index + 1] or truth.ranks[-1:] if rank >= 0]
+            check_frame(shown, truth, allowed, "by number")
+            answered += 1
+        for _ in range(4):
+            if truth.times is None:
+                break
+            i = int(rng.integers(count))
+            second = float(truth.times[i]) + float(rng.choice([0, 0, rng.normal(0, 0.02), rng.normal(0, 1)]))
+            try:
+                shown = reader.frames_at_times([second], size=(height, width))[0]
+            except VideoError:
+                if strict:
+                    raise
+                continue
+            check_frame(shown, truth, nearest_frames(truth.times, second), "by time")
+            answered += 1
+    return answered
+
+
+def check_source(path: Path, truth: Truth, strict: bool) -> None:
+    """The demo's frames: the same ones in the same order, at the same times."""
+    source = FileSource(path)
+    scaler = FrameScaler()
+    seconds = []
+    for frame in source.frames():
+        seconds.append(frame.second)
+        if len(seconds) > len(truth.frames):
+            break
+        if len(seconds) % 5 == 1:
+            shown = frame.rgb(scaler, truth.frames.shape[1:3])
+            check_frame(shown, truth, [len(seconds) - 1], "demo's source")
+    expect(
+        len(seconds) == len(truth.frames),
+        f"demo's source: {len(seconds)} frames instead of {len(truth.frames)}",
+    )
+    if truth.times is not None:
+        off = float(np.abs(np.array(seconds) - truth.times).max())
+        expect(off <= _TOLERANCE, f"demo's source: a frame is {off:.3f} s off its time")
+
+
+def intact(rng: np.random.Generator, folder: Path) -> None:
+    """A whole file: every frame at its place."""
+    video = original(int(rng.integers(NUM_ORIGINALS)))
+    path = folder / f"video.{video.suffix}"
+    path.write_bytes(video.data)
+    (folder / "recipe.txt").write_text(video.recipe)
+    truth = decode(path)
+    expect(truth is not None, f"the fuzzer's own decoder fails on {video.recipe}")
+    assert truth is not None
+    with accepted(video.recipe):
+        check_reader(rng, path, truth, strict=True)
+        check_source(path, truth, strict=True)
+        # Nothing is lost in encoding: the numbers that were drawn can be read in what is shown.
+        with VideoReader(path) as reader:
+            shown = reader.frames_at_indices(np.arange(len(truth.frames)))
+    numbers = [read_number(frame) for frame in shown]
+    expect(numbers == sorted(numbers), f"numbers in the frames are {numbers}")
+
+
+def damaged(rng: np.random.Generator, folder: Path) -> None:
+    """A damaged or joined file: the frame that the whole decoding has there, or an error."""
+    number = int(rng.integers(NUM_ORIGINALS))
+    video = original(number)
+    # Joined with a file of the same kind: another recording, or itself.
+    others = [other for other in range(NUM_ORIGINALS) if container_of(other) == container_of(number)]
+    other = original(int(rng.choice(others)))
+    if rng.random() < 0.15:
+        data = video.data + other.data
+        if rng.random() < 0.3:
+            data += video.data
+    else:
+        data = mutate_bytes(rng, video.data, other.data)
+    path = folder / f"video.{video.suffix}"
+    path.write_bytes(data)
+    (folder / "recipe.txt").write_text(video.recipe)
+    truth = decode(path)
+    if truth is None:
+        with VideoReader(path) as reader:  # most likely an error; what counts is that it is a plain one
+            _ = reader.info.num_frames
+            reader.frames_at_times([0.0, 1.0], size=(32, 32))
+        return
+    if not check_reader(rng, path, truth, strict=False):
+        raise VideoError(path, "no request was answered")
+    if not truth.errors:
+        check_source(path, truth, strict=False)
