@@ -3,8 +3,8 @@
 
 Takes video files, folders of them, folders of frames, cameras (0, /dev/video0) and addresses (rtsp://...). Without
 --checkpoint or --zoo it uses the detection run below output/ that was trained last, or else an AVA model of the zoo.
-Results are written while the video is read: memory does not depend on its length. Ctrl-C and SIGTERM end a camera's
-stream, and what was seen is kept; a file's results are written whole or not at all.
+Results are written while the video is read: memory does not depend on its length. Ctrl-C, SIGTERM and SIGHUP end a
+camera's stream, and what was seen is kept; a file's results are written whole or not at all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from modist_det.utils.cli import at_least, make_parser, number_from, parse_option, run_cli
 from modist_det.utils.errors import UserError
+from modist_det.utils.signals import heard, stop_signals
 
 if TYPE_CHECKING:
     from modist_det.inference import ActionPredictor, Outputs
@@ -134,8 +135,6 @@ def main(args: argparse.Namespace) -> int:
     from modist_det.inference.pipeline import PipelineSettings
 
     setup_logger(None)
-    # As Ctrl-C: files begun are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = PipelineSettings(
         keyframe_every=args.keyframe_every,
         detect_every=args.detect_every,
@@ -184,14 +183,16 @@ def run_one(
 
 @contextlib.contextmanager
 def ended_by_signals(source: Source) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a stream that has no end, and what was seen is kept; a second one stops the program."""
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ctrl-C, SIGTERM and SIGHUP end a stream that has no end, and what was seen is kept; a second one stops the
+    program."""
+    usual = {number: signal.getsignal(number) for number in stop_signals()}
 
     def restore() -> None:
         for number, handler in usual.items():
             signal.signal(number, handler)
 
     def stop(*_: object) -> None:
+        heard()
         source.stop()
         restore()
 

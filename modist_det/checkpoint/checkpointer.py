@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
+from ..utils.files import atomic_path, remove_leftovers
 
 __all__ = ["Checkpointer"]
 
@@ -94,9 +94,7 @@ class Checkpointer:
 
     def remove_leftovers(self) -> None:
         """Delete temporary files that a killed run left behind."""
-        if self.folder.is_dir():
-            for path in self.folder.glob(".*.tmp-*"):
-                path.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def _candidates(self) -> list[Path]:
         newest_first = self.saved()[::-1]

@@ -14,14 +14,10 @@ Example::
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -30,6 +26,7 @@ from ..utils.errors import UserError
 from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
 from .samplers import EvalSampler, Key, TrainSampler, iterations_per_epoch
 from .video import VideoError
+from .workers import init_worker, read_batches, share
 
 __all__ = [
     "BadVideoMonitor",
@@ -170,19 +167,11 @@ def build_train_loader(
         pin_memory,
         batch_sampler=sampler,
     )
-    return _full_batches(_without_mistakes(loader), batch_size // (world_size * accumulation_steps))
-
-
-def _without_mistakes(batches: Iterable[Any]) -> Iterator[Any]:
-    """What the loader gives; raises the mistake of a user that it met."""
-    for batch in batches:
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    return _full_batches(read_batches(loader), batch_size // (world_size * accumulation_steps))
 
 
 def _collate(items: list[Item] | UserError, collate_fn: Callable) -> Any:
-    return items if isinstance(items, UserError) else collate_fn(items)
+    return items if isinstance(items, UserError) else share(collate_fn(items))
 
 
 def _full_batches(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -243,7 +232,7 @@ class TestLoader:
         return len(self.loader.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for batches in _without_mistakes(self.loader) for batch in batches)
+        return (batch for batches in read_batches(self.loader) for batch in batches)
 
 
 def _make_loader(
@@ -260,27 +249,8 @@ def _make_loader(
         num_workers=num_workers,
         prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=pin_memory and torch.cuda.is_available(),
-        worker_init_fn=_init_worker,
+        worker_init_fn=init_worker,
         # Its own generator: making an iterator must not advance the global one.
         generator=torch.Generator(),
         **sampling,
     )
-
-
-def _init_worker(worker_id: int) -> None:
-    """One thread a worker: the workers are the parallelism. Ctrl-C is for the main process, which ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-@atexit.register
-def _end_workers() -> None:
-    """End the workers of iterators that live until the interpreter ends; it would wait for them for ever, since they
-    take no notice of the signal that it sends them."""
-    workers = [child for child in multiprocessing.active_children() if child.daemon]
-    if workers:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error
-    for worker in workers:
-        worker.kill()

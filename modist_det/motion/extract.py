@@ -16,11 +16,11 @@ import torch
 
 from ..data.video import open_video
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
+from ..utils.files import atomic_path, remove_leftovers
 from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
 from .build import build_motion_reader
-from .cached import MAP_SUFFIX, describe_source
+from .cached import describe_source
 from .map_file import DEFAULT_QUALITY, MapFile, MapFileError, MapFileInfo, write_map_file
 from .reader import DEFAULT_GAP, MotionReader, Video
 from .sources import Source
@@ -100,7 +100,8 @@ def extract_motion(
         raise UserError(f"the number of workers is {workers}, but has to be 0 or more")
     settings.build_reader()  # a wrong option shows here, not in every worker
     _note_settings(Path(out), settings)
-    _remove_cut_short(sources)
+    for folder in {Path(source.target).parent for source in sources}:
+        remove_leftovers(folder)
     report = ExtractionReport()
     with progress_bar("motion", "video", len(sources), show=show_progress) as progress:
         for outcome in map_in_processes(
@@ -174,15 +175,6 @@ def _is_done(target: str, info: MapFileInfo) -> bool:
             return file.info == info
     except MapFileError:
         return False
-
-
-def _remove_cut_short(sources: Sequence[Source]) -> None:
-    """Delete what a killed run had begun to write of these targets."""
-    targets = {source.target for source in sources}
-    for folder in {Path(target).parent for target in targets}:
-        for begun in folder.glob(f".*{MAP_SUFFIX}.tmp-*"):
-            if str(folder / begun.name[1:].rpartition(".tmp-")[0]) in targets:
-                begun.unlink(missing_ok=True)
 
 
 def _note_settings(out: Path, settings: ExtractionSettings) -> None:

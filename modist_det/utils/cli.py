@@ -9,12 +9,14 @@ import argparse
 import ast
 import math
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import UserError
+from .signals import stop_on_signals
 
 __all__ = ["at_least", "make_parser", "number_from", "parse_option", "run_cli"]
 
@@ -95,8 +97,10 @@ def run_cli(
 ) -> int:
     """Parse, run ``main``, and turn a :class:`UserError` or an error of the system into one line on stderr.
 
-    Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake,
-    130 after Ctrl-C.
+    Ctrl-C, SIGTERM and SIGHUP end it wherever it is, and files begun are removed.
+
+    Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake, 128 + N after
+    signal N (130 after Ctrl-C).
     """
     args = _parse(parser, argv)
     # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers: on two
@@ -105,17 +109,19 @@ def run_cli(
     for message in _NOTHING_A_USER_COULD_CHANGE:
         warnings.filterwarnings("ignore", message=message)
     try:
-        return main(args) or 0
+        # Without ``argv`` this is the command of the process, which ends after it.
+        with stop_on_signals(until_exit=argv is None):
+            return main(args) or 0
     except UserError as error:
         if args.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         if args.debug:
             raise
-        print("stopped", file=sys.stderr)
-        return 130
+        print(str(stopped) or "stopped", file=sys.stderr)
+        return 128 + getattr(stopped, "number", signal.SIGINT)
     except BrokenPipeError:
         # The reader (head, less) went away; silence the interpreter's own flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

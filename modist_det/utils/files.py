@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["atomic_path", "check_is_file"]
+__all__ = ["atomic_path", "check_is_file", "remove_leftovers", "remove_unfinished"]
+
+# ``.NAME.tmp-RANDOM``; earlier versions put the process's number at the end, and locked nothing.
+_TEMPORARY = re.compile(r"\..*\.tmp-(?:[0-9a-f]{16}|(?P<unlocked>\d+))", re.DOTALL)
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
+_ENDING = len(".") + len(".tmp-") + 16
+# Age in seconds from which a temporary file that no lock protects counts as left behind.
+_OLD = 24 * 3600.0
+
+_unfinished: set[Path] = set()  # temporary files of this process
+_swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers are gone
 
 
 def check_is_file(path: str | os.PathLike) -> None:
@@ -28,8 +42,11 @@ def check_is_file(path: str | os.PathLike) -> None:
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path beside ``path``; what is written there becomes ``path`` when the block ends.
 
-    The data is flushed to disk before the rename. If the block raises, the temporary file is removed
-    and ``path`` is as it was.
+    The temporary file is there already, empty, under a random name, and locked while the block runs. The data is
+    flushed to disk before the rename. If the block raises, the temporary file is removed and ``path`` is as it was.
+    What a killed process left behind is removed when another one first writes into that folder.
+
+    A symbolic link at ``path`` is replaced by the file; what it points to stays as it is.
 
     Raises:
         UserError: the file cannot be written (full disk, no permission, a path below a file), or ``path`` is a
@@ -42,18 +59,91 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     check_is_file(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary: Path | None = None
+    lock = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
+        temporary, lock = _create(path)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             below_file = isinstance(error, (FileExistsError, NotADirectoryError)) and not path.parent.is_dir()
             reason = f"{path.parent} is no folder" if below_file else error.strerror or error
             raise UserError(f"{path} cannot be written: {reason}") from error
         raise
+    finally:
+        if temporary is not None:
+            _unfinished.discard(temporary)
+            os.close(lock)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Delete the temporary files of :func:`atomic_path` in ``folder`` whose writer was killed.
+
+    A file that a living process writes is locked and stays. Where the file system knows no locks, only files
+    untouched for a day are deleted.
+    """
+    try:
+        entries = [entry.name for entry in os.scandir(Path(folder)) if _TEMPORARY.fullmatch(entry.name)]
+    except OSError:
+        return
+    for name in entries:
+        with contextlib.suppress(OSError):
+            _remove_if_abandoned(Path(folder, name))
+
+
+def remove_unfinished() -> None:
+    """Delete this process's temporary files; for an end that runs no other clean-up."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> tuple[Path, int]:
+    """A new empty file beside ``path``, open and locked."""
+    stem = os.fsdecode(os.fsencode(path.name)[: _LONGEST_NAME - _ENDING])
+    while True:
+        temporary = path.with_name(f".{stem}.tmp-{secrets.token_hex(8)}")
+        # Never through a link that somebody put there, never into a file that is there.
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        _unfinished.add(temporary)
+        with contextlib.suppress(OSError):  # no locks on this file system
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(temporary.stat(), os.fstat(file)):
+                return temporary, file
+        # Swept by another process between its creation and its lock.
+        _unfinished.discard(temporary)
+        os.close(file)
+
+
+def _sweep_once(folder: Path) -> None:
+    key = (os.getpid(), str(folder.absolute()))
+    if key not in _swept:
+        _swept.add(key)
+        remove_leftovers(folder)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    match = _TEMPORARY.fullmatch(path.name)
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        locks = match is not None and match["unlocked"] is None
+        if locks:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            except OSError:
+                locks = False
+        if locks or time.time() - os.fstat(file).st_mtime > _OLD:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(file)

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from .errors import UserError
+from .files import remove_unfinished
 
 __all__ = ["map_in_processes"]
 
@@ -24,7 +25,8 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """``map(function, items)``, computed by ``workers`` processes; 0 computes in this one.
 
-    Workers end when this process ends, however it ends, and leave Ctrl-C to it.
+    Workers end when this process ends, however it ends, and leave signals from a terminal to it. Where this process is
+    stopped, they do not finish what they are at; the files that they have begun are removed.
 
     Args:
         function, items: picklable, where there are workers.
@@ -38,6 +40,7 @@ def map_in_processes(
         return
     # Not fork: threads of the caller and of its libraries do not survive it.
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(start,)) as pool:
         try:
             yield from pool.map(function, items)
@@ -47,12 +50,17 @@ def map_in_processes(
                 "--workers: finished files are kept"
             ) from error
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.terminate()
             raise
 
 
 def _start_worker(start: Callable[[], None]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _end(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     start()
 
@@ -62,4 +70,9 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    _end(1)
+
+
+def _end(status: int) -> None:
+    remove_unfinished()
+    os._exit(status)

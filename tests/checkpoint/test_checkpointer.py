@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_the_earlier_ones(tmp_path):
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
     checkpointer = Checkpointer(tmp_path)
     checkpointer.save(1, state(1))
-    leftover = tmp_path / ".model_0000002.pth.tmp-12345"
+    leftover = tmp_path / ".model_0000002.pth.tmp-0123456789abcdef"
     leftover.write_bytes(b"half")
     assert checkpointer.load_last()[1]["iteration"] == 1
     checkpointer.remove_leftovers()

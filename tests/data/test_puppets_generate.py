@@ -175,7 +175,7 @@ def test_restart_after_a_kill(tiny: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert len(done) == 2
     assert not (out / "dataset.json").exists()
     done[0].write_bytes(done[0].read_bytes()[:500])
-    (out / "videos/.val_0001.mp4.tmp-123").write_bytes(b"half")
+    (out / "videos/.val_0001.mp4.tmp-0123456789abcdef").write_bytes(b"half")
 
     calls.clear()
     monkeypatch.setattr(module, "render", lambda script: calls.append(script) or render(script))

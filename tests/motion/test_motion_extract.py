@@ -50,9 +50,9 @@ def test_finished_files_are_kept_and_only_they(videos, tmp_path):
     whole, stamp = first.read_bytes(), second.stat().st_mtime_ns
     first.write_bytes(whole[:-40])
     begun = [
-        out / ".a.mp4.motion.tmp-1",
-        out / "sub" / ".a.mp4.motion.tmp-2",
-        out / ".of_another_share.motion.tmp-3",
+        out / f".a.mp4.motion.tmp-{'1' * 16}",
+        out / "sub" / f".a.mp4.motion.tmp-{'2' * 16}",
+        out / ".of_something_else.motion.tmp-3",
     ]
     for file in begun:
         file.touch()

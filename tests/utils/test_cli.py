@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -77,6 +79,65 @@ def test_at_least_is_a_type_of_arguments(capsys):
     assert "0 is less than 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_removes_what_it_began(capsys, tmp_path, number):
+    def work(args):
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+
+    before = signal.getsignal(number)
+    assert call(work) == 128 + number
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(number).name}\n"
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(number) is before
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert call(lambda args: os.kill(os.getpid(), signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("busy", "said"),
+    [
+        # One call into C, as a collective operation is: no handler runs in it.
+        (
+            "lock = ctypes.CDLL(None).pthread_mutex_lock; lock(mutex); lock(mutex)",
+            "stopped by SIGTERM, unheard for 0.3 s",
+        ),
+        # What is raised in a finalizer is lost.
+        ("X().__del__(); time.sleep(20)", "stopped by SIGTERM, 0.5 s after being asked"),
+    ],
+)
+def test_what_does_not_end_by_itself_is_ended(tmp_path, busy, said):
+    script = f"""
+import ctypes, time
+lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
+from modist_det.utils.files import atomic_path
+from modist_det.utils.signals import stop_on_signals
+class X:
+    def __del__(self):
+        try: time.sleep(20)
+        except KeyboardInterrupt: pass
+with stop_on_signals(patience=0.3, grace=0.5), atomic_path("a.txt") as temporary:
+    print("ready", flush=True)
+    {busy}
+"""
+    line = [sys.executable, "-c", script]
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.terminate()
+    _, printed = process.communicate(timeout=10)
+    assert (process.returncode, printed) == (128 + signal.SIGTERM, f"{said}\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_errors_keep_their_traceback():
     def bug(args):
         raise ZeroDivisionError
@@ -107,6 +168,80 @@ def test_an_atomic_file_is_whole_or_absent(tmp_path):
         raise RuntimeError
     assert path.read_text() == "first"
     assert list(path.parent.iterdir()) == [path]
+
+
+LIVING = """
+import sys, time
+from modist_det.utils.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    time.sleep(60)
+"""
+
+
+def writer(path) -> tuple[subprocess.Popen, str]:
+    """Another process that is writing ``path``; its temporary file."""
+    process = subprocess.Popen([sys.executable, "-c", LIVING, str(path)], stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    path = tmp_path / "a.txt"
+    (killed, left), (living, kept) = writer(path), writer(path)
+    try:
+        killed.kill()
+        killed.wait()
+        assert {file.name for file in tmp_path.iterdir()} == {left, kept}
+        old, young, other = (tmp_path / name for name in (".b.tmp-12", ".b.tmp-13", ".b.tmp-x"))
+        for file in (old, young, other):  # an earlier version's, which locked nothing, and somebody else's
+            file.touch()
+        os.utime(old, (0, 0))
+        with atomic_path(path) as temporary:
+            temporary.write_text("whole")
+        assert {file.name for file in tmp_path.iterdir()} == {"a.txt", kept, young.name, other.name}
+        assert (tmp_path / kept).read_text() == "half"
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_a_temporary_file_is_nobody_elses(tmp_path, monkeypatch):
+    """Neither that of a process with the same number in another container nor a link that somebody put there."""
+    path, victim = tmp_path / "a.txt", tmp_path / "victim"
+    victim.write_text("untouched")
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    with atomic_path(path) as first, atomic_path(path) as second:
+        assert first != second
+        first.write_text("1")
+        second.write_text("2")
+    assert path.read_text() == "1"
+    (tmp_path / ".a.txt.tmp-7").symlink_to(victim)
+    draws = iter(["0" * 16, "1" * 16])
+    monkeypatch.setattr("secrets.token_hex", lambda count: next(draws))
+    (tmp_path / f".a.txt.tmp-{'0' * 16}").symlink_to(victim)
+    with pytest.raises(UserError, match=r"a\.txt cannot be written: File exists"), atomic_path(path):
+        pass
+    with atomic_path(path) as temporary:
+        temporary.write_text("3")
+    assert victim.read_text() == "untouched"
+
+
+def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    (tmp_path / "target").write_text("untouched")
+    path = tmp_path / "a.txt"
+    path.symlink_to("target")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+    assert not path.is_symlink() and path.read_text() == "new"
+    assert (tmp_path / "target").read_text() == "untouched"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127])
+def test_the_longest_name_has_room_for_a_temporary_file(tmp_path, name):
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("x")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(

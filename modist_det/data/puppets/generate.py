@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
+from ...utils.files import remove_leftovers
 from ...utils.processes import map_in_processes
 from .action_files import ACTION_FILES, action_video_name, groups, write_action_files
 from .labels import CLASS_IDS
@@ -113,8 +114,8 @@ def generate(
         write_action_files(
             out, {SPLITS[s]: [j.name for j in jobs if j.split == s] for s in range(len(SPLITS))}
         )
-    for cut_short in (out / "videos").rglob(".*.mp4.tmp-*"):  # by a kill
-        cut_short.unlink(missing_ok=True)
+    for folder in {out, *(job.video.parent for job in jobs)}:
+        remove_leftovers(folder)
     files = {path.relative_to(out).as_posix(): _sha256(path) for path in _set_files(out, jobs)}
     write_json(out / MANIFEST, {**identity, "fingerprint": fingerprint, "files": files})
     shutil.rmtree(parts)

@@ -20,7 +20,7 @@ from ...data.frame_folder import natural_key
 from ...data.video import open_video
 from ...utils.ava_files import detection_lines, read_ava_boxes
 from ...utils.errors import UserError
-from ...utils.files import atomic_path, check_is_file
+from ...utils.files import atomic_path, check_is_file, remove_leftovers
 from ...utils.progress import progress_bar
 from ..files import person_table
 from .base import PersonDetector, Picture
@@ -145,6 +145,8 @@ def detect_persons(
     """
     check_is_file(out)
     parts = Path(f"{os.fspath(out)}.parts")
+    for folder in (parts, Path(out).parent):
+        remove_leftovers(folder)
     _note_settings(parts, settings)
     report = DetectionReport()
     with progress_bar("persons", "video", len(videos[shard::num_shards]), show=show_progress) as progress:

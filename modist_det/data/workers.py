@@ -1,0 +1,215 @@
+"""The loader's worker processes: how they start, what they hand over, and how the run ends when they cannot."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.queues
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, get_worker_info
+
+from ..utils.errors import UserError
+
+__all__ = ["init_worker", "read_batches", "share"]
+
+logger = logging.getLogger(__name__)
+
+_CANNOT_SEND = 74  # exit status of a worker whose batch cannot be sent (EX_IOERR)
+_FEWER = "fewer DATALOADER.NUM_WORKERS or a smaller DATALOADER.PREFETCH_FACTOR"
+_SHARED_MEMORY = (
+    "the shared memory (/dev/shm) is too small for the batches that the loader's workers hand over{}; give a container "
+    f"more (docker run --shm-size=8g, or --ipc=host), use {_FEWER}, or none: DATALOADER.NUM_WORKERS 0"
+)
+_OPEN_FILES = (
+    "too many open files{}: each tensor that the loader's workers hand over is one; raise the limit (ulimit -n 65536), "
+    f"use {_FEWER}, or none: DATALOADER.NUM_WORKERS 0"
+)
+_MEMORY = (
+    "a worker process of the loader was killed{}, as the system does with processes when memory runs out; use "
+    f"{_FEWER}, or smaller batches, and go on with --resume"
+)
+_ENDED = (
+    "a worker process of the loader ended{}; DATALOADER.NUM_WORKERS 0 loads in this process, which shows why; go on "
+    "with --resume"
+)
+_OUT_OF_MEMORY = f"a worker process of the loader got no more memory{{}}; use {_FEWER}, or smaller batches"
+# What torch and the system say, first match first.
+_REMEDIES = (
+    (r"MemoryError|[Cc]an(no|')t allocate memory", _OUT_OF_MEMORY),
+    (r"[Tt]oo many open files|ancdata", _OPEN_FILES),
+    (r"Bus error|No space left on device|shared memory", _SHARED_MEMORY),
+    (r"killed by signal: Killed", _MEMORY),
+    (r"DataLoader worker \(pid|^(Connection\w*|EOF)Error", _ENDED),
+)
+
+
+def init_worker(worker_id: int) -> None:
+    """One thread a worker: the workers are the parallelism. Signals are for the main process, which ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    # What a queue cannot send it drops, and whoever reads the queue waits for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
+
+
+def _end_unsent(error: Exception, batch: Any) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(f"a loader's worker cannot send its batch: {_first_line(error)}", file=sys.stderr, flush=True)
+    os._exit(_CANNOT_SEND)
+
+
+def share(batch: Any) -> Any:
+    """A batch with its tensors in shared memory, as they are to be sent; in the main process as it is.
+
+    Sending would move them there, too, but in a thread whose errors nobody hears. Without room in shared memory the
+    result is a ``UserError``, to be returned in the batch's place.
+    """
+    if get_worker_info() is None:
+        return batch
+    try:
+        for tensor in _tensors(batch):
+            if tensor.numel():
+                tensor.share_memory_()
+    except (OSError, RuntimeError) as error:
+        mistake = _explained(error)
+        if mistake is None:
+            raise
+        return mistake
+    return batch
+
+
+def _tensors(batch: Any) -> Iterator[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, dict):
+        for value in batch.values():
+            yield from _tensors(value)
+    elif isinstance(batch, (list, tuple)):
+        for value in batch:
+            yield from _tensors(value)
+
+
+def read_batches(loader: DataLoader) -> Iterator[Any]:
+    """What a ``DataLoader`` gives, as long as all of its workers live.
+
+    A worker that dies is noticed where its batch is waited for, never in the middle of a step.
+
+    Raises:
+        UserError: a mistake that a worker returned; a worker died, or cannot hand over a batch.
+    """
+    batches: Iterator[Any] | None = None
+    while True:
+        try:
+            with _WATCH.waiting():
+                if batches is None:
+                    batches = iter(loader)
+                batch = next(batches)
+        except StopIteration:
+            return
+        except (EOFError, MemoryError, OSError, RuntimeError) as error:
+            if isinstance(error, (ConnectionError, EOFError)):  # a worker died while it handed over a tensor
+                error = _WATCH.death() or error
+            mistake = _explained(error) if loader.num_workers else None
+            if mistake is None:
+                raise
+            raise mistake from error
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def _explained(error: BaseException) -> UserError | None:
+    """The error with its remedy; None where it has nothing to do with processes that share memory."""
+    reasons = [error]
+    while (earlier := reasons[-1].__cause__ or reasons[-1].__context__) is not None:
+        reasons.append(earlier)
+    for pattern, remedy in _REMEDIES:
+        for reason in reversed(reasons):  # the first of them knows most
+            text = f"{type(reason).__name__}: {reason}"
+            # A mapper's error arrives as the text of its traceback, in which anything may stand.
+            if re.search(pattern, text.splitlines()[0] if "Original Traceback" in text else text):
+                return UserError(remedy.format(f" ({_first_line(reason)})"))
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+class _Watch:
+    """Puts off what torch's handler of SIGCHLD raises until a batch is waited for.
+
+    Torch raises the end of a worker as an error in whatever the main thread does at that moment: a step, which is then
+    half done, or the writing of a checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._waiting = False
+        self._error: RuntimeError | None = None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        if self._error is not None:
+            raise self._take()
+        self._waiting = True
+        try:
+            yield
+        finally:
+            self._waiting = False
+            self._take_over()
+
+    def death(self) -> RuntimeError | None:
+        """What torch says of a worker that has just died; None where it says nothing within a second."""
+        deadline = time.monotonic() + 1.0
+        while self._error is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self._take()
+
+    def _take(self) -> Any:
+        error, self._error = self._error, None
+        return error
+
+    def _take_over(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # torch sets no handler there either
+        current = signal.getsignal(signal.SIGCHLD)
+        if callable(current) and getattr(current, "__module__", "").startswith("torch."):
+            self._handler = current
+            signal.signal(signal.SIGCHLD, self._on_child)
+
+    def _on_child(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._handler(number, frame)
+        except RuntimeError as error:
+            if self._waiting:
+                raise
+            self._error = error
+
+
+_WATCH = _Watch()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers of iterators that live until the interpreter ends; it would wait for them for ever, since they
+    take no notice of the signal that it sends them."""
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error
+    for worker in workers:
+        worker.kill()

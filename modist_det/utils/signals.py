@@ -1,0 +1,132 @@
+"""Ending a process when it is asked to: SIGINT (Ctrl-C), SIGTERM, SIGHUP (its terminal is gone).
+
+Python runs a handler in the main thread, once that returns from C code. What waits for another process in there, as a
+collective operation does, would never hear of the signal; so :func:`stop_on_signals` also starts a thread that does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from .files import remove_unfinished
+
+__all__ = ["Stopped", "end_now", "heard", "stop_on_signals", "stop_signals"]
+
+# Seconds that the main thread has to hear of a signal; a step of a large model on a CPU is one long call into C.
+_PATIENCE = 120.0
+# Seconds for removing files and ending threads and children after that.
+_GRACE = 30.0
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to end. ``number``: of the signal."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+def stop_signals() -> list[int]:
+    """The signals that end a process. SIGHUP is none of them under ``nohup``, which ignores it."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
+_OVER = b"\0"  # no signal has this number
+_heard = [-math.inf]  # when heard() was called last; seconds of time.monotonic()
+
+
+@contextlib.contextmanager
+def stop_on_signals(
+    patience: float = _PATIENCE, grace: float = _GRACE, until_exit: bool = False
+) -> Iterator[None]:
+    """Inside the block each of :func:`stop_signals` raises :class:`Stopped` in the main thread.
+
+    Where the main thread hears nothing of a signal for ``patience`` seconds, or does not leave the block ``grace``
+    seconds after it was told, the process ends at once, without its temporary files. Does nothing in other threads.
+
+    Args:
+        until_exit: the process ends after the block; ``grace`` then holds for that end, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    timers: list[threading.Timer] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        heard()
+        # An exception that is raised inside a finalizer is lost, and a thread may not end.
+        name = signal.Signals(number).name
+        timers.append(
+            threading.Timer(grace, end_now, (number, f"stopped by {name}, {grace:g} s after being asked"))
+        )
+        timers[-1].daemon = True
+        timers[-1].start()
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in stop_signals()}
+    try:
+        with _listening(patience):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for timer in () if until_exit else timers:
+            timer.cancel()
+
+
+def heard() -> None:
+    """For a handler of a signal: the main thread has heard of it, and ends the process itself."""
+    _heard[0] = time.monotonic()
+
+
+def end_now(number: int, reason: str) -> None:
+    """Say ``reason`` in one line and end the process with the status of signal ``number``; from any thread."""
+    remove_unfinished()
+    with contextlib.suppress(OSError, ValueError):
+        print(reason, file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def _listening(patience: float) -> Iterator[None]:
+    """Runs a thread that gets the number of each signal as it comes, wherever the main thread is."""
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    over = threading.Event()
+    thread = threading.Thread(target=_listen, args=(receiver, patience, over), daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        over.set()
+        # Closing would not wake the thread: forked workers hold the socket, too.
+        sender.setblocking(True)
+        sender.send(_OVER)
+        thread.join()
+        sender.close()
+        receiver.close()
+
+
+def _listen(receiver: socket.socket, patience: float, over: threading.Event) -> None:
+    while (received := receiver.recv(1)) != _OVER:
+        number, came = received[0], time.monotonic()
+        if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            continue
+        # The handler may have been faster than this thread.
+        while _heard[0] < came - 1.0 and not over.wait(0.1):
+            if time.monotonic() - came > patience:
+                end_now(number, f"stopped by {signal.Signals(number).name}, unheard for {patience:g} s")
