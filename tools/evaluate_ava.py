@@ -7,8 +7,9 @@ import argparse
 import json
 import sys
 
-from modist_det.evaluation.ava import MODES, class_table, figures, match_ava
-from modist_det.utils.cli import make_parser, run_cli
+from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, figures, match_ava
+from modist_det.utils.cli import at_least, make_parser, run_cli
+from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
 
 EXAMPLE = """\
@@ -30,6 +31,13 @@ def get_parser() -> argparse.ArgumentParser:
         default="official",
         help="the official metric (default), or PySlowFast's variant of it to compare with its published figures",
     )
+    add(
+        "--max-detections",
+        type=at_least(0),
+        metavar="N",
+        help="how many detections of a keyframe count, over all classes; 0: all, for crowded data that is not AVA's "
+        f"(default: {MAX_PER_KEYFRAME}, which is part of the official metric)",
+    )
     add("--json", metavar="OUT", help="write the result to this file")
     add(
         "--plots",
@@ -40,7 +48,10 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    matched = match_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode)
+    if args.max_detections is not None and args.mode != "official":
+        raise UserError(f"--mode {args.mode} has no limit of detections; leave out --max-detections")
+    limit = MAX_PER_KEYFRAME if args.max_detections is None else args.max_detections
+    matched = match_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode, limit)
     result = figures(matched)
     print(class_table(result))
     for warning in result["warnings"]:

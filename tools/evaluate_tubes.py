@@ -42,16 +42,23 @@ def main(args: argparse.Namespace) -> None:
     )
 
     truth = read_puppets_tracks(args.truth)
-    found, right = {}, []
+    found, right, scores = {}, [], []
     for path in sorted(args.results.glob("*.json")):
         if path.stem in truth:
             result = VideoActions.from_json(path)
             if dict(result.header.class_names) != CLASS_NAMES:
                 raise UserError(f"{path} is of a model with other classes than those of generated videos")
-            found[path.stem] = [tube for tube in tubes_of_result(result) if tube.score >= args.min_score]
+            tubes = tubes_of_result(result)
+            scores += [tube.score for tube in tubes]
+            found[path.stem] = [tube for tube in tubes if tube.score >= args.min_score]
             right += best_poses(truth[path.stem], result, args.min_iou).values()
     if not found:
         raise UserError(f"no JSON file in {args.results} has the name of a video of {args.truth}")
+    if scores and max(scores) < args.min_score:
+        raise UserError(
+            f"none of the {len(scores)} action tubes in {args.results} reaches --min-score {args.min_score:g} "
+            f"(best {max(scores):g})"
+        )
     figures = evaluate_tubes(truth, found, args.min_iou)
     print(f"{len(found)} videos, {figures['tubes']} action tubes, {figures['true_tubes']} true ones")
     print(

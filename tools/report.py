@@ -25,6 +25,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", required=True, metavar="HTML", help="file to write")
     add("--mode", choices=MODES, default="official", help="of the metric (default: %(default)s)")
     add(
+        "--max-detections",
+        type=at_least(0),
+        default=-1,
+        metavar="N",
+        help="of a keyframe that count, over all classes; 0: all (default: AVA's 50 for AVA's classes, otherwise all)",
+    )
+    add(
         "--keyframes",
         type=at_least(1),
         default=90,
@@ -57,6 +64,7 @@ def main(args: argparse.Namespace) -> None:
         args.detections,
         args.out,
         mode=args.mode,
+        max_detections=args.max_detections,
         num_keyframes=args.keyframes,
         num_clips=args.clips,
         max_clip_bytes=args.max_clip_mb * 1_000_000,

@@ -28,4 +28,7 @@ def defaults() -> CfgNode:
     test.FEATURES.LINEAR_PROBE = True  # fit a linear classifier, too
     test.AVA = CfgNode()
     test.AVA.MODE = "official"  # or "pyslowfast", to compare with its published numbers
+    # How many detections of a keyframe count in the official metric, over all classes. -1: AVA's 50 where the label map
+    # has AVA's classes, no limit for other data; 0: no limit.
+    test.AVA.MAX_DETECTIONS = -1
     return test

@@ -16,7 +16,8 @@ from ..checkpoint import LoadReport, load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.settings import unlike_settings
 from ..config import CfgNode
-from ..data.build import BadVideoMonitor, TestLoader, build_test_loader
+from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
+from ..data.build import TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import build_model
 from ..tasks import Task
@@ -104,11 +105,15 @@ def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
     """DATASETS.TEST; before training, so that a mistake in a test set is not found after it.
 
     Raises:
-        UserError: files of a test set are missing or malformed.
+        UserError: files of a test set are missing or malformed, or there is nothing in it to evaluate.
     """
     test_sets = []
     for name in cfg.DATASETS.TEST:
         records, mapper = task.test_data(cfg, name)
+        if not len(records):
+            raise UserError(
+                f"data set {name} has nothing to evaluate: no labelled video, or no keyframe with a person box"
+            )
         loader = make_test_loader(cfg, records, mapper)
         evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
         test_sets.append(TestSet(task.title(name), loader, evaluator))
@@ -122,7 +127,11 @@ def evaluate(
     device: torch.device,
     iteration: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of ``model`` on each of the test sets, by title."""
+    """Figures of ``model`` on each of the test sets, by title.
+
+    Raises:
+        UserError: more clips than DATALOADER.MAX_BAD_VIDEO_RATE cannot be read, or none can.
+    """
     results = {}
     for test_set in test_sets:
         monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
@@ -136,6 +145,11 @@ def evaluate(
                 test_set.evaluator,
                 num_clips=test_set.loader.num_clips,
                 title=progress,
+            )
+        if sum(comm.all_gather(monitor.asked - monitor.failed)) == 0:
+            raise UserError(
+                f"{test_set.title}: not one clip could be read, so there is no result: "
+                f"{describe_bad_videos(monitor.reasons.items())}"
             )
     return results
 

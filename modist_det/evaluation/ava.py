@@ -4,16 +4,17 @@ Two modes:
 
 ``official``
     ActivityNet's evaluation of AVA. Only keyframes of the ground truth and classes of the label map count, and
-    of a keyframe the 50 detections with the best scores, over all classes.
+    of a keyframe the 50 detections with the best scores, over all classes. The limit is AVA's own: data with more
+    people in a frame needs another one, or none (``max_detections``).
 ``pyslowfast``
     What PySlowFast computes, for comparing with its published figures. There is no such limit, detections are
     matched in the order of the file and not of their scores, and detections in keyframes without ground truth
     are false positives.
 
 In both, keyframes named in the exclusions are left out. Detected boxes without area, or inside out, count for
-nothing (but take a place among the 50). A detection belongs to the ground-truth box of its class and keyframe
-that it overlaps most; it is a true positive if the IoU is at least 0.5 and no detection before it found that box,
-else a false positive. AP is the area under the precision-recall curve made monotone, mAP its mean over
+nothing (but take a place among those that are kept). A detection belongs to the ground-truth box of its class and
+keyframe that it overlaps most; it is a true positive if the IoU is at least 0.5 and no detection before it found that
+box, else a false positive. AP is the area under the precision-recall curve made monotone, mAP its mean over
 the classes that have ground truth.
 
 Equal scores: the order that the two evaluators give them is that of numpy's unstable sort, which depends on the
@@ -36,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from ..utils.ava_classes import is_ava
 from ..utils.ava_files import (
     BoxTable,
     KeyTable,
@@ -56,10 +58,19 @@ from .frame_ap import (
     run_starts,
 )
 
-__all__ = ["MODES", "AVAMatch", "class_table", "evaluate_ava", "figures", "match_ava"]
+__all__ = [
+    "MAX_PER_KEYFRAME",
+    "MODES",
+    "AVAMatch",
+    "class_table",
+    "detection_limit",
+    "evaluate_ava",
+    "figures",
+    "match_ava",
+]
 
 MODES = ("official", "pyslowfast")
-MAX_PER_KEYFRAME = 50  # of the official mode
+MAX_PER_KEYFRAME = 50  # of the official metric
 # A keyframe as one number: the video's, then the second in microseconds.
 _SECOND_BITS = 40
 _TICKS = 1_000_000
@@ -73,6 +84,7 @@ def evaluate_ava(
     labelmap: str | os.PathLike | Mapping[int, LabelEntry],
     exclusions: str | os.PathLike | KeyTable | None = None,
     mode: str = "official",
+    max_detections: int = MAX_PER_KEYFRAME,
 ) -> dict[str, Any]:
     """Frame-mAP at IoU 0.5 of scored action boxes.
 
@@ -80,6 +92,8 @@ def evaluate_ava(
         groundtruth, detections, labelmap, exclusions: files in AVA's formats, or what the readers of
             :mod:`modist_det.utils.ava_files` make of them.
         mode: ``"official"`` or ``"pyslowfast"``; see the module's text.
+        max_detections: of the official mode: how many detections of a keyframe count, over all classes; 0: all.
+            :func:`detection_limit` chooses it by the classes.
 
     Returns:
         A dict of plain Python values, ready for JSON; a figure that does not exist is ``None``:
@@ -91,14 +105,24 @@ def evaluate_ava(
           it is 0, else "";
         - ``mode``, ``iou_threshold``, ``num_classes`` and, of these, ``num_classes_evaluated``;
         - ``num_keyframes`` (evaluated) and, of these, ``num_keyframes_with_detections``;
-          ``num_groundtruth`` and ``num_detections`` (that counted); ``num_detections_left_out``: how
-          many did not count, by reason;
+          ``max_detections`` a keyframe, 0 for no limit; ``num_groundtruth``,
+          ``num_groundtruth_excluded`` (in excluded keyframes) and ``num_detections`` (that counted);
+          ``num_detections_left_out``: how many did not count, by reason;
         - ``warnings``: sentences about input that is allowed but unlikely to be meant.
 
     Raises:
-        UserError: an unknown mode, or a file that is missing or malformed.
+        UserError: an unknown mode, a negative limit, or a file that is missing or malformed.
     """
-    return figures(match_ava(groundtruth, detections, labelmap, exclusions, mode))
+    return figures(match_ava(groundtruth, detections, labelmap, exclusions, mode, max_detections))
+
+
+def detection_limit(class_names: Mapping[int, str], setting: int = -1) -> int:
+    """How many detections of a keyframe count, for data with these class names by id: AVA's 50 where they are AVA's, 0
+    (no limit) for any other data; or ``setting``, unless that is -1.
+    """
+    if setting >= 0:
+        return setting
+    return MAX_PER_KEYFRAME if is_ava(class_names) else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +139,9 @@ class AVAMatch:
         counted: the detections that count.
         finds: (n,) of each counted detection: the number of the box in ``boxes``, -1 for a false positive.
         num_left_out: detections that do not count, by reason.
+        num_cut: (C,) of each class, those beyond ``max_detections``.
+        max_detections: that count in a keyframe; 0: all.
+        exclusions: keyframes left out.
         videos: names that the keys in ``boxes.keyframes`` stand for.
     """
 
@@ -127,6 +154,9 @@ class AVAMatch:
     counted: Detections
     finds: IntArray
     num_left_out: dict[str, int]
+    num_cut: IntArray
+    max_detections: int
+    exclusions: KeyTable | None
     videos: tuple[str, ...]
 
     def keyframe(self, number: int) -> tuple[str, float]:
@@ -141,12 +171,16 @@ def match_ava(
     labelmap: str | os.PathLike | Mapping[int, LabelEntry],
     exclusions: str | os.PathLike | KeyTable | None = None,
     mode: str = "official",
+    max_detections: int = MAX_PER_KEYFRAME,
 ) -> AVAMatch:
     """The first half of :func:`evaluate_ava`, for those who want to know what was found and what was missed."""
     if mode not in MODES:
         raise UserError(
             f"unknown AVA evaluation mode {mode!r}{nearest(mode, MODES)} (modes are {', '.join(MODES)})"
         )
+    if max_detections < 0:
+        raise UserError(f"max_detections is {max_detections}, but must be at least 0 (0: no limit)")
+    limit = max_detections if mode == "official" else 0
     labels = read_label_map(labelmap) if isinstance(labelmap, (str, os.PathLike)) else labelmap
     truth = groundtruth if isinstance(groundtruth, BoxTable) else read_ava_boxes(groundtruth)
     detected = detections if isinstance(detections, BoxTable) else read_detections(detections)
@@ -158,12 +192,24 @@ def match_ava(
         np.empty(0, dtype=np.int64) if excluded is None else np.unique(_keys(excluded, video_codes))
     )
     boxes = _select_groundtruth(truth, video_codes, excluded_keys, class_ids)
-    counted, left_out = _select_detections(
-        detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode
+    counted, left_out, num_cut = _select_detections(
+        detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode, limit
     )
     finds = match(counted, detected.boxes, boxes, by_score=mode == "official")
     return AVAMatch(
-        mode, labels, class_ids, truth, detected, boxes, counted, finds, left_out, tuple(video_codes)
+        mode,
+        labels,
+        class_ids,
+        truth,
+        detected,
+        boxes,
+        counted,
+        finds,
+        left_out,
+        num_cut,
+        limit,
+        excluded,
+        tuple(video_codes),
     )
 
 
@@ -182,7 +228,7 @@ def figures(matched: AVAMatch) -> dict[str, Any]:
             "AP": None if np.isnan(ap[c]) else float(ap[c]),
             "num_groundtruth": int(boxes.counts[c]),
             "num_detections": int(num_detections[c]),
-            "note": _note(boxes.counts[c], boxes.excluded_counts[c], num_detections[c]),
+            "note": _note(boxes.counts[c], boxes.excluded_counts[c], num_detections[c], matched.num_cut[c]),
         }
         for c, number in enumerate(matched.class_ids.tolist())
     ]
@@ -192,16 +238,18 @@ def figures(matched: AVAMatch) -> dict[str, Any]:
         "mAP_by_type": {name: _mean([c for c in classes if c["type"] == name]) for name in types},
         "mode": matched.mode,
         "iou_threshold": IOU_THRESHOLD,
+        "max_detections": matched.max_detections,
         "num_classes": len(classes),
         "num_classes_evaluated": int((boxes.counts > 0).sum()),
         "num_keyframes": len(boxes.keyframes),
         "num_keyframes_with_detections": int((keyframes_detected >= 0).sum()),
         "num_groundtruth": int(boxes.counts.sum()),
+        "num_groundtruth_excluded": int(boxes.excluded_counts.sum()),
         "num_detections": int(num_detections.sum()),
         "num_detections_left_out": matched.num_left_out,
         "classes": classes,
     }
-    result["warnings"] = _warnings(result, matched.truth, matched.detected)
+    result["warnings"] = _warnings(result, matched.truth, matched.detected) + _limit_warning(matched, ap)
     return result
 
 
@@ -230,6 +278,10 @@ def class_table(result: Mapping[str, Any]) -> str:
         f"{result['num_keyframes']} keyframes, {result['num_groundtruth']} boxes, "
         f"{result['num_detections']} detections"
     )
+    if cut := result["num_detections_left_out"].get(_beyond(result["max_detections"])):
+        lines.append(
+            f"{cut} more detections did not count: beyond the {result['max_detections']} best of a keyframe"
+        )
     return "\n".join([table, "", *lines])
 
 
@@ -284,8 +336,9 @@ def _select_detections(
     keyframes: IntArray,
     class_ids: IntArray,
     mode: str,
-) -> tuple[Detections, dict[str, int]]:
-    """The detections that count and, by reason, how many do not."""
+    limit: int,
+) -> tuple[Detections, dict[str, int], IntArray]:
+    """The detections that count; by reason, how many do not; and those beyond ``limit`` (0: none) by class."""
     class_index = _class_index(table.action, class_ids)
     known = class_index >= 0
     # Rows of one keyframe follow each other in nearly every file: look up one of each run.
@@ -316,21 +369,26 @@ def _select_detections(
 
     score = table.score[rows]
     kept = _has_area(table.boxes)[rows]
+    num_cut = np.zeros(len(class_ids), dtype=np.int64)
     if mode == "official":
-        best = _best_of_each(frame, score, table.action[rows], table.boxes, rows)
-        left_out["not_among_the_50_best"] = int((~best).sum())
+        best = np.ones(len(rows), dtype=bool)
+        if limit:
+            best = _best_of_each(frame, score, table.action[rows], table.boxes, rows, limit)
+        num_cut += np.bincount(class_index[rows[~best]], minlength=len(class_ids))
+        left_out[_beyond(limit)] = int((~best).sum())
         left_out["box_without_area"] = int((best & ~kept).sum())
         kept &= best
     else:
         left_out["box_without_area"] = int((~kept).sum())
     place = np.searchsorted(keyframes, frame_keys)
     place[~np.isin(frame_keys, keyframes)] = -1
-    return Detections(
+    counted = Detections(
         row=rows[kept],
         keyframe=place.astype(np.int32)[frame[kept]],
         class_index=class_index[rows[kept]],
         score=score[kept],
-    ), left_out
+    )
+    return counted, left_out, num_cut
 
 
 def _number_by_first(keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:
@@ -352,32 +410,33 @@ def _best_of_each(
     action: NDArray[np.int32],
     boxes: NDArray[np.float64],
     rows: IntArray,
+    most: int,
 ) -> NDArray[np.bool_]:
     """Mask (n,) of the detections that the official evaluator keeps of each frame.
 
     ``frame`` (n,) is ascending from 0; the box of each detection is ``boxes[rows]``.
 
-    It reads rows one by one into a heap of 50 and replaces the least by a row with a higher score. Of rows that share
-    the score of the 50th best, those stay that are among the first 50 not below that score, and of those the
+    It reads rows one by one into a heap of 50 (``most``) and replaces the least by a row with a higher score. Of rows
+    that share the score of the 50th best, those stay that are among the first 50 not below that score, and of those the
     greatest by (action, y1, x1, y2, x2): higher scores that come later push the least out.
     """
     sizes = np.bincount(frame)
     starts = np.cumsum(sizes) - sizes
-    # Frames of one size make a matrix, of which numpy finds all 50th best scores at once.
+    # Frames of one size make a matrix, of which numpy finds the scores of the last that stay at once.
     threshold = np.full(len(sizes), -np.inf)
-    for size in np.unique(sizes[sizes > MAX_PER_KEYFRAME]).tolist():
+    for size in np.unique(sizes[sizes > most]).tolist():
         frames = np.flatnonzero(sizes == size)
         scores = score[starts[frames][:, None] + np.arange(size)]
-        threshold[frames] = np.partition(scores, size - MAX_PER_KEYFRAME, axis=1)[:, size - MAX_PER_KEYFRAME]
+        threshold[frames] = np.partition(scores, size - most, axis=1)[:, size - most]
     limit = threshold[frame]
     kept = score >= limit
     # Frames where several rows share the last place.
-    crowded = np.bincount(frame[kept], minlength=len(sizes)) > MAX_PER_KEYFRAME
+    crowded = np.bincount(frame[kept], minlength=len(sizes)) > most
     full = np.flatnonzero(kept & crowded[frame])
     tied = score[full] == limit[full]
-    slots = MAX_PER_KEYFRAME - np.bincount(frame[full[~tied]], minlength=len(sizes))
+    slots = most - np.bincount(frame[full[~tied]], minlength=len(sizes))
     kept[full[tied]] = False
-    candidates = full[tied & (_rank_in_group(frame[full]) < MAX_PER_KEYFRAME)]
+    candidates = full[tied & (_rank_in_group(frame[full]) < most)]
     x1, y1, x2, y2 = boxes[rows[candidates]].T
     order = np.lexsort((-x2, -y2, -x1, -y1, -action[candidates], frame[candidates]))
     candidates = candidates[order]
@@ -398,8 +457,10 @@ def _type_name(entry: LabelEntry) -> str:
     return _TYPE_NAMES.get(entry.type, entry.type.lower())
 
 
-def _note(num_groundtruth: int, num_excluded: int, num_detections: int) -> str:
+def _note(num_groundtruth: int, num_excluded: int, num_detections: int, num_cut: int) -> str:
     if num_groundtruth:
+        if num_cut and not num_detections:
+            return f"none of {num_cut} detections is among the best of its keyframe"
         return "" if num_detections else "never detected"
     if num_excluded:
         return f"no AP: all {num_excluded} ground-truth boxes are in excluded keyframes"
@@ -418,7 +479,13 @@ def _percent(value: float | None) -> str:
 def _warnings(result: dict[str, Any], truth: BoxTable, detected: BoxTable) -> list[str]:
     warnings = []
     if not result["num_groundtruth"]:
-        warnings.append(f"{truth.path}: no box of a class in the label map, so there is no mAP")
+        excluded = result["num_groundtruth_excluded"]
+        why = (
+            f"all {excluded} boxes are in excluded keyframes"
+            if excluded
+            else "no box of a class in the label map"
+        )
+        warnings.append(f"{truth.path}: {why}, so there is no mAP")
     if not len(detected):
         warnings.append(f"{detected.path}: no detections")
     elif not result["num_keyframes_with_detections"]:
@@ -430,6 +497,30 @@ def _warnings(result: dict[str, Any], truth: BoxTable, detected: BoxTable) -> li
         count = result["num_detections_left_out"]["box_without_area"]
         warnings.append(f"{detected.path}: {count} boxes without area or inside out were not counted")
     return warnings
+
+
+def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
+    """What AVA's limit does to data that is not AVA's: a sentence if it changes the AP of a class."""
+    cut, limit = int(matched.num_cut.sum()), matched.max_detections
+    if not cut or is_ava({number: entry.name for number, entry in matched.labels.items()}):
+        return []  # with AVA's classes the limit is part of the metric
+    whole = match_ava(
+        matched.truth, matched.detected, matched.labels, matched.exclusions, matched.mode, max_detections=0
+    )
+    whole_ap, _ = average_precisions(whole.counted, whole.finds >= 0, whole.boxes.counts)
+    if np.array_equal(ap, whole_ap, equal_nan=True):
+        return []
+    means = [np.nanmean(values) for values in (ap, whole_ap)]
+    return [
+        f"{matched.detected.path}: {cut} detections did not count, since only the {limit} best of a keyframe do, over "
+        f"all classes (AVA's limit is {MAX_PER_KEYFRAME}); they change the result: mAP {means[0]:.4f}, without the "
+        f"limit {means[1]:.4f}. For data other than AVA lift it: --max-detections 0 (TEST.AVA.MAX_DETECTIONS 0)"
+    ]
+
+
+def _beyond(limit: int) -> str:
+    """The key of what a limit leaves out, in ``num_detections_left_out``."""
+    return f"not_among_the_{limit or MAX_PER_KEYFRAME}_best"
 
 
 def _first_keyframe(table: BoxTable) -> str:

@@ -25,7 +25,7 @@ from ..utils.ava_files import (
 )
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
-from .ava import class_table, evaluate_ava
+from .ava import MAX_PER_KEYFRAME, class_table, evaluate_ava
 
 __all__ = ["AVAEvaluator"]
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 class AVAEvaluator:
     """Evaluates action scores of persons at keyframes; see :class:`.evaluator.Evaluator` for the contract.
 
-    The figure is the one that ``tools/evaluate_ava.py`` gives for the csv file written here: boxes are
+    The figure is the one that ``tools/evaluate_ava.py`` gives for the csv file written here, with the same limit of
+    detections: boxes are
     rounded to the file's six decimals before anything else.
 
     Args:
@@ -46,6 +47,7 @@ class AVAEvaluator:
             ``<dataset_name>_ava_result.json`` (all of what ``evaluate_ava`` returns); None: write nothing.
         dataset_name: for file names and messages.
         mode: ``"official"`` or ``"pyslowfast"``.
+        max_detections: of a keyframe that count in the official mode, over all classes; 0: all.
 
     Raises:
         UserError: there is no ground truth, or a file is missing or malformed.
@@ -65,6 +67,7 @@ class AVAEvaluator:
         output_dir: str | os.PathLike | None = None,
         dataset_name: str = "ava",
         mode: str = "official",
+        max_detections: int = MAX_PER_KEYFRAME,
     ) -> None:
         if groundtruth is None:
             raise UserError(f"data set {dataset_name} has no ground truth, which evaluation compares with")
@@ -74,6 +77,7 @@ class AVAEvaluator:
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._dataset_name = dataset_name
         self._mode = mode
+        self._max_detections = max_detections
         self.reset()
 
     def reset(self) -> None:
@@ -110,7 +114,14 @@ class AVAEvaluator:
         if not comm.is_main_process():
             return {}
         detections = self._table(shards)
-        result = evaluate_ava(self._groundtruth, detections, self._labels, self._exclusions, self._mode)
+        result = evaluate_ava(
+            self._groundtruth,
+            detections,
+            self._labels,
+            self._exclusions,
+            self._mode,
+            self._max_detections,
+        )
         logger.info("%s\n%s", self._dataset_name, class_table(result))
         for warning in result["warnings"]:
             logger.warning("%s", warning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Generator
@@ -26,6 +27,8 @@ from .stream import Source, in_background, open_source, paced
 from .video_writer import VideoWriter
 
 __all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"]
+
+logger = logging.getLogger(__name__)
 
 _AHEAD = 8  # frames that a stage may be ahead of the next
 _AHEAD_LIVE = 2
@@ -233,6 +236,9 @@ def annotate(
     if outputs.sheet is not None:
         sheet.write(outputs.sheet, source.name)
     report.people = len(people)
+    remark = getattr(detector, "remark", None)
+    if remark is not None and (text := remark(source.name)):
+        logger.warning("%s", text)
     report.wall = time.perf_counter() - start
     return report
 

@@ -14,7 +14,7 @@ from ..data.datasets.ava import AVADataset, DetectionRecord, DetectionRecords
 from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
-from ..evaluation.ava import MODES
+from ..evaluation.ava import MODES, detection_limit
 from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
@@ -82,6 +82,7 @@ class DetectionTask:
             output_dir=output_dir,
             dataset_name=metadata.name,
             mode=cfg.TEST.AVA.MODE,
+            max_detections=detection_limit(metadata.class_names, cfg.TEST.AVA.MAX_DETECTIONS),
         )
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -294,6 +295,39 @@ def test_detections_without_annotations(folder, with_detections) -> None:
     assert [r.id for r in alone.records("detected")] == ["b,0902", "a,0907", "other,0902"]
     with pytest.raises(UserError, match="mine has no 'annotations'"):
         alone.records("ground_truth")
+
+
+def test_a_filter_that_leaves_nobody_says_so(folder, with_detections, caplog) -> None:
+    """Never an evaluation of nothing: which file, which filter, how many there were."""
+    with pytest.raises(
+        UserError, match=r"boxes.csv reaches PERSON_SCORE_THRESH 0.995 \(5 boxes, best 0.99\)"
+    ):
+        with_detections.records("detected", min_score=0.995)
+    caplog.set_level("INFO")
+    annotated = summary(dataset(folder).records())
+    assert summary(with_detections.records("both", min_score=0.995)) == annotated
+    assert (
+        "reaches PERSON_SCORE_THRESH 0.995" in caplog.text
+        and "only annotated persons are used" in caplog.text
+    )
+    (folder / "boxes.csv").write_text("B.mp4,0902,0.1,0.2,0.48,0.8,,0.99\n")
+    with pytest.raises(
+        UserError, match=r"is in a video of .*gt.csv: videos there are called b, a, here B.mp4"
+    ):
+        with_detections.records("detected")
+    (folder / "boxes.csv").write_text("b,0902\n")
+    with pytest.raises(UserError, match="boxes.csv has no box that can be used, only keyframes"):
+        with_detections.records("detected")
+    (folder / "ex.csv").write_text("b,902\nb,905\na,903\n")
+    with pytest.raises(UserError, match=r"ex.csv excludes every keyframe that has a person \(3\)"):
+        dataset(folder, exclusions=folder / "ex.csv").records()
+
+
+def test_how_many_boxes_are_taken_is_in_the_log(with_detections, caplog) -> None:
+    caplog.set_level("INFO")
+    with_detections.records("both", min_score=0.95)
+    assert re.search(r"mine: 2 of 5 boxes of .*boxes.csv are taken \(score at least 0.95", caplog.text)
+    assert "1 detected boxes match nobody who is annotated" in caplog.text
 
 
 def test_boxes_that_are_not_there(folder) -> None:

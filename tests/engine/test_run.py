@@ -93,6 +93,8 @@ def test_a_run_leaves_its_files_and_evaluates_again_the_same(write_config, tmp_p
     assert list((output / "tensorboard").iterdir())
     csv = output / "inference/puppets_val_detections.csv"
     trained = csv.read_bytes()
+    result = json.loads((output / "inference/puppets_val_ava_result.json").read_text())
+    assert result["max_detections"] == 0  # AVA's limit is for AVA's classes
     assert trained
     first_line = (output / "log.txt").read_text().splitlines()[0]
     assert (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,6 +135,24 @@ def test_a_checkpoint_carries_its_facts(configured, tmp_path):
     facts = parse_facts(content["class_facts"], "x")
     assert facts.names == CLASS_NAMES and facts.num_classes == 12 and facts.task == "detection"
     assert facts.keyframes is not None and facts.keyframes.spacing == 1 and facts.keyframes.first_second == 0
+
+
+def test_an_evaluation_of_nothing_is_no_result(configured, renamed, tiny_puppets, tmp_path):
+    """Keyframes without people only; and videos that are all damaged, whatever share may be."""
+    cfg = configured("DATASETS.TRAIN", "[]", "DATALOADER.MAX_BAD_VIDEO_RATE", 1.0)
+    cfg.MODEL.WEIGHTS = str(checkpoint_for(cfg, tmp_path / "model.pth", CLASS_NAMES))
+    cfg.DATASETS.TEST = [renamed(CLASS_NAMES)]
+    description = Path(cfg.DATASETS.TEST[0])
+    settings = yaml.safe_load(description.read_text())
+    (tmp_path / "empty.csv").write_text("val_0000,0\n")
+    description.write_text(yaml.safe_dump(settings | {"annotations": str(tmp_path / "empty.csv")}))
+    with pytest.raises(UserError, match="has nothing to evaluate: .*no keyframe with a person box"):
+        run(cfg.clone(), eval_only=True)
+    for path in (tiny_puppets / "videos").glob("val_*"):
+        (tmp_path / path.name).write_bytes(b"no video")
+    description.write_text(yaml.safe_dump(settings | {"videos": str(tmp_path)}))
+    with pytest.raises(UserError, match="not one clip could be read, so there is no result: .*val_0000"):
+        run(cfg.clone(), eval_only=True)
 
 
 def test_the_predictor_uses_the_checkpoint_s_names(configured, renamed, tmp_path, caplog):

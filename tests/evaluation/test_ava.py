@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modist_det.evaluation import ava
-from modist_det.evaluation.ava import class_table, evaluate_ava
+from modist_det.evaluation.ava import class_table, detection_limit, evaluate_ava
 from modist_det.evaluation.frame_ap import precision_recall
+from modist_det.utils.ava_classes import AVA_CLASSES
 from modist_det.utils.ava_files import LabelEntry, read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
@@ -31,12 +32,12 @@ LEFT, RIGHT, WHOLE = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0,
 def evaluate(tmp_path):
     """Evaluate rows: (key, box, class) as ground truth, (key, box, class, score) as detections, keys as exclusions."""
 
-    def run(truth, detections, excluded=(), mode="official", labels=LABELS):
+    def run(truth, detections, excluded=(), mode="official", labels=LABELS, **options):
         paths = {}
         for name, rows in (("truth", truth), ("detections", detections), ("excluded", excluded)):
             paths[name] = tmp_path / f"{name}.csv"
             paths[name].write_text("".join(_line(row) + "\n" for row in rows))
-        return evaluate_ava(paths["truth"], paths["detections"], labels, paths["excluded"], mode)
+        return evaluate_ava(paths["truth"], paths["detections"], labels, paths["excluded"], mode, **options)
 
     return run
 
@@ -121,6 +122,52 @@ def test_only_the_50_best_of_a_keyframe_count(evaluate):
     assert ap_by_id(result) == {WALK: 0.0, RUN: 1.0, WAVE: None}
     assert result["num_detections_left_out"]["not_among_the_50_best"] == 2
     assert ap_by_id(evaluate(truth, detections, mode="pyslowfast"))[WALK] == pytest.approx(1 / 51)
+
+
+def test_the_limit_that_changes_a_result_is_told_and_can_be_lifted(evaluate):
+    """A class of 60 people, all found exactly: AP 1, of which AVA's limit leaves 50 / 60."""
+    boxes = [(i / 60, 0.0, (i + 1) / 60, 1.0) for i in range(60)]
+    truth = [("a,1", box, WALK) for box in boxes]
+    detections = [("a,1", box, WALK, 0.9 - i / 100) for i, box in enumerate(boxes)]
+    result = evaluate(truth, detections)
+    assert result["mAP"] == pytest.approx(50 / 60) and result["max_detections"] == 50
+    (warning,) = result["warnings"]
+    assert "10 detections did not count" in warning and "0.8333, without the limit 1.0000" in warning
+    assert "--max-detections 0" in warning and "TEST.AVA.MAX_DETECTIONS" in warning
+    assert "10 more detections did not count: beyond the 50 best of a keyframe" in class_table(result)
+    lifted = evaluate(truth, detections, max_detections=0)
+    assert (lifted["mAP"], lifted["max_detections"], lifted["warnings"]) == (1.0, 0, [])
+    assert evaluate(truth, detections, max_detections=30)["mAP"] == pytest.approx(30 / 60)
+    with pytest.raises(UserError, match="max_detections is -1"):
+        evaluate(truth, detections, max_detections=-1)
+
+
+def test_a_class_whose_detections_are_all_beyond_the_limit_is_not_called_never_detected(evaluate):
+    truth = [("a,1", LEFT, WALK), ("a,1", LEFT, RUN)]
+    others = [("a,1", LEFT, WALK, 0.9 - i / 1000) for i in range(50)]
+    by_id = {c["id"]: c for c in evaluate(truth, [*others, ("a,1", LEFT, RUN, 0.1)])["classes"]}
+    assert by_id[RUN]["note"] == "none of 1 detections is among the best of its keyframe"
+
+
+def test_the_limit_is_no_matter_where_it_changes_nothing_or_is_ava_s_own(evaluate):
+    """What every detector does: a score for each class, of which the low ones are beyond the limit."""
+    truth = [("a,1", LEFT, WALK)]
+    detections = [("a,1", LEFT, WALK, 0.9), *[("a,1", RIGHT, RUN, 0.5 - i / 1000) for i in range(60)]]
+    result = evaluate(truth, detections)
+    assert result["num_detections_left_out"]["not_among_the_50_best"] == 11 and result["warnings"] == []
+    ava_labels = {number: LabelEntry(name) for number, name in AVA_CLASSES.items()}
+    late = [("a,1", RIGHT, 3, 0.9 - i / 1000) for i in range(60)] + [("a,1", LEFT, 1, 0.01)]
+    result = evaluate([("a,1", LEFT, 1)], late, labels=ava_labels)
+    assert result["mAP"] == 0 and result["warnings"] == []
+    assert "11 more detections did not count" in class_table(result)
+
+
+def test_the_limit_by_the_classes():
+    assert detection_limit(AVA_CLASSES) == 50
+    assert detection_limit({number: AVA_CLASSES.get(number, "other") for number in range(1, 81)}) == 50
+    assert detection_limit({1: "walk"}) == 0
+    assert detection_limit({n: AVA_CLASSES[n] for n in (1, 3, 4)}) == 0  # some of AVA's: data of one's own
+    assert detection_limit({1: "walk"}, 20) == 20 and detection_limit(AVA_CLASSES, 0) == 0
 
 
 def test_of_equal_scores_at_the_limit_the_first_50_come_in_and_later_better_ones_push_the_least_out(evaluate):
@@ -307,9 +354,7 @@ def test_equals_the_definition(tmp_path_factory, truth, detections, excluded, mo
     bare = [row[0] if row[1] is None else row for row in truth]
     for name, rows in (("t", bare), ("d", detections), ("e", excluded)):
         (folder / name).write_text("".join(_line(row) + "\n" for row in rows))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ava, "MAX_PER_KEYFRAME", limit)
-        result = evaluate_ava(folder / "t", folder / "d", LABELS, folder / "e", mode)
+    result = evaluate_ava(folder / "t", folder / "d", LABELS, folder / "e", mode, limit)
     slow = slow_evaluate(truth, detections, sorted(LABELS), excluded, mode, limit)
     assert ap_by_id(result) == {
         c: None if v is None else pytest.approx(v, abs=1e-12) for c, v in slow.items()

@@ -244,3 +244,17 @@ def test_without_detectron2():
             build_person_detector("Detectron2")
     else:
         pytest.skip("detectron2 is installed")
+
+
+def test_boxes_of_which_none_is_of_use(tmp_path):
+    """A score that no box reaches is an error; seconds that no frame has are told after the run."""
+    path = tmp_path / "boxes.csv"
+    path.write_text("v,0902,0.1,0.2,0.3,0.4,,0.4\nv,0903,0.1,0.2,0.3,0.4,,0.3\n")
+    with pytest.raises(UserError, match=r"boxes.csv reaches min_score 0.5 \(2 boxes, best 0.4\)"):
+        build_person_detector(str(path), min_score=0.5)
+    detector = build_person_detector(str(path))
+    assert at(detector, 0.0) is None and at(detector, 3.0) is None
+    assert "0 to 3 s) is at one of its 2 keyframes (after first_second: 902 to 903 s)" in detector.remark("v")
+    detector = build_person_detector(str(path), first_second=900)
+    assert at(detector, 2.0) is not None and at(detector, 9.0) is None
+    assert detector.remark("v") == "" and detector.remark("other") == ""

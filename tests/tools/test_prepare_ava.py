@@ -164,6 +164,14 @@ def test_warnings_leave_the_status_at_0(run, mine, videos, tmp_path) -> None:
     assert "no keyframe is in both" in text
 
 
+def test_person_boxes_that_the_usual_threshold_leaves_out(run, mine) -> None:
+    (mine.parent / "boxes.csv").write_text("one,1,0.1,0.1,0.5,0.9,,0.4\none,1,0.2,0.1,0.5,0.9,,0.3\n")
+    add(mine, "mine.yaml", "person_boxes: boxes.csv\n")
+    status, text = run("check", mine)
+    assert status == 0
+    assert "boxes.csv reaches 0.9, the default of DATASETS.PERSON_SCORE_THRESH (2 boxes, best 0.4)" in text
+
+
 def test_classes_that_num_classes_declares_need_no_name(run, mine) -> None:
     add(mine, "gt.csv", "one,1,0.2,0.1,0.5,0.9,7\n")
     add(mine, "mine.yaml", "num_classes: 8\n")

@@ -206,8 +206,9 @@ class AVADataset:
             min_score: in [0, 1].
 
         Raises:
-            UserError: files cannot be read, a class id is above ``num_classes``, or videos are missing: all of
-                them, or a share above ``max_missing``.
+            UserError: files cannot be read, a class id is above ``num_classes``, videos are missing (all of them, or a
+                share above ``max_missing``), or something leaves no person at all, and says what: ``min_score``, the
+                annotated videos, the exclusions.
         """
         if boxes not in BOX_SOURCES:
             raise UserError(
@@ -218,13 +219,25 @@ class AVADataset:
             persons = self._annotated(names)
         elif boxes == "both":
             annotated = self._annotated(names)
-            detected, unknown = self._detected(names, min_score, annotated)
+            detected, unknown = self._detected(names, min_score, annotated, required=False)
             persons = join(annotated, detected.take(~unknown))
+            if unknown.any():
+                logger.info(
+                    "%s: %d detected boxes match nobody who is annotated and are left out",
+                    self.name,
+                    unknown.sum(),
+                )
         else:
             annotated = _no_persons() if self.annotations is None else self._annotated(names)
-            persons, _ = self._detected(names, min_score, annotated)
+            persons, _ = self._detected(names, min_score, annotated, required=True)
         if self.exclusions is not None:
-            persons = persons.take(~np.isin(persons.keys, _keys(read_exclusions(self.exclusions), names)))
+            excluded = np.isin(persons.keys, _keys(read_exclusions(self.exclusions), names))
+            if len(persons) and excluded.all():
+                raise UserError(
+                    f"data set {self.name}: {self.exclusions} excludes every keyframe that has a person "
+                    f"({len(np.unique(persons.keys))}); give the exclusions of this data, or none"
+                )
+            persons = persons.take(~excluded)
         return self._to_records(persons, list(names))
 
     def video_records(self) -> list[VideoRecord]:
@@ -241,21 +254,57 @@ class AVADataset:
         return self._to_persons(read_ava_boxes(self.annotations), names)
 
     def _detected(
-        self, names: dict[str, int], min_score: float, annotated: Persons
+        self, names: dict[str, int], min_score: float, annotated: Persons, required: bool
     ) -> tuple[Persons, NDArray[np.bool_]]:
-        """Detected persons with labels, and of which of them it is not known what they do."""
+        """Detected persons with labels, and of which of them it is not known what they do.
+
+        Raises:
+            UserError: there are none, and they are ``required``.
+        """
         if self.person_boxes is None:
             raise UserError(f"data set {self.name} has no 'person_boxes', which detected boxes come from")
         table = read_person_boxes(self.person_boxes)
         num_annotated = len(names)
-        persons = self._to_persons(table, names)
-        persons = persons.take(persons.scores >= min_score)
+        everybody = self._to_persons(table, names)
+        sure = everybody.take(everybody.scores >= min_score)
+        persons = sure
         if self.annotations is not None:
-            persons = persons.take(persons.keys >> _SECOND_BITS < num_annotated)
+            persons = sure.take(sure.keys >> _SECOND_BITS < num_annotated)
+        logger.info(
+            "%s: %d of %d boxes of %s are taken (score at least %g, in annotated videos)",
+            self.name,
+            len(persons),
+            len(everybody),
+            self.person_boxes,
+            min_score,
+        )
+        if not len(persons):
+            message = self._why_nobody(everybody, len(sure), min_score, table, list(names)[:num_annotated])
+            if required:
+                raise UserError(message)
+            logger.warning("%s; only annotated persons are used", message)
         if (table.action >= 1).any():
             return persons, np.zeros(len(persons), dtype=bool)
         match = match_persons(persons, annotated, self.match_iou)
         return persons.with_actions_of(annotated, match), match < 0
+
+    def _why_nobody(
+        self, everybody: Persons, num_sure: int, min_score: float, table: BoxTable, annotated: Sequence[str]
+    ) -> str:
+        """Which of the filters leaves no detected person."""
+        count = len(everybody)
+        if not count:
+            return f"{self.person_boxes} has no box that can be used, only keyframes"
+        if not num_sure:
+            return (
+                f"no box of {self.person_boxes} reaches PERSON_SCORE_THRESH {min_score:g} ({count} boxes, best "
+                f"{everybody.scores.max():g}); set DATASETS.PERSON_SCORE_THRESH to what this detector's scores mean "
+                "(tools/evaluate_person_boxes.py prints a table)"
+            )
+        return (
+            f"no box of {self.person_boxes} with a score of at least {min_score:g} ({num_sure} of {count}) is in a "
+            f"video of {self.annotations}: videos there are called {_some(annotated)}, here {_some(table.videos)}"
+        )
 
     def _to_persons(self, table: BoxTable, names: dict[str, int]) -> Persons:
         """The persons whose boxes have an area."""
@@ -334,6 +383,10 @@ def _keys(rows: BoxTable | KeyTable, names: dict[str, int]) -> NDArray[np.int64]
     numbers = np.array([names.setdefault(video, len(names)) for video in rows.videos], dtype=np.int64)
     ticks = np.rint(rows.second * _TICKS).astype(np.int64)
     return (numbers[rows.video] << _SECOND_BITS) | ticks
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
 
 
 def _no_persons() -> Persons:

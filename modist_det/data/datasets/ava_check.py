@@ -13,6 +13,7 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
+from ...config.data import datasets_defaults
 from ...utils.ava_files import (
     EXCLUSIONS,
     GROUND_TRUTH,
@@ -277,7 +278,19 @@ def _summarize(
         ]
     if person_boxes is not None:
         detected = set(_keys(person_boxes))
-        report.summary.append(("detected boxes", f"{len(person_boxes)} in {len(detected)} keyframes"))
+        usual = datasets_defaults().PERSON_SCORE_THRESH
+        sure = int((person_boxes.score >= usual).sum())
+        report.summary.append(
+            (
+                "detected boxes",
+                f"{len(person_boxes)} in {len(detected)} keyframes, {sure} with a score of at least {usual:g}",
+            )
+        )
+        if len(person_boxes) and not sure:
+            report.warnings.append(
+                f"no box of {person_boxes.path} reaches {usual:g}, the default of DATASETS.PERSON_SCORE_THRESH "
+                f"({len(person_boxes)} boxes, best {person_boxes.score.max():g}); set it lower to use them"
+            )
         if keyframes and not keyframes & detected:
             report.warnings.append(
                 f"no keyframe is in both {annotations and annotations.path} and {person_boxes.path}; "

@@ -36,7 +36,7 @@ class Precomputed:
             frame (10 a second and more), the nearest ones always count.
 
     Raises:
-        UserError: the file is missing or malformed.
+        UserError: the file is missing or malformed, or ``min_score`` leaves none of its boxes.
     """
 
     start_score = 0.0
@@ -68,6 +68,14 @@ class Precomputed:
             self._people[video] = [
                 PersonBoxes(p.boxes[k], p.scores[k]) for p, k in zip(people, kept, strict=True)
             ]
+        scores = [p.scores for by_second in entries.values() for p in by_second.values() if len(p)]
+        if scores and not any(len(p) for people in self._people.values() for p in people):
+            count, best = sum(map(len, scores)), max(s.max() for s in scores)
+            raise UserError(
+                f"no box of {self.path} reaches min_score {min_score:g} ({count} boxes, best {best:g}); set it lower"
+            )
+        self._answered: dict[str, int] = {}
+        self._last: dict[str, float] = {}
 
     def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
         return [self._look_up(picture.video, picture.second) for picture in pictures]
@@ -76,9 +84,22 @@ class Precomputed:
         if video not in self._seconds:
             raise UserError(f"{self.path} has no boxes of video {video!r}; its first column names the videos")
         near = int(np.abs(self._seconds[video] - second).argmin())
+        self._last[video] = max(second, self._last.get(video, 0.0))
         if abs(self._seconds[video][near] - second) > self.tolerance:
             return None
+        self._answered[video] = self._answered.get(video, 0) + 1
         return self._people[video][near]
+
+    def remark(self, video: str) -> str:
+        """After a run: why no box of the file was of use for ``video``; "" where some were."""
+        if video not in self._last or self._answered.get(video):
+            return ""
+        seconds = self._seconds[video]
+        return (
+            f"{self.path}: no frame of {video} looked at (0 to {self._last[video]:g} s) is at one of its "
+            f"{len(seconds)} keyframes (after first_second: {seconds[0]:g} to {seconds[-1]:g} s); "
+            "--person-option first_second=S says what the file calls the first frame"
+        )
 
 
 Entries = dict[str, dict[float, PersonBoxes]]

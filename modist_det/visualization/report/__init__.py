@@ -10,7 +10,7 @@ from typing import Any
 
 from ...data.catalog import DatasetCatalog
 from ...data.datasets.ava import AVADataset
-from ...evaluation.ava import match_ava
+from ...evaluation.ava import detection_limit, match_ava
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file
 from .content import report_content
@@ -24,6 +24,7 @@ def write_report(
     out: str | os.PathLike,
     *,
     mode: str = "official",
+    max_detections: int = -1,
     num_keyframes: int = 90,
     num_clips: int = 24,
     max_clip_bytes: int = 8_000_000,
@@ -37,7 +38,8 @@ def write_report(
     Args:
         dataset_name: catalogue name or description file of an AVA-style data set with annotations.
         detections: csv in AVA's format.
-        mode: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava`.
+        mode, max_detections: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava` and, for -1,
+            :func:`~modist_det.evaluation.ava.detection_limit`.
         num_keyframes: with their picture in the page, at most.
         num_clips: how many of them, the worst first, with a clip of two seconds.
         max_clip_bytes: no more clips than fit into this.
@@ -50,7 +52,8 @@ def write_report(
     if not isinstance(dataset, AVADataset) or dataset.annotations is None:
         raise UserError(f"data set {dataset_name} has no annotations in AVA's format to compare with")
     metadata = dataset.metadata
-    matched = match_ava(dataset.annotations, detections, metadata.label_map, metadata.exclusions, mode)
+    limit = detection_limit(metadata.class_names, max_detections)
+    matched = match_ava(dataset.annotations, detections, metadata.label_map, metadata.exclusions, mode, limit)
     if not len(matched.boxes.keyframes):
         raise UserError(f"data set {dataset_name} has no annotated keyframes")
     content = report_content(
