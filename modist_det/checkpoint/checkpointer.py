@@ -2,7 +2,8 @@
 
 A checkpoint is one file that ``torch.load(weights_only=True)`` reads: a dict with ``model`` (state dict),
 ``ema`` (state dict of the averaged weights, if the run keeps them), ``optimizer``, ``scaler``, ``iteration``
-(steps made), ``config`` (the resolved config as YAML) and ``run`` (facts to compare on resume).
+(steps made), ``config`` (the resolved config as YAML), ``run`` (facts to compare on resume) and ``hashes``
+(:mod:`.hashes`), against which the file is checked whenever it is read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, remove_leftovers
+from .hashes import HASHES, content_hashes
+from .reading import read_checkpoint
 
 __all__ = ["Checkpointer"]
 
@@ -50,7 +53,7 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(iteration)
         with atomic_path(path) as temporary:
-            _save(state, temporary)
+            _save({**state, HASHES: content_hashes(state)}, temporary)
         with atomic_path(self.folder / _POINTER) as temporary:
             temporary.write_text(path.name + "\n")
         if self.keep > 0:
@@ -81,10 +84,9 @@ class Checkpointer:
         candidates = self._candidates()
         for path in candidates:
             try:
-                return path, torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:  # whatever a damaged file makes the unpickler say
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                logger.warning("checkpoint %s cannot be read (%s); trying the one before it", path, reason)
+                return path, read_checkpoint(path)
+            except UserError as error:
+                logger.warning("%s; trying the checkpoint before it", error)
         if candidates:
             raise UserError(
                 f"none of the {len(candidates)} checkpoints in {self.folder} can be read; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import zipfile
@@ -11,16 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from ..utils.class_facts import ClassFacts, parse_facts
 from ..utils.errors import UserError
 from ..utils.paths import local_path
+from ..utils.yaml_reading import parse_yaml
+from .archive import check_archive, check_legacy_file
+from .hashes import HASHES, check_hashes
+from .pickle_check import TooMuch
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
 __all__ = ["classes_inside", "config_inside", "read_checkpoint", "read_state_dict", "tensors_of"]
+
+logger = logging.getLogger(__name__)
 
 # "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
@@ -46,6 +52,8 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """All of a checkpoint file: whatever its dict holds. A safetensors file's metadata is under ``metadata``.
 
+    What the file says about its own bytes is checked: CRCs of a zip archive, the hashes that files of ours carry.
+
     Raises:
         UserError: as :func:`read_state_dict`.
     """
@@ -54,22 +62,32 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(f"weights file {text} does not exist" if not file.exists() else f"{text} is a folder")
     try:
         content = _read(file)
+        if isinstance(content, Mapping):
+            check_hashes(content)
     except ForbiddenPickle as error:
         raise UserError(_refusal(text, str(error))) from error
+    except TooMuch as error:
+        raise UserError(
+            f"weights file {text} is refused: for its {file.stat().st_size:,} bytes it would take memory or time out "
+            f"of all proportion ({error})"
+        ) from error
     except Exception as error:  # whatever damaged bytes make a reader say
         raise UserError(_why_unreadable(text, file, error)) from error
     if not isinstance(content, Mapping):
         raise UserError(f"weights file {text} holds {type(content).__name__}, not a dict of tensors")
-    return dict(content)
+    return {name: value for name, value in content.items() if name != HASHES}
 
 
 def config_inside(content: Mapping[str, Any]) -> str:
     """The config, as YAML, that a checkpoint of ours carries; ``""`` where there is none."""
     metadata = content.get("metadata")
     text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
+    if not isinstance(text, str) or not text:
+        return ""
     try:
-        return text if isinstance(text, str) and isinstance(yaml.safe_load(text), dict) else ""
-    except yaml.YAMLError:
+        return text if isinstance(parse_yaml(text, "the config in the weights file"), dict) else ""
+    except UserError as error:
+        logger.warning("%s; it is left out of account", error)
         return ""
 
 
@@ -93,6 +111,10 @@ def _read(path: Path) -> Any:
     # A pickle by itself: Caffe2's. PyTorch's begin with its magic number or are inside of a zip archive.
     if head[:1] == b"\x80" and head != _TORCH_MAGIC:
         return read_array_pickle(path)
+    if head == _TORCH_MAGIC:
+        check_legacy_file(path)
+    elif zipfile.is_zipfile(path):
+        check_archive(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -111,6 +133,11 @@ def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
         if isinstance(value, (np.ndarray, np.generic)):
             value = torch.from_numpy(np.array(value))
         if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+                raise UserError(
+                    f"weights file {path}: {name} is a sparse, quantized or empty (meta) tensor; save it as an "
+                    "ordinary one"
+                )
             tensors[_unwrapped(str(name))] = value
     if not tensors:
         raise UserError(
@@ -152,9 +179,12 @@ def _what_else(path: Path) -> str:
     """What a file that PyTorch cannot read is, by its first bytes; ``""`` if these do not say."""
     with path.open("rb") as file:
         head = file.read(512)
-    if head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            inside = archive.namelist()
+    if head.startswith(b"PK\x03\x04"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                inside = archive.namelist()
+        except Exception:  # its directory is damaged, in one of many ways
+            return ""
         return "" if any(name.endswith("data.pkl") for name in inside) else "a zip archive of other files"
     if not head.strip(b"\0"):
         return "all zero bytes" if head else "empty"

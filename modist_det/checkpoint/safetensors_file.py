@@ -6,19 +6,22 @@ such a file can run. Format: https://github.com/huggingface/safetensors
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from ..utils.json_reading import parse_json
+from .hashes import content_hashes
 
 __all__ = ["is_safetensors", "read_safetensors", "write_safetensors"]
 
@@ -36,6 +39,7 @@ _TYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _METADATA = "__metadata__"
+_HASH = "blake2b"  # the entry of the metadata
 # Of a header. The format's own limit, against files that claim a huge one.
 _LONGEST_HEADER = 100_000_000
 
@@ -53,29 +57,68 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     Raises:
         ValueError: the file is damaged. The message says how.
     """
-    data = bytearray(Path(path).read_bytes())
-    if len(data) < 8:
-        raise ValueError("no header")
-    begin = 8 + struct.unpack("<Q", data[:8])[0]
-    if begin > len(data):
-        raise ValueError("the header is cut short")
-    header: dict[str, Any] = json.loads(data[8:begin].decode("utf-8"))
-    metadata = header.pop(_METADATA, {})
-    tensors = {}
-    for name, facts in header.items():
-        first, end = facts["data_offsets"]
-        dtype, shape = _TYPES.get(facts["dtype"]), facts["shape"]
-        if dtype is None:
-            raise ValueError(f"{name} is of the type {facts['dtype']}, which is not read here")
-        count = math.prod(shape)
-        if not 0 <= first <= end <= len(data) - begin or end - first != count * dtype.itemsize:
-            raise ValueError(f"the bytes of {name} ({first} to {end}) do not fit its shape or the file")
-        if count:
-            # A copy: tensors are to outlive the file's bytes and start where their type may start.
-            tensors[name] = torch.frombuffer(data[begin + first : begin + end], dtype=dtype).reshape(shape)
-        else:
-            tensors[name] = torch.empty(shape, dtype=dtype)
-    return tensors, metadata
+    path = Path(path)
+    with path.open("rb") as file:
+        length, size = file.read(8), path.stat().st_size
+        if len(length) < 8:
+            raise ValueError("no header")
+        begin = 8 + struct.unpack("<Q", length)[0]
+        if begin > size:
+            raise ValueError("the header is cut short")
+        header = parse_json(file.read(begin - 8).decode("utf-8"), "its header")
+        metadata = header.pop(_METADATA, {})
+        places = {name: _place(name, facts) for name, facts in header.items()}
+        tensors, end = {}, 0
+        # The format allows neither gaps nor overlaps, by which a small file could hold any number of large tensors.
+        for name, place in sorted(places.items(), key=lambda item: item[1].range):
+            first, next_first = place.range
+            if first != end or next_first > size - begin:
+                raise ValueError(
+                    f"the bytes of {name} ({first} to {next_first}) do not fit its shape or the file, or do not "
+                    "follow those of the tensor before"
+                )
+            end = next_first
+            tensors[name] = _read_tensor(file, place)
+        if end != size - begin:
+            raise ValueError(f"{size - begin - end} bytes belong to no tensor")
+    noted = metadata.pop(_HASH, None) if isinstance(metadata, dict) else None
+    if noted is not None and noted != _hash(tensors, metadata):
+        raise ValueError("its content is not what was written: its hash is another")
+    return {name: tensors[name] for name in header}, metadata
+
+
+class _Place(NamedTuple):
+    dtype: torch.dtype
+    shape: list[int]
+    range: tuple[int, int]  # of bytes
+
+
+def _place(name: str, facts: Any) -> _Place:
+    """One entry of the header, checked by itself."""
+    if not isinstance(facts, dict) or not {"dtype", "shape", "data_offsets"} <= facts.keys():
+        raise ValueError(f"{name} lacks its dtype, shape or data_offsets")
+    shape, (first, end) = facts["shape"], facts["data_offsets"]
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in (*shape, first, end)):
+        raise ValueError(f"the bytes of {name} ({first} to {end}) do not fit its shape or the file")
+    dtype = _TYPES.get(facts["dtype"])
+    if dtype is None:
+        raise ValueError(f"{name} is of the type {facts['dtype']}, which is not read here")
+    if end - first != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"the bytes of {name} ({first} to {end}) do not fit its shape or the file")
+    return _Place(dtype, shape, (first, end))
+
+
+def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    parts = [{name: mapping[name] for name in sorted(mapping)} for mapping in (tensors, metadata)]
+    hashes = json.dumps(content_hashes({"tensors": parts[0], "metadata": parts[1]}), sort_keys=True)
+    return hashlib.blake2b(hashes.encode(), digest_size=16).hexdigest()
+
+
+def _read_tensor(file: BinaryIO, place: _Place) -> Tensor:
+    first, end = place.range
+    if first == end:
+        return torch.empty(place.shape, dtype=place.dtype)
+    return torch.frombuffer(bytearray(file.read(end - first)), dtype=place.dtype).reshape(place.shape)
 
 
 def write_safetensors(
@@ -83,10 +126,13 @@ def write_safetensors(
 ) -> None:
     """Write tensors and a dict of texts, the largest types first, so that all are aligned.
 
+    A hash of both is added to the texts, which :func:`read_safetensors` checks and takes away.
+
     Raises:
         UserError: a tensor of a type that the format lacks, or the file cannot be written.
     """
-    header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
+    texts = dict(metadata or {})
+    header: dict[str, Any] = {_METADATA: {**texts, _HASH: _hash(tensors, texts)}}
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     end = 0
     for name in order:

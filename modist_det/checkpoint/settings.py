@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import yaml
-
 from ..config import CfgNode
+from ..utils.yaml_reading import parse_yaml
 
 __all__ = ["unlike_settings"]
 
@@ -24,7 +23,7 @@ def unlike_settings(cfg: CfgNode, config: str) -> list[str]:
         cfg: of the run that starts.
         config: that of the weights, as YAML; "" where it is not known.
     """
-    of_weights = (yaml.safe_load(config) or {}).get("MODEL", {}) if config else {}
+    of_weights = (parse_yaml(config, "the config of the weights") or {}).get("MODEL", {}) if config else {}
     lines = []
     for key in (*_OF_BACKBONES.get(cfg.MODEL.BACKBONE.NAME, ()), *_OF_INPUT):
         here, there = cfg.MODEL, of_weights

@@ -7,6 +7,7 @@ this module, which build arrays from checked bytes, and every other name ends th
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import pickle
 from collections import OrderedDict
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .pickle_check import check_pickle, memory_allowance
 
 __all__ = ["ForbiddenPickle", "read_array_pickle"]
 
@@ -122,18 +125,32 @@ def read_array_pickle(path: str | os.PathLike) -> Any:
 
     Raises:
         ForbiddenPickle: it holds anything else. Nothing of it was called.
+        TooMuch: it would need far more memory or time than a file of its size may.
         Exception: whatever damaged bytes make the unpickler say.
     """
-    with Path(path).open("rb") as file:
-        return _unwrapped(_ArrayUnpickler(file, encoding="latin1").load())
+    path = Path(path)
+    # A mapped file, unlike an open one, sets no memory aside for what a pickle claims to hold.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        check_pickle(content, memory_allowance(path.stat().st_size))  # type: ignore[arg-type]
+        content.seek(0)
+        return _unwrapped(_ArrayUnpickler(content, encoding="latin1").load(), {})
 
 
-def _unwrapped(value: Any) -> Any:
-    """The arrays instead of what stood for them."""
+def _unwrapped(value: Any, known: dict[int, Any]) -> Any:
+    """The arrays instead of what stood for them; what is referred to twice is made once.
+
+    Args:
+        known: by ``id``, what was made of lists and dicts before.
+    """
     if isinstance(value, _Array):
         return value.array
-    if isinstance(value, dict):
-        return {key: _unwrapped(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_unwrapped(entry) for entry in value]
-    return value
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) not in known:
+        made: Any = {} if isinstance(value, dict) else []
+        known[id(value)] = made
+        if isinstance(value, dict):
+            made.update((key, _unwrapped(entry, known)) for key, entry in value.items())
+        else:
+            made.extend(_unwrapped(entry, known) for entry in value)
+    return known[id(value)]

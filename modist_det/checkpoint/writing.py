@@ -15,6 +15,7 @@ from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
 from .formats import names_in_format
+from .hashes import HASHES, content_hashes
 from .safetensors_file import write_safetensors
 
 __all__ = ["WRITTEN_FORMATS", "write_weights"]
@@ -89,7 +90,8 @@ def _content(
 ) -> Mapping[str, Any]:
     if format == "modist_det":
         facts = {"class_facts": classes.to_dict()} if classes else {}
-        return {"model": tensors, "config": config} | facts
+        content = {"model": tensors, "config": config} | facts
+        return {**content, HASHES: content_hashes(content)}
     if format == "torchvision_video":
         return tensors
     # PySlowFast's config is another one; it does not read this entry.

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 from ..utils.errors import UserError, nearest
 from ..utils.paths import local_path
+from ..utils.text_files import expand_user, find_bad_character
+from ..utils.yaml_reading import parse_yaml, read_yaml
 from .elsewhere import ELSEWHERE
 from .limits import find_fault
 
@@ -50,8 +51,6 @@ class CfgNode(_FvcoreCfgNode):
                 ``VERSION``, or sets a key that does not exist or a value of the wrong type.
         """
         path = Path(local_path(cfg_filename))
-        if not path.is_file():
-            raise UserError(f"config file {path} does not exist")
         loaded = _load_with_bases(path)
         self._merge_checked(loaded, str(path))
 
@@ -61,7 +60,7 @@ class CfgNode(_FvcoreCfgNode):
         Raises:
             UserError: as :meth:`merge_from_file`.
         """
-        self._merge_checked(_parse_yaml(text, where), where)
+        self._merge_checked(_mapping(parse_yaml(text, where), where), where)
 
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``; keys are dotted, values Python literals or text.
@@ -84,7 +83,8 @@ class CfgNode(_FvcoreCfgNode):
         Raises:
             UserError: ``text`` is no YAML mapping; ``where`` names its origin.
         """
-        before, now = _flatten(_parse_yaml(text, where)), _flatten(_parse_yaml(self.dump(), "this config"))
+        before = _flatten(_mapping(parse_yaml(text, where), where))
+        now = _flatten(_mapping(parse_yaml(self.dump(), "this config"), "this config"))
         return [
             f"{key} {value!r}, before {before[key]!r}"
             for key, value in now.items()
@@ -131,8 +131,13 @@ class CfgNode(_FvcoreCfgNode):
 def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
     """``value`` in the type of ``default``: 1 and "1e-4" are floats where a float is expected."""
     wanted = type(default)
+    for entry in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(entry, str) and (bad := find_bad_character(entry)):
+            raise UserError(f"{where}: {key} has the character {bad}, which no file name or text can have")
+        if isinstance(entry, int) and abs(entry) >= 2**63:
+            raise UserError(f"{where}: {key} has a number of more than 64 bits")
     if wanted is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return float(value)
     if wanted is list and isinstance(value, (list, tuple)):
         return list(value)
@@ -145,33 +150,36 @@ def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
     raise UserError(f"{where}: {key} is {value!r}, but takes {_TYPE_NAMES[wanted]} (default {default!r})")
 
 
-def _parse_yaml(text: str, where: str) -> dict:
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
+def _mapping(loaded: Any, where: str) -> dict:
     if loaded is not None and not isinstance(loaded, dict):
         raise UserError(f"{where} holds {type(loaded).__name__}, not a mapping of keys to values")
+    if loaded:
+        _check_key_names(loaded, where)
     return loaded or {}
+
+
+def _check_key_names(loaded: dict, where: str) -> None:
+    for key, value in loaded.items():
+        if not isinstance(key, str):
+            raise UserError(f"{where}: the key {key!r} is {type(key).__name__}, not a name")
+        if isinstance(value, dict):
+            _check_key_names(value, where)
 
 
 def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
     """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them)."""
+    name = f"config file {path}"
+    loaded = _mapping(read_yaml(path, name), name)
     resolved = path.resolve()
     if resolved in seen:
         raise UserError(f"config file {path}: {BASE_KEY} leads back to the file itself")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"config file {path} is not UTF-8 text") from error
-    loaded = _parse_yaml(text, f"config file {path}")
     bases = loaded.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"config file {path}: {BASE_KEY} is {bases!r}, but takes a path or a list of paths")
     merged: dict = {}
     for base in bases:
-        base_path = Path(base).expanduser()
+        base_path = expand_user(base)
         base_path = base_path if base_path.is_absolute() else path.parent / base_path
         if not base_path.is_file():
             raise UserError(f"config file {path}: its {BASE_KEY} {base_path} does not exist")

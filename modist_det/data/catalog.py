@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils.errors import UserError, nearest
+from ..utils.text_files import expand_user
 from .datasets import (
     AVADataset,
     HMDB51Dataset,
@@ -40,7 +41,7 @@ _WITHOUT_DATA = (
 def data_root() -> Path:
     """``$MODIST_DATASETS``, or the ``datasets`` folder of the repository, or that of the current folder."""
     if "MODIST_DATASETS" in os.environ:
-        return Path(os.environ["MODIST_DATASETS"]).expanduser()
+        return expand_user(os.environ["MODIST_DATASETS"])
     beside_package = Path(__file__).resolve().parents[2] / "datasets"
     return beside_package if beside_package.is_dir() else Path("datasets")
 

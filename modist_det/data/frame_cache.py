@@ -162,7 +162,7 @@ def _map(target: Path, path: Path, source: list[int]) -> CachedFrames | None:
             return None
         shape = (header.num_frames, header.height, header.width, 3)
         return CachedFrames(path, header, np.memmap(target, np.uint8, "r", offset, shape))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -160,7 +160,7 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = simplejson.loads(line)
-        except simplejson.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and "iteration" in row:
             rows.append(row)

@@ -8,11 +8,9 @@ it then. And of poses, of which a person does one at a time: how often the best 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from ..data.puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..data.puppets.tracks import convert_tracks
 from ..utils.errors import UserError
+from ..utils.json_reading import read_json
 from .results import VideoActions, interpolate
 from .tracking import iou_matrix
 
@@ -62,13 +61,7 @@ def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:
     Raises:
         UserError: the file is missing or of another kind.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
-    return convert_tracks(content, path, lambda video: list(_truth(video)))
+    return convert_tracks(read_json(path), path, lambda video: list(_truth(video)))
 
 
 def _truth(video: Mapping[str, Any]) -> Iterator[ActionTube]:

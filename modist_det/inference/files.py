@@ -20,6 +20,8 @@ from ..utils.ava_files import detection_lines
 from ..utils.ava_tables import BoxTable, KeyTable
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from ..utils.json_reading import malformed
+from ..utils.json_reading import read_json as read_any_json
 from .results import ActionSegment, KeyframeActions, Tube, VideoActions, VideoHeader
 
 __all__ = [
@@ -221,13 +223,7 @@ def _table(video: str, second: float, boxes: Any, action: Any, score: Any) -> Bo
 
 def read_json(path: Path) -> VideoActions:
     """See :meth:`.VideoActions.from_json`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
-    return parse_result(content, path)
+    return parse_result(read_any_json(path), path)
 
 
 def parse_result(content: Any, path: Path) -> VideoActions:
@@ -238,11 +234,8 @@ def parse_result(content: Any, path: Path) -> VideoActions:
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a result file: its 'format' is not {FORMAT!r}")
-    try:
+    with malformed(f"{path} is not of format {FORMAT}"):
         return _parse(content)
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{path} is not of format {FORMAT}: {what}") from error
 
 
 def _parse(content: dict[str, Any]) -> VideoActions:

@@ -12,6 +12,7 @@ from ..checkpoint.reading import read_state_dict
 from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
 from ..utils.paths import is_remote
+from ..utils.text_files import expand_user
 
 __all__ = ["SCHEME", "load_torchvision_weights", "torchvision_file"]
 
@@ -53,7 +54,7 @@ def load_torchvision_weights(network: nn.Module, name: str, weights: str | os.Pa
     """
     path = os.fspath(weights)
     if not is_remote(path):
-        file = Path(path).expanduser()
+        file = expand_user(path)
         is_file = os.path.sep in path or file.suffix or file.is_file()
         path = str(file) if is_file else f"{SCHEME}{name}/{path}"
     state = read_state_dict(path)

@@ -17,6 +17,7 @@ import torch
 from ..data.video import open_video
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, remove_leftovers
+from ..utils.json_reading import read_json
 from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
 from .build import build_motion_reader
@@ -185,8 +186,8 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
     noted = {**asdict(settings), "options": options}
     if path.exists():
         try:
-            before = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            before = dict(read_json(path))
+        except (UserError, ValueError, TypeError) as error:
             raise UserError(
                 f"{path} is damaged, and says no more with which options the maps beside it were made; delete it if "
                 "you know that they are the same, or give another folder"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..data.catalog import DatasetCatalog
 from ..data.datasets.videos import VIDEO_EXTENSIONS
 from ..utils.errors import UserError
+from ..utils.text_files import expand_user, read_text
 from .cached import MAP_SUFFIX
 
 __all__ = ["Source", "find_sources"]
@@ -54,7 +55,7 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
 
 def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None], Path]:
     """Videos with their frame rate, and the folder to which their names are relative."""
-    path = Path(given).expanduser().absolute()
+    path = expand_user(given).absolute()
     if path.is_dir():
         found: dict[Path, float | None] = dict.fromkeys(_search(path, frames=fps is not None), fps)
         return found, path.parent if path in found else path  # a folder of frames keeps its name
@@ -72,12 +73,7 @@ def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None],
 
 
 def _listed(path: Path) -> list[Path]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text; it should have the path of a video on each line"
-        ) from error
+    lines = [line.strip() for line in read_text(path, f"list of videos {path}").splitlines()]
     return [path.parent / line for line in lines if line and not line.startswith("#")]
 
 

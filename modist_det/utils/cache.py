@@ -12,7 +12,6 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import portalocker
@@ -21,6 +20,8 @@ from iopath.common.file_io import file_lock
 from .download import Transfer, WrongFile, download
 from .errors import UserError
 from .files import atomic_path
+from .json_reading import malformed, read_json
+from .text_files import expand_user
 
 __all__ = ["HashRecord", "cache_folder", "cached_path", "fetch", "lock_file", "read_lock", "write_lock"]
 
@@ -40,14 +41,14 @@ class HashRecord:
 def cache_folder() -> Path:
     """Where downloads go."""
     if named := os.environ.get("MODIST_DET_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "modist_det"
+        return expand_user(named)
+    return expand_user(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "modist_det"
 
 
 def lock_file() -> Path:
     """The JSON file of recorded hashes, ``{url: {"size": ..., "sha256": ...}}``."""
     named = os.environ.get("MODIST_DET_LOCK")
-    return Path(named).expanduser() if named else cache_folder() / "lock.json"
+    return expand_user(named) if named else cache_folder() / "lock.json"
 
 
 def cached_path(url: str) -> Path:
@@ -145,13 +146,13 @@ def read_lock() -> dict[str, HashRecord]:
     path = lock_file()
     if not path.exists():
         return {}
+    what = f'{path} is no lock file ({{"URL": {{"size": ..., "sha256": ...}}}}); mend or delete it'
     try:
-        content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
+    with malformed(what):
         return {url: HashRecord(int(facts["size"]), str(facts["sha256"])) for url, facts in content.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f'{path} is no lock file ({{"URL": {{"size": ..., "sha256": ...}}}}): mend or delete it'
-        ) from error
 
 
 def add_to_lock(url: str, record: HashRecord) -> None:

@@ -361,10 +361,10 @@ class TestSSv2:
             ),
             ("train", '[{"id": "7"}]', "entry 1 has no 'id' and 'template'"),
             ("train", "{}", "train.json is not a list"),
-            ("train", "[" * 100_000, "train.json cannot be read as JSON"),
+            ("train", "[" * 100_000, "train.json is not JSON"),
             ("labels", "{}", "labels.json names no class"),
             ("labels", '{"Holding something": 0.5}', "labels.json is neither a list of names nor"),
-            ("train", "[", "train.json cannot be read as JSON"),
+            ("train", "[", "train.json is not JSON"),
             (
                 "labels",
                 '{"Holding something": "1"}',

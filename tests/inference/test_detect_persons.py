@@ -93,3 +93,23 @@ def test_no_videos(tmp_path):
         videos_of_folder(tmp_path / "none")
     with pytest.raises(UserError, match="no videos in"):
         videos_of_folder(tmp_path)
+
+
+def test_long_names_in_other_scripts(films, square_detector, tmp_path):
+    """Each Chinese character takes nine of the 255 bytes of a file name where it is written as %XX%XX%XX."""
+    names = ["视频" * 38 + end for end in "ab"]
+    for name, old in zip(names, ("a", "c"), strict=True):
+        (films / f"{old}.mp4").rename(films / f"{name}.mp4")
+    out = tmp_path / "p.csv"
+    report = detect_persons(videos_of_folder(films), square_detector, out, {}, show_progress=False)
+    assert report.made == 3 and not report.failed
+    assert set(read_person_boxes(out).videos) == {*names, "b, with a comma"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\0"])
+def test_damaged_settings(films, square_detector, tmp_path, text):
+    out = tmp_path / "p.csv"
+    (tmp_path / "p.csv.parts").mkdir()
+    (tmp_path / "p.csv.parts/settings.json").write_text(text)
+    with pytest.raises(UserError, match=r"settings\.json .*delete .*p\.csv\.parts to search anew"):
+        detect_persons(videos_of_folder(films), square_detector, out, {}, show_progress=False)

@@ -33,6 +33,41 @@ def test_person_box_csv(tmp_path):
         at(detector, 1.0, "other")
 
 
+def test_keyframes_without_anybody(tmp_path):
+    (tmp_path / "boxes.csv").write_text("v,0901\nv,0902\n")
+    detector = build_person_detector(str(tmp_path / "boxes.csv"), first_second=900)
+    assert len(at(detector, 2.0)) == 0 and at(detector, 3.0) is None and detector.spacing == 1.0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_frames": 10**12, "people": []},
+        {"num_frames": 1e400},
+        {"fps": 0},
+        {"width": 10**400},
+        {"people": 3},
+        {"people": [{"boxes": [None]}]},
+        {"video": []},
+    ],
+)
+def test_tracks_of_another_form(tmp_path, changes):
+    video = {
+        "video": "v",
+        "num_frames": 2,
+        "fps": 25,
+        "width": 8,
+        "height": 6,
+        "people": [{"boxes": [None] * 2}],
+    }
+    path = tmp_path / "tracks_x.json"
+    path.write_text(json.dumps({"classes": [], "videos": [video]}))
+    assert len(at(build_person_detector(str(path)), 0.04)) == 0
+    path.write_text(json.dumps({"classes": [], "videos": [video | changes]}))
+    with pytest.raises(UserError, match="is not a file of tracks"):
+        build_person_detector(str(path))
+
+
 def test_ground_truth_csv_has_one_box_a_person(tmp_path):
     path = tmp_path / "gt.csv"
     path.write_text("v,1,0.1,0.2,0.3,0.4,3,7\nv,1,0.1,0.2,0.3,0.4,5,7\nv,1,0.5,0.2,0.7,0.4,5,8\n")
@@ -70,7 +105,7 @@ def test_bad_files(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UserError, match="not a result file"):
         build_person_detector(str(tmp_path / "x.json"))
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="none.csv does not exist"):
         build_person_detector(str(tmp_path / "none.csv"))
     video = {
         "video": "v",

@@ -136,7 +136,7 @@ def test_other_json_is_refused(text, reason, tmp_path):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(UserError, match=reason):
         VideoActions.from_json(tmp_path / "r.json")
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="none.json does not exist"):
         VideoActions.from_json(tmp_path / "none.json")
 
 

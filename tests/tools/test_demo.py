@@ -87,7 +87,7 @@ def test_as_a_program(root, run_folder):
     line = [sys.executable, str(root / "tools" / "demo.py"), "a.mp4", "--persons", "x.csv"]
     done = subprocess.run(line, cwd=run_folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "error: cannot read person boxes x.csv: No such file or directory\n"
+    assert done.stderr == "error: file of person boxes x.csv does not exist\n"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ A reader turns its annotation files into :class:`Entry` objects; here their vide
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter
@@ -13,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ...utils.class_facts import ClassFacts
 from ...utils.errors import UserError, nearest
+from ...utils.json_reading import read_json
+from ...utils.text_files import read_text
 from .description import check_number, check_share
 from .records import VideoRecord
 from .videos import find_videos, without_extension
@@ -30,7 +30,6 @@ __all__ = [
     "class_index",
     "file_choices",
     "read_class_file",
-    "read_json",
     "read_lines",
 ]
 
@@ -206,31 +205,11 @@ def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
         UserError: the file is missing, empty, or not UTF-8 text.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    lines = read_text(path).splitlines()
     rows = [(f"{path}:{row}", line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise UserError(f"{path} is empty")
     return rows
-
-
-def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        UserError: the file is missing or no JSON.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist")
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
 def read_class_file(path: str | os.PathLike) -> list[str]:

@@ -20,10 +20,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ...utils.errors import UserError, nearest
 from ...utils.paths import is_remote, local_path
+from ...utils.text_files import expand_user
+from ...utils.yaml_reading import read_yaml
 
 __all__ = ["check_number", "check_share", "format_names", "load_description", "register_format"]
 
@@ -102,10 +102,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         raise UserError(
             f"data set description {path} does not exist; datasets/README.md says how to write one (your own data)"
         )
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict):
         raise UserError(f"{path} is not a mapping of keys to values such as 'format: ava'")
     return settings
@@ -130,4 +127,4 @@ def _resolve(value: Any, description: Path, key: str) -> Any:
         raise UserError(f"{description}: {key} is {value!r}, but takes a path{several}")
     if is_remote(value):
         return local_path(value)
-    return str(description.parent / Path(os.path.expandvars(value)).expanduser())
+    return str(description.parent / expand_user(os.path.expandvars(value)))

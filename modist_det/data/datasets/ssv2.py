@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
+from ...utils.json_reading import read_json
 from .classification import (
     ClassificationDataset,
     Entry,
     class_index,
     read_class_file,
-    read_json,
 )
 from .description import register_format
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from ...utils.errors import UserError
 from ...utils.files import atomic_path
+from ...utils.json_reading import read_json
 from .labels import CLASS_NAMES
 from .writers import actions_at
 
@@ -26,7 +26,7 @@ def contact_sheet(
 ) -> None:
     """Write a PNG with ``per_class`` strips for each class: a person who does it, around a keyframe."""
     folder = Path(folder)
-    videos = json.loads((folder / f"tracks_{split}.json").read_text(encoding="utf-8"))["videos"]
+    videos = read_json(folder / f"tracks_{split}.json")["videos"]
     strips, used = [], set()
     for number in CLASS_NAMES:
         fresh = sorted(_examples(videos, number), key=lambda example: example[0]["video"] in used)

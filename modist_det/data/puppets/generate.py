@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...utils.files import remove_leftovers
+from ...utils.json_reading import read_json
 from ...utils.processes import map_in_processes
 from .action_files import ACTION_FILES, action_video_name, groups, write_action_files
 from .labels import CLASS_IDS
@@ -189,8 +190,8 @@ def _manifest(out: Path) -> dict | None:
 def _read_json(path: Path) -> dict:
     """The object in a file; empty where the file is missing or holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        content = read_json(path)
+    except UserError:
         return {}
     return content if isinstance(content, dict) else {}
 

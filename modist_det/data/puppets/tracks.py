@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ...utils.errors import UserError
+from ...utils.json_reading import malformed
 
 __all__ = ["convert_tracks"]
 
+_MOST_FRAMES = 1_000_000  # of a video; generated ones have some hundreds
 _T = TypeVar("_T")
 
 
@@ -24,9 +25,16 @@ def convert_tracks(
     Raises:
         UserError: it is the content of another kind of file.
     """
-    try:
-        return {video["video"]: convert(video) for video in content["videos"]}
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise UserError(
-            f"{path} is not a file of tracks as prepare_puppets.py writes it ({error})"
-        ) from error
+    with malformed(f"{path} is not a file of tracks as prepare_puppets.py writes it"):
+        return {video["video"]: convert(_checked(video)) for video in content["videos"]}
+
+
+def _checked(video: Mapping[str, Any]) -> Mapping[str, Any]:
+    frames = video["num_frames"]
+    if not isinstance(frames, int) or not 0 <= frames <= _MOST_FRAMES:
+        raise ValueError(f"num_frames is {frames!r}")
+    if any(len(person["boxes"]) != frames for person in video["people"]):
+        raise ValueError(
+            f"a person of {video['video']} has not a box (or null) for each of its {frames} frames"
+        )
+    return video

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from ...data.video import open_video
 from ...utils.ava_files import detection_lines, read_ava_boxes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file, remove_leftovers
+from ...utils.json_reading import read_json
 from ...utils.progress import progress_bar
 from ..files import person_table
 from .base import PersonDetector, Picture
@@ -28,6 +30,7 @@ from .base import PersonDetector, Picture
 __all__ = ["DetectionReport", "VideoToSearch", "detect_persons", "videos_of_dataset", "videos_of_folder"]
 
 _SETTINGS_FILE = "settings.json"
+_LONGEST_NAME = 180  # of the 255 bytes that a file name may have, temporary names included
 
 
 @dataclass(frozen=True)
@@ -197,14 +200,22 @@ def _pictures(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[floa
 
 
 def _part(parts: Path, video: VideoToSearch) -> Path:
-    return parts / f"{quote(video.name, safe='')}.csv"
+    name = quote(video.name, safe="", errors="surrogateescape")
+    if len(name) > _LONGEST_NAME:  # nine characters for each one of Chinese
+        name = f"{name[: _LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return parts / f"{name}.csv"
 
 
 def _note_settings(parts: Path, settings: Mapping[str, Any]) -> None:
     path = parts / _SETTINGS_FILE
     noted = json.loads(json.dumps(dict(settings), default=str))
     if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            before = read_json(path)
+        except UserError as error:
+            raise UserError(
+                f"{error}: with which settings the boxes beside it were made is lost; delete {parts} to search anew"
+            ) from error
         if before != noted:
             raise UserError(
                 f"{parts} holds boxes made with {before}, not {noted}; "

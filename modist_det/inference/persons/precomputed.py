@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from ...data.puppets.tracks import convert_tracks
 from ...utils.ava_files import read_ava_boxes, read_person_boxes
 from ...utils.ava_tables import BoxTable
 from ...utils.errors import UserError
+from ...utils.json_reading import read_json
+from ...utils.text_files import read_text
 from ..files import parse_result
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture
@@ -107,12 +108,7 @@ Entries = dict[str, dict[float, PersonBoxes]]
 
 def _read(path: Path) -> BoxTable:
     """A csv of either kind: eight columns with a score, or ground truth."""
-    try:
-        first = path.read_text(encoding="utf-8-sig").splitlines()[:50]
-    except OSError as error:
-        raise UserError(f"cannot read person boxes {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"person boxes {path} are not UTF-8 text") from error
+    first = read_text(path, f"file of person boxes {path}").splitlines()[:50]
     ends = [line.split(",")[-2:] for line in first if line.count(",") == 7]
     scored = any(not action.strip() or "." in last for action, last in ends)
     return read_person_boxes(path) if scored else read_ava_boxes(path)
@@ -122,6 +118,8 @@ def _from_table(table: BoxTable, first_second: float) -> Entries:
     entries: Entries = {}
     for video, second in zip(table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True):
         entries.setdefault(table.videos[video], {})[second - first_second] = PersonBoxes()
+    if not len(table.second):  # only keyframes without people
+        return entries
     # Rows of one box are one person with several actions.
     rows = np.column_stack([table.video, table.second, table.boxes])
     order = np.lexsort(rows.T[::-1])
@@ -138,12 +136,7 @@ def _from_table(table: BoxTable, first_second: float) -> Entries:
 
 
 def _from_json(path: Path) -> Entries:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read person boxes {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error})") from error
+    content = read_json(path)
     if isinstance(content, dict) and {"classes", "videos"} <= content.keys():
         return convert_tracks(content, path, _from_tracks)
     found = parse_result(content, path)

@@ -1,0 +1,74 @@
+"""Reading whole text files, with one clear error for what is no such file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["expand_user", "find_bad_character", "read_text"]
+
+_LARGEST = 1 << 30
+
+
+def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        name: what messages call the file; by default its path.
+        largest: bytes that it may have.
+
+    Raises:
+        UserError: it is missing, no ordinary file (a folder, a device, a pipe), too large, unreadable, or
+            not UTF-8 text.
+    """
+    path = Path(path)
+    name = name or str(path)
+    if not path.is_file():
+        reason = (
+            "is a folder"
+            if path.is_dir()
+            else "is not an ordinary file"
+            if path.exists()
+            else "does not exist"
+        )
+        raise UserError(f"{name} {reason}")
+    try:
+        if path.stat().st_size > largest:
+            raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {largest:,} are read")
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror or error}") from error
+    if b"\0" in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise UserError(f"{name} is not a text file: it has a NUL byte in line {line}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        which = " (it looks like UTF-16)" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise UserError(f"{name} is not UTF-8 text{which} ({error}); save it as UTF-8") from error
+
+
+def find_bad_character(text: str) -> str:
+    """The first character that can be in no file name and no UTF-8 file (NUL, half of a surrogate pair), as
+    ``"U+0000"``; ``""`` where there is none."""
+    if "\0" in text:
+        return "U+0000"
+    if text.isascii():
+        return ""
+    return next((f"U+{ord(letter):04X}" for letter in text if "\ud800" <= letter <= "\udfff"), "")
+
+
+def expand_user(path: str | os.PathLike) -> Path:
+    """``path`` with a leading ``~`` or ``~name`` replaced by the home folder.
+
+    Raises:
+        UserError: there is no such user, or the home folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{os.fspath(path)}: whose home folder this is is not known; write the folder out"
+        ) from error

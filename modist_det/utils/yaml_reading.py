@@ -1,0 +1,126 @@
+"""YAML, for every file and text that users, or strangers, write.
+
+PyYAML's safe loader runs nothing, but has other edges: a value such as ``2020-99-99`` ends in a ``ValueError``, of two
+equal keys the last one wins without a word, and aliases of aliases make a tree of gigabytes out of a few hundred bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from .errors import UserError
+from .text_files import find_bad_character, read_text
+
+__all__ = ["parse_yaml", "read_yaml"]
+
+_LARGEST = 1 << 20  # bytes
+_DEEPEST = 50
+_MOST_NODES = 100_000  # with aliases written out
+_LONGEST_NUMBER = 1000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_MERGE = "tag:yaml.org,2002:merge"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_yaml(path: str | os.PathLike, name: str = "") -> Any:
+    """The content of a YAML file; ``None`` where it is empty.
+
+    Raises:
+        UserError: as :func:`.read_text` and :func:`parse_yaml`.
+    """
+    name = name or str(path)
+    return parse_yaml(read_text(path, name, _LARGEST), name)
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Plain values from YAML text.
+
+    Args:
+        name: what messages call its origin.
+
+    Raises:
+        UserError: it is not YAML, has a key twice, a value that Python has no equal of, or is a tree that no
+            description or config needs: too long, deep or, with its aliases written out, too large.
+    """
+    if len(text) > _LARGEST:
+        raise UserError(f"{name} has {len(text):,} characters of YAML; at most {_LARGEST:,} are read")
+    try:
+        _check_events(text)
+        return yaml.load(text, Loader=_Loader)
+    except (
+        Exception
+    ) as error:  # not only YAMLError: constructors of dates, numbers, base64 say what they like
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} is not valid YAML: {reason}") from error
+
+
+@dataclass
+class _Open:
+    """A list or mapping that has begun."""
+
+    anchor: str | None
+    keys: set[tuple[str, str]] | None  # of a mapping
+    key_next: bool = True
+    size: int = 1
+
+
+@dataclass
+class _Tree:
+    open: list[_Open] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, size: int, anchor: str | None = None) -> None:
+        if anchor is not None:
+            self.sizes[anchor] = size
+        if self.open:
+            parent = self.open[-1]
+            parent.size += size
+            parent.key_next = not parent.key_next
+            if parent.size > _MOST_NODES:
+                raise ValueError(f"with its aliases written out it has more than {_MOST_NODES:,} entries")
+
+
+def _check_events(text: str) -> None:
+    """Refuse what the loader would take in silence, or choke on."""
+    loader = _Loader(text)
+    try:
+        tree = _Tree()
+        while loader.check_event():
+            event = loader.get_event()
+            where = f"(line {event.start_mark.line + 1})"
+            if isinstance(event, yaml.ScalarEvent):
+                _check_scalar(event, loader, tree, where)
+                tree.add(1, event.anchor)
+            elif isinstance(event, yaml.AliasEvent):
+                if event.anchor not in tree.sizes:
+                    raise ValueError(f"*{event.anchor} stands before or inside of what it refers to {where}")
+                tree.add(tree.sizes[event.anchor])
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                if len(tree.open) == _DEEPEST:
+                    raise ValueError(f"it is nested more than {_DEEPEST} levels deep {where}")
+                tree.sizes.pop(event.anchor or "", None)
+                tree.open.append(
+                    _Open(event.anchor, set() if isinstance(event, yaml.MappingStartEvent) else None)
+                )
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                ended = tree.open.pop()
+                tree.add(ended.size, ended.anchor)
+    finally:
+        loader.dispose()
+
+
+def _check_scalar(event: yaml.ScalarEvent, loader: Any, tree: _Tree, where: str) -> None:
+    if bad := find_bad_character(event.value):
+        raise ValueError(f"a text has the character {bad} {where}")
+    tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+    if tag in _NUMBERS and len(event.value) > _LONGEST_NUMBER:
+        raise ValueError(f"a number has {len(event.value):,} digits {where}")
+    mapping = tree.open[-1] if tree.open else None
+    if mapping is not None and mapping.keys is not None and mapping.key_next and tag != _MERGE:
+        if (tag, event.value) in mapping.keys:
+            raise ValueError(f"the key {event.value!r} is there twice {where}")
+        mapping.keys.add((tag, event.value))
