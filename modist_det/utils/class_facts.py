@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import UserError
+from .json_reading import malformed, parse_json
 
 __all__ = [
     "ClassFacts",
@@ -103,13 +104,10 @@ def parse_facts(content: Any, source: str) -> ClassFacts:
     Raises:
         UserError: it is not of this form.
     """
-    try:
-        if isinstance(content, str):
-            content = json.loads(content)
+    if isinstance(content, str):
+        content = parse_json(content, f"{source}: what it says of its classes")
+    with malformed(f"{source}: what it says of its classes is damaged"):
         return _parse(content, source)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{source}: what it says of its classes is damaged ({reason[:200]})") from error
 
 
 def _parse(content: Any, source: str) -> ClassFacts:
