@@ -104,9 +104,10 @@ def parse_facts(content: Any, source: str) -> ClassFacts:
     Raises:
         UserError: it is not of this form.
     """
+    what = f"{source}: what it says of its classes is damaged"
     if isinstance(content, str):
-        content = parse_json(content, f"{source}: what it says of its classes")
-    with malformed(f"{source}: what it says of its classes is damaged"):
+        content = parse_json(content, f"{what}: it")
+    with malformed(what):
         return _parse(content, source)
 
 
