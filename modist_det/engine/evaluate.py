@@ -26,6 +26,7 @@ from ..utils import comm
 from ..utils.class_facts import ClassFacts, check_same_classes
 from ..utils.errors import UserError
 from .precision import autocast_factory
+from .setup import evaluation_folder, write_config
 
 __all__ = [
     "TestSet",
@@ -115,7 +116,7 @@ def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
                 f"data set {name} has nothing to evaluate: no labelled video, or no keyframe with a person box"
             )
         loader = make_test_loader(cfg, records, mapper)
-        evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
+        evaluator = task.evaluator(cfg, name, evaluation_folder(cfg))
         test_sets.append(TestSet(task.title(name), loader, evaluator))
     return test_sets
 
@@ -133,6 +134,8 @@ def evaluate(
         UserError: more clips than DATALOADER.MAX_BAD_VIDEO_RATE cannot be read, or none can.
     """
     results = {}
+    if test_sets:
+        write_config(cfg, evaluation_folder(cfg))
     for test_set in test_sets:
         monitor = BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE)
         progress = f"evaluating on {test_set.title}" + (

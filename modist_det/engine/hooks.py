@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import os
 import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +24,7 @@ from tqdm import tqdm
 from ..checkpoint.checkpointer import Checkpointer
 from ..utils import comm
 from ..utils.progress import progress_bar
+from ..utils.signals import Stopped, heard, stop_signals
 from .metrics import NonFiniteError, TensorBoardWriter, Writer
 from .trainer import Hook, Trainer
 
@@ -31,6 +36,7 @@ __all__ = [
     "PictureHook",
     "ProgressHook",
     "ScheduleHook",
+    "StatisticsHook",
     "StopOnSignalHook",
     "is_due",
 ]
@@ -81,22 +87,44 @@ class AverageHook(Hook):
 
 
 class EvaluationHook(Hook):
-    """Evaluates every ``period`` steps and after the last one; keeps the latest figures in ``results``."""
+    """Evaluates every ``period`` steps and after the last one; keeps the latest results in ``results``.
+
+    Its place is behind the checkpoint hook: whatever happens in an evaluation, the steps before it are saved.
+
+    Args:
+        evaluate: ``evaluate(iteration)`` returns the metrics of each test set.
+        missing: evaluate before the first step, too, as a run that was killed in an evaluation goes on.
+    """
 
     def __init__(
-        self, evaluate: Callable[[int], dict[str, dict[str, Any]]], period: float, writers: Sequence[Writer]
+        self,
+        evaluate: Callable[[int], dict[str, dict[str, Any]]],
+        period: float,
+        writers: Sequence[Writer],
+        missing: bool = False,
     ) -> None:
-        """``evaluate(iteration)`` returns the figures of each test set."""
         self.evaluate = evaluate
         self.period = period
         self.writers = writers
+        self.missing = missing
         self.results: dict[str, dict[str, Any]] = {}
 
+    def before_train(self, trainer: Trainer) -> None:
+        if self.missing:
+            if trainer.iteration == trainer.max_iter:
+                logger.info("all %d steps were made before: only evaluating", trainer.max_iter)
+            else:
+                logger.info("the evaluation after %d steps was cut off: evaluating now", trainer.iteration)
+            self._evaluate(trainer)
+
     def after_step(self, trainer: Trainer) -> None:
-        if trainer.iteration < trainer.max_iter and not is_due(trainer.iteration, self.period):
-            return
+        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
+            self._evaluate(trainer)
+
+    def _evaluate(self, trainer: Trainer) -> None:
         trainer.losses.flush()
-        self.results = self.evaluate(trainer.iteration)
+        with trainer.stoppable():
+            self.results = self.evaluate(trainer.iteration)
         numbers = {
             f"{test_set}/{name}": value
             for test_set, figures in self.results.items()
@@ -156,7 +184,8 @@ class PictureHook(Hook):
 
     def after_step(self, trainer: Trainer) -> None:
         if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
-            self.writer.write_pictures(trainer.iteration, self.draw(trainer.iteration))
+            with trainer.stoppable():
+                self.writer.write_pictures(trainer.iteration, self.draw(trainer.iteration))
 
 
 def _peak_memory_mb() -> float:
@@ -165,6 +194,31 @@ def _peak_memory_mb() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class StatisticsHook(Hook):
+    """Before each evaluation, ``compute(iteration)`` makes the statistics with which the model is evaluated and saved.
+
+    Args:
+        missing: as :class:`EvaluationHook`'s.
+    """
+
+    def __init__(self, compute: Callable[[int], None], period: float, missing: bool = False) -> None:
+        self.compute = compute
+        self.period = period
+        self.missing = missing
+
+    def before_train(self, trainer: Trainer) -> None:
+        if self.missing:
+            self._compute(trainer)
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
+            self._compute(trainer)
+
+    def _compute(self, trainer: Trainer) -> None:
+        with trainer.stoppable():
+            self.compute(trainer.iteration)
 
 
 class CheckpointHook(Hook):
@@ -183,7 +237,7 @@ class CheckpointHook(Hook):
         self._saved_at = -1
 
     def after_step(self, trainer: Trainer) -> None:
-        if is_due(trainer.iteration, self.period):
+        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
             self._save(trainer)
 
     def after_train(self, trainer: Trainer) -> None:
@@ -215,40 +269,58 @@ def _check_finite(weights: Mapping[str, torch.Tensor], iteration: int) -> None:
 
 
 class StopOnSignalHook(Hook):
-    """After SIGTERM or SIGINT, ends training at a step's end, so that the checkpoint hook saves.
+    """SIGTERM, SIGINT and SIGHUP end training, so that the checkpoint hook saves: after the step that is being made, at
+    once where training waits for data or evaluates.
 
     Processes agree on the step: those of a run with several look at it together every ``agree_period`` steps.
-    A second signal acts at once, as without this hook. ``received`` is the signal's number or 0.
+    A second signal acts at once, as without this hook; where a batch is waited for longer than ``patience`` seconds
+    after the first, it counts as two. ``trainer.stop_signal`` is the signal's number or 0.
     """
 
-    def __init__(self, agree_period: int = 20) -> None:
+    def __init__(self, agree_period: int = 20, patience: float = 30.0) -> None:
         self.agree_period = agree_period
-        self.received = 0
+        self.patience = patience
         self._previous: dict[int, Any] = {}
+        self._closed = threading.Event()
 
     def before_train(self, trainer: Trainer) -> None:
-        try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        except ValueError:
+        if threading.current_thread() is not threading.main_thread():
             logger.debug("not the main thread: signals are left alone")
+            return
+        self._closed.clear()
+        for number in stop_signals():
+            self._previous[number] = signal.signal(number, functools.partial(self._on_signal, trainer))
 
     def after_step(self, trainer: Trainer) -> None:
         if comm.get_world_size() == 1:
-            trainer.stop_requested = bool(self.received)
+            trainer.stop_requested = bool(trainer.stop_signal)
         elif trainer.iteration % self.agree_period == 0:
-            self.received = max(comm.all_gather(self.received))
-            trainer.stop_requested = bool(self.received)
+            trainer.stop_signal = max(comm.all_gather(trainer.stop_signal))
+            trainer.stop_requested = bool(trainer.stop_signal)
 
     def close(self) -> None:
+        self._closed.set()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
 
-    def _on_signal(self, number: int, frame: Any) -> None:
-        self.received = number
-        signal.signal(number, self._previous[number])
+    def _on_signal(self, trainer: Trainer, number: int, frame: Any) -> None:
+        heard()
+        trainer.stop_signal = number
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)
+        if trainer.may_stop_now:
+            raise Stopped(number)
         logger.warning("%s: stopping after this step; the checkpoint is saved", signal.Signals(number).name)
+        threading.Thread(target=self._insist, args=(trainer, number), daemon=True).start()
+
+    def _insist(self, trainer: Trainer, number: int) -> None:
+        """Send the signal again where its step does not end, since no data comes."""
+        while not self._closed.wait(min(self.patience / 10, 1.0)):
+            since = trainer.waiting_since
+            if since is not None and time.monotonic() - since > self.patience:
+                os.kill(os.getpid(), number)
+                return
 
 
 class ProgressHook(Hook):

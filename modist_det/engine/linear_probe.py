@@ -33,7 +33,7 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .evaluate import make_test_loader, place_model, start_from_weights
 from .precision import autocast_dtype, autocast_factory
-from .setup import prepare_run, write_config
+from .setup import evaluation_folder, prepare_run, write_config
 
 __all__ = ["extract_features", "prepare_features", "probe"]
 
@@ -107,7 +107,7 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
     for name in cfg.DATASETS.TEST:
         of_set, records = extract_features(cfg, task, model, device, name, folder)
         scores = torch.from_numpy(softmax(classifier(of_set), axis=1))
-        evaluator = task.evaluator(cfg, name, Path(cfg.OUTPUT_DIR) / "inference")
+        evaluator = task.evaluator(cfg, name, evaluation_folder(cfg))
         one_hot = torch.eye(cfg.MODEL.NUM_CLASSES)[[_only_label(record) for record in records]]
         batch = {
             "video_number": [r.number for r in records],
@@ -135,8 +135,8 @@ def prepare_features(cfg: CfgNode, purpose: str) -> tuple[ClassificationTask, nn
     if not cfg.DATASETS.TRAIN or not cfg.DATASETS.TEST:
         raise UserError(f"{purpose} needs both DATASETS.TRAIN and DATASETS.TEST")
     cfg.freeze()
-    device = prepare_run(cfg)
-    write_config(cfg)
+    device = prepare_run(cfg, evaluation_folder(cfg))
+    write_config(cfg, evaluation_folder(cfg))  # OUTPUT_DIR may be that of a training run
     model = build_model(cfg)
     if cfg.MODEL.WEIGHTS:
         start_from_weights(model, cfg.MODEL.WEIGHTS, cfg)

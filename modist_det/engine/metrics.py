@@ -26,6 +26,7 @@ __all__ = [
     "NonFiniteError",
     "TensorBoardWriter",
     "Writer",
+    "is_evaluation",
     "is_loss",
     "read_metrics",
 ]
@@ -43,6 +44,11 @@ class NonFiniteError(UserError):
 def is_loss(name: str) -> bool:
     """Whether a number that a model returns in training is minimized (``loss...``) or only logged."""
     return name.startswith("loss")
+
+
+def is_evaluation(row: Mapping[str, Any]) -> bool:
+    """Whether the numbers of an iteration are those of an evaluation, not of training."""
+    return "lr" not in row
 
 
 class LossBuffer:
@@ -114,7 +120,7 @@ class ConsoleWriter:
         self.max_iter = max_iter
 
     def write(self, iteration: int, values: Mapping[str, float]) -> None:
-        if "lr" not in values:
+        if is_evaluation(values):
             return  # an evaluation; its table is in the log already
         shown = [name for name in values if name not in _TIMING]
         losses = "  ".join(f"{name} {values[name]:.4f}" for name in shown)
@@ -138,10 +144,20 @@ class ConsoleWriter:
 class JSONWriter:
     """Appends one JSON object per line to ``metrics.json``."""
 
-    def __init__(self, path: Path, start_iteration: int) -> None:
-        """``start_iteration``: lines of a stopped run from later iterations are dropped; they come again."""
+    def __init__(self, path: Path, start_iteration: int, evaluates: bool = False) -> None:
+        """Lines of a stopped run that come again are dropped.
+
+        Args:
+            start_iteration: steps already made.
+            evaluates: the evaluation after them is made again.
+        """
         if path.exists():
-            kept = [row for row in read_metrics(path) if row["iteration"] <= start_iteration]
+            kept = [
+                row
+                for row in read_metrics(path)
+                if row["iteration"] < start_iteration
+                or (row["iteration"] == start_iteration and not (evaluates and is_evaluation(row)))
+            ]
             with atomic_path(path) as temporary:
                 temporary.write_text("".join(simplejson.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")

@@ -10,7 +10,7 @@ from ..evaluation.report import results_table
 from ..tasks import build_task
 from ..utils import comm
 from .evaluate import evaluate_only
-from .setup import hold_output_dir, prepare_run, write_config
+from .setup import evaluation_folder, hold_output_dir, prepare_run
 from .train import refuse_to_start_over, train
 
 __all__ = ["run"]
@@ -35,9 +35,8 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
                 held.enter_context(hold_output_dir(cfg.OUTPUT_DIR))
             if not resume:
                 refuse_to_start_over(cfg)  # before the log and the config in OUTPUT_DIR are touched
-        device = prepare_run(cfg)
+        device = prepare_run(cfg, evaluation_folder(cfg) if eval_only else None)
         if eval_only:
-            write_config(cfg)
             results = evaluate_only(cfg, task, device)
             status = 0
         else:

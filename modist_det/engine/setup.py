@@ -25,6 +25,7 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 
 __all__ = [
+    "evaluation_folder",
     "hold_output_dir",
     "machine_line",
     "prepare_run",
@@ -146,22 +147,31 @@ def hold_output_dir(folder: str | os.PathLike, patience: float = 15.0) -> Iterat
         yield
 
 
-def write_config(cfg: CfgNode) -> None:
-    """Write the resolved config into OUTPUT_DIR (main process)."""
+def write_config(cfg: CfgNode, folder: str | os.PathLike | None = None) -> None:
+    """Write the resolved config as ``config.yaml`` into ``folder`` (main process); default: OUTPUT_DIR, of training."""
     if comm.is_main_process():
-        with atomic_path(Path(cfg.OUTPUT_DIR) / "config.yaml") as temporary:
+        with atomic_path(Path(cfg.OUTPUT_DIR if folder is None else folder) / "config.yaml") as temporary:
             temporary.write_text(cfg.dump(), encoding="utf-8")
 
 
-def prepare_run(cfg: CfgNode) -> torch.device:
-    """Set up log, seeds and determinism, return the device."""
+def evaluation_folder(cfg: CfgNode) -> Path:
+    """Where evaluations write their results, and the config that they were made with."""
+    return Path(cfg.OUTPUT_DIR) / "inference"
+
+
+def prepare_run(cfg: CfgNode, config_folder: str | os.PathLike | None = None) -> torch.device:
+    """Set up log, seeds and determinism, return the device.
+
+    Args:
+        config_folder: where the config will be written, for the log; default: OUTPUT_DIR.
+    """
     output_dir = Path(cfg.OUTPUT_DIR)
     try:
         setup_logger(output_dir)
     except OSError as error:
         raise UserError(f"OUTPUT_DIR {output_dir} cannot be written: {error.strerror}") from error
     device = resolve_device(cfg.MODEL.DEVICE)
-    logger.info("%s; config %s", machine_line(device), output_dir / "config.yaml")
+    logger.info("%s; config %s", machine_line(device), Path(config_folder or output_dir) / "config.yaml")
     seed_everything(cfg.SEED)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     if cfg.DETERMINISTIC:

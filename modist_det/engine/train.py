@@ -35,10 +35,18 @@ from .evaluate import (
     place_model,
     start_from_weights,
 )
-from .metrics import ConsoleWriter, JSONWriter, NonFiniteError, TensorBoardWriter, Writer
+from .metrics import (
+    ConsoleWriter,
+    JSONWriter,
+    NonFiniteError,
+    TensorBoardWriter,
+    Writer,
+    is_evaluation,
+    read_metrics,
+)
 from .precision import autocast_factory, build_grad_scaler, precision_name
 from .setup import write_config
-from .trainer import Hook, Trainer
+from .trainer import Hook, Trainer, seed_step
 
 __all__ = ["refuse_to_start_over", "train"]
 
@@ -187,22 +195,27 @@ def train(
         )
         return BadVideoMonitor(cfg.DATALOADER.MAX_BAD_VIDEO_RATE).watch(loader)
 
-    def evaluate_now(iteration: int) -> dict[str, dict[str, Any]]:
+    def prepare_evaluation(iteration: int) -> None:
         model = state.evaluated_model
         if cfg.TEST.PRECISE_BN.ENABLED:
             number = min(cfg.TEST.PRECISE_BN.NUM_ITER, epoch_length) * cfg.SOLVER.ACCUMULATION_STEPS
+            seed_step(cfg.SEED, iteration, comm.get_rank())  # a resumed run computes the same
             with autocast_factory(cfg, device)():
                 _recompute_bn_statistics(model, itertools.islice(batches(iteration), number), number)
         _broadcast_buffers(model)
-        return evaluate(cfg, test_sets, model, device, iteration)
 
-    if state.iteration >= max_iter:
+    def evaluate_now(iteration: int) -> dict[str, dict[str, Any]]:
+        return evaluate(cfg, test_sets, state.evaluated_model, device, iteration)
+
+    if state.iteration > max_iter:
         logger.info("all %d steps were made before: only evaluating", max_iter)
+        prepare_evaluation(state.iteration)
         return evaluate_now(state.iteration), 0
 
-    writers = _build_writers(cfg, max_iter, state.iteration)
-    stop = hooks.StopOnSignalHook()
-    evaluation = hooks.EvaluationHook(evaluate_now, cfg.TEST.EVAL_PERIOD * epoch_length, writers)
+    evaluation_period = cfg.TEST.EVAL_PERIOD * epoch_length
+    missing = _evaluation_is_missing(cfg, state.iteration, max_iter, evaluation_period)
+    writers = _build_writers(cfg, max_iter, state.iteration, missing)
+    evaluation = hooks.EvaluationHook(evaluate_now, evaluation_period, writers, missing)
     saving = hooks.CheckpointHook(
         checkpointer,
         lambda trainer: state.state_dict(cfg, trainer.iteration),
@@ -227,11 +240,12 @@ def train(
         hooks=[
             hooks.ScheduleHook(build_lr_schedule(cfg), total, state.model),
             *averaging,
-            stop,
+            hooks.StopOnSignalHook(),
             hooks.LogHook(cfg.LOG_PERIOD, epoch_length, writers),
+            hooks.StatisticsHook(prepare_evaluation, evaluation_period, missing),
+            saving,
             *pictures,
             evaluation,
-            saving,
             hooks.ProgressHook(),
         ],
     )
@@ -239,15 +253,29 @@ def train(
         trainer.train()
     except NonFiniteError as error:
         raise UserError(f"{error}; last good checkpoint: {checkpointer.last() or 'none yet'}") from error
-    except UserError:
-        # Too many bad videos, an evaluation that cannot be written: the steps that were made are not lost.
-        if trainer.iteration > state.iteration:
-            saving.after_train(trainer)
+    except Exception:
+        # Too many bad videos, a dead worker, an error in an evaluation: the steps that were made are not lost.
+        if trainer.whole and trainer.iteration > state.iteration:
+            try:
+                saving.after_train(trainer)
+            except UserError as error:
+                logger.error("the steps since the last checkpoint are lost: %s", error)
         raise
-    if trainer.iteration < max_iter:
+    if trainer.stop_requested:
         logger.info("stopped after %d of %d steps; go on with --resume", trainer.iteration, max_iter)
-        return {}, 128 + stop.received
+        return {}, 128 + trainer.stop_signal
     return evaluation.results, 0
+
+
+def _evaluation_is_missing(cfg: CfgNode, iteration: int, max_iter: int, period: float) -> bool:
+    """Whether a resumed run has to make up for an evaluation that was cut off after its checkpoint was saved."""
+    if not iteration or not (iteration == max_iter or hooks.is_due(iteration, period)):
+        return False
+    if iteration == max_iter:
+        return True  # its results are what the run ends with
+    path = Path(cfg.OUTPUT_DIR) / "metrics.json"
+    rows = read_metrics(path) if comm.is_main_process() and path.exists() else []
+    return not comm.broadcast_object(any(is_evaluation(row) for row in rows if row["iteration"] == iteration))
 
 
 def refuse_to_start_over(cfg: CfgNode) -> None:
@@ -273,7 +301,7 @@ def _fill_from_checkpoint(
             logger.info("resumed %s after %d steps", path, state.iteration)
             changes = cfg.changes_from(content.get("config", ""), str(path))
             if changes:
-                logger.info("settings other than before: %s", "; ".join(changes))
+                logger.warning("settings other than before: %s", "; ".join(changes))
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
@@ -282,13 +310,13 @@ def _fill_from_checkpoint(
             state.averaged.module.load_state_dict(state.model.state_dict())
 
 
-def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int) -> list[Writer]:
+def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int, evaluates: bool) -> list[Writer]:
     if not comm.is_main_process():
         return []
     output_dir = Path(cfg.OUTPUT_DIR)
     return [
         ConsoleWriter(max_iter),
-        JSONWriter(output_dir / "metrics.json", start_iteration),
+        JSONWriter(output_dir / "metrics.json", start_iteration, evaluates),
         TensorBoardWriter(output_dir / "tensorboard", start_iteration),
     ]
 
@@ -330,12 +358,24 @@ def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 
 def _recompute_bn_statistics(model: nn.Module, batches: Iterator[dict[str, Any]], number: int) -> None:
-    """Replace running averages of BN statistics by true averages over ``number`` training batches."""
+    """Replace running averages of BN statistics by true averages over ``number`` training batches.
+
+    Nothing else of the model changes, and nothing at all where it fails: it may be saved then.
+    """
     was_training = model.training
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.train()
-    with torch.no_grad():
-        update_bn_stats(model, batches, number)
-    model.train(was_training)
+    done = False
+    try:
+        with torch.no_grad():
+            update_bn_stats(model, batches, number)
+        done = True
+    finally:
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                if not done or not name.endswith(("running_mean", "running_var")):
+                    tensor.copy_(before[name])
+        model.train(was_training)
 
 
 def _broadcast_buffers(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ..utils import comm
+from ..utils.signals import Stopped
 from .metrics import LossBuffer, is_loss
 
 __all__ = ["Hook", "Trainer", "seed_step"]
@@ -95,27 +96,73 @@ class Trainer:
         self.data_seconds = 0.0  # of the last step: waiting for batches
         self.step_seconds = 0.0  # of the last step: everything
         self.stop_requested = False
+        self.stop_signal = 0  # number of the signal that asked for an end; 0: none did
+        # Whether model and optimizer are those after ``iteration`` steps, with nothing of the next one in them.
+        self.whole = True
+        self.may_stop_now = False  # see stoppable()
+        self.waiting_since: float | None = None  # time.monotonic() where it waits for a batch
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def train(self) -> None:
-        """Run the loop; returns after ``max_iter`` steps or when a hook set ``stop_requested``."""
+        """Run the loop; returns after ``max_iter`` steps, or when a hook set ``stop_requested`` or was stopped.
+
+        Raises:
+            Stopped: in the middle of a step, which cannot be saved.
+        """
         self.model.train()
         try:
-            for hook in self.hooks:
-                hook.before_train(self)
-            while self.iteration < self.max_iter and not self.stop_requested:
-                for hook in self.hooks:
-                    hook.before_step(self)
-                self._step()
-                self.iteration += 1
-                for hook in self.hooks:
-                    hook.after_step(self)
+            try:
+                self._loop()
+            except Stopped as stopped:
+                if not self.whole:
+                    raise
+                self.stop_requested, self.stop_signal = True, stopped.number
             self.losses.flush()
             for hook in self.hooks:
                 hook.after_train(self)
         finally:
             for hook in self.hooks:
                 hook.close()
+
+    def _loop(self) -> None:
+        for hook in self.hooks:
+            hook.before_train(self)
+        while self.iteration < self.max_iter and not self.stop_requested:
+            for hook in self.hooks:
+                hook.before_step(self)
+            self._step()
+            self.iteration += 1
+            self.whole = True
+            for hook in self.hooks:
+                hook.after_step(self)
+
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """What happens inside may take long and can be stopped at any point: nothing of a step is lost by it.
+
+        Raises:
+            Stopped: a signal has come, or comes.
+        """
+        if self.stop_signal:
+            raise Stopped(self.stop_signal)
+        self.may_stop_now = True
+        try:
+            yield
+        finally:
+            self.may_stop_now = False
+
+    def _next_batch(self, first: bool) -> dict[str, Any]:
+        """The next batch; between two steps the wait for it can be stopped."""
+        began = time.perf_counter()
+        self.waiting_since = time.monotonic()
+        try:
+            # Of several processes none leaves the others alone: they agree on the step (StopOnSignalHook).
+            alone = comm.get_world_size() == 1
+            with self.stoppable() if first and alone else contextlib.nullcontext():
+                return next(self.batches)
+        finally:
+            self.waiting_since = None
+            self.data_seconds += time.perf_counter() - began
 
     def _step(self) -> None:
         began = time.perf_counter()
@@ -125,9 +172,8 @@ class Trainer:
         ids: list[str] = []
         totals: dict[str, torch.Tensor] = {}
         for part in range(self.accumulation_steps):
-            waiting = time.perf_counter()
-            batch = next(self.batches)
-            self.data_seconds += time.perf_counter() - waiting
+            batch = self._next_batch(first=part == 0)
+            self.whole = False
             ids += batch["id"]
             last = part == self.accumulation_steps - 1
             # DDP reduces gradients once, with the last part's backward pass.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -15,28 +16,32 @@ from modist_det.checkpoint.checkpointer import Checkpointer
 from modist_det.engine import hooks
 from modist_det.engine.metrics import JSONWriter, NonFiniteError, read_metrics
 from modist_det.engine.trainer import Hook, Trainer
+from modist_det.utils.signals import Stopped, stop_on_signals
 
 
 class Constant(nn.Module):
-    """A loss with gradient 1."""
+    """A loss with gradient 1. A batch called "stop" sends SIGTERM while it is computed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.zeros(()))
 
     def forward(self, batch):
+        if batch["id"] == ["stop"]:
+            os.kill(os.getpid(), signal.SIGTERM)
         return {"loss_w": self.w + 0.0}
 
 
-def run(max_iter, *used, start=0):
+def run(max_iter, *used, start=0, stream=None, accumulation_steps=1):
     model = Constant()
-    stream = ({"id": [str(n)]} for n in itertools.count())
+    stream = stream or ({"id": [str(n)]} for n in itertools.count())
     trainer = Trainer(
         model,
         torch.optim.SGD(model.parameters(), lr=1.0),
         stream,
         max_iter,
         start_iteration=start,
+        accumulation_steps=accumulation_steps,
         hooks=used,
     )
     trainer.train()
@@ -93,19 +98,62 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path):
-    class SignalAt(Hook):
-        def before_step(self, trainer):
-            if trainer.iteration == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
-
     before = signal.getsignal(signal.SIGTERM)
     checkpointer = Checkpointer(tmp_path)
     stop = hooks.StopOnSignalHook()
     saving = hooks.CheckpointHook(checkpointer, lambda t: {"model": t.model.state_dict()}, period=0)
-    trainer = run(100, SignalAt(), stop, saving)
-    assert trainer.iteration == 3 and stop.received == signal.SIGTERM
+    stream = ({"id": ["stop" if n == 2 else str(n)]} for n in itertools.count())
+    trainer = run(100, stop, saving, stream=stream)
+    assert trainer.iteration == 3 and trainer.stop_signal == signal.SIGTERM
     assert [p.name for p in checkpointer.saved()] == ["model_0000003.pth"]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def stuck(number=signal.SIGTERM):
+    """As work that never ends while the signal comes."""
+    os.kill(os.getpid(), number)
+    time.sleep(30)
+    pytest.fail("nothing was stopped")
+
+
+def save_into(folder):
+    return hooks.CheckpointHook(Checkpointer(folder), lambda t: {"model": t.model.state_dict()}, period=0)
+
+
+def batches_until(last):
+    yield from ({"id": [str(n)]} for n in range(last))
+    stuck()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_an_evaluation_and_what_was_trained_is_saved(tmp_path, number):
+    evaluation = hooks.EvaluationHook(lambda n: stuck(number), period=2, writers=[])
+    trainer = run(5, hooks.StopOnSignalHook(), save_into(tmp_path), evaluation)
+    assert (trainer.iteration, trainer.stop_signal) == (2, number)
+    assert [p.name for p in tmp_path.glob("*.pth")] == ["model_0000002.pth"]
+
+
+def test_a_signal_ends_a_run_that_waits_for_data(tmp_path):
+    trainer = run(5, hooks.StopOnSignalHook(), save_into(tmp_path), stream=batches_until(3))
+    assert (trainer.iteration, trainer.stop_signal) == (3, signal.SIGTERM)
+    assert torch.load(tmp_path / "model_0000003.pth")["model"]["w"].item() == -3
+
+
+def test_a_step_of_which_half_is_made_is_not_saved(tmp_path):
+    """Its first batch is in the statistics of the model: the checkpoint would be that of no step."""
+    stop = hooks.StopOnSignalHook(patience=0.2)
+    with stop_on_signals(), pytest.raises(Stopped):
+        run(5, stop, save_into(tmp_path), stream=batches_until(3), accumulation_steps=2)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_what_is_evaluated_is_saved_before(tmp_path):
+    def crash(iteration):
+        assert [p.name for p in tmp_path.glob("*.pth")] == [f"model_000000{iteration}.pth"]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(5, save_into(tmp_path), hooks.EvaluationHook(crash, period=0, writers=[]))
 
 
 def test_log_lines_hold_means_since_the_last_line(tmp_path):

@@ -117,8 +117,14 @@ def test_a_run_leaves_its_files_and_evaluates_again_the_same(write_config, tmp_p
 
     # The written config is complete: it runs again without the one that it came from.
     csv.unlink()
-    assert run(configured(output / "config.yaml", output), eval_only=True) == 0
+    written = (output / "config.yaml").read_bytes()
+    assert (output / "inference/config.yaml").read_bytes() == written
+    evaluated = configured(output / "config.yaml", output, "SOLVER.BASE_LR", 9.0)
+    assert run(evaluated, eval_only=True) == 0
     assert csv.read_bytes() == trained
+    # Training's own config is not that of a later evaluation: with it one resumes.
+    assert (output / "config.yaml").read_bytes() == written
+    assert "BASE_LR: 9.0" in (output / "inference/config.yaml").read_text()
 
 
 def test_stopping_and_resuming_changes_nothing(write_config, tmp_path):
@@ -297,7 +303,7 @@ def test_a_resumed_run_says_what_was_changed(write_config, tmp_path):
     assert "other than before" not in log.read_text()
     run(configured(config, output, "SOLVER.MAX_EPOCH", 1, "INPUT.CROP_AREA", [0.5, 1]), resume=True)
     line = "settings other than before: INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
-    assert log.read_text().count(line) == 1
+    assert log.read_text().count(f"WARNING {line}") == 1
 
 
 def test_two_runs_do_not_share_a_folder(write_config, tmp_path, monkeypatch):
@@ -362,6 +368,38 @@ def test_a_failing_evaluation_does_not_lose_the_training(write_config, tmp_path)
     steps = torch.load(saved, weights_only=True)["iteration"]
     assert steps > 0
     assert run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5), resume=True) == 0
+
+
+def test_a_crash_in_an_evaluation_costs_the_evaluation_alone(write_config, tmp_path, monkeypatch):
+    """Between checkpoints, too, and with statistics that are made for it: the resumed run is the uninterrupted one."""
+    config = write_config()
+    overrides = ("SOLVER.MAX_EPOCH", 1.5, "SOLVER.CHECKPOINT_PERIOD", 0, "TEST.EVAL_PERIOD", 0.5)
+    overrides += ("TEST.PRECISE_BN.ENABLED", True, "TEST.PRECISE_BN.NUM_ITER", 2)
+    output, straight = tmp_path / "out", tmp_path / "straight"
+    run(configured(config, straight, *overrides))
+    module = sys.modules["modist_det.engine.train"]
+    whole = module.evaluate
+
+    def crash(cfg, test_sets, model, device, iteration):
+        if iteration == 2:
+            raise ZeroDivisionError
+        return whole(cfg, test_sets, model, device, iteration)
+
+    monkeypatch.setattr(module, "evaluate", crash)
+    with pytest.raises(ZeroDivisionError):
+        run(configured(config, output, *overrides))
+    assert last_checkpoint(output)["iteration"] == 2
+    monkeypatch.setattr(module, "evaluate", whole)
+    assert run(configured(config, output, *overrides), resume=True) == 0
+    assert_equal_states(last_checkpoint(output), last_checkpoint(straight))
+    first, second = (
+        [row for row in read_metrics(folder / "metrics.json") if "lr" not in row]
+        for folder in (output, straight)
+    )
+    assert [row["iteration"] for row in first] == [2, 4, 6]
+    assert first == second
+    run(configured(config, output, *overrides), resume=True)
+    assert [row for row in read_metrics(output / "metrics.json") if "lr" not in row] == second
 
 
 def test_a_loss_that_explodes_names_the_last_good_checkpoint(write_config, tmp_path):
