@@ -7,6 +7,7 @@ of a file whose hash nobody knows records it there; later ones must match.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -17,17 +18,20 @@ from urllib.parse import urlsplit
 import portalocker
 from iopath.common.file_io import file_lock
 
-from .download import Transfer, WrongFile, download
+from .download import Transfer, WrongFile, download, file_sha256
 from .errors import UserError
 from .files import atomic_path
 from .json_reading import malformed, read_json
-from .text_files import expand_user
+from .text_files import expand_user, find_bad_character
 
 __all__ = ["HashRecord", "cache_folder", "cached_path", "fetch", "lock_file", "read_lock", "write_lock"]
 
 logger = logging.getLogger(__name__)
 
 _OFF = ("", "0", "false", "no")
+_LONGEST_NAME = 200  # bytes; temporary files have longer ones, and 255 is the end
+# What files of the cache were when their hash was compared in this process.
+_checked: dict[Path, tuple[int, int, int, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,24 @@ def lock_file() -> Path:
 
 def cached_path(url: str) -> Path:
     """Where the cache keeps ``url``: ``HOST/PATH`` below the folder."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UserError(f"{url} is not a URL ({error})") from error
     steps = [step for step in parts.path.split("/") if step not in ("", ".", "..")]
-    if parts.scheme not in ("http", "https") or not parts.netloc or not steps:
+    if parts.scheme not in ("http", "https") or not parts.netloc or not steps or find_bad_character(url):
         raise UserError(f"{url} is not the URL of a file (http://HOST/PATH or https://HOST/PATH)")
     if parts.query:
         steps[-1] += f"?{parts.query.replace('/', '_')}"
-    return cache_folder().joinpath(parts.netloc.replace(":", "_"), *steps)
+    return cache_folder().joinpath(*(_short(step) for step in (parts.netloc.replace(":", "_"), *steps)))
+
+
+def _short(name: str) -> str:
+    """``name``, or its beginning and a hash where no file may have a name that long."""
+    data = name.encode()
+    if len(data) <= _LONGEST_NAME:
+        return name
+    return f"{data[: _LONGEST_NAME - 33].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:32]}"
 
 
 def fetch(
@@ -114,7 +129,24 @@ def fetch(
         raise UserError(
             f"{path} has {length} bytes, but should have {expected}: delete it to download it again"
         )
+    if known is not None:
+        _check_hash(path, known.sha256)
     return path
+
+
+def _check_hash(path: Path, sha256: str) -> None:
+    """Compare a file of the cache with its recorded hash: once in a process, and again if it changes."""
+    stat = path.stat()
+    version = (stat.st_size, stat.st_mtime_ns, stat.st_ino, sha256)
+    if _checked.get(path) == version:
+        return
+    digest = file_sha256(path)
+    if digest != sha256.lower():
+        raise UserError(
+            f"{path} has changed since it was downloaded: its SHA-256 is {digest[:16]}..., not {sha256[:16]}...; "
+            "delete it to download it again"
+        )
+    _checked[path] = version
 
 
 def _download_and_record(

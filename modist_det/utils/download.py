@@ -7,6 +7,7 @@ passed every check gets its name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -14,16 +15,19 @@ import logging
 import os
 import re
 import shutil
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
 
 from .errors import UserError
+from .json_reading import read_json
 from .progress import progress_bar
 
 __all__ = ["Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 60.0
+_LARGEST = 100 << 30  # bytes of a file whose size nobody says
 # The server, not the request, is at fault, perhaps only now.
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -45,11 +50,16 @@ class Transfer:
         attempts: in a row without a single new byte.
         pause: seconds before the second attempt; doubled for each further one.
         timeout: seconds without a byte after which a connection counts as broken.
+        window: seconds in which ``min_rate`` bytes a second have to come on the average; a connection that brings
+            less is given up. An attempt that is given up so counts as one without a new byte.
+        min_rate: bytes a second.
     """
 
     attempts: int = 5
     pause: float = 1.0
     timeout: float = 30.0
+    window: float = 60.0
+    min_rate: float = 1024.0
 
 
 class WrongFile(UserError):
@@ -57,11 +67,17 @@ class WrongFile(UserError):
 
 
 class _Broken(Exception):
-    """The transfer failed in a way that another attempt may mend."""
+    """The transfer failed in a way that another attempt may mend.
 
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
+    Attributes:
+        pause: seconds that the server wants to be left alone.
+        slow: it went on, but would have taken for ever.
+    """
+
+    def __init__(self, reason: str, pause: float = 0.0, slow: bool = False) -> None:
         super().__init__(reason)
         self.pause = pause
+        self.slow = slow
 
 
 def download(
@@ -166,14 +182,15 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            return _attempt(url, path, part, size, transfer.timeout) or resumed
+            return _attempt(url, path, part, size, transfer) or resumed
         except _Broken as broken:
             after = part.stat().st_size if part.exists() else 0
             resumed = resumed or after > 0
-            failures = 1 if after > before else failures + 1
+            failures = 1 if after > before and not broken.slow else failures + 1
             if failures >= transfer.attempts:
+                lacking = "enough bytes" if broken.slow else "a new byte"
                 raise UserError(
-                    f"{url} could not be downloaded{_way(url)}: {broken} ({failures} attempts without a new byte). Try "
+                    f"{url} could not be downloaded{_way(url)}: {broken} ({failures} attempts without {lacking}). Try "
                     f"again later: what has arrived is kept. {_by_hand(path)}"
                 ) from broken
             pause = min(max(broken.pause, transfer.pause * 2 ** (failures - 1)), _LONGEST_PAUSE)
@@ -181,7 +198,7 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
             time.sleep(pause)
 
 
-def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float) -> bool:
+def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Transfer) -> bool:
     """One request. True where it continued ``part``.
 
     Raises:
@@ -192,35 +209,61 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, timeout: float)
     headers = {"User-Agent": "modist_det", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    pace = _Pace(transfer.window, transfer.min_rate)
     try:
-        opener = urllib.request.build_opener(_Redirects)
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
+        opener = urllib.request.build_opener(_Redirects, _HTTPHandler(pace), _HTTPSHandler(pace))
+        request = urllib.request.Request(_ascii_url(url), headers=headers)
+        with pace, opener.open(request, timeout=transfer.timeout) as response:
             start = _check_answer(url, response, start, part)
             total = _total_length(response, start)
             if size is not None and total is not None and total != size:
                 raise WrongFile(f"{url} offers {total} bytes, but the file has {size}. {_by_hand(path)}")
+            total = size if total is None else total
+            most = _LARGEST if total is None else total
             _check_room(part, (total or size or 0) - start)
             if not start:
                 part.unlink(missing_ok=True)  # before the validator of the new bytes is written beside it
             _write_validator(url, response, part)
-            _receive(response, part, start, total, path.name)
+            _receive(response, part, start, most, path.name, pace)
+            received = part.stat().st_size
+            if received > most:
+                _discard(part)
+                raise WrongFile(f"{url} sends more than the {most:,} bytes of the file. {_by_hand(path)}")
+            if pace.too_slow:  # what is cut off while it says no length looks as if it had ended
+                raise _Broken(str(pace), slow=True)
+            if total is not None and received < total:
+                raise _Broken(f"the connection ended after {received} of {total} bytes")
             return start > 0
     except urllib.error.HTTPError as error:
         _explain_status(url, path, part, error)
         raise
-    except (http.client.HTTPException, OSError) as error:
+    except http.client.InvalidURL as error:
+        raise UserError(f"{url} is, or redirects to, what is no URL ({error}). {_by_hand(path)}") from error
+    except (_Broken, http.client.HTTPException, OSError) as error:
+        if pace.too_slow:
+            raise _Broken(str(pace), slow=True) from error
+        if isinstance(error, _Broken):
+            raise
         raise _Broken(_reason(error)) from error
+    except ValueError as error:  # urllib's, of addresses and headers of no known form
+        raise UserError(
+            f"{url}: the server's answer, or the URL itself, is malformed ({error}). {_by_hand(path)}"
+        ) from error
 
 
 def _resumable(url: str, part: Path) -> tuple[int, str]:
     """From which byte on, and with which validator, to ask; (0, "") where ``part`` cannot be continued."""
     try:
-        known = json.loads(_validator_file(part).read_text(encoding="utf-8"))
+        known = read_json(_validator_file(part))
         length = part.stat().st_size
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return 0, ""
-    validator = known.get("validator", "")
-    return (length, validator) if known.get("url") == url and validator else (0, "")
+    if not isinstance(known, dict) or known.get("url") != url:
+        return 0, ""
+    validator = known.get("validator")
+    # A header is a line of ASCII, and more than that would be somebody else's work.
+    fits = isinstance(validator, str) and validator.isascii() and validator.isprintable()
+    return (length, validator) if fits and validator else (0, "")
 
 
 def _write_validator(url: str, response: http.client.HTTPResponse, part: Path) -> None:
@@ -237,7 +280,7 @@ def _check_answer(url: str, response: http.client.HTTPResponse, start: int, part
         )
     if response.status == 200:
         return 0
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
     if response.status != 206 or not match or int(match[1]) != start:
         _discard(part)
         raise _Broken(
@@ -248,8 +291,13 @@ def _check_answer(url: str, response: http.client.HTTPResponse, start: int, part
 
 def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
     """Of the whole file, as far as the server says."""
-    text = response.headers.get("Content-Length", "")
-    return start + int(text) if text.isdigit() else None
+    length = _number(response.headers.get("Content-Length", ""))
+    return None if length is None else start + length
+
+
+def _number(text: str) -> int | None:
+    """Of a header: ``isdigit`` also holds for "²"."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 def _check_room(part: Path, needed: int) -> None:
@@ -261,8 +309,10 @@ def _check_room(part: Path, needed: int) -> None:
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, title: str
+    response: http.client.HTTPResponse, part: Path, start: int, most: int, title: str, pace: _Pace
 ) -> None:
+    """Append what comes to ``part``, until the end or until it is more than ``most`` bytes."""
+    total = None if most == _LARGEST else most
     with (
         part.open("r+b" if start else "wb") as file,
         progress_bar(title, "B", total, initial=start, unit_scale=True, unit_divisor=1024) as bar,
@@ -270,12 +320,11 @@ def _receive(
         file.seek(start)
         file.truncate()
         received = start
-        while block := response.read1(_CHUNK):
+        while received <= most and (block := response.read1(_CHUNK)):
             _write(file, block, part)
             received += len(block)
+            pace.received += len(block)
             bar.update(len(block))
-    if total is not None and received < total:
-        raise _Broken(f"the connection ended after {received} of {total} bytes")
 
 
 def _write(file: BinaryIO, block: bytes, part: Path) -> None:
@@ -291,10 +340,8 @@ def _explain_status(url: str, path: Path, part: Path, error: urllib.error.HTTPEr
         _discard(part)
         raise _Broken("the server has not the rest of the file that an earlier attempt began") from error
     if error.code in _PASSING_STATUS:
-        wait = error.headers.get("Retry-After", "") if error.headers else ""
-        raise _Broken(
-            f"the server answers {error.code} {error.reason}", float(wait) if wait.isdigit() else 0.0
-        ) from error
+        wait = _number(error.headers.get("Retry-After", "") if error.headers else "")
+        raise _Broken(f"the server answers {error.code} {error.reason}", float(wait or 0)) from error
     meaning = {
         401: "wants a login",
         403: "refuses access",
@@ -321,3 +368,81 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if not new_url.lower().startswith(allowed):
             raise UserError(f"{request.full_url} redirects to {new_url}, which is not safe to follow")
         return super().redirect_request(request, file, code, message, headers, new_url)
+
+
+class _Pace:
+    """Shuts down the connection of one attempt if too little comes through it: a drip of single bytes never is a
+    time-out, neither in a file nor in the headers before it.
+
+    Attributes:
+        received: bytes of the file so far.
+        too_slow: whether the connection was shut down.
+    """
+
+    def __init__(self, window: float, min_rate: float) -> None:
+        self.window, self.min_rate = window, min_rate
+        self.received = 0
+        self.too_slow = False
+        self.sockets: list[socket.socket] = []
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Pace:
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watcher.join()
+
+    def __str__(self) -> str:
+        return f"less than {self.min_rate:g} bytes a second came for {self.window:g} seconds"
+
+    def _watch(self) -> None:
+        before = 0
+        while not self._ended.wait(self.window):
+            if self.received - before < self.min_rate * self.window:
+                self.too_slow = True
+                for connection in self.sockets:
+                    with contextlib.suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
+                return
+            before = self.received
+
+
+def _watched(connection_class: Any, pace: _Pace) -> Any:
+    """``connection_class`` with its sockets known to ``pace``."""
+
+    class Connection(connection_class):
+        def connect(self) -> None:
+            super().connect()
+            pace.sockets.append(self.sock)
+
+    return Connection
+
+
+class _HTTPHandler(urllib.request.HTTPHandler):
+    def __init__(self, pace: _Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
+        return super().do_open(_watched(http_class, self._pace), req, **options)
+
+
+class _HTTPSHandler(urllib.request.HTTPSHandler):
+    def __init__(self, pace: _Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
+        return super().do_open(_watched(http_class, self._pace), req, **options)
+
+
+def _ascii_url(url: str) -> str:
+    """``url`` with what is not ASCII, and spaces, as HTTP wants it."""
+    parts = urlsplit(url)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
+    safe = "!$%&'()*+,-./:;=?@[]_~"
+    path, query = (quote(text, safe=safe) for text in (parts.path, parts.query))
+    return parts._replace(netloc=host, path=path, query=query, fragment="").geturl()

@@ -133,6 +133,52 @@ class _Handler(BaseHTTPRequestHandler):
     def _redirects_to_a_file(self, _) -> None:
         self._status(302, Location="file:///etc/passwd")
 
+    def _redirects_to_no_url(self, _) -> None:
+        self._status(302, Location="http://[no/model.pyth")
+
+    def _redirects_to_no_port(self, _) -> None:
+        self._status(302, Location="http://127.0.0.1:port/model.pyth")
+
+    def _redirects_in_unicode(self, _) -> None:
+        self._status(302, Location="/ok/mod\u00e8le.pyth")
+
+    def _odd_length(self, _) -> None:
+        """A digit for ``str.isdigit``, but not for ``int``."""
+        self.send_response(200)
+        self.send_header("Content-Length", "\u00b2")
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
+    def _never_ends(self, _) -> None:
+        """Says no length and sends on and on."""
+        self.send_response(200)
+        self.end_headers()
+        while not self.server.stopped.is_set():
+            self.wfile.write(CONTENT)
+            self.server.sent += len(CONTENT)
+
+    def _drips(self, _) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("ETag", '"v1"')
+        self.end_headers()
+        self._drip(CONTENT)
+
+    def _drips_headers(self, _) -> None:
+        self._drip(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000)
+
+    def _drips_without_length(self, _) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self._drip(CONTENT)
+
+    def _drip(self, content: bytes) -> None:
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.server.stopped.wait(0.05):
+                return
+
     def _trickles(self, _) -> None:
         """A byte at first, then the rest after less than the time that silence takes to count."""
         self.send_response(200)
@@ -193,6 +239,7 @@ class HostileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: Counter[str] = Counter()
         self.ranges: list[str] = []
+        self.sent = 0  # bytes of what never ends
         self.stopped = threading.Event()
 
     def handle_error(self, request, client_address) -> None:

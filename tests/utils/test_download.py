@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import resource
+import time
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -57,6 +58,8 @@ def _files(folder: Path) -> list[str]:
         ("trickles", 1),
         ("falls_silent", 2),
         ("is_busy", 3),
+        ("odd_length", 1),
+        ("redirects_in_unicode", 1),
     ],
 )
 def test_the_right_file_in_the_end(server, cache, habit, requests, known):
@@ -91,13 +94,14 @@ def test_a_later_run_goes_on(server, cache):
         ("wrong", {"sha256": SHA}, f"has the SHA-256 .* instead of {SHA}; nothing was kept"),
         ("wrong", {"sha256": SHA[:8]}, f"has the SHA-256 .* instead of {SHA[:8]}; nothing was kept"),
         ("ok", {"size": 5}, f"offers {len(CONTENT)} bytes, but the file has 5"),
-        ("promises_nothing", {"size": len(CONTENT)}, f"has 100000 bytes instead of {len(CONTENT)}"),
         ("promises_nothing", {}, r"is cut short \(a zip archive without its end\)"),
         ("promises_less", {}, r"is cut short \(a zip archive without its end\)"),
         ("promises_less", {"size": len(CONTENT)}, "offers 200000 bytes"),
         ("promises_more", {}, f"ended after {len(CONTENT)} of {len(CONTENT) + 1000} bytes"),
         ("circles", {}, "redirects in a circle, or to what is no page of the web, status 302"),
         ("redirects_to_a_file", {}, "to what is no page of the web, status 302"),
+        ("redirects_to_no_url", {}, "the server's answer, or the URL itself, is malformed"),
+        ("redirects_to_no_port", {}, "is, or redirects to, what is no URL"),
         ("never_answers", {}, "the server is silent .*4 attempts without a new byte"),
         ("refuses", {}, "the server refuses access, status 403"),
         ("lacks", {}, r"the server has no such file \(it may have moved\), status 404"),
@@ -124,6 +128,76 @@ def test_only_what_may_pass_is_tried_again(server, cache, habit, requests):
     with pytest.raises(UserError):
         fetch(server.url(habit), transfer=QUICK)
     assert server.requests[habit] == requests
+
+
+@pytest.mark.parametrize("known", [{"size": len(CONTENT)}, {}])
+def test_more_than_announced_is_not_written(server, cache, monkeypatch, known):
+    monkeypatch.setattr("modist_det.utils.download._LARGEST", 2 * len(CONTENT))
+    with pytest.raises(UserError, match=f"sends more than the {(2 - len(known)) * len(CONTENT):,} bytes"):
+        fetch(server.url("never_ends"), **known, transfer=QUICK)
+    assert server.requests["never_ends"] == 1 and server.sent < 100 * len(CONTENT)
+    assert _files(cache) == []
+
+
+@pytest.mark.parametrize("habit", ["drips", "drips_headers", "drips_without_length"])
+def test_a_drip_ends_in_an_error(server, cache, habit):
+    """Twenty bytes a second never are a time-out."""
+    slow = Transfer(attempts=2, pause=0.01, timeout=5, window=0.4, min_rate=1000)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"less than 1000 bytes a second .*2 attempts without enough bytes"):
+        fetch(server.url(habit), transfer=slow)
+    assert time.monotonic() - begun < 5 and server.requests[habit] == 2
+
+
+def test_a_known_size_tells_the_end(server, cache):
+    """The server says no length and breaks off at first."""
+    path = fetch(server.url("promises_nothing"), size=len(CONTENT), transfer=QUICK)
+    assert path.read_bytes() == CONTENT and server.requests["promises_nothing"] == 2
+
+
+def test_a_slow_server_is_waited_for(server, cache):
+    """Five times 60 kB, a tenth of a second apart: above the rate in every window."""
+    patient = Transfer(attempts=1, pause=0.01, timeout=5, window=0.3, min_rate=10_000)
+    assert fetch(server.url("trickles"), transfer=patient).read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_in_the_cache_is_not_used(server, cache):
+    url = server.url("ok")
+    path = fetch(url)
+    path.write_bytes(OTHER)  # of the same size
+    with pytest.raises(UserError, match=f"{path} has changed since it was downloaded.*delete it"):
+        fetch(url)
+    path.unlink()
+    assert fetch(url).read_bytes() == CONTENT and server.requests["ok"] == 2
+    # Whoever wants to keep the other file takes its hash out of the record, as the message of a download says.
+    path.write_bytes(OTHER)
+    lock_file().unlink()
+    assert fetch(url) == path
+
+
+def test_the_hash_of_a_cached_file_is_computed_once(server, cache, monkeypatch):
+    for _ in range(2):
+        fetch(server.url("ok"))
+    monkeypatch.setattr("modist_det.utils.cache.file_sha256", None)
+    fetch(server.url("ok"))
+
+
+@pytest.mark.parametrize(
+    "noted", ["[]", "{", "3", '{"url": 1}', "[" * 100_000, '{"url": URL, "validator": 7}']
+)
+def test_damaged_notes_about_a_part_are_passed_over(server, cache, noted):
+    url = server.url("ok")
+    path = cached_path(url)
+    path.parent.mkdir(parents=True)
+    path.with_name(f".{path.name}.part").write_bytes(b"old")
+    path.with_name(f".{path.name}.part.json").write_text(noted.replace("URL", json.dumps(url)))
+    assert fetch(url).read_bytes() == CONTENT and server.ranges == [""]
+
+
+@pytest.mark.parametrize("name", ["modèle 1.pyth", "模型.pyth", "模型" * 60 + ".pyth", "a?b=ü"])
+def test_names_that_are_not_ascii(server, cache, name):
+    assert fetch(server.url("ok", name)).read_bytes() == CONTENT
+    assert fetch(server.url("ok", name)).is_file() and server.requests["ok"] == 1
 
 
 def test_parts_of_two_files_are_noticed(server, cache, caplog):
@@ -323,10 +397,27 @@ def test_no_room(server, tmp_path, monkeypatch):
         download(server.url("ok"), tmp_path / "model.pyth")
 
 
-@pytest.mark.parametrize("url", ["ftp://host/file", "https://host", "https:///file", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/file",
+        "https://host",
+        "https:///file",
+        "file:///etc/passwd",
+        "http://host/a\0b",
+        "http://h/\ud800",
+    ],
+)
 def test_not_the_url_of_a_file(cache, url):
     with pytest.raises(UserError, match="is not the URL of a file"):
         fetch(url)
+
+
+def test_no_url(cache):
+    with pytest.raises(UserError, match="is not a URL"):
+        fetch("http://[no/file")
+    with pytest.raises(UserError, match="what is no URL"):
+        fetch("http://127.0.0.1:port/file")
 
 
 def test_places_in_the_cache(cache, monkeypatch, tmp_path):
