@@ -23,6 +23,7 @@ CORE = [
     "tqdm>=4.60",
     "tensorboard>=2.12",
     "matplotlib>=3.7",
+    "pyarrow>=15",
 ]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"]
 EXTRAS = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .datasets.records import DetectionRecord, DetectionRecords, VideoRecord
+from .datasets.records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords
 
 __all__ = ["keyframe_share", "stratified_share", "video_share"]
 
@@ -40,15 +40,15 @@ def stratified_share(
     return np.sort(order[place < np.repeat(wanted, sizes)])
 
 
-def video_share(records: Sequence[VideoRecord], share: float, seed: int) -> list[VideoRecord]:
+def video_share(records: Sequence[VideoRecord], share: float, seed: int) -> Sequence[VideoRecord]:
     """The stratified share of labelled videos; see :func:`stratified_share`."""
     if share == 1:
-        return list(records)
-    items = [i for i, record in enumerate(records) for _ in record.labels]
-    labels = [label for record in records for label in record.labels]
-    kept = stratified_share(np.array(items), np.array(labels), len(records), share, seed)
+        return records
+    records = VideoRecords.of(records)
+    items = np.repeat(np.arange(len(records)), np.diff(records.label_starts))
+    kept = stratified_share(items, records.labels, len(records), share, seed)
     _report(len(kept), len(records), "videos")
-    return [records[i] for i in kept.tolist()]
+    return records.take(kept)
 
 
 def keyframe_share(records: DetectionRecords, share: float, seed: int) -> Sequence[DetectionRecord]:

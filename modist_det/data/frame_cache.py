@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..config import CfgNode
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from .frame_list import ListedFolder
 from .video import FrameFolder, VideoReader, open_video
 from .video_container import reason_of
 from .video_info import (
@@ -126,17 +127,19 @@ class FrameCache:
             VideoError: the video cannot be read, in any of its frames.
             UserError: the cache cannot be written.
         """
-        path = Path(path)
+        given, path = path, Path(path)
         try:
             stat = path.stat()
         except OSError as error:
             raise VideoError(path, reason_of(error)) from error
         source = [stat.st_size, stat.st_mtime_ns]
         key = f"{path.absolute()}\n{self.max_side}\n{fps}"
+        if isinstance(given, ListedFolder):
+            key += f"\n{given.fingerprint()}"
         target = self.folder / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}{_SUFFIX}"
         cached = _map(target, path, source)
         if cached is None:
-            with open_video(path, fps) as video:
+            with open_video(given, fps) as video:
                 _write(target, video, source, self.max_side)
             cached = _map(target, path, source)
         if cached is None:

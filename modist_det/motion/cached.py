@@ -16,7 +16,7 @@ from .map_file import MapFile, MapFileError
 from .maps import motion_kind
 from .reader import DEFAULT_GAP, FrameGrid, Video, read_frames, resize_maps
 
-__all__ = ["MAP_SUFFIX", "CachedMotion", "describe_source", "find_map_file"]
+__all__ = ["MAP_SUFFIX", "CachedMotion", "describe_source", "find_map_file", "place_of"]
 
 MAP_SUFFIX = ".motion"
 
@@ -104,12 +104,20 @@ def find_map_file(folder: Path, video: str | os.PathLike) -> Path:
     Raises:
         MapFileError: nowhere; names the last place.
     """
-    *parents, name = Path(video).absolute().parts[1:]
+    *parents, name = place_of(video).parts[1:]
     for first in range(len(parents) + 1):
         path = folder.joinpath(*parents[first:], name + MAP_SUFFIX)
         if path.is_file():
             return path
     raise MapFileError(path, f"there are none of {video}")
+
+
+def place_of(video: str | os.PathLike) -> Path:
+    """The absolute path of a video without ``..``, so that it leads nowhere else below another folder."""
+    path = Path(video).absolute()
+    if ".." not in path.parts:
+        return path
+    return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
 
 
 def describe_source(video: Video) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.videos import VIDEO_EXTENSIONS
 from ..utils.errors import UserError
+from ..utils.listing import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, extension, is_unknown, walk, warn_of_unknown
 from ..utils.text_files import expand_user, read_text
-from .cached import MAP_SUFFIX
+from .cached import MAP_SUFFIX, place_of
 
 __all__ = ["Source", "find_sources"]
-
-_IMAGES = (".jpg", ".jpeg", ".png")
 
 
 class Source(NamedTuple):
@@ -33,7 +31,7 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
         inputs: folders (searched with all that is in them), video files, text files with a path on each line
             (relative to that file), names of data sets or their description files (``*.yaml``).
         out: folder of the maps. A video keeps there its path relative to the folder that was searched, or to the
-            folder that all videos of a list or data set are in.
+            folder that all videos of a list or data set are in; no path of a list leads out of it.
         fps: of folders of frames; without it only files are looked for in folders.
 
     Raises:
@@ -44,43 +42,56 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
         videos, root = _videos_of(given, fps)
         if not videos:
             raise UserError(f"no videos in {given}{'' if fps else ' (folders of frames need --fps)'}")
-        for video, video_fps in videos.items():
-            target = str(Path(out) / video.relative_to(root)) + MAP_SUFFIX
-            source = Source(str(video), video_fps, target)
+        for place, (video, video_fps) in videos.items():
+            target = str(Path(out) / place.relative_to(root)) + MAP_SUFFIX
+            source = Source(video, video_fps, target)
             if by_target.setdefault(target, source).video != source.video:
                 other = by_target[target].video
                 raise UserError(f"{other} and {video} would both become {target}; give each another --out")
     return [by_target[target] for target in sorted(by_target)]
 
 
-def _videos_of(given: str, fps: float | None) -> tuple[dict[Path, float | None], Path]:
-    """Videos with their frame rate, and the folder to which their names are relative."""
+_Videos = dict[Path, tuple[str, float | None]]  # by its place: the video as it is opened, its frame rate
+
+
+def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
+    """The videos, and the folder to which their places are relative."""
     path = expand_user(given).absolute()
     if path.is_dir():
-        found: dict[Path, float | None] = dict.fromkeys(_search(path, frames=fps is not None), fps)
+        found = _by_place(_search(path, frames=fps is not None), fps)
         return found, path.parent if path in found else path  # a folder of frames keeps its name
     if path.suffix.lower() in VIDEO_EXTENSIONS or path.suffix.lower() == ".txt":
         if not path.is_file():
             raise UserError(f"{given} does not exist")
-        found = dict.fromkeys([path] if path.suffix.lower() != ".txt" else _listed(path), fps)
+        found = _by_place([str(path)] if path.suffix.lower() != ".txt" else _listed(path), fps)
     else:
         if path.suffix.lower() not in (".yaml", ".yml") and given not in DatasetCatalog.list():
             raise UserError(
                 f"{given} is no folder, no video or list (*.txt) and no data set (name or *.yaml)"
             )
-        found = {Path(record.video).absolute(): record.fps for record in DatasetCatalog.videos(given)}
+        records = DatasetCatalog.videos(given)
+        found = {place_of(record.video): (record.video, record.fps) for record in records}
     return found, Path(os.path.commonpath([video.parent for video in found])) if found else path
 
 
-def _listed(path: Path) -> list[Path]:
+def _by_place(videos: Iterable[str], fps: float | None) -> _Videos:
+    return {place_of(video): (video, fps) for video in videos}
+
+
+def _listed(path: Path) -> list[str]:
     lines = [line.strip() for line in read_text(path, f"list of videos {path}").splitlines()]
-    return [path.parent / line for line in lines if line and not line.startswith("#")]
+    return [str(path.parent / line) for line in lines if line and not line.startswith("#")]
 
 
-def _search(folder: Path, frames: bool) -> Iterator[Path]:
+def _search(folder: Path, frames: bool) -> list[str]:
     """The video files under a folder and, if ``frames``, the folders with images."""
-    for parent, _, names in os.walk(folder):
-        files = [Path(parent, name) for name in names if not name.startswith(".")]
-        yield from (file for file in files if file.suffix.lower() in VIDEO_EXTENSIONS)
-        if frames and any(file.suffix.lower() in _IMAGES for file in files):
-            yield Path(parent)
+    found, unknown = dict[str, None](), []
+    for entry, _ in walk(folder):
+        if extension(entry.name) in VIDEO_EXTENSIONS:
+            found[entry.path] = None
+        elif frames and extension(entry.name) in IMAGE_EXTENSIONS:
+            found[str(Path(entry.path).parent)] = None
+        elif is_unknown(entry.name):
+            unknown.append(entry.path)
+    warn_of_unknown(str(folder), unknown)
+    return list(found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
-from ..data.datasets.records import VideoRecord
+from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.class_facts import ClassFacts
@@ -65,16 +66,15 @@ class ClassificationTask:
                 )
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
         parts = [video_share(self._datasets[name].records(), share, seed) for name in cfg.DATASETS.TRAIN]
-        records = [record for part in parts for record in part]
-        several = next((record for record in records if len(record.labels) > 1), None)
+        records = VideoRecords.join(parts)
+        several = np.flatnonzero(np.diff(records.label_starts) > 1)
         one_each = cfg.MODEL.HEAD.ACTIVATION == "softmax" or cfg.MODEL.LOSS.NAME == "cross_entropy"
-        if several is not None and one_each:
+        if len(several) and one_each:
             raise UserError(
-                f"DATASETS.TRAIN has videos with several labels, such as {several.id}; set MODEL.HEAD.ACTIVATION to "
-                "sigmoid and MODEL.LOSS.NAME to bce_with_logits"
+                f"DATASETS.TRAIN has videos with several labels, such as {records[several[0]].id}; set "
+                "MODEL.HEAD.ACTIVATION to sigmoid and MODEL.LOSS.NAME to bce_with_logits"
             )
-        numbered = [dataclasses.replace(record, number=number) for number, record in enumerate(records)]
-        return numbered, ClassificationMapper.from_config(cfg, is_train=True)
+        return records, ClassificationMapper.from_config(cfg, is_train=True)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         return self._datasets[name].records(), ClassificationMapper.from_config(cfg, is_train=False)

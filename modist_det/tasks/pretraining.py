@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
-from ..data.datasets.records import VideoRecord
+from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.pretraining import TwoClipMapper
 from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..motion.maps import motion_kind
@@ -36,7 +37,7 @@ class PretrainingTask:
     """
 
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
-        self._records = _join([DatasetCatalog.videos(name) for name in train])
+        self._records = VideoRecords.join([DatasetCatalog.videos(name) for name in train])
         self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
         self._labelled_records = {
             name: _with_paths_for_ids(d.records()) for name, d in self._labelled.items()
@@ -74,7 +75,7 @@ class PretrainingTask:
         return self._labelled[name].metadata.name
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], Mapper]:
-        if not self._records:
+        if not len(self._records):
             raise UserError(
                 "DATASETS.TRAIN is empty; name a data set, or a description file with 'format: videos'"
             )
@@ -82,7 +83,7 @@ class PretrainingTask:
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:
         """The gallery's videos, then the test set's."""
-        records = [record for part in (*self._gallery, name) for record in self._labelled_records[part]]
+        records = VideoRecords.join([self._labelled_records[part] for part in (*self._gallery, name)])
         return records, ClassificationMapper.from_config(cfg, is_train=False)
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> FeatureEvaluator:
@@ -113,14 +114,10 @@ def _open_labelled(name: str) -> ClassificationDataset:
     return dataset
 
 
-def _with_paths_for_ids(records: Sequence[VideoRecord]) -> list[VideoRecord]:
+def _with_paths_for_ids(records: VideoRecords) -> VideoRecords:
     """Ids that are unique over data sets, of which two may each have a ``run/1.mp4``."""
-    return [
-        dataclasses.replace(
-            record, video_id=record.video + ("" if record.start is None else f"@{record.start:g}")
-        )
-        for record in records
-    ]
+    parts = ("" if np.isnan(start) else f"@{start:g}" for start in records.starts)
+    return records.with_ids(path + part for path, part in zip(records.videos, parts, strict=True))
 
 
 def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:
@@ -133,9 +130,3 @@ def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:
             )
         labels[record.id] = record.labels[0]
     return labels
-
-
-def _join(parts: Sequence[Sequence[VideoRecord]]) -> list[VideoRecord]:
-    """The records of all data sets, numbered through."""
-    records = [record for part in parts for record in part]
-    return [dataclasses.replace(record, number=number) for number, record in enumerate(records)]

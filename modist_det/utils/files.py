@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["atomic_path", "check_is_file", "remove_leftovers", "remove_unfinished"]
+__all__ = ["atomic_path", "check_is_file", "inside", "remove_leftovers", "remove_unfinished"]
 
 # ``.NAME.tmp-RANDOM``; earlier versions put the process's number at the end, and locked nothing.
 _TEMPORARY = re.compile(r"\..*\.tmp-(?:[0-9a-f]{16}|(?P<unlocked>\d+))", re.DOTALL)
@@ -147,3 +147,24 @@ def _remove_if_abandoned(path: Path) -> None:
             path.unlink(missing_ok=True)
     finally:
         os.close(file)
+
+
+def inside(root: str | os.PathLike, name: str, source: str | os.PathLike) -> Path:
+    """``root / name`` for a name that comes out of a file, to be written or deleted.
+
+    Args:
+        source: the file that the name comes out of.
+
+    Raises:
+        UserError: the name is absolute, or leads out of ``root`` by ``..`` or by links, or is no name of a file.
+    """
+    path = Path(root) / name
+    try:
+        is_inside = Path(root).resolve() in path.resolve().parents
+    except (OSError, ValueError, RuntimeError):  # loops of links, a NUL
+        is_inside = False
+    if not is_inside:
+        raise UserError(
+            f"{source} names {name[:200]!r}, which is not a file inside {root}; the file is not to be trusted"
+        )
+    return path

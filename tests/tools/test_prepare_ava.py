@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import shutil
 from pathlib import Path
 
 import cv2
@@ -324,10 +325,10 @@ def test_split_writes_all_files_or_none(run, mine, videos, tmp_path) -> None:
 def write_many(mine: Path, videos: Path, count: int) -> None:
     rows = "".join(f"v{i},{s},0.1,0.1,0.5,0.9,{1 + i % 2}\n" for i in range(count) for s in range(2))
     (mine.parent / "gt.csv").write_text(rows + "v0,5\n")
-    (mine.parent / "links").mkdir()
+    (mine.parent / "many").mkdir()
     for i in range(count):
-        (mine.parent / "links" / f"v{i}.mp4").symlink_to(videos / "one.mp4")
-    mine.write_text(mine.read_text().replace(str(videos), "links") + "first_second: -0.5\nnum_classes: 9\n")
+        shutil.copy(videos / "one.mp4", mine.parent / "many" / f"v{i}.mp4")
+    mine.write_text(mine.read_text().replace(str(videos), "many") + "first_second: -0.5\nnum_classes: 9\n")
 
 
 def test_split(run, mine, videos, tmp_path) -> None:

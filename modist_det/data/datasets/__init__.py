@@ -7,7 +7,7 @@ from .classification import ClassificationDataset, ClassificationMetadata
 from .description import load_description, register_format
 from .hmdb51 import HMDB51Dataset
 from .kinetics import KineticsDataset
-from .records import DetectionRecord, DetectionRecords, VideoRecord, keyframe_id
+from .records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords, keyframe_id
 from .ssv2 import SSv2Dataset
 from .ucf101 import UCF101Dataset
 from .unlabelled import VideoFolder
@@ -28,6 +28,7 @@ __all__ = [
     "VideoFolder",
     "VideoListDataset",
     "VideoRecord",
+    "VideoRecords",
     "keyframe_id",
     "load_description",
     "register_format",

@@ -27,11 +27,13 @@ from ...utils.ava_files import (
 )
 from ...utils.class_facts import ClassFacts, KeyframeFacts
 from ...utils.errors import UserError, nearest
+from ..frame_list import ListedFolder
+from .columns import Strings
 from .description import check_number, check_share, register_format
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
 from .unlabelled import VideoRecord
-from .videos import find_videos
+from .videos import equal_pair, locate, number_files
 
 __all__ = ["BOX_SOURCES", "AVADataset", "AVAMetadata", "DetectionRecord", "DetectionRecords"]
 
@@ -94,7 +96,7 @@ class AVADataset:
         annotations: ground truth csv: ``video,second,x1,y1,x2,y2,action[,person]``.
         person_boxes: a detector's csv: ``video,second,x1,y1,x2,y2,action or empty,score``.
         exclusions: csv of keyframes to leave out: ``video,second``.
-        frame_list: PySlowFast's list of frames: which folder in ``videos`` holds the frames of which video.
+        frame_list: PySlowFast's list of frames: which images in ``videos``, in which order, are which video.
         fps: frames per second of folders of frames.
         first_second: the annotation's second at the first frame of every video: 0 when seconds count from
             there, 900 for AVA's clips that were cut at 15 minutes.
@@ -173,19 +175,40 @@ class AVADataset:
     def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:
         """Path of each video that is there; missing ones are left out.
 
+        With a frame list the path is a ``ListedFolder``, of which just the listed images are read.
+
         Raises:
-            UserError: a folder of videos does not exist, or an id stands for two files.
+            UserError: a folder of videos does not exist, an id stands for two files, or two ids for one.
         """
-        if self.frame_list is None:
-            return find_videos(self.videos, video_ids)
-        frames = read_frame_list(self.frame_list)
-        candidates = (
-            (video_id, Path(folder, frames[video_id].folder))
-            for video_id in video_ids
-            if video_id in frames
-            for folder in self.videos
+        if self.frame_list is not None:
+            return self._listed_folders(self.frame_list, video_ids)
+        names = list(dict.fromkeys(video_ids))
+        place, paths, identities = locate(self.videos, Strings.of(names))
+        there = np.flatnonzero(place >= 0)
+        pair = equal_pair(number_files(identities, paths)[place[there]])
+        if pair is not None:
+            later, earlier = there[list(pair)].tolist()
+            raise self._two_names(names[earlier], names[later], paths[place[earlier]])
+        return {names[row]: paths[place[row]] for row in there.tolist()}
+
+    def _listed_folders(self, frame_list: str, video_ids: Sequence[str]) -> dict[str, str]:
+        frames = read_frame_list(frame_list)
+        found: dict[str, str] = {}
+        first: dict[tuple, str] = {}
+        for name in dict.fromkeys(video_ids):
+            folders = [Path(root, frames[name].folder) for root in self.videos] if name in frames else []
+            for folder in [folder for folder in folders if folder.is_dir()][-1:]:
+                found[name] = ListedFolder(folder, frames[name].names)
+                status = folder.stat()
+                images = (status.st_dev, status.st_ino, frames[name].names)
+                if first.setdefault(images, name) != name:
+                    raise self._two_names(first[images], name, found[name])
+        return found
+
+    def _two_names(self, first: str, second: str, path: str) -> UserError:
+        return UserError(
+            f"data set {self.name}: {first!r} and {second!r} are one video, {path}; call it by one name in every row"
         )
-        return {video_id: str(path) for video_id, path in candidates if path.is_dir()}
 
     def records(self, boxes: str = "ground_truth", min_score: float = 0.9) -> DetectionRecords:
         """Keyframes that have at least one person, in order of video and second; excluded ones are left out.
@@ -327,7 +350,7 @@ class AVADataset:
 
     def _to_records(self, persons: Persons, names: list[str]) -> DetectionRecords:
         asked = [names[number] for number in np.unique(persons.keys >> _SECOND_BITS).tolist()]
-        found = self.find_videos(asked)
+        found = self.find_videos(names)  # of all names, so that none is another's second one
         self._report_missing(asked, found)
         present = [number for number, name in enumerate(names) if name in found]
         place = np.full(len(names), -1, dtype=np.int32)  # of each name, among those that are present

@@ -8,33 +8,43 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...utils.class_facts import ClassFacts
 from ...utils.errors import UserError, nearest
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text
+from .columns import Strings
 from .description import check_number, check_share
-from .records import VideoRecord
-from .videos import find_videos, without_extension
+from .entries import Entries, Entry, EntryBuilder, as_entries, check_unique
+from .persons import take_ragged
+from .records import VideoRecords
+from .videos import Located, equal_pair, locate, number_files, without_extension
 
 __all__ = [
     "ClassificationDataset",
     "ClassificationMetadata",
+    "Entries",
     "Entry",
+    "EntryBuilder",
     "check_split",
     "check_unique",
     "class_index",
     "file_choices",
+    "iter_lines",
     "read_class_file",
     "read_lines",
 ]
 
 logger = logging.getLogger(__name__)
 
+_PIECE = 1 << 20  # characters of a text file
 _LISTED = 20  # missing videos named in the log
 
 
@@ -60,27 +70,6 @@ class ClassificationMetadata:
     def class_facts(self) -> ClassFacts:
         names = dict(enumerate(self.class_names))
         return ClassFacts("classification", self.num_classes, names, source=f"dataset {self.name}")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One annotated video.
-
-    Attributes:
-        video_id: unique in the data set.
-        files: what its file may be called below the folder of videos, with or without extension; the first that
-            exists counts.
-        labels: class indices, from 0.
-        where: file and row, for messages.
-        start, end: seconds of the part that counts.
-    """
-
-    video_id: str
-    files: tuple[str, ...]
-    labels: tuple[int, ...]
-    where: str
-    start: float | None = None
-    end: float | None = None
 
 
 class ClassificationDataset:
@@ -118,32 +107,39 @@ class ClassificationDataset:
         """
         return ClassificationMetadata(self.name, tuple(self.read_class_names()), self.directional)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> Entries:
         """What is annotated, whether its videos are there or not.
 
         Raises:
             UserError: files cannot be read, a row is wrong or there twice, or there is none.
         """
-        entries = self.read_entries()
-        if not entries:
+        entries = as_entries(self.read_entries())
+        if not len(entries):
             raise UserError(f"data set {self.name}: its annotations list no video")
         check_unique(entries)
         return entries
 
-    def records(self) -> list[VideoRecord]:
+    def records(self) -> VideoRecords:
         """One record for each annotated video that is there, in the order of the annotations.
 
         Raises:
             UserError: as :meth:`entries`; or videos are missing: all of them, or a share above ``max_missing``.
         """
         entries = self.entries()
-        paths = self.find(entries)
-        self._report_missing([entry for entry in entries if entry.video_id not in paths], len(entries))
-        present = [entry for entry in entries if entry.video_id in paths]
-        return [
-            VideoRecord(number, e.video_id, paths[e.video_id], self.fps, e.labels, e.start, e.end)
-            for number, e in enumerate(present)
-        ]
+        place, paths = self._locate(entries)
+        self._report_missing(entries, np.flatnonzero(place < 0).tolist())
+        present = np.flatnonzero(place >= 0)
+        label_starts, labels = take_ragged(entries.label_starts, entries.labels, present)
+        return VideoRecords(
+            entries.video_ids.take(present),
+            paths.take(place[present]),
+            np.full(len(present), np.nan if self.fps is None else self.fps),
+            label_starts,
+            labels,
+            entries.starts[present],
+            entries.ends[present],
+            entries.num_frames[present],
+        )
 
     def find(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Path of each entry's video, by ``video_id``; missing ones are left out.
@@ -151,51 +147,101 @@ class ClassificationDataset:
         Raises:
             UserError: a folder of videos does not exist, a name stands for two files, or two entries for one.
         """
-        paths: dict[str, str] = {}
-        waiting = list(entries)
-        for choice in range(max((len(entry.files) for entry in entries), default=0)):
-            waiting = [
-                entry for entry in waiting if entry.video_id not in paths and choice < len(entry.files)
-            ]
-            found = find_videos(self.videos, dict.fromkeys(entry.files[choice] for entry in waiting))
-            named = ((entry.video_id, found.get(entry.files[choice])) for entry in waiting)
-            paths |= {video_id: path for video_id, path in named if path is not None}
-        first: dict[tuple[str, float | None], Entry] = {}
-        for entry in entries:
-            if entry.video_id in paths:
-                earlier = first.setdefault((paths[entry.video_id], entry.start), entry)
-                if earlier is not entry:
-                    raise UserError(
-                        f"{entry.where}: {entry.video_id} and {earlier.video_id} ({earlier.where}) are both "
-                        f"{paths[entry.video_id]}; remove one, or give each a file"
-                    )
-        return paths
+        columns = as_entries(entries)
+        place, paths = self._locate(columns)
+        return {
+            name: paths[at] for name, at in zip(columns.video_ids, place.tolist(), strict=True) if at >= 0
+        }
 
-    def video_records(self) -> list[VideoRecord]:
+    def _locate(self, entries: Entries) -> tuple[NDArray[np.int64], Strings]:
+        """The row of each entry's video among the paths that come second; -1 where it is missing."""
+        place = np.full(len(entries), -1)
+        found: list[Located] = []
+        count, choice = 0, 0
+        while True:
+            asked: list[int] = []
+            names = Strings.of(_choices(entries, np.flatnonzero(place < 0), choice, asked))
+            if not asked:
+                break
+            found.append(locate(self.videos, names))
+            place[asked] = np.where(found[-1].place < 0, -1, found[-1].place + count)
+            count, choice = count + len(found[-1].paths), choice + 1
+        paths = Strings.join([part.paths for part in found])
+        files = number_files(np.concatenate([part.identities for part in found]), paths)
+        # Parts of one video are videos of their own.
+        _, start = np.unique(entries.starts, return_inverse=True)
+        there = np.flatnonzero(place >= 0)
+        pair = equal_pair(files[place[there]] * len(entries) + start[there])
+        if pair is not None:
+            later, earlier = there[list(pair)].tolist()
+            raise UserError(
+                f"{entries.where(later)}: {entries.video_ids[later]} and {entries.video_ids[earlier]} "
+                f"({entries.where(earlier)}) are both {_real(paths[place[later]])}; remove one, or give each a file"
+            )
+        return place, paths
+
+    def video_records(self) -> VideoRecords:
         """The same records, for pretraining, which takes no notice of labels."""
         return self.records()
 
     def read_class_names(self) -> Sequence[str]:
         raise NotImplementedError
 
-    def read_entries(self) -> list[Entry]:
+    def read_entries(self) -> Sequence[Entry]:
         raise NotImplementedError
 
-    def _report_missing(self, missing: Sequence[Entry], total: int) -> None:
+    def _report_missing(self, entries: Entries, missing: Sequence[int]) -> None:
         if not missing:
             return
+        total = len(entries)
         text = (
             f"data set {self.name}: {len(missing)} of {total} videos are missing from {', '.join(self.videos)}, "
-            f"for example {missing[0].files[0]} ({missing[0].where})"
+            f"for example {entries.files(missing[0])[0]} ({entries.where(missing[0])})"
         )
         if len(missing) > self.max_missing * total or len(missing) == total:
             raise UserError(
                 f"{text}; put them there or let 'videos' name the right folder; 'max_missing' ({self.max_missing:g}) "
                 "is the share that may be missing"
             )
-        listed = [entry.video_id for entry in missing[:_LISTED]]
+        listed = [entries.video_ids[i] for i in missing[:_LISTED]]
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         logger.warning("%s; they are left out: %s%s", text, ", ".join(listed), more)
+
+
+def _choices(entries: Entries, rows: NDArray[np.int64], choice: int, asked: list[int]) -> Iterator[str]:
+    """What the videos of ``rows`` may be called in the first place, in the second ...; which have it: ``asked``."""
+    for row in rows.tolist():
+        files = entries.files(row)
+        if choice < len(files):
+            asked.append(row)
+            yield files[choice]
+
+
+def _real(path: str) -> str:
+    """A path, and where it leads if it is a link."""
+    real = os.path.realpath(path)
+    return path if Path(path).name == Path(real).name else f"{path} ({real})"
+
+
+def iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """(row, text) of each line that is not empty, one after the other; there is at least one.
+
+    Raises:
+        UserError: the file is missing, empty, or not UTF-8 text.
+    """
+    text = read_text(path)
+    row, start, is_empty = 0, 0, True
+    while start < len(text):
+        # A piece at a time: a million lines as objects take ten times the memory of the text.
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        for line in text[start:end].splitlines():
+            row += 1
+            if line := line.strip():
+                is_empty = False
+                yield row, line
+        start = end
+    if is_empty:
+        raise UserError(f"{path} is empty")
 
 
 def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
@@ -204,12 +250,7 @@ def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
     Raises:
         UserError: the file is missing, empty, or not UTF-8 text.
     """
-    path = Path(path)
-    lines = read_text(path).splitlines()
-    rows = [(f"{path}:{row}", line.strip()) for row, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise UserError(f"{path} is empty")
-    return rows
+    return [(f"{path}:{row}", line) for row, line in iter_lines(path)]
 
 
 def read_class_file(path: str | os.PathLike) -> list[str]:
@@ -269,15 +310,3 @@ def class_index(names: dict[str, int], name: str, where: str, source: str) -> in
             f"{where}: unknown class {name!r}{nearest(name, names)} (classes are those of {source})"
         )
     return names[name]
-
-
-def check_unique(entries: Sequence[Entry]) -> None:
-    """Raise ``UserError`` for a video that is there twice."""
-    first: dict[str, Entry] = {}
-    for entry in entries:
-        earlier = first.setdefault(entry.video_id, entry)
-        if earlier is not entry:
-            raise UserError(
-                f"{entry.where}: video {entry.video_id} is there a second time (first: {earlier.where}); remove or "
-                "rename one"
-            )

@@ -14,11 +14,12 @@ from pathlib import Path
 from ...utils.errors import UserError
 from .classification import (
     ClassificationDataset,
-    Entry,
+    Entries,
+    EntryBuilder,
     check_split,
     check_unique,
     file_choices,
-    read_lines,
+    iter_lines,
 )
 from .description import register_format
 from .videos import without_extension
@@ -71,22 +72,24 @@ class HMDB51Dataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         return list(self._files)
 
-    def read_entries(self) -> list[Entry]:
-        entries, chosen = [], []
+    def read_entries(self) -> Entries:
+        names = list(self._files)
+        every, chosen = (
+            EntryBuilder(lambda file, labels: file_choices(names[labels[0]], file)) for _ in range(2)
+        )
         for label, (class_name, path) in enumerate(self._files.items()):
-            for where, line in read_lines(path):
+            for row, line in iter_lines(path):
                 file, _, code = line.rpartition(" ")
                 if not file.strip() or code not in ("0", *_CODES.values()):
                     raise UserError(
-                        f"{where}: {line!r} is not 'video.avi CODE' with 1 (training), 2 (testing) or 0"
+                        f"{path}:{row}: {line!r} is not 'video.avi CODE' with 1 (training), 2 (testing) or 0"
                     )
                 file = file.strip()
                 video_id = f"{class_name}/{without_extension(file)}"
-                entries.append(Entry(video_id, file_choices(class_name, file), (label,), where))
-                if code == self.code:
-                    chosen.append(entries[-1])
-        check_unique(entries)  # in training and test it would be in both
-        return chosen
+                for builder in (every, chosen) if code == self.code else (every,):
+                    builder.add(file, (label,), f"{path}:", row, video_id=video_id)
+        check_unique(every.entries())  # in training and test it would be in both
+        return chosen.entries()
 
 
 register_format("hmdb51", HMDB51Dataset, path_arguments=("videos", "annotations"))

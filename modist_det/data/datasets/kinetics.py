@@ -7,14 +7,20 @@ Source: https://github.com/cvdfoundation/kinetics-dataset.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, class_index, read_class_file, read_lines
+from .classification import (
+    ClassificationDataset,
+    Entries,
+    EntryBuilder,
+    class_index,
+    iter_lines,
+    read_class_file,
+)
 from .description import register_format
 
 __all__ = ["KineticsDataset"]
@@ -59,54 +65,66 @@ class KineticsDataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         if self.classes.suffix.lower() != ".csv":
             return read_class_file(self.classes)
-        return sorted({row["label"] for _, row in _rows(self.classes, ("label",))})
+        return sorted({label for _, (label,) in _rows(self.classes, ("label",))})
 
-    def read_entries(self) -> list[Entry]:
-        indices = {name: i for i, name in enumerate(self.metadata.class_names)}
+    def read_entries(self) -> Entries:
+        names = self.metadata.class_names
+        indices = {name: i for i, name in enumerate(names)}
         columns = _COLUMNS if self.split is None else (*_COLUMNS, "split")
-        rows = list(_rows(self.annotations, columns))
-        if self.split is not None:
-            splits = sorted({row["split"] for _, row in rows})
-            rows = [(where, row) for where, row in rows if row["split"] == self.split]
-            if not rows:
-                raise UserError(
-                    f"{self.annotations}: no row has {self.split!r} in its column split; there is "
-                    f"{', '.join(map(repr, splits)) or 'no row'}"
-                )
-        return [self._entry(where, row, indices) for where, row in rows]
+        builder = EntryBuilder(lambda clip, labels: self._files(clip, names[labels[0]]))
+        splits = set()
+        for row, values in _rows(self.annotations, columns):
+            splits.update(values[4:])
+            if self.split is None or values[4] == self.split:
+                self._add(builder, row, values, indices)
+        entries = builder.entries()
+        if self.split is not None and not len(entries):
+            raise UserError(
+                f"{self.annotations}: no row has {self.split!r} in its column split; there is "
+                f"{', '.join(map(repr, sorted(splits))) or 'no row'}"
+            )
+        return entries
 
-    def _entry(self, where: str, row: dict[str, str], indices: dict[str, int]) -> Entry:
-        label, youtube_id = row["label"], row["youtube_id"]
-        start, end = (_seconds(row[column], column, where) for column in ("time_start", "time_end"))
+    def _add(self, builder: EntryBuilder, row: int, values: Sequence[str], indices: dict[str, int]) -> None:
+        where = f"{self.annotations}:{row}"
+        label, youtube_id = values[:2]
+        start, end = (_seconds(values[i], _COLUMNS[i], where) for i in (2, 3))
         if not label or not youtube_id:
             raise UserError(f"{where}: {'youtube_id' if label else 'label'} is empty")
         if not 0 <= start < end < math.inf:
             raise UserError(f"{where}: the clip goes from {start:g} to {end:g} seconds")
-        video_id = f"{youtube_id}_{int(start):06d}_{int(end):06d}"
-        folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""])
+        clip = f"{youtube_id}_{int(start):06d}_{int(end):06d}"
         labels = (class_index(indices, label, where, str(self.classes)),)
-        if not self.trimmed:
-            whole = tuple(folder + youtube_id for folder in folders)
-            return Entry(video_id, whole, labels, where, start, end)
-        files = tuple(folder + file for file in (video_id, youtube_id) for folder in folders)
-        return Entry(video_id, files, labels, where)
+        if self.trimmed:
+            start = end = math.nan
+        builder.add(clip, labels, f"{self.annotations}:", row, start=start, end=end)
+
+    def _files(self, clip: str, label: str) -> tuple[str, ...]:
+        youtube_id = clip.rsplit("_", 2)[0]
+        folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""])
+        names = (clip, youtube_id) if self.trimmed else (youtube_id,)
+        return tuple(folder + name for name in names for folder in folders)
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """("file:row", {column: text}) of each row below the header."""
-    lines = read_lines(path)
-    header = [name.strip() for name in next(csv.reader(io.StringIO(lines[0][1])))]
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """(row, texts in the order of ``columns``) of each row below the header."""
+    lines = iter_lines(path)
+    first, names = next(lines)
+    header = [name.strip() for name in next(csv.reader([names]))]
     missing = [column for column in columns if column not in header]
     if missing:
         raise UserError(
-            f"{lines[0][0]}: no column {' or '.join(missing)}; the first row names the columns: "
+            f"{path}:{first}: no column {' or '.join(missing)}; the first row names the columns: "
             "label,youtube_id,time_start,time_end,split"
         )
-    for where, line in lines[1:]:
-        values = next(csv.reader(io.StringIO(line)))
+    places = [len(header) - 1 - header[::-1].index(column) for column in columns]
+    for row, line in lines:
+        values = next(csv.reader([line])) if '"' in line else line.split(",")
         if len(values) != len(header):
-            raise UserError(f"{where}: {len(values)} values for the {len(header)} columns of the first row")
-        yield where, dict(zip(header, (value.strip() for value in values), strict=True))
+            raise UserError(
+                f"{path}:{row}: {len(values)} values for the {len(header)} columns of the first row"
+            )
+        yield row, [values[place].strip() for place in places]
 
 
 def _seconds(text: str, column: str, where: str) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..frame_list import ListedFolder
+from .columns import Strings
 from .persons import take_ragged
 
-__all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "keyframe_id"]
+__all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "VideoRecords", "keyframe_id"]
 
 
 def keyframe_id(video_id: str, second: float) -> str:
@@ -43,6 +46,157 @@ class VideoRecord:
     @property
     def id(self) -> str:
         return self.video_id
+
+
+class VideoRecords(Sequence[VideoRecord]):
+    """Columns: a worker process that is forked shares them, and one that is spawned gets a few large arrays.
+
+    Args:
+        video_ids, videos: N texts.
+        fps: float64 (N,), NaN where there is none.
+        label_starts: int64 (N + 1,): row i has ``labels[label_starts[i]:label_starts[i + 1]]``.
+        labels: int32, class indices.
+        starts, ends: float64 (N,), seconds; NaN where the whole video counts.
+        num_frames: int64 (N,), images in folders of frames, where a list counts them; else -1.
+        numbers: int64 (N,); default: 0, 1, ...
+        listed: folders of frames of which a list names the images, by path.
+    """
+
+    def __init__(
+        self,
+        video_ids: Strings,
+        videos: Strings,
+        fps: NDArray[np.float64],
+        label_starts: NDArray[np.integer],
+        labels: NDArray[np.integer],
+        starts: NDArray[np.float64],
+        ends: NDArray[np.float64],
+        num_frames: NDArray[np.integer],
+        numbers: NDArray[np.integer] | None = None,
+        listed: Mapping[str, ListedFolder] | None = None,
+    ) -> None:
+        self.video_ids = video_ids
+        self.videos = videos
+        self.fps = fps
+        self.label_starts = label_starts
+        self.labels = labels
+        self.starts = starts
+        self.ends = ends
+        self.num_frames = num_frames
+        self.numbers = np.arange(len(videos)) if numbers is None else numbers
+        self.listed = dict(listed or {})
+
+    @classmethod
+    def of(cls, records: Sequence[VideoRecord]) -> VideoRecords:
+        """The same records as columns."""
+        if isinstance(records, VideoRecords):
+            return records
+        labels = [record.labels for record in records]
+        listed = {
+            str(r.video): r.video for r in records if isinstance(r.video, ListedFolder) and r.video.names
+        }
+        counts = [r.video.num_images if isinstance(r.video, ListedFolder) else None for r in records]
+
+        def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
+            return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+        return cls(
+            Strings.of(record.video_id for record in records),
+            Strings.of(record.video for record in records),
+            numbers(record.fps for record in records),
+            np.cumsum([0, *map(len, labels)]),
+            np.array([label for row in labels for label in row], dtype=np.int32),
+            numbers(record.start for record in records),
+            numbers(record.end for record in records),
+            np.array([-1 if count is None else count for count in counts], dtype=np.int64),
+            np.array([record.number for record in records], dtype=np.int64),
+            listed,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Sequence[VideoRecord]]) -> VideoRecords:
+        """The records of all parts, numbered through."""
+        columns = [cls.of(part) for part in parts]
+        starts = [np.zeros(1, np.int64)]
+        for part in columns:
+            starts.append(part.label_starts[1:] + starts[-1][-1])
+
+        def joined(name: str) -> NDArray:
+            return np.concatenate([np.zeros(0, int), *(getattr(part, name) for part in columns)])
+
+        return cls(
+            Strings.join([part.video_ids for part in columns]),
+            Strings.join([part.videos for part in columns]),
+            joined("fps"),
+            np.concatenate(starts),
+            joined("labels"),
+            joined("starts"),
+            joined("ends"),
+            joined("num_frames"),
+            listed={path: folder for part in columns for path, folder in part.listed.items()},
+        )
+
+    def take(self, index: NDArray[np.integer]) -> VideoRecords:
+        """These records, with the numbers that they have."""
+        label_starts, labels = take_ragged(self.label_starts, self.labels, index)
+        return VideoRecords(
+            self.video_ids.take(index),
+            self.videos.take(index),
+            self.fps[index],
+            label_starts,
+            labels,
+            self.starts[index],
+            self.ends[index],
+            self.num_frames[index],
+            self.numbers[index],
+            self.listed,
+        )
+
+    def with_ids(self, video_ids: Iterable[str]) -> VideoRecords:
+        """The same records by other ids."""
+        other = copy.copy(self)
+        other.video_ids = Strings.of(video_ids)
+        return other
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> VideoRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[VideoRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> VideoRecord | list[VideoRecord]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"video {index} of {len(self)}")
+        index = int(index) % len(self)
+        video = self.videos[index]
+        if video in self.listed:
+            video = self.listed[video]
+        elif self.num_frames[index] >= 0:
+            video = ListedFolder(video, count=int(self.num_frames[index]))
+        return VideoRecord(
+            int(self.numbers[index]),
+            self.video_ids[index],
+            video,
+            _or_none(self.fps[index]),
+            tuple(self.labels[self.label_starts[index] : self.label_starts[index + 1]].tolist()),
+            _or_none(self.starts[index]),
+            _or_none(self.ends[index]),
+        )
+
+    def __iter__(self) -> Iterator[VideoRecord]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} videos>"
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from ...utils.errors import UserError
 from ...utils.json_reading import read_json
 from .classification import (
     ClassificationDataset,
-    Entry,
+    Entries,
+    EntryBuilder,
     class_index,
     read_class_file,
 )
@@ -51,18 +52,23 @@ class SSv2Dataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         return read_class_file(self.labels)
 
-    def read_entries(self) -> list[Entry]:
+    def read_entries(self) -> Entries:
         indices = {name: i for i, name in enumerate(self.metadata.class_names)}
         rows = read_json(self.annotations)
         if not isinstance(rows, list):
             raise UserError(f"{self.annotations} is not a list of videos")
-        return [self._entry(f"{self.annotations}, entry {i}", row, indices) for i, row in enumerate(rows, 1)]
+        builder = EntryBuilder(lambda video_id, _: (video_id,))
+        place = f"{self.annotations}, entry "
+        for number, row in enumerate(rows, 1):
+            video_id, label = self._entry(f"{place}{number}", row, indices)
+            builder.add(video_id, (label,), place, number)
+        return builder.entries()
 
-    def _entry(self, where: str, row: object, indices: dict[str, int]) -> Entry:
+    def _entry(self, where: str, row: object, indices: dict[str, int]) -> tuple[str, int]:
         if not isinstance(row, dict) or not {"id", "template"} <= row.keys():
             raise UserError(f"{where} has no 'id' and 'template' (those of the test set have no labels)")
         video_id, template = str(row["id"]), str(row["template"]).replace("[", "").replace("]", "")
-        return Entry(video_id, (video_id,), (class_index(indices, template, where, str(self.labels)),), where)
+        return video_id, class_index(indices, template, where, str(self.labels))
 
 
 register_format("ssv2", SSv2Dataset, path_arguments=("videos", "annotations", "labels"))

@@ -12,10 +12,12 @@ from pathlib import Path
 from ...utils.errors import UserError
 from .classification import (
     ClassificationDataset,
-    Entry,
+    Entries,
+    EntryBuilder,
     check_split,
     class_index,
     file_choices,
+    iter_lines,
     read_lines,
 )
 from .description import register_format
@@ -69,11 +71,16 @@ class UCF101Dataset(ClassificationDataset):
             raise UserError(f"{self.class_file}: two classes have one name")
         return names
 
-    def read_entries(self) -> list[Entry]:
-        indices = {name: i for i, name in enumerate(self.metadata.class_names)}
-        return [self._entry(where, line, indices) for where, line in read_lines(self.list_file)]
+    def read_entries(self) -> Entries:
+        names = self.metadata.class_names
+        indices = {name: i for i, name in enumerate(names)}
+        builder = EntryBuilder(lambda file, labels: file_choices(names[labels[0]], file))
+        for row, line in iter_lines(self.list_file):
+            file, label = self._entry(f"{self.list_file}:{row}", line, indices)
+            builder.add(file, (label,), f"{self.list_file}:", row, video_id=without_extension(file))
+        return builder.entries()
 
-    def _entry(self, where: str, line: str, indices: dict[str, int]) -> Entry:
+    def _entry(self, where: str, line: str, indices: dict[str, int]) -> tuple[str, int]:
         path, _, number = line.rpartition(" ")
         if not (path and number.isascii() and number.isdigit()):
             path, number = line, ""
@@ -87,7 +94,7 @@ class UCF101Dataset(ClassificationDataset):
             raise UserError(
                 f"{where}: class {folder} is number {label + 1} in {self.class_file}, but here {number}"
             )
-        return Entry(without_extension(file), file_choices(folder, file), (label,), where)
+        return file, label
 
 
 register_format("ucf101", UCF101Dataset, path_arguments=("videos", "annotations"))

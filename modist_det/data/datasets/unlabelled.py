@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...utils.errors import UserError
+from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, walk, warn_of_unknown
+from .columns import Strings
 from .description import register_format
-from .records import VideoRecord
-from .videos import VIDEO_EXTENSIONS
+from .records import VideoRecord, VideoRecords
+from .videos import equal_pair, number_files
 
 __all__ = ["VideoFolder", "VideoRecord"]
 
@@ -27,24 +33,58 @@ class VideoFolder:
         folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
         self.videos = [Path(folder) for folder in folders]
 
-    def video_records(self) -> list[VideoRecord]:
+    def video_records(self) -> VideoRecords:
         """One record for each file.
 
         Raises:
-            UserError: a folder does not exist, or there is no video in any.
+            UserError: a folder does not exist, there is no video in any, or two are one file.
         """
-        found: list[tuple[str, str]] = []
-        for folder in self.videos:
-            if not folder.is_dir():
-                raise UserError(f"data set {self.name!r}: the folder of videos {folder} does not exist")
-            files = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_EXTENSIONS)
-            found += [(path.relative_to(folder).with_suffix("").as_posix(), str(path)) for path in files]
-        if not found:
+        parts = [self._search(folder) for folder in self.videos]
+        ids = Strings.join([part[0] for part in parts])
+        paths = Strings.join([part[1] for part in parts])
+        if not len(ids):
             raise UserError(
                 f"data set {self.name!r}: there is no video in {', '.join(map(str, self.videos))} "
                 f"(kinds: {' '.join(sorted(VIDEO_EXTENSIONS))})"
             )
-        return [VideoRecord(number, *entry) for number, entry in enumerate(sorted(found))]
+        pair = equal_pair(number_files(np.concatenate([part[2] for part in parts]), paths))
+        if pair is not None:
+            raise UserError(
+                f"data set {self.name!r}: {paths[pair[1]]} and {paths[pair[0]]} are one file; remove one, or name "
+                "fewer folders of videos"
+            )
+        order = ids.order()
+        count, none = len(ids), np.full(len(ids), np.nan)
+        return VideoRecords(
+            ids.take(order),
+            paths.take(order),
+            none,
+            np.zeros(count + 1, np.int64),
+            np.zeros(0, np.int32),
+            none,
+            none,
+            np.full(count, -1),
+        )
+
+    def _search(self, folder: Path) -> tuple[Strings, Strings, NDArray[np.uint64]]:
+        """Ids, paths and identities of the videos below a folder."""
+        if not folder.is_dir():
+            raise UserError(f"data set {self.name!r}: the folder of videos {folder} does not exist")
+        identities, unknown = array("Q"), []
+
+        def paths() -> Iterator[str]:
+            for entry, device in walk(folder):
+                if extension(entry.name) in VIDEO_EXTENSIONS:
+                    identities.extend(identity(entry, device))
+                    yield entry.path
+                elif is_unknown(entry.name):
+                    unknown.append(entry.path)
+
+        found = Strings.of(paths())
+        warn_of_unknown(f"data set {self.name}", unknown)
+        root = os.fspath(folder).rstrip(os.sep) + os.sep
+        ids = Strings.of(path[len(root) : -len(extension(path))].replace(os.sep, "/") for path in found)
+        return ids, found, np.array(identities, np.uint64).reshape(-1, 2)
 
 
 register_format("videos", VideoFolder, path_arguments=["videos"])

@@ -7,10 +7,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ...utils.errors import UserError
-from .classification import ClassificationDataset, Entry, class_index, read_class_file, read_lines
+from ...utils.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
+from .classification import (
+    ClassificationDataset,
+    Entries,
+    EntryBuilder,
+    class_index,
+    iter_lines,
+    read_class_file,
+)
 from .description import register_format
-from .videos import VIDEO_EXTENSIONS, without_extension
+from .videos import without_extension
 
 __all__ = ["ClassFolders", "VideoListDataset"]
 
@@ -34,7 +44,8 @@ class VideoListDataset(ClassificationDataset):
         annotations: the list: ``train.csv`` of PySlowFast, ``..._train_list_videos.txt`` of mmaction2.
         videos: folder, or folders, to which the paths are relative.
         columns: of a row: "path label", "path labels" (one or more: mmaction2's ``multi_class``) or
-            "path frames label" (mmaction2's lists of folders of frames; the number of frames is not used).
+            "path frames label" (mmaction2's lists of folders of frames; a folder that holds another number of frames
+            is an error).
         classes: names of the class indices: a name a line, or JSON ``{"name": index}``. Default: the numbers
             up to the highest of the list; give it where a list may lack the last class.
         name, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
@@ -64,23 +75,25 @@ class VideoListDataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         if self.classes is not None:
             return read_class_file(self.classes)
-        highest = max(label for entry in self._rows() for label in entry.labels)
+        highest = int(self._rows().labels.max())
         return [str(number) for number in range(highest + 1)]
 
-    def read_entries(self) -> list[Entry]:
+    def read_entries(self) -> Entries:
         entries = self._rows()
-        for entry in entries:
-            highest, last = max(entry.labels), self.metadata.num_classes - 1
-            if highest > last:
-                raise UserError(
-                    f"{entry.where}: class index {highest} is above {last}, the last of {self.classes}; indices count "
-                    "from 0"
-                )
+        last = self.metadata.num_classes - 1
+        for place in np.flatnonzero(entries.labels > last)[:1].tolist():
+            row = int(np.searchsorted(entries.label_starts, place, side="right")) - 1
+            raise UserError(
+                f"{entries.where(row)}: class index {max(entries.labels_of(row))} is above {last}, the last of "
+                f"{self.classes}; indices count from 0"
+            )
         return entries
 
-    def _rows(self) -> list[Entry]:
-        entries, first_separator, first_where = [], "", ""
-        for where, line in read_lines(self.annotations):
+    def _rows(self) -> Entries:
+        builder = EntryBuilder(lambda path, _: tuple(dict.fromkeys((path, without_extension(path)))))
+        first_separator, first_where = "", ""
+        for row, line in iter_lines(self.annotations):
+            where = f"{self.annotations}:{row}"
             match = _PATTERNS[self.columns].match(line)
             if match is None:
                 raise UserError(f"{where}: {line!r} is not '{self.columns}' with whole numbers from 0")
@@ -93,19 +106,20 @@ class VideoListDataset(ClassificationDataset):
             if not first_separator:
                 first_separator, first_where = separator, where
             numbers = re.findall("[0-9]+", match["numbers"])
+            num_frames = -1
             if self.columns == "path frames label":
-                numbers = numbers[1:]
+                count, *numbers = numbers
+                num_frames = int(count[:18])
             wrong = next((number for number in numbers if len(number.lstrip("0")) > _MOST_DIGITS), None)
             if wrong is not None:
                 raise UserError(
                     f"{where}: {wrong[:20]} is no class index; indices count classes from 0 ('columns' says what a "
                     "row holds)"
                 )
-            labels = {int(number) for number in numbers}
+            labels = sorted({int(number) for number in numbers})
             path = match["path"].strip().strip("\"'").replace("\\", "/").removeprefix("./")
-            choices = tuple(dict.fromkeys((path, without_extension(path))))
-            entries.append(Entry(path, choices, tuple(sorted(labels)), where))
-        return entries
+            builder.add(path, labels, f"{self.annotations}:", row, num_frames=num_frames)
+        return builder.entries()
 
 
 def _separator(numbers: str, where: str) -> str:
@@ -139,8 +153,8 @@ class ClassFolders(ClassificationDataset):
         for root in self.videos:
             if not Path(root).is_dir():
                 raise UserError(f"the folder of videos {root} does not exist")
-        folders = [folder for root in self.videos for folder in Path(root).iterdir() if folder.is_dir()]
-        return sorted(folder for folder in folders if not folder.name.startswith("."))
+        folders = [Path(entry.path) for root in self.videos for entry in scan(root) if entry.is_dir()]
+        return sorted(folders)
 
     def read_class_names(self) -> list[str]:
         if self.classes is not None:
@@ -150,16 +164,23 @@ class ClassFolders(ClassificationDataset):
             raise UserError(f"{', '.join(self.videos)}: there is no folder of a class")
         return names
 
-    def read_entries(self) -> list[Entry]:
+    def read_entries(self) -> Entries:
         indices = {name: i for i, name in enumerate(self.metadata.class_names)}
-        entries = []
+        builder = EntryBuilder(lambda file, _: (file,))
+        unknown: list[str] = []
         for folder in self._class_folders():
             label = class_index(indices, folder.name, str(folder), str(self.classes))
-            for path in sorted(folder.rglob("[!.]*")):
-                if path.suffix.lower() in VIDEO_EXTENSIONS:
-                    file = path.relative_to(folder.parent).as_posix()
-                    entries.append(Entry(file, (file,), (label,), str(path)))
-        return entries
+            root = f"{folder.parent}{os.sep}"
+            paths = []
+            for entry, _ in walk(folder):
+                if extension(entry.name) in VIDEO_EXTENSIONS:
+                    paths.append(entry.path)
+                elif is_unknown(entry.name):
+                    unknown.append(entry.path)
+            for path in sorted(paths, key=Path):
+                builder.add(path[len(root) :].replace(os.sep, "/"), (label,), root)
+        warn_of_unknown(f"data set {self.name}", unknown)
+        return builder.entries()
 
 
 register_format("video_list", VideoListDataset, path_arguments=("videos", "annotations", "classes"))

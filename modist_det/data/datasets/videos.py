@@ -1,74 +1,176 @@
-"""Finding the video of each annotated id: a file of any common kind, or a folder of frames."""
+"""Finding the video of each annotated id: a file of any kind, or a folder of frames.
+
+Folders are listed; no file is looked at by itself, of which a data set may have a million on a network disk.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+import errno
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...utils.errors import UserError
+from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, scan, warn_of_unknown
+from .columns import Strings
 
-__all__ = ["VIDEO_EXTENSIONS", "find_videos", "without_extension"]
+__all__ = [
+    "VIDEO_EXTENSIONS",
+    "Located",
+    "as_identities",
+    "equal_pair",
+    "find_videos",
+    "locate",
+    "number_files",
+    "without_extension",
+]
 
-# fmt: off
-VIDEO_EXTENSIONS = frozenset([
-    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob",
-    ".webm", ".wmv",
-])
-# fmt: on
+_AT_A_TIME = 1 << 16  # entries of folders
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class Located(NamedTuple):
+    """Where the videos of N names are.
+
+    Attributes:
+        place: int64 (N,), the row of ``paths``; -1 where there is none.
+        paths: P, of the videos that were found.
+        identities: uint64 (P, 2), device and inode of each, for :func:`number_files`.
+    """
+
+    place: NDArray[np.int64]
+    paths: Strings
+    identities: NDArray[np.uint64]
+
+
+class _Entry(NamedTuple):
+    name: str  # an id that it may be
+    path: str
+    device: int
+    inode: int
 
 
 def without_extension(file: str) -> str:
     """``a/v.1.avi`` -> ``a/v.1``; a name without the extension of a video stays."""
-    stem, dot, extension = file.rpartition(".")
-    return stem if f"{dot}{extension}".lower() in VIDEO_EXTENSIONS else file
+    stem, dot, ending = file.rpartition(".")
+    return stem if f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else file
 
 
 def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, str]:
-    """Path of each video that is there, by id; ids that are nowhere are left out.
+    """Path of each video that is there, by id; ids that are nowhere are left out. As :func:`locate`."""
+    names = Strings.of(dict.fromkeys(video_ids))
+    place, paths, _ = locate(folders, names)
+    return {name: paths[at] for name, at in zip(names, place.tolist(), strict=True) if at >= 0}
+
+
+def locate(folders: Sequence[str], names: Strings) -> Located:
+    """The video of each name.
 
     ``id`` is found as ``id.EXT`` or as a folder ``id/`` of frames in one of ``folders``, or as the file ``id``
-    where ids carry their extension. An id with slashes is looked up in subfolders.
+    where ids carry their extension, whatever it is. An id with slashes is looked up in subfolders.
 
     Raises:
-        UserError: a folder does not exist, or an id stands for two files.
+        UserError: a folder does not exist or cannot be read, or an id stands for two files.
     """
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(f"the folder of videos {folder} does not exist")
-    video_ids = list(video_ids)
-    found: dict[str, list[str]] = {video_id: [] for video_id in video_ids}
-    subfolders = sorted({video_id.rpartition("/")[0] for video_id in video_ids})
-    for folder in folders:
-        for subfolder in subfolders:
-            for name, path in _entries(folder, subfolder):
-                if name in found and path not in found[name]:
-                    found[name].append(path)
-    for video_id, paths in found.items():
-        if len(paths) > 1:
+    wanted = names.unique()
+    subfolders = sorted({name.rpartition("/")[0] for name in wanted})
+    unknown: list[_Entry] = []  # of a kind that nobody knows
+    entries = (
+        entry
+        for folder in folders
+        for subfolder in subfolders
+        for entry in _entries(Path(folder), subfolder, unknown)
+    )
+    rows, paths, identities = [], [], []
+    while batch := list(islice(entries, _AT_A_TIME)):
+        row = Strings.of(entry.name for entry in batch).places_in(wanted)
+        kept = np.flatnonzero(row >= 0).tolist()
+        rows.append(row[kept])
+        paths.append(Strings.of(batch[k].path for k in kept))
+        identities.append(as_identities(batch[k][2:] for k in kept))
+    row = np.concatenate([np.zeros(0, np.int64), *rows])
+    path = Strings.join(paths)
+    _check_one_file_a_name(row, path, wanted)
+    place = np.full(len(wanted), -1)
+    place[row] = np.arange(len(row))
+    asked = Strings.of(entry.name for entry in unknown).places_in(wanted)
+    lost = [entry.path for entry, at in zip(unknown, asked.tolist(), strict=True) if at >= 0 > place[at]]
+    warn_of_unknown(", ".join(folders), lost)
+    identity = np.concatenate([np.zeros((0, 2), np.uint64), *identities])
+    return Located(place[names.places_in(wanted)], path, identity)
+
+
+def as_identities(pairs: Iterable[tuple[int, int]]) -> NDArray[np.uint64]:
+    """Columns uint64 (P, 2) of (device, inode)."""
+    return np.array(list(pairs), np.uint64).reshape(-1, 2)
+
+
+def number_files(identities: NDArray[np.uint64], paths: Strings) -> NDArray[np.int64]:
+    """Numbers from 0, int64 (P,), equal where two paths are one file, by links or otherwise.
+
+    File systems exist whose folders list wrong inodes: where two agree, the files themselves are asked.
+    """
+    keys = identities[:, 1] ^ (identities[:, 0] * np.uint64(0x9E3779B97F4A7C15))
+    _, numbers, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    real: dict[object, int] = {}
+    for k in np.flatnonzero(counts[numbers] > 1).tolist():
+        try:
+            status = Path(paths[k]).stat()
+            key: object = (status.st_dev, status.st_ino)
+        except OSError:
+            key = paths[k]
+        numbers[k] = real.setdefault(key, len(counts) + len(real))
+    return numbers
+
+
+def equal_pair(numbers: NDArray[np.int64]) -> tuple[int, int] | None:
+    """The first place that has the number of an earlier place, and that place; numbers below 0 do not count."""
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    equal = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0))
+    if not len(equal):
+        return None
+    first = equal[np.argmin(order[equal + 1])]
+    return int(order[first + 1]), int(order[first])
+
+
+def _entries(folder: Path, subfolder: str, unknown: list[_Entry]) -> Iterator[_Entry]:
+    """Everything that an id may mean, also by its full name; what may not count is added to ``unknown``."""
+    prefix = f"{subfolder}/" if subfolder else ""
+    place = folder / subfolder
+    try:
+        device = place.stat().st_dev
+        for entry in scan(place):
+            numbers = identity(entry, device)
+            kind = extension(entry.name)
+            stem = entry.name[: len(entry.name) - len(kind)]
+            if kind in VIDEO_EXTENSIONS:
+                yield _Entry(prefix + stem, entry.path, *numbers)
+            elif kind and is_unknown(entry.name) and not entry.is_dir():
+                unknown.append(_Entry(prefix + stem, entry.path, *numbers))
+            yield _Entry(prefix + entry.name, entry.path, *numbers)
+    except ValueError:  # a name that no file can have
+        return
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
             raise UserError(
-                f"video {video_id!r} could be {' or '.join(paths)}; remove or rename one, "
+                f"the folder of videos {place} cannot be read: {error.strerror or error}"
+            ) from error
+
+
+def _check_one_file_a_name(row: NDArray[np.int64], paths: Strings, wanted: Strings) -> None:
+    order = np.argsort(row, kind="stable")
+    for k in np.flatnonzero(row[order][1:] == row[order][:-1]).tolist():
+        first, second = paths[order[k]], paths[order[k + 1]]
+        if first != second:
+            raise UserError(
+                f"video {wanted[row[order[k]]]!r} could be {first} or {second}; remove or rename one, "
                 "or name fewer folders of videos"
             )
-    return {video_id: paths[0] for video_id, paths in found.items() if paths}
-
-
-def _entries(folder: str, subfolder: str) -> list[tuple[str, str]]:
-    """(id, path) of everything that an id may mean; a file also goes by its full name."""
-    try:
-        scan = os.scandir(Path(folder) / subfolder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    entries = []
-    with scan:
-        for entry in scan:
-            file = Path(entry.name)
-            if file.suffix.lower() in VIDEO_EXTENSIONS:
-                names = [file.stem, file.name]
-            elif entry.is_dir():
-                names = [entry.name]
-            else:
-                continue
-            prefix = f"{subfolder}/" if subfolder else ""
-            entries += [(prefix + name, entry.path) for name in names]
-    return entries

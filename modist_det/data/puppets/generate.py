@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ...utils.files import remove_leftovers
+from ...utils.files import inside, remove_leftovers
 from ...utils.json_reading import read_json
 from ...utils.processes import map_in_processes
 from .action_files import ACTION_FILES, action_video_name, groups, write_action_files
@@ -184,7 +184,9 @@ def _set_files(out: Path, jobs: list[_Job]) -> list[Path]:
 def _manifest(out: Path) -> dict | None:
     """The manifest of the set in ``out``; None where there is none, or a file of something else."""
     manifest = _read_json(out / MANIFEST)
-    return manifest if {"fingerprint", "seed", "files"} <= manifest.keys() else None
+    if {"fingerprint", "seed", "files"} <= manifest.keys() and isinstance(manifest["files"], dict):
+        return manifest
+    return None
 
 
 def _read_json(path: Path) -> dict:
@@ -200,7 +202,7 @@ def _is_complete(out: Path, fingerprint: str) -> bool:
     manifest = _manifest(out)
     if manifest is None or manifest["fingerprint"] != fingerprint:
         return False
-    files = {out / name: digest for name, digest in manifest["files"].items()}
+    files = {inside(out, name, out / MANIFEST): digest for name, digest in manifest["files"].items()}
     return all(path.is_file() and _sha256(path) == digest for path, digest in files.items())
 
 
@@ -218,15 +220,17 @@ def _make_room(out: Path, fingerprint: str, parts: Path, overwrite: bool) -> Non
                 f"{out} holds a puppets set of other parameters, another seed ({manifest['seed']}) or another version; "
                 "choose another folder or replace it with --overwrite"
             )
+        files = [inside(out, name, out / MANIFEST) for name in manifest["files"]]
         # Before its files: from here on the set does not count as complete.
         parts.mkdir(exist_ok=True)
         (out / MANIFEST).unlink()
-        for name in manifest["files"]:
-            (out / name).unlink(missing_ok=True)
+        for file in files:
+            file.unlink(missing_ok=True)
     for folder in unfinished:
         if folder != parts:
             for part in folder.glob("*.json"):
-                video = _read_json(part).get("truth", {}).get("video", part.stem)
-                (out / "videos" / f"{video}.mp4").unlink(missing_ok=True)
+                truth = _read_json(part).get("truth")
+                video = truth.get("video", part.stem) if isinstance(truth, dict) else part.stem
+                inside(out / "videos", f"{video}.mp4", part).unlink(missing_ok=True)
             shutil.rmtree(folder)
     parts.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,127 @@
+"""Which files are videos or images, and what of a folder counts: the one place where folders are listed.
+
+Hidden files and folders and what systems leave behind (``._clip.mp4`` and ``__MACOSX`` of macOS, ``@eaDir`` of a file
+server, ``.ipynb_checkpoints``, ``Thumbs.db`` ...) never count. Links are followed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "VIDEO_EXTENSIONS",
+    "extension",
+    "identity",
+    "is_hidden",
+    "is_unknown",
+    "scan",
+    "walk",
+    "warn_of_unknown",
+]
+
+logger = logging.getLogger(__name__)
+
+# fmt: off
+VIDEO_EXTENSIONS = frozenset([
+    ".3g2", ".3gp", ".amv", ".asf", ".avi", ".dav", ".divx", ".dv", ".dvr-ms", ".f4v", ".flv", ".gif", ".gxf",
+    ".h264", ".h265", ".hevc", ".ivf", ".lrv", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg",
+    ".mk3d", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".ogm",
+    ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".vro", ".webm",
+    ".wmv", ".wtv", ".y4m",
+])
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")  # of the frames in a folder
+# What lies beside videos and is none: no warning about these.
+_OTHER_KINDS = frozenset([
+    *IMAGE_EXTENSIONS, ".aac", ".ass", ".bif", ".bmp", ".csv", ".db", ".doc", ".docx", ".eaf", ".flac", ".h5", ".hdf5",
+    ".htm", ".html", ".info", ".ini", ".ipynb", ".json", ".jsonl", ".lock", ".log", ".lst", ".m3u", ".m4a", ".md",
+    ".md5", ".motion", ".mp3", ".nfo", ".npy", ".npz", ".oga", ".ogg", ".opus", ".parquet", ".pdf", ".pickle", ".pkl",
+    ".pt", ".pth", ".py", ".rst", ".sha1", ".sha256", ".sh", ".srt", ".ssa", ".sub", ".sup", ".tar", ".thm", ".tif",
+    ".tiff", ".toml", ".tsv", ".txt", ".url", ".vtt", ".wav", ".webp", ".xls", ".xlsx", ".xml", ".yaml", ".yml",
+    ".zip", ".gz", ".7z", ".rar", ".tgz", ".bat", ".exe", ".svg",
+])
+_OF_SYSTEMS = frozenset([
+    "$recycle.bin", "recycler", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",  # Windows
+    "__macosx", "network trash folder", "temporary items", "icon\r",  # macOS
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "~snapshot",  # file servers
+    "lost+found", "lost.dir", "__pycache__",
+])
+# fmt: on
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an entry of a folder does not count: its name begins with a dot, or systems leave it behind."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
+
+
+def extension(name: str) -> str:
+    """``.mp4`` of ``clip.MP4``; empty where there is none."""
+    return PurePath(name).suffix.lower()
+
+
+def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
+    """What counts in a folder, in no order. No file is looked at (fast on network disks).
+
+    Raises:
+        OSError: it is no folder, or cannot be read.
+    """
+    with os.scandir(os.fspath(folder)) as entries:
+        yield from (entry for entry in entries if not is_hidden(entry.name))
+
+
+def identity(entry: os.DirEntry[str], device: int) -> tuple[int, int]:
+    """(device, inode) of an entry of a folder on ``device``; only links are looked at."""
+    if entry.is_symlink():
+        try:
+            target = entry.stat()
+            return target.st_dev, target.st_ino
+        except OSError:
+            pass  # a broken link: reading it will say so
+    return device, entry.inode()
+
+
+def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[os.DirEntry[str], int]]:
+    """The files in a folder and all its subfolders, each with its folder's device. Linked folders are followed.
+
+    Each folder is visited once, by its own path rather than by that of a link, so loops of links end.
+
+    Raises:
+        OSError: ``folder`` is no folder, or cannot be read. Subfolders that cannot be read are named in the log.
+    """
+    visited: set[tuple[int, int]] = set()
+    own, linked = [os.fspath(folder)], list[str]()
+    while own or linked:
+        place = own.pop() if own else linked.pop(0)
+        try:
+            status = os.stat(place)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            entries = sorted(scan(place), key=lambda entry: entry.name)
+        except OSError as error:
+            if place == os.fspath(folder):
+                raise
+            logger.warning("%s is left out: %s", place, error.strerror or error)
+            continue
+        for entry in entries:
+            if not entry.is_dir():
+                yield entry, status.st_dev
+            else:
+                (linked if entry.is_symlink() else own).append(entry.path)
+
+
+def is_unknown(name: str) -> bool:
+    """Whether a file may be a video for all that its ending says: neither a video's nor that of something else."""
+    kind = extension(name)
+    return kind not in VIDEO_EXTENSIONS and kind not in _OTHER_KINDS
+
+
+def warn_of_unknown(where: str, files: Sequence[str]) -> None:
+    """One line in the log about files of an unknown kind, if there are any, so that none is left out in silence."""
+    if files:
+        count = f"{len(files)} files are" if len(files) > 1 else "1 file is"
+        text = "%s: %s of an unknown kind and left out, for example %s; a list that names files whole can have any kind"
+        logger.warning(text, where, count, files[0])
