@@ -1,6 +1,7 @@
 """Data sets by name, or by the path of a description file.
 
-Names are looked up under the data root: ``$MODIST_DATASETS``, or else the repository's ``datasets`` folder.
+Names are looked up under the data root: ``$MODIST_DATASETS``, or else the checkout's ``datasets`` folder, or, of an
+installed package, ``datasets`` in the current folder.
 ``datasets/README.md`` shows the folder that each name expects.
 
 Example::
@@ -39,11 +40,13 @@ _WITHOUT_DATA = (
 
 
 def data_root() -> Path:
-    """``$MODIST_DATASETS``, or the ``datasets`` folder of the repository, or that of the current folder."""
-    if "MODIST_DATASETS" in os.environ:
-        return expand_user(os.environ["MODIST_DATASETS"])
-    beside_package = Path(__file__).resolve().parents[2] / "datasets"
-    return beside_package if beside_package.is_dir() else Path("datasets")
+    """``$MODIST_DATASETS``, or the ``datasets`` folder of the checkout, or (installed) that of the current folder."""
+    if named := os.environ.get("MODIST_DATASETS"):
+        return expand_user(named)
+    checkout = Path(__file__).resolve().parents[2]
+    # An installed package lies in site-packages, where "datasets" is somebody else's package.
+    is_checkout = (checkout / "setup.py").is_file() and (checkout / "datasets" / "prepare_ava.py").is_file()
+    return checkout / "datasets" if is_checkout else Path("datasets")
 
 
 class Catalog:

@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..utils.listing import IMAGE_EXTENSIONS, is_hidden
+from ..utils.listing import IMAGE_EXTENSIONS, is_hidden, natural_key
 from .frame_list import ListedFolder
 from .video_container import reason_of
 from .video_info import (
@@ -52,11 +52,6 @@ _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 _FLOW = ("flow_x_", "flow_y_")
 _LISTED = 5  # names in one message
 _doubted: list[Path] = []  # the folder that this process has warned of
-
-
-def natural_key(name: str) -> tuple[tuple[str, int], ...]:
-    """Sort key under which numbers inside names count as numbers: ``f2.jpg`` before ``f10.jpg``."""
-    return tuple((text.casefold(), int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name))
 
 
 class _Series(NamedTuple):

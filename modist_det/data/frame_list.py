@@ -17,18 +17,18 @@ class ListedFolder(str):
 
     Args:
         names: of the images in ``path``, in order.
-        count: how many images there are.
+        num_images: how many there are, where the list does not name them.
     """
 
     num_images: int | None
     _packed: bytes
 
     def __new__(
-        cls, path: str | os.PathLike, names: Sequence[str] = (), count: int | None = None
+        cls, path: str | os.PathLike, names: Sequence[str] = (), num_images: int | None = None
     ) -> ListedFolder:
         self = super().__new__(cls, os.fspath(path))
         self._packed = zlib.compress("\n".join(names).encode("utf-8", "surrogateescape"), 1)
-        self.num_images = len(names) if names else count
+        self.num_images = len(names) if names else num_images
         return self
 
     @property

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import get_cfg
-from ..data.datasets.videos import VIDEO_EXTENSIONS
-from ..data.frame_folder import natural_key
 from ..utils.errors import UserError
+from ..utils.listing import videos_in
 from .persons import PersonDetector, build_person_detector
 from .persons.onnx import FastestDet, find_model
 from .predictor import ActionPredictor, newest_run
@@ -94,15 +93,7 @@ def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
         path = Path(text)
         places = [text]
         if path.is_dir():
-            films = sorted(
-                (
-                    file
-                    for file in path.iterdir()
-                    if file.suffix.lower() in VIDEO_EXTENSIONS and file.name[0] != "."
-                ),
-                key=lambda file: natural_key(file.name),
-            )
-            places = [str(film) for film in films] or [text]
+            places = videos_in(path) or [text]
         elif not (path.exists() or text.isdigit() or text.startswith("/dev/video") or "://" in text):
             # Before models are loaded, or downloaded, for nothing.
             raise UserError(f"{text} does not exist; give a video, a folder, a camera's number or an address")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -50,6 +50,7 @@ _OF_SYSTEMS = frozenset([
     "lost+found", "lost.dir", "__pycache__",
 ])
 # fmt: on
+_SEPARATORS = frozenset(filter(None, (os.sep, os.altsep)))
 
 
 def is_hidden(name: str) -> bool:
@@ -59,7 +60,12 @@ def is_hidden(name: str) -> bool:
 
 def extension(name: str) -> str:
     """``.mp4`` of ``clip.MP4``; empty where there is none."""
-    return PurePath(name).suffix.lower()
+    stem, _, kind = name.rpartition(".")
+    return (
+        f".{kind.lower()}"
+        if kind and stem and stem[-1] not in _SEPARATORS and not _SEPARATORS & set(kind)
+        else ""
+    )
 
 
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
@@ -111,6 +117,23 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[os.DirEntry[str], int
                 yield entry, status.st_dev
             else:
                 (linked if entry.is_symlink() else own).append(entry.path)
+
+
+def videos_in(folder: str | os.PathLike[str]) -> list[str]:
+    """Paths of the video files in a folder, without its subfolders, in natural order; warns of unknown kinds.
+
+    Raises:
+        OSError: it is no folder, or cannot be read.
+    """
+    files = [entry for entry in scan(folder) if not entry.is_dir()]
+    warn_of_unknown(os.fspath(folder), sorted(file.path for file in files if is_unknown(file.name)))
+    videos = (file for file in files if extension(file.name) in VIDEO_EXTENSIONS)
+    return [file.path for file in sorted(videos, key=lambda file: natural_key(file.name))]
+
+
+def natural_key(name: str) -> tuple[tuple[str, int], ...]:
+    """Sort key under which numbers inside names count as numbers: ``f2.jpg`` before ``f10.jpg``."""
+    return tuple((text.casefold(), int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name))
 
 
 def is_unknown(name: str) -> bool:

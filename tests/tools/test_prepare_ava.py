@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
-import shutil
 from pathlib import Path
 
 import cv2

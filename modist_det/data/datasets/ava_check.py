@@ -26,9 +26,9 @@ from ...utils.ava_files import (
     read_person_boxes,
 )
 from ...utils.errors import UserError
-from ..video import VideoError, open_video
+from ...utils.listing import VIDEO_EXTENSIONS, extension, scan
+from ..video import FrameFolder, VideoError, open_video
 from .ava import AVADataset
-from .videos import VIDEO_EXTENSIONS
 
 __all__ = ["Report", "check_dataset", "duration_of", "format_report"]
 
@@ -195,11 +195,13 @@ def _check_videos(
     folders = ", ".join(dataset.videos)
     report.problems += [f"video {name} is missing from {folders}" for name in missing]
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        results = pool.map(lambda path: duration_of(path, dataset.fps), found.values())
+        doubts: list[str] = []
+        results = pool.map(lambda path: duration_of(path, dataset.fps, doubts), found.values())
         opened = dict(
             zip(found, tqdm(results, "videos", len(found), disable=not progress, leave=False), strict=True)
         )
     report.problems += [str(result) for result in opened.values() if isinstance(result, VideoError)]
+    report.warnings += sorted(doubts)
     durations = {name: result for name, result in opened.items() if isinstance(result, float)}
     for table in tables:
         for rows in (table, table.keyframes):
@@ -215,10 +217,18 @@ def _check_videos(
     ]
 
 
-def duration_of(path: str, fps: float | None) -> float | VideoError:
-    """Duration in seconds of a video whose first and last frame can be decoded, or why there is none."""
+def duration_of(path: str, fps: float | None, doubts: list[str] | None = None) -> float | VideoError:
+    """Duration in seconds of a video whose first and last frame can be decoded, or why there is none.
+
+    Args:
+        doubts: what may be wrong with it and may be meant so is added here.
+    """
     try:
         with open_video(path, fps) as video:
+            if isinstance(video, FrameFolder):
+                video.check()
+                if doubts is not None and video.doubts:
+                    doubts.append(video.doubts)
             video.frames_at_times([0.0, video.info.duration], short_side=16)
             return float(video.info.duration)
     except VideoError as error:
@@ -247,8 +257,8 @@ def _without_annotations(dataset: AVADataset, used: set[str]) -> list[str]:
     return sorted(
         entry.name
         for folder in dataset.videos
-        for entry in os.scandir(folder)
-        if Path(entry.name).suffix.lower() in VIDEO_EXTENSIONS and entry.path not in used
+        for entry in scan(folder)
+        if extension(entry.name) in VIDEO_EXTENSIONS and entry.path not in used
     )
 
 

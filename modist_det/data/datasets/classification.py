@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ...utils.class_facts import ClassFacts
 from ...utils.errors import UserError, nearest
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text
-from .columns import Strings
+from .columns import Strings, release_memory
 from .description import check_number, check_share
 from .entries import Entries, Entry, EntryBuilder, as_entries, check_unique
 from .persons import take_ragged
@@ -128,6 +129,7 @@ class ClassificationDataset:
         entries = self.entries()
         place, paths = self._locate(entries)
         self._report_missing(entries, np.flatnonzero(place < 0).tolist())
+        release_memory()
         present = np.flatnonzero(place >= 0)
         label_starts, labels = take_ragged(entries.label_starts, entries.labels, present)
         return VideoRecords(
@@ -159,7 +161,7 @@ class ClassificationDataset:
         found: list[Located] = []
         count, choice = 0, 0
         while True:
-            asked: list[int] = []
+            asked = array("q")
             names = Strings.of(_choices(entries, np.flatnonzero(place < 0), choice, asked))
             if not asked:
                 break
@@ -208,9 +210,9 @@ class ClassificationDataset:
         logger.warning("%s; they are left out: %s%s", text, ", ".join(listed), more)
 
 
-def _choices(entries: Entries, rows: NDArray[np.int64], choice: int, asked: list[int]) -> Iterator[str]:
+def _choices(entries: Entries, rows: NDArray[np.int64], choice: int, asked: array) -> Iterator[str]:
     """What the videos of ``rows`` may be called in the first place, in the second ...; which have it: ``asked``."""
-    for row in rows.tolist():
+    for row in map(int, rows):
         files = entries.files(row)
         if choice < len(files):
             asked.append(row)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm import tqdm
 
 from ...utils.errors import UserError
+from ..frame_list import ListedFolder
 from ..video import VideoError
 from .ava_check import Report, duration_of
 from .classification import ClassificationDataset, Entry
@@ -70,9 +71,18 @@ def _open_all(
     progress: bool,
 ) -> int:
     """How many can be read; the others, and parts that lie beyond their video's end, become problems."""
+    doubts: list[str] = []
+
+    def duration(entry: Entry) -> float | VideoError:
+        path = paths[entry.video_id]
+        if entry.num_frames is not None:
+            path = ListedFolder(path, num_images=entry.num_frames)
+        return duration_of(path, dataset.fps, doubts)
+
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        results = pool.map(lambda entry: duration_of(paths[entry.video_id], dataset.fps), entries)
+        results = pool.map(duration, entries)
         opened = list(tqdm(results, "videos", len(entries), disable=not progress, leave=False))
+    report.warnings += sorted(doubts)
     for entry, result in zip(entries, opened, strict=True):
         if isinstance(result, VideoError):
             report.problems.append(str(result))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Strings"]
+__all__ = ["Strings", "release_memory"]
 
 _AT_A_TIME = 1 << 16  # strings that are objects at one time while a column is made
 
@@ -84,6 +84,11 @@ class Strings(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), _AT_A_TIME):
             yield from map(_decode, self._column.slice(start, _AT_A_TIME).to_pylist())
+
+
+def release_memory() -> None:
+    """Give back to the system what making columns took and left free; forked workers would be charged with it."""
+    pa.default_memory_pool().release_unused()
 
 
 def _decode(text: bytes) -> str:

@@ -177,7 +177,7 @@ class VideoRecords(Sequence[VideoRecord]):
         if video in self.listed:
             video = self.listed[video]
         elif self.num_frames[index] >= 0:
-            video = ListedFolder(video, count=int(self.num_frames[index]))
+            video = ListedFolder(video, num_images=int(self.num_frames[index]))
         return VideoRecord(
             int(self.numbers[index]),
             self.video_ids[index],

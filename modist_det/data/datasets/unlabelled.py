@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...utils.errors import UserError
 from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, walk, warn_of_unknown
-from .columns import Strings
+from .columns import Strings, release_memory
 from .description import register_format
 from .records import VideoRecord, VideoRecords
 from .videos import equal_pair, number_files
@@ -55,6 +55,7 @@ class VideoFolder:
             )
         order = ids.order()
         count, none = len(ids), np.full(len(ids), np.nan)
+        release_memory()
         return VideoRecords(
             ids.take(order),
             paths.take(order),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...utils.errors import UserError
 from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, scan, warn_of_unknown
-from .columns import Strings
+from .columns import Strings, release_memory
 
 __all__ = [
     "VIDEO_EXTENSIONS",
@@ -103,6 +103,7 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
     asked = Strings.of(entry.name for entry in unknown).places_in(wanted)
     lost = [entry.path for entry, at in zip(unknown, asked.tolist(), strict=True) if at >= 0 > place[at]]
     warn_of_unknown(", ".join(folders), lost)
+    release_memory()
     identity = np.concatenate([np.zeros((0, 2), np.uint64), *identities])
     return Located(place[names.places_in(wanted)], path, identity)
 

@@ -21,12 +21,12 @@ from ...data.build import BadVideoMonitor, Item, build_train_loader, collate
 from ...data.classification import ClassificationMapper
 from ...data.datasets import DetectionRecord
 from ...data.datasets.records import VideoRecord
-from ...data.datasets.videos import VIDEO_EXTENSIONS
 from ...data.mappers import DetectionMapper
 from ...data.video import VideoError, probe
 from ...data.video_info import FrameScaler
 from ...tasks import build_task
 from ...utils.errors import UserError
+from ...utils.listing import videos_in
 from .machine import describe_machine
 from .report import Report, Series, paired_ratio
 
@@ -125,7 +125,7 @@ def video_files(path: str) -> list[Path]:
     """
     if not Path(path).is_dir():
         return [Path(path)]
-    files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in VIDEO_EXTENSIONS)
+    files = sorted(map(Path, videos_in(path)))
     if not files:
         raise UserError(f"--videos: there is no video in {path}")
     return files

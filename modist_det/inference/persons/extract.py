@@ -16,13 +16,12 @@ import numpy as np
 
 from ...data.catalog import DatasetCatalog
 from ...data.datasets.ava import AVADataset
-from ...data.datasets.videos import VIDEO_EXTENSIONS
-from ...data.frame_folder import natural_key
 from ...data.video import open_video
 from ...utils.ava_files import detection_lines, read_ava_boxes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file, remove_leftovers
 from ...utils.json_reading import read_json
+from ...utils.listing import natural_key, scan, videos_in
 from ...utils.progress import progress_bar
 from ..files import person_table
 from .base import PersonDetector, Picture
@@ -108,19 +107,20 @@ def videos_of_folder(
     """The video files, and folders of frames, in a folder.
 
     Raises:
-        UserError: there is no such folder, or nothing in it.
+        UserError: there is no such folder, nothing in it, or two videos have the same name.
     """
     if not Path(folder).is_dir():
         raise UserError(f"there is neither a data set nor a folder {folder}")
-    entries = sorted(Path(folder).iterdir(), key=lambda path: natural_key(path.name))
-    found = [
-        VideoToSearch(path.name if path.is_dir() else path.stem, str(path), fps, spacing=spacing)
-        for path in entries
-        if (path.is_dir() or path.suffix.lower() in VIDEO_EXTENSIONS) and path.name[0] != "."
-    ]
-    if not found:
+    paths = {path: Path(path).stem for path in videos_in(folder)}
+    paths |= {entry.path: entry.name for entry in scan(folder) if entry.is_dir()}
+    if not paths:
         raise UserError(f"there are no videos in {folder}")
-    return found
+    by_name: dict[str, str] = {}
+    for path, name in paths.items():
+        if by_name.setdefault(name, path) != path:
+            raise UserError(f"{by_name[name]} and {path} would both be called {name}; rename one")
+    ordered = sorted(paths, key=lambda path: natural_key(Path(path).name))
+    return [VideoToSearch(paths[path], path, fps, spacing=spacing) for path in ordered]
 
 
 def detect_persons(
