@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import av
 import cv2
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
 
+from modist_det.data.datasets.ava_check import duration_of
+from modist_det.data.frame_cache import FrameCache
 from modist_det.data.frame_folder import FrameFolder, natural_key
+from modist_det.data.frame_list import ListedFolder
 from modist_det.data.video import VideoError, VideoReader, open_video, probe
 
 
@@ -131,3 +135,133 @@ def test_images_of_different_sizes(folder):
         pytest.raises(VideoError, match=r"20x10 pixels, but frame_1\.png is 96x64"),
     ):
         video.frames_at_indices([0, 6])
+
+
+# ---- one series of names ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(tmp_path, draw):
+    """``images({name: number drawn on it})`` writes them into a folder, which it returns."""
+
+    def write(names):
+        folder = tmp_path / "frames"
+        folder.mkdir(exist_ok=True)
+        for name, number in names.items():
+            ending = name[name.rindex(".") :].lower()
+            (folder / name).write_bytes(cv2.imencode(ending, draw(number)[..., ::-1])[1].tobytes())
+        return folder
+
+    return write
+
+
+def numbers_of(folder, read_number, count, fps=10) -> list[int]:
+    with open_video(folder, fps) as video:
+        assert video.info.num_frames == count
+        return [read_number(frame) for frame in video.frames_at_indices(range(count))]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["img_{:05d}.jpg", "{:06d}.png", "film-12_{:06d}.jpg", "frame{}.JPG", "{}.jpeg", "f_{:04d}_left.png"],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_usual_names(images, read_number, name, first, caplog):
+    folder = images({name.format(first + k): k for k in range(12)})
+    (folder / "Thumbs.db").touch()
+    assert numbers_of(folder, read_number, 12) == list(range(12))
+    assert not caplog.text
+
+
+def test_optical_flow_beside_the_frames_is_left_out(images, read_number):
+    folder = images({f"img_{k + 1:05d}.jpg": k for k in range(3)})
+    images({f"flow_{axis}_{k:05d}.jpg": 99 for axis in "xy" for k in range(3)})
+    assert numbers_of(folder, read_number, 3) == [0, 1, 2]
+    for k in range(3):
+        (folder / f"img_{k + 1:05d}.jpg").unlink()
+    with pytest.raises(VideoError, match=r"2 series of names: flow_x_\*\.jpg \(3 images\), flow_y_\*\.jpg"):
+        open_video(folder, 10)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (
+            ["mask_1.png", "mask_2.png"],
+            r"2 series of names: img_\*\.jpg \(3 images\), mask_\*\.png \(2 images\)",
+        ),
+        (["img_4.png"], r"2 series of names: img_\*\.jpg \(3 images\), img_\*\.png \(1 image\)"),
+        (
+            ["cover.jpg"],
+            r"beside the frames img_\*\.jpg \(3 images\) there is 1 image without a number \(cover",
+        ),
+        (["a.png", "b.png"], r"there are 2 images without a number \(a\.png, b\.png\)"),
+        (["img_03.jpg"], r"img_03\.jpg and img_3\.jpg have one number"),
+        (["IMG_4.jpg"], "2 series of names"),
+    ],
+)
+def test_strangers_are_named(images, others, message):
+    folder = images({f"img_{k + 1}.jpg": k for k in range(3)})
+    images(dict.fromkeys(others, 7))
+    with pytest.raises(VideoError, match=message):
+        open_video(folder, 10)
+
+
+def test_images_without_numbers(images):
+    with pytest.raises(VideoError, match=r"the images have no numbers \(a\.jpg, b\.jpg\)"):
+        open_video(images({"a.jpg": 0, "b.jpg": 1}), 10)
+
+
+def test_a_gap_is_an_error_and_moves_no_frame(images, read_number):
+    folder = images({f"img_{k:05d}.jpg": k for k in (1, *range(10, 16), 18)})
+    message = r"8 numbers are missing between img_00001\.jpg and img_00010\.jpg \(10 in 2 such places\)"
+    with open_video(folder, 10) as video:
+        assert read_number(video.frames_at_times([1.0])[0]) == 11  # by its number
+        with pytest.raises(VideoError, match=message):
+            video.frames_at_indices([3])
+        with pytest.raises(VideoError, match=message):
+            _ = video.info
+    with pytest.raises(VideoError, match=message):
+        probe(folder, 10)
+
+
+def test_a_series_that_begins_elsewhere_is_a_doubt(images, read_number, caplog, monkeypatch):
+    monkeypatch.setattr("modist_det.data.frame_folder._doubted", [])
+    folder = images({f"{k:06d}.jpg": k for k in range(31, 34)})
+    assert numbers_of(folder, read_number, 3) == [31, 32, 33]
+    assert "the lowest number is that of 000031.jpg, which counts as the first frame" in caplog.text
+    doubts = []
+    assert duration_of(str(folder), 10, doubts) == pytest.approx(0.3)
+    assert len(doubts) == 1 and "are images before it missing?" in doubts[0]
+
+
+# ---- lists ------------------------------------------------------------------------------------
+
+
+def test_listed_images_are_read_and_no_others(images, read_number):
+    folder = images({name: k for k, name in enumerate(["b_7.jpg", "cover.png", "a.jpg", "b_1.jpg"])})
+    listed = ListedFolder(folder, ["a.jpg", "b_7.jpg"])
+    assert numbers_of(listed, read_number, 2) == [2, 0]
+    assert numbers_of(pickle.loads(pickle.dumps(listed)), read_number, 2) == [2, 0]
+    cache = FrameCache(folder.parent / "cache")
+    for other in (listed, ListedFolder(folder, ["cover.png"])):
+        assert len(cache.open(other, 10)._frames) == other.num_images
+    missing = ListedFolder(folder, ["a.jpg", "c.jpg", "d.jpg"])
+    assert "2 of 3 listed images are missing, for example c.jpg" in str(duration_of(missing, 10))
+
+
+def test_a_count_that_disagrees(images):
+    folder = images({f"{k}.jpg": k for k in range(3)})
+    assert open_video(ListedFolder(folder, num_images=3), 10).info.num_frames == 3
+    with pytest.raises(VideoError, match="it has 3 images, but its list says 30"):
+        open_video(ListedFolder(folder, num_images=30), 10)
+
+
+def test_a_folder_is_listed_once_while_it_stays_as_it_is(images, monkeypatch):
+    folder = images({f"{k}.jpg": k for k in range(3)})
+    calls = []
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: calls.append(path) or real(path))
+    for _ in range(3):
+        open_video(folder, 10).frames_at_indices([1])
+    assert len(calls) == 1
