@@ -48,6 +48,18 @@ def test_root(monkeypatch, root, data) -> None:
     assert data_root() == root / "datasets"
 
 
+def test_root_of_an_installed_package_is_the_current_folder(monkeypatch, tmp_path) -> None:
+    """In site-packages "datasets" is Hugging Face's package."""
+    monkeypatch.delenv("MODIST_DATASETS", raising=False)
+    package = tmp_path / "site-packages" / "modist_det" / "data" / "catalog.py"
+    (tmp_path / "site-packages" / "datasets").mkdir(parents=True)
+    (tmp_path / "site-packages" / "datasets" / "__init__.py").touch()
+    monkeypatch.setattr("modist_det.data.catalog.__file__", str(package))
+    assert data_root() == Path("datasets")
+    monkeypatch.setenv("MODIST_DATASETS", "")  # as good as unset
+    assert data_root() == Path("datasets")
+
+
 @pytest.mark.parametrize(("videos", "time"), [("frames", 2.0), ("videos_15min", 2.0), ("videos", 902.0)])
 def test_ava_from_frames_or_videos(data, videos, time) -> None:
     make_ava(data, videos)

@@ -265,3 +265,47 @@ def test_command_line(root: Path, tmp_path: Path) -> None:
     wrong = subprocess.run([*command, "--fps", "1"], capture_output=True, text=True)
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: puppets: fps is 1") and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "folder itself"])
+def test_a_received_set_deletes_nothing_outside_its_folder(tmp_path: Path, kind: str) -> None:
+    """Names in its manifest may lead anywhere."""
+    out, precious = tmp_path / "set", tmp_path / "precious"
+    out.mkdir()
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("years of work")
+    (out / "videos").symlink_to(precious)
+    (out / "own.txt").write_text("of the set")
+    name = {
+        "parent": "../precious/thesis.txt",
+        "absolute": str(precious / "thesis.txt"),
+        "link": "videos/thesis.txt",
+        "folder itself": ".",
+    }[kind]
+    manifest = {"fingerprint": "x", "seed": 0, "files": {"own.txt": "0", name: "0"}}
+    (out / "dataset.json").write_text(json.dumps(manifest))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"dataset\.json names .* which is not a file inside .*set"):
+        generate(out, TINY, seed=3, workers=0, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("video", ["../../thesis", "/thesis"])
+def test_an_unfinished_set_deletes_nothing_outside_its_folder(tmp_path: Path, video: str) -> None:
+    (tmp_path / "thesis.mp4").write_text("years of work")
+    parts = tmp_path / "set" / ".parts-0123456789abcdef"
+    parts.mkdir(parents=True)
+    name = video.replace("/thesis", str(tmp_path / "thesis")) if video[0] == "/" else video
+    (parts / "train_0000.json").write_text(json.dumps({"truth": {"video": name}}))
+    with pytest.raises(UserError, match="which is not a file inside"):
+        generate(tmp_path / "set", TINY, seed=3, workers=0)
+    assert (tmp_path / "thesis.mp4").exists()
+
+
+def test_odd_leftovers_are_cleared(tmp_path: Path) -> None:
+    tiny = replace(TINY, train_videos=1, val_videos=1, seconds=2)
+    parts = tmp_path / "set" / ".parts-0123456789abcdef"
+    parts.mkdir(parents=True)
+    for number, content in enumerate(('{"truth": 3}', '{"truth": []}', "[]")):
+        (parts / f"train_{number:04d}.json").write_text(content)
+    assert generate(tmp_path / "set", tiny, seed=3, workers=0) and not parts.exists()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_small
 
+from modist_det.motion.cached import find_map_file
 from modist_det.motion.extract import ExtractionSettings, extract_motion
 from modist_det.motion.map_file import MapFile
 from modist_det.motion.sources import find_sources
@@ -180,3 +181,30 @@ def test_sources_that_cannot_be(videos, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no videos in"):
         find_sources([str(tmp_path / "empty")], "out")
+
+
+def test_no_list_leads_out_of_the_folder_of_maps(videos, tmp_path):
+    """Entries with ``..`` wrote beside ``--out``, over whatever was there."""
+    lists = tmp_path / "a" / "b"
+    lists.mkdir(parents=True)
+    out = tmp_path / "out" / "deep"
+    (lists / "list.txt").write_text("../../videos/a.mp4\n../../videos/sub/../sub/a.mp4\n")
+    sources = find_sources([str(lists / "list.txt")], out)
+    assert [source.target for source in sources] == [str(out / "a.mp4.motion"), str(out / "sub/a.mp4.motion")]
+    extract_motion(sources, out, SETTINGS, show_progress=False)
+    written = {path for path in tmp_path.rglob("*") if path.suffix == ".motion"}
+    assert written == {out / "a.mp4.motion", out / "sub/a.mp4.motion"}
+    # They are found by the same videos under either name.
+    for name in (videos / "sub/a.mp4", lists / "../../videos/sub/a.mp4"):
+        assert find_map_file(out, name) == out / "sub/a.mp4.motion"
+
+
+def test_leftovers_of_systems_are_no_videos_and_links_are_followed(videos, tmp_path):
+    (videos / "@eaDir").mkdir()
+    for name in ("@eaDir/a.mp4", "._a.mp4"):
+        (videos / name).write_bytes(b"no video")
+    (videos / "loop").symlink_to(videos)
+    shutil.copytree(videos / "sub", tmp_path / "elsewhere")
+    (videos / "more").symlink_to(tmp_path / "elsewhere")
+    names = [source.target for source in find_sources([str(videos)], "out")]
+    assert names == [f"out/{name}.motion" for name in ("a.mp4", "more/a.mp4", "sub/a.mp4")]
