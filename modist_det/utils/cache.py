@@ -62,7 +62,12 @@ def cached_path(url: str) -> Path:
     except ValueError as error:
         raise UserError(f"{url} is not a URL ({error})") from error
     steps = [step for step in parts.path.split("/") if step not in ("", ".", "..")]
-    if parts.scheme not in ("http", "https") or not parts.netloc.strip(".") or not steps or find_bad_character(url):
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc.strip(".")
+        or not steps
+        or find_bad_character(url)
+    ):
         raise UserError(f"{url} is not the URL of a file (http://HOST/PATH or https://HOST/PATH)")
     if parts.query:
         steps[-1] += f"?{parts.query.replace('/', '_')}"
