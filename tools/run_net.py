@@ -14,7 +14,7 @@ from modist_det.utils.cli import run_cli
 def main(args: argparse.Namespace) -> int:
     # Here and not above, so that --help and a wrong option answer at once.
     from modist_det.config import get_cfg
-    from modist_det.engine.launch import launch
+    from modist_det.engine.launch import Timeouts, launch
     from modist_det.engine.run import run
 
     cfg = get_cfg()
@@ -22,7 +22,9 @@ def main(args: argparse.Namespace) -> int:
     cfg.merge_from_list(args.overrides)
     if args.num_gpus == 0:
         cfg.MODEL.DEVICE = "cpu"
-    return launch(functools.partial(run, cfg, resume=args.resume, eval_only=args.eval_only), args.num_gpus)
+    timeouts = Timeouts(cfg.DISTRIBUTED.RANK_TIMEOUT, cfg.DISTRIBUTED.GROUP_TIMEOUT)
+    work = functools.partial(run, cfg, resume=args.resume, eval_only=args.eval_only)
+    return launch(work, args.num_gpus, timeouts)
 
 
 if __name__ == "__main__":

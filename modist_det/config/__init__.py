@@ -24,6 +24,11 @@ def get_cfg() -> CfgNode:
     cfg.LOG_PERIOD = 20
     # Epochs between pictures in TensorBoard: detections on a few test keyframes, or clips of pretraining; 0: none.
     cfg.PICTURE_PERIOD = 0.0
+    # Runs of several processes. Seconds without a sign of life of one of them after which the others end...
+    cfg.DISTRIBUTED = CfgNode()
+    cfg.DISTRIBUTED.RANK_TIMEOUT = 120.0
+    # ... and for one collective operation, as long as all live: one may evaluate while the others wait.
+    cfg.DISTRIBUTED.GROUP_TIMEOUT = 1800.0
     cfg.MODEL = model.defaults()
     cfg.INPUT = data.input_defaults()
     cfg.MOTION = data.motion_defaults()

@@ -43,6 +43,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+# Seconds in which a terminal and a launcher (torchrun) both send what the user meant once.
+_ONE_SIGNAL = 1.0
+
 
 def is_due(iteration: int, period: float) -> bool:
     """Whether step number ``iteration`` (from 1) is the one that completes a multiple of ``period`` steps.
@@ -282,6 +285,7 @@ class StopOnSignalHook(Hook):
         self.patience = patience
         self._previous: dict[int, Any] = {}
         self._closed = threading.Event()
+        self._came = 0.0
 
     def before_train(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -306,9 +310,15 @@ class StopOnSignalHook(Hook):
 
     def _on_signal(self, trainer: Trainer, number: int, frame: Any) -> None:
         heard()
-        trainer.stop_signal = number
-        for each, handler in self._previous.items():
-            signal.signal(each, handler)
+        now = time.monotonic()
+        if trainer.stop_signal:
+            if now - self._came < _ONE_SIGNAL:
+                return
+            previous = self._previous[number]
+            if callable(previous):
+                previous(number, frame)
+            raise Stopped(number)
+        trainer.stop_signal, self._came = number, now
         if trainer.may_stop_now:
             raise Stopped(number)
         logger.warning("%s: stopping after this step; the checkpoint is saved", signal.Signals(number).name)

@@ -95,7 +95,7 @@ def end_now(number: int, reason: str) -> None:
     """Say ``reason`` in one line and end the process with the status of signal ``number``; from any thread."""
     remove_unfinished()
     with contextlib.suppress(OSError, ValueError):
-        print(reason, file=sys.stderr, flush=True)
+        print(f"\n{reason}", file=sys.stderr, flush=True)  # not at the end of a progress bar
     os._exit(128 + number)
 
 

@@ -134,7 +134,7 @@ with stop_on_signals(patience=0.3, grace=0.5), atomic_path("a.txt") as temporary
     time.sleep(0.1)
     process.terminate()
     _, printed = process.communicate(timeout=10)
-    assert (process.returncode, printed) == (128 + signal.SIGTERM, f"{said}\n")
+    assert (process.returncode, printed) == (128 + signal.SIGTERM, f"\n{said}\n")
     assert not list(tmp_path.iterdir())
 
 
