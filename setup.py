@@ -18,12 +18,12 @@ CORE = [
     "simplejson>=3.17",
     "scipy>=1.10",
     "numpy>=1.24",
+    "pyarrow>=16.1",
     "opencv-python-headless>=4.8",
     "tabulate>=0.9",
     "tqdm>=4.60",
     "tensorboard>=2.12",
     "matplotlib>=3.7",
-    "pyarrow>=15",
 ]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.2", "onnxruntime>=1.18"]
 EXTRAS = {

@@ -1,7 +1,7 @@
-"""Two parsers of AVA's csv files that give the same table.
+"""The slow parser of AVA's csv files, and what precedes both parsers.
 
-:func:`parse_plain` is vectorized and takes plain files (see :mod:`.csv_bytes`); :func:`parse_exact` goes row by
-row with Python's csv module, takes quoted names, odd spacing and the like, and words every error.
+:func:`parse_exact` goes row by row with Python's csv module: it takes whatever is a csv file and words every error.
+Large files are read by :mod:`.ava_columns` and come here only where something in them is odd or wrong.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import math
 import os
 import re
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .ava_tables import MAX_SECOND, BoxTable, Layout, Problem, TableBuilder
-from .csv_bytes import NotPlain, PlainRows, iter_chunks, parse_numbers, runs_of_equal_text
 from .errors import UserError
 from .paths import local_path
 
-__all__ = ["parse_exact", "parse_plain", "read_rows"]
+__all__ = ["MAX_INT", "parse_exact", "read_rows"]
 
-_MAX_INT = 2**31 - 1
+MAX_INT = 2**31 - 1
+# What the second column is called in a header, which may have two columns only.
+_WORDS_FOR_TIME = {
+    *("second", "seconds", "sec", "secs", "time", "times", "time_s", "time_sec", "timestamp", "timestamps"),
+    *("time_stamp", "frame_timestamp", "middle_frame_timestamp", "keyframe", "frame", "frame_id"),
+}
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 
@@ -40,6 +40,8 @@ def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
         raise UserError(f"{path} is not UTF-8 text (it holds zero bytes); save it as csv in UTF-8")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
+        if b"\n" not in data and b'"' not in data:  # the line ends of old Macs
+            data = data.replace(b"\r", b"\n")
     start = len(data) - len(data.lstrip(b"\n"))
     end = data.find(b"\n", start)
     first = data[start : len(data) if end < 0 else end]
@@ -49,98 +51,17 @@ def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
 
 
 def _is_header(line: bytes) -> bool:
-    """Names of columns: from the second on each begins with a letter and none is a number."""
+    """Names of columns: a word for time in the second, or words in all of seven or more. ``vid,Z903`` is a bad row."""
     try:
         cells = next(csv.reader([line.decode("utf-8")]), [])[1:]
     except (UnicodeDecodeError, csv.Error):
         return False
-    words = [cell.strip() for cell in cells]
-    return bool(words) and all(w[:1].isalpha() and w.lower() not in ("nan", "inf", "infinity") for w in words)
-
-
-# ---- plain files ------------------------------------------------------------------------------
-
-
-def parse_plain(path: str, data: bytes, first_line: int, layout: Layout) -> BoxTable:
-    if b'"' in data or b"\r" in data:
-        raise NotPlain
-    numbers: dict[bytes, int] = {}
-    builder = TableBuilder()
-    for text in iter_chunks(data):
-        _parse_chunk(text, first_line, layout, numbers, builder)
-        first_line += int(np.count_nonzero(text == ord("\n")))
-    try:
-        videos = tuple(name.decode("utf-8") for name in numbers)
-    except UnicodeDecodeError:
-        raise NotPlain from None
-    return builder.table(path, videos)
-
-
-def _parse_chunk(
-    text: np.ndarray, first_line: int, layout: Layout, numbers: dict[bytes, int], builder: TableBuilder
-) -> None:
-    rows = PlainRows(text)
-    starts, ends = rows.ends(rows.first, -1) + 1, rows.ends(rows.first, 0)
-    filled = np.flatnonzero((rows.columns > 1) | (ends > starts))
-    starts, ends, width, first = starts[filled], ends[filled], rows.columns[filled], rows.first[filled]
-    if (starts == ends).any() or not np.isin(width, layout.widths).all():
-        raise NotPlain
-    video = _number_videos(text, starts, ends, numbers)
-    second = parse_numbers(text, ends + 1, rows.ends(first, 1))
-    if ((second < 0) | (second > MAX_SECOND)).any():
-        raise NotPlain
-    line = first_line + filled
-    bare = width == 2
-    if bare.any():
-        builder.add_keyframes(video[bare], second[bare], line[bare])
-        video, second, line, width, first = (c[~bare] for c in (video, second, line, width, first))
-    if not len(first):
-        return
-    edges = [rows.ends(first, c) for c in range(1, 7)]
-    boxes = np.stack([parse_numbers(text, a + 1, b) for a, b in pairwise(edges[:5])], axis=1)
-    action = _whole_numbers(text, edges[4] + 1, edges[5], optional=layout.action_optional)
-    if ((action < 1) & ~(layout.action_optional & (action == -1))).any():
-        raise NotPlain
-    score = np.ones(len(first))
-    person = np.full(len(first), -1, dtype=np.int32)
-    wide = width == 8
-    last = edges[5][wide] + 1, rows.ends(first[wide], 7)
-    if layout.last == "score":
-        score[wide] = parse_numbers(text, *last)
-    elif layout.last == "person":
-        person[wide] = _whole_numbers(text, *last, optional=True)
-        if (person < -1).any():
-            raise NotPlain
-    builder.add_boxes(video, second, boxes, action, score, person, line)
-
-
-def _number_videos(
-    text: np.ndarray, starts: np.ndarray, ends: np.ndarray, numbers: dict[bytes, int]
-) -> NDArray[np.int32]:
-    """Number of each row's video; a new name gets the next number."""
-    runs = runs_of_equal_text(text, starts, ends)
-    data = text.tobytes()
-    edges = zip(starts[runs].tolist(), ends[runs].tolist(), strict=True)
-    of_run = [numbers.setdefault(data[start:end], len(numbers)) for start, end in edges]
-    return np.repeat(np.array(of_run, dtype=np.int32), np.diff(runs, append=len(starts)))
-
-
-def _whole_numbers(
-    text: np.ndarray, starts: np.ndarray, ends: np.ndarray, *, optional: bool
-) -> NDArray[np.int32]:
-    """int32 of each cell; -1 where it is empty, if that is allowed."""
-    given = ends > starts
-    if given.all() or not optional:
-        values = parse_numbers(text, starts, ends)
-    else:
-        values = np.full(len(starts), -1.0)
-        values[given] = parse_numbers(text, starts[given], ends[given])
-    if ((values != np.floor(values)) | (np.abs(values) > _MAX_INT)).any():
-        raise NotPlain
-    return values.astype(np.int32)
-
-
-# ---- all other files --------------------------------------------------------------------------
+    words = [cell.strip().lower() for cell in cells]
+    while words and not words[-1]:
+        words.pop()
+    if not all(word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words):
+        return False
+    return len(words) >= 6 or (bool(words) and re.sub(r"[\s-]+", "_", words[0]) in _WORDS_FOR_TIME)
 
 
 def parse_exact(
@@ -191,7 +112,11 @@ def _parse_row(cells: list[str], layout: Layout) -> tuple:
         cells = cells[:2]
     if len(cells) not in layout.widths:
         widths = " or ".join(", ".join(map(str, layout.widths)).rsplit(", ", 1))
-        hint = "; separate columns with commas" if len(cells) == 1 and re.search(r"[;\t ]", cells[0]) else ""
+        hint = ""
+        if any(";" in cell or "\t" in cell for cell in cells) or (len(cells) == 1 and " " in cells[0]):
+            hint = "; separate columns with commas and write decimals with a point"
+        elif len(cells) > max(layout.widths):
+            hint = "; write decimals with a point"
         raise _RowError(
             f"{len(cells)} column{'s' * (len(cells) != 1)}, but a {layout.name} row has {widths} ({layout.usage}){hint}"
         )
@@ -221,15 +146,16 @@ def _number(text: str, name: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if math.isfinite(value):
         return value
-    raise _RowError(
-        f"{name} is {text.strip()!r}, not a finite number" if text.strip() else f"{name} is empty"
-    )
+    if not text.strip():
+        raise _RowError(f"{name} is empty")
+    hint = "; write decimals with a point" if _NUMBER.fullmatch(text.replace(",", ".")) else ""
+    raise _RowError(f"{name} is {text.strip()!r}, not a finite number{hint if ',' in text else ''}")
 
 
 def _whole_number(text: str, name: str, *, optional: bool) -> int:
     if optional and not text.strip():
         return -1
     value = _number(text, name)
-    if not value.is_integer() or abs(value) > _MAX_INT:
+    if not value.is_integer() or abs(value) > MAX_INT:
         raise _RowError(f"{name} is {text.strip()!r}, not a whole number")
     return int(value)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .ava_parsers import parse_exact, parse_plain, read_rows
+from .ava_columns import NotPlain, parse_plain
+from .ava_parsers import parse_exact, read_rows
 from .ava_tables import BoxTable, Layout, Problem
-from .csv_bytes import NotPlain
 from .errors import UserError
 
 __all__ = ["find_problems", "read_table", "scan_table"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modist_det.utils.ava_columns import NotPlain, parse_plain
 from modist_det.utils.ava_files import (
     DETECTIONS,
     EXCLUSIONS,
@@ -27,8 +28,7 @@ from modist_det.utils.ava_files import (
     write_ava_boxes,
     write_detections,
 )
-from modist_det.utils.ava_parsers import parse_exact, parse_plain, read_rows
-from modist_det.utils.csv_bytes import NotPlain
+from modist_det.utils.ava_parsers import parse_exact, read_rows
 from modist_det.utils.errors import UserError
 
 
@@ -136,6 +136,12 @@ def test_names_with_commas_quotes_newlines_and_letters_of_any_script(csv_file):
         ("v,1,0.1,0.2,0.3,0.4", "6 columns, but a ground truth row has 2, 7 or 8"),
         ("v", "1 column, but"),
         ("v;1;0.1;0.2;0.3;0.4;5", "separate columns with commas"),
+        ("v\t1\t0.1\t0.2\t0.3\t0.4\t5", "separate columns with commas"),
+        ("v;1;0,1;0,2;0,3;0,4;5", "5 columns, but a ground truth row has 2, 7 or 8"),
+        ("v;1;0,1;0,2;0,3;0,4;5", "separate columns with commas and write decimals with a point"),
+        ("v,1,0,1,0,2,0,3,0,4,5", "write decimals with a point"),
+        ('v,1,"0,1","0,2","0,3","0,4",5', "x1 is '0,1', not a finite number; write decimals with a point"),
+        ("v,1,0.1,0.2,0.3,0.4,5,,,", "10 columns"),
         ("v,1,0.1,0.2,0.3,0.4,5,6,7", "9 columns"),
         ("v,1,0.1,nan,0.3,0.4,5", "y1 is 'nan', not a finite number"),
         ("v,1,0.1,0.2,inf,0.4,5", "x2 is 'inf', not a finite number"),
@@ -211,9 +217,26 @@ def test_missing_file_and_folder(tmp_path):
 
 
 def test_a_first_row_that_is_wrong_is_not_taken_for_a_header(csv_file):
-    for row in ("v,nan", "v,9O2", "v,,0.1,0.2,0.3,0.4,5"):
+    for row in ("v,nan", "v,9O2", "v,,0.1,0.2,0.3,0.4,5", "v,Z903", "Z903,O902", "v,l,O,O,l,l"):
         with pytest.raises(UserError, match=r"rows.csv:1: "):
             read_ava_boxes(csv_file(row + "\n"))
+    with pytest.raises(UserError, match=r"rows.csv:1: second is 'Z903', not a finite number"):
+        read_exclusions(csv_file("vid,Z903\nvid,904\n"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "video,second",
+        "Video ID,Timestamp",
+        '"video_id","frame_timestamp","",',
+        "name,middle-frame timestamp",
+        "vid,start,xmin,ymin,xmax,ymax,label",  # words in all columns of a long row
+        "vid,sekunde,x1,y1,x2,y2,action,person",
+    ],
+)
+def test_headers(csv_file, header):
+    assert read_ava_boxes(csv_file(header + "\nv,1\n")).keyframes.line.tolist() == [2]
 
 
 def test_all_problems_are_listed_in_order(csv_file):
@@ -258,7 +281,9 @@ _numbers = st.one_of(
 _broken = st.sampled_from(
     ["", "nan", "x", "-", "1e", "1..2", " 0.5", "0.5 ", "1_0", "٣", '"0.5"', "1e400", "--1", "."]
 )
-_names = st.sampled_from(["a", "bb", "a b", "é", "-5KQ66BBWC4", '"q,1"', "", "a", "a"])
+_names = st.sampled_from(
+    ["a", "bb", "a b", "é", "-5KQ66BBWC4", '"q,1"', "", "a", "a", '"a"', '"x\ny"', '"a ""b"""', 'a"b', '""']
+)
 _seconds = st.one_of(st.integers(0, 2000).map(str), st.integers(0, 2000).map("{:04d}".format), _numbers)
 
 
@@ -278,7 +303,7 @@ def csv_texts(draw) -> str:
     return ending.join(lines) + ending * draw(st.integers(0, 2))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=csv_texts(), layout=st.sampled_from([GROUND_TRUTH, DETECTIONS, PERSON_BOXES, EXCLUSIONS]))
 def test_plain_parser_gives_what_the_exact_one_gives(tmp_path_factory, text, layout):
     path = tmp_path_factory.getbasetemp() / "parsers.csv"
@@ -316,7 +341,7 @@ def test_chunks_join_without_seams(csv_file, monkeypatch):
     whole = rows_of(read_ava_boxes(csv_file(content)))
     assert len(whole) == 120
     for size in (40, 64, 333):
-        monkeypatch.setattr("modist_det.utils.csv_bytes.CHUNK_BYTES", size)
+        monkeypatch.setattr("modist_det.utils.ava_columns.PIECE_BYTES", size)
         data, first_line = read_rows(csv_file(content))
         assert rows_of(parse_plain("x", data, first_line, GROUND_TRUTH)) == whole
 
