@@ -328,9 +328,8 @@ class StopOnSignalHook(Hook):
         """Send the signal again where its step does not end, since no data comes."""
         while not self._closed.wait(min(self.patience / 10, 1.0)):
             since = trainer.waiting_since
-            if since is not None and time.monotonic() - since > self.patience:
+            if since is not None and time.monotonic() - max(since, self._came) > self.patience:
                 os.kill(os.getpid(), number)
-                return
 
 
 class ProgressHook(Hook):
