@@ -1,12 +1,15 @@
-"""Small one-stage detectors as ONNX files, run by OpenCV's DNN module: the families of FastestDet and YOLOX.
+"""Small one-stage detectors as ONNX files: the families of FastestDet and YOLOX.
 
-Both are trained on COCO, whose first class is the person. Nothing but OpenCV is needed, and no GPU.
+Both are trained on COCO, whose first class is the person. Nothing but OpenCV is needed, and no GPU; onnxruntime runs
+them where it is installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +17,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...utils.cache import cache_folder
+from ...utils.download import file_sha256
 from ...utils.errors import UserError
+from ...utils.files import atomic_path
 from ...utils.paths import local_path
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
+from .onnx_network import Network, NetworkError, library, load_network, try_network
 
 __all__ = ["YOLOX", "FastestDet", "decode_fastestdet", "decode_yolox", "family_of", "find_model"]
 
 _FASTESTDET_SIZE = 352
 _YOLOX_SIZES = (640, 416)  # s, m, l and x; nano and tiny
+_LARGEST_SIZE = 4096
 _YOLOX_STRIDES = (8, 16, 32)
 _YOLOX_GREY = 114  # of the border, as in training
 
@@ -85,6 +93,7 @@ class _OnnxDetector:
         mirror: look at the mirrored picture, too; twice the time.
         tiles: parts into which a picture is cut along its longer side, with overlap, to be looked at besides the
             whole: finds smaller people; 1 looks at the whole alone.
+        sizes: sides of the network's input that may be asked for; by default those of both families.
     """
 
     min_hits = 2
@@ -101,6 +110,7 @@ class _OnnxDetector:
         max_inside: float,
         mirror: bool,
         tiles: int,
+        sizes: Sequence[int] = (),
     ) -> None:
         if path is None:
             path = find_model(self.file_name)
@@ -109,7 +119,7 @@ class _OnnxDetector:
                     f"no file {self.file_name} in {' or '.join(map(str, model_folders()))}; {self.how_to_get}"
                 )
         self.path = Path(local_path(path))
-        self._net = read_net(self.path)
+        self._network = read_network(self.path, sizes or (_FASTESTDET_SIZE, *_YOLOX_SIZES))
         self.min_score = min_score
         self.start_score = start_score
         self.max_iou = max_iou
@@ -162,12 +172,11 @@ class _OnnxDetector:
 
     def _run(self, blob: Any) -> NDArray[np.float32]:
         try:
-            self._net.setInput(blob)
-            return np.asarray(self._net.forward(), np.float32)
-        except cv2.error as error:
+            return self._network(blob)
+        except NetworkError as error:
             raise UserError(
                 f"{self.path} does not take pictures of {blob.shape[-1]}x{blob.shape[-2]} pixels "
-                f"(OpenCV: {_reason(error)}); is it of the {type(self).__name__} family?"
+                f"({library()}: {error}); is it of the {type(self).__name__} family?"
             ) from error
 
 
@@ -239,7 +248,13 @@ class YOLOX(_OnnxDetector):
         size: int = 0,
         decoded: bool = False,
     ) -> None:
-        super().__init__(path, min_score, start_score, max_iou, max_inside, mirror, tiles)
+        if not 0 <= size <= _LARGEST_SIZE:
+            raise UserError(
+                f"option size of person detector YOLOX is {size}, but takes 0 to {_LARGEST_SIZE} pixels"
+            )
+        super().__init__(
+            path, min_score, start_score, max_iou, max_inside, mirror, tiles, (size,) if size else ()
+        )
         self.decoded = decoded
         self.size = size or self._find_size()
 
@@ -248,7 +263,6 @@ class YOLOX(_OnnxDetector):
             try:
                 output = self._run(np.zeros((1, 3, size, size), np.float32))
             except UserError:
-                self._net = read_net(self.path)  # a failed run leaves it in pieces
                 continue
             if output.ndim == 3 and output.shape[1] == _cells(size):
                 return size
@@ -282,18 +296,38 @@ def _cells(size: int) -> int:
     return sum((size // stride) ** 2 for stride in _YOLOX_STRIDES)
 
 
-def read_net(path: Path) -> cv2.dnn.Net:
-    """An ONNX file as OpenCV's network.
+def read_network(path: Path, sizes: Sequence[int] = (_FASTESTDET_SIZE, *_YOLOX_SIZES)) -> Network:
+    """An ONNX file, after it was tried in another process: once for each file, this user and this library.
+
+    Args:
+        sizes: sides of the images that it is tried with.
 
     Raises:
-        UserError: it is missing or OpenCV cannot read it.
+        UserError: it is missing, the library cannot read it, or would crash or take too much time or memory.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path} to read a person detector from")
+    note = cache_folder() / "tried_networks" / _key(path, sizes)
+    if not note.is_file():
+        if fault := try_network(path, library(), sizes):
+            raise UserError(
+                f"{path} is refused as a person detector: it {fault} ({library()} was tried in another process); the "
+                "file is damaged, or was made to do so"
+            )
+        with (
+            contextlib.suppress(UserError),
+            atomic_path(note) as temporary,
+        ):  # where it cannot be kept: try again
+            temporary.write_text(f"{path}\n", encoding="utf-8", errors="replace")
     try:
-        return cv2.dnn.readNetFromONNX(str(path))
-    except cv2.error as error:
-        raise UserError(f"OpenCV cannot read {path} as ONNX ({_reason(error)})") from error
+        return load_network(path, library())
+    except NetworkError as error:
+        raise UserError(f"{library()} cannot read {path} as ONNX ({error})") from error
+
+
+def _key(path: Path, sizes: Sequence[int]) -> str:
+    version = metadata.version("onnxruntime") if library() == "onnxruntime" else cv2.__version__
+    return f"{file_sha256(path)}-{library()}-{version}-{'-'.join(map(str, sorted(set(sizes))))}"
 
 
 def family_of(path: str | os.PathLike) -> str:
@@ -306,11 +340,11 @@ def family_of(path: str | os.PathLike) -> str:
     for family in ("YOLOX", "FastestDet"):
         if family.lower() in name:
             return family
-    net = read_net(Path(path))
+    network = read_network(Path(path))
     try:
-        net.setInput(np.zeros((1, 3, _FASTESTDET_SIZE, _FASTESTDET_SIZE), np.float32))
-        return "FastestDet" if net.forward().ndim == 4 else "YOLOX"
-    except cv2.error:
+        output = network(np.zeros((1, 3, _FASTESTDET_SIZE, _FASTESTDET_SIZE), np.float32))
+        return "FastestDet" if output.ndim == 4 else "YOLOX"
+    except NetworkError:
         return "YOLOX"
 
 
@@ -327,7 +361,3 @@ def model_folders() -> list[Path]:
 def find_model(name: str) -> Path | None:
     """The first of :func:`model_folders` that has the file; None where none has."""
     return next((folder / name for folder in model_folders() if (folder / name).is_file()), None)
-
-
-def _reason(error: cv2.error) -> str:
-    return str(getattr(error, "err", "") or error).strip().splitlines()[0][:120]
