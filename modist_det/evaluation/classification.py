@@ -18,6 +18,7 @@ from tabulate import tabulate
 from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from ..utils.spreadsheet import as_text
 from .accuracy import (
     average_precisions,
     confusion_matrix,
@@ -165,6 +166,8 @@ class ClassificationEvaluator:
 
 def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(
+        [as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
+    )
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")

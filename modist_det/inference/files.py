@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable
@@ -240,6 +241,10 @@ def parse_result(content: Any, path: Path) -> VideoActions:
 
 def _parse(content: dict[str, Any]) -> VideoActions:
     names = {int(entry["id"]): str(entry["name"]) for entry in content["classes"]}
+    if len(names) != len(content["classes"]) or min(names, default=1) < 1:
+        raise ValueError("a class id is there twice, or below 1")
+    if min(content["width"], content["height"]) < 1:
+        raise ValueError(f"its frames are {content['width']}x{content['height']}")
     header = VideoHeader(
         content["video"],
         int(content["width"]),
@@ -251,32 +256,67 @@ def _parse(content: dict[str, Any]) -> VideoActions:
     )
     keyframes = tuple(
         KeyframeActions(
-            second=float(entry["second"]),
-            boxes=_array([person["box"] for person in entry["people"]], 4),
-            person_scores=_array([person["person_score"] for person in entry["people"]]),
+            second=_finite("a second", entry["second"]),
+            boxes=_boxes([person["box"] for person in entry["people"]]),
+            person_scores=_scores([person["person_score"] for person in entry["people"]]),
             track_ids=np.array([person["track_id"] for person in entry["people"]], np.int64),
-            scores=_array([person["scores"] for person in entry["people"]], len(names)),
+            scores=_scores([person["scores"] for person in entry["people"]], len(names)),
         )
         for entry in content["keyframes"]
     )
     tubes = tuple(
         Tube(
             track_id=int(entry["track_id"]),
-            times=np.array(entry["times"], np.float64),
-            boxes=_array(entry["boxes"], 4),
-            actions=tuple(
-                ActionSegment(int(s["id"]), float(s["start"]), float(s["end"]), float(s["score"]))
-                for s in entry["actions"]
-            ),
+            times=_times(entry["times"]),
+            boxes=_boxes(entry["boxes"]),
+            actions=tuple(_segment(segment, names) for segment in entry["actions"]),
         )
         for entry in content["tubes"]
     )
-    return VideoActions(header, keyframes, tubes, float(content["duration"]), int(content["num_frames"]))
+    if any(len(tube.times) != len(tube.boxes) for tube in tubes):
+        raise ValueError("a tube has not one box for each of its times")
+    duration = _finite("its duration", content["duration"])
+    return VideoActions(header, keyframes, tubes, duration, int(content["num_frames"]))
 
 
-def _array(values: list, width: int | None = None) -> Any:
-    array = np.array(values, np.float32)
-    return array if width is None else array.reshape(-1, width)
+def _finite(name: str, value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}")
+    return float(value)
+
+
+def _segment(content: dict[str, Any], names: dict[int, str]) -> ActionSegment:
+    numbers = [_finite(f"{name} of an action", content[name]) for name in ("start", "end", "score")]
+    if content["id"] not in names:
+        raise ValueError(f"an action has class id {content['id']!r}, which is not among its classes")
+    return ActionSegment(int(content["id"]), *numbers)
+
+
+def _times(values: list) -> Any:
+    times = np.array(values, np.float64)
+    if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise ValueError("the times of a tube are not ascending numbers, or there are none")
+    return times
+
+
+def _boxes(values: list) -> Any:
+    """float32 (N, 4). A tracker may draw a box over the edge; what is far outside was written in pixels."""
+    boxes = np.array(values, np.float32)
+    boxes = boxes.reshape(0, 4) if not boxes.size else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError("a box has not four numbers")
+    wrong = ~((boxes >= -1) & (boxes <= 2)).all(axis=1) | (boxes[:, :2] > boxes[:, 2:]).any(axis=1)
+    for box in boxes[wrong].tolist():  # NaN is neither above nor below
+        raise ValueError(f"box {box} is inverted, not finite, or not in fractions of the frame")
+    return boxes
+
+
+def _scores(values: list, width: int | None = None) -> Any:
+    scores = np.array(values, np.float32)
+    scores = scores if width is None else scores.reshape(len(values), width)
+    if not ((scores >= -1e-6) & (scores <= 1 + 1e-6)).all():
+        raise ValueError("a score is not a number from 0 to 1")
+    return scores
 
 
 def _round(value: float) -> float:

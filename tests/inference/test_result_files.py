@@ -147,6 +147,59 @@ def test_box_between_observations(found):
     np.testing.assert_allclose(tube.box_at(9.0), tube.boxes[3])
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c.update(width=0), "frames are 0x"),
+        (lambda c: c.update(height=-3), "frames are"),
+        (lambda c: c.update(duration=float("nan")), "its duration is nan"),
+        (lambda c: c["classes"].append(c["classes"][0]), "class id is there twice"),
+        (lambda c: c["classes"][0].update(id=0), "below 1"),
+        (lambda c: c["keyframes"][0].update(second=float("inf")), "second is inf"),
+        (lambda c: c["keyframes"][0]["people"][0].update(box=[0.1, float("nan"), 0.2, 0.3]), "not finite"),
+        (lambda c: c["keyframes"][0]["people"][0].update(box=[0.3, 0.1, 0.2, 0.3]), "inverted"),
+        (lambda c: c["keyframes"][0]["people"][0].update(box=[30, 10, 50, 80]), "not in fractions"),
+        (lambda c: c["keyframes"][0]["people"][0].update(box=[0.1, 0.1, 0.2]), ""),
+        (lambda c: c["keyframes"][0]["people"][0].update(person_score=float("nan")), "score is not a number"),
+        (lambda c: c["keyframes"][0]["people"][0].update(scores=[7.0] * 2), "score is not a number"),
+        (lambda c: c["tubes"][0].update(times=[]), "times of a tube"),
+        (lambda c: c["tubes"][0].update(times=c["tubes"][0]["times"][::-1] + [-1.0]), "times of a tube"),
+        (lambda c: c["tubes"][0]["boxes"].pop(), "one box for each"),
+        (
+            lambda c: c["tubes"][0].update(actions=[{"id": 99, "start": 0, "end": 1, "score": 1}]),
+            "class id 99",
+        ),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path, change, reason):
+    box = [0.1, 0.2, 0.5, 0.9]
+    content = {
+        "format": "modist_det.video_actions/1",
+        "video": "v",
+        "width": 64,
+        "height": 48,
+        "model": "m",
+        "person_detector": "d",
+        "classes": [{"id": 1, "name": "stand", "type": "PERSON_MOVEMENT"}, {"id": 3, "name": "run"}],
+        "keyframes": [
+            {
+                "second": 0.5,
+                "people": [{"track_id": 1, "box": box, "person_score": 0.9, "scores": [0.2, 0.3]}],
+            }
+        ],
+        "tubes": [{"track_id": 1, "times": [0.0, 0.5], "boxes": [box, box], "actions": []}],
+        "duration": 1.0,
+        "num_frames": 25,
+    }
+    path = tmp_path / "v.json"
+    path.write_text(json.dumps(content))
+    assert VideoActions.from_json(path).header.class_types == {1: "PERSON_MOVEMENT"}
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"v.json is not of format .*{reason}"):
+        VideoActions.from_json(path)
+
+
 def test_top():
     actions = ClipActions(
         np.zeros((1, 4), np.float32), np.array([[0.2, 0.9, 0.5]], np.float32), {1: "a", 4: "b", 6: "c"}
