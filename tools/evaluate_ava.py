@@ -7,7 +7,8 @@ import argparse
 import json
 import sys
 
-from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, figures, match_ava
+from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, evaluate_ava, figures, match_ava
+from modist_det.evaluation.chance import with_random_scores
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
@@ -38,6 +39,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="how many detections of a keyframe count, over all classes; 0: all, for crowded data that is not AVA's "
         f"(default: {MAX_PER_KEYFRAME}, which is part of the official metric)",
     )
+    add(
+        "--chance",
+        action="store_true",
+        help="also evaluate the same boxes with random scores, five times: what a model that knows nothing would reach",
+    )
     add("--json", metavar="OUT", help="write the result to this file")
     add(
         "--plots",
@@ -51,9 +57,18 @@ def main(args: argparse.Namespace) -> None:
     if args.max_detections is not None and args.mode != "official":
         raise UserError(f"--mode {args.mode} has no limit of detections; leave out --max-detections")
     limit = MAX_PER_KEYFRAME if args.max_detections is None else args.max_detections
-    matched = match_ava(args.groundtruth, args.detections, args.labelmap, args.exclusions, args.mode, limit)
+    settings = (args.labelmap, args.exclusions, args.mode, limit)
+    matched = match_ava(args.groundtruth, args.detections, *settings)
     result = figures(matched)
     print(class_table(result))
+    if args.chance:
+        random = with_random_scores(matched.detected)
+        # No mAP: no class has ground truth.
+        result["chance"] = [evaluate_ava(matched.truth, table, *settings)["mAP"] or 0.0 for table in random]
+        drawn = [f"{value:.4f}" for value in result["chance"]]
+        print(
+            f"chance, the same boxes with random scores: mAP {min(drawn)} to {max(drawn)} in {len(drawn)} draws"
+        )
     for warning in result["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     if args.json:

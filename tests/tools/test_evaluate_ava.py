@@ -41,6 +41,21 @@ def test_table_and_json(command, tmp_path):
     assert json.loads((tmp_path / "out" / "result.json").read_text())["mAP"] == 0.5
 
 
+def test_chance_is_that_of_random_scores(command, tmp_path):
+    """40 boxes of which 10 show the class: among random scores about a quarter of the ranked ones are right."""
+    keys = [f"a,{second},0.1,0.1,0.5,0.9,1" for second in range(902, 942)]
+    truth = "".join(f"{key},0\n" if number < 10 else key[:5] + "\n" for number, key in enumerate(keys))
+    found = "".join(f"{key},{0.9 - number / 100:.2f}\n" for number, key in enumerate(keys))
+    done = command("--chance", "--json", "result.json", groundtruth=truth, detections=found)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["mAP"] == 1.0
+    assert len(set(result["chance"])) == 5
+    assert 0.2 < sum(result["chance"]) / 5 < 0.6
+    line = next(line for line in done.stdout.splitlines() if line.startswith("chance, the same boxes"))
+    assert f"mAP {min(result['chance']):.4f} to {max(result['chance']):.4f} in 5 draws" in line
+
+
 def test_plots(command, tmp_path):
     done = command("--plots", "plots")
     assert (done.returncode, done.stderr) == (0, "")
