@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +17,7 @@ import pytest
 from modist_det.data.datasets import load_description
 from modist_det.data.puppets import CLASS_NAMES, GESTURES, POSES, PuppetsParams, generate
 from modist_det.utils.errors import UserError
+from tests.warm import run_program
 
 TINY = PuppetsParams(train_videos=3, val_videos=2, frame_width=64, frame_height=48, fps=10, seconds=3)
 
@@ -252,17 +252,17 @@ def test_negative_seed(tmp_path: Path) -> None:
 
 
 def test_command_line(root: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(root / "datasets/prepare_puppets.py"), "--out", str(tmp_path / "set")]
+    command = [root / "datasets/prepare_puppets.py", "--out", tmp_path / "set"]
     command += ["--train-videos", "2", "--val-videos", "1", "--frame-width", "64", "--frame-height", "48"]
     command += ["--seconds", "2", "--workers", "0", "--seed", "7"]
     sheet = tmp_path / "sheet.png"
-    done = subprocess.run([*command, "--contact-sheet", str(sheet)], capture_output=True, text=True)
+    done = run_program([*command, "--contact-sheet", sheet])
     assert done.returncode == 0, done.stderr
     assert "written" in done.stdout and str(sheet) in done.stdout
     assert sheet.read_bytes()[:4] == b"\x89PNG"
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = run_program(command)
     assert again.returncode == 0 and "kept" in again.stdout
-    wrong = subprocess.run([*command, "--fps", "1"], capture_output=True, text=True)
+    wrong = run_program([*command, "--fps", "1"])
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("error: puppets: fps is 1") and "Traceback" not in wrong.stderr
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +23,7 @@ from modist_det.engine.run import run
 from modist_det.engine.setup import hold_output_dir
 from modist_det.evaluation import evaluate_ava
 from modist_det.utils.errors import UserError
+from tests.warm import run_program, run_programs, start
 
 
 def configured(path: Path, output: Path, *overrides):
@@ -36,12 +37,21 @@ def command(root: Path, *arguments) -> list[str]:
     return [sys.executable, str(root / "tools/run_net.py"), *map(str, arguments)]
 
 
-def in_two_processes(root: Path, *arguments) -> subprocess.CompletedProcess:
-    """``run_net.py`` under torchrun with two processes, on a port that is free."""
+def under_torchrun(root: Path, *arguments) -> subprocess.CompletedProcess:
+    """``run_net.py`` in two processes, on a port that is free."""
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     return subprocess.run(
         [*launcher, *command(root, *arguments)[1:]], capture_output=True, text=True, timeout=240
     )
+
+
+def in_two_processes(root: Path, *arguments) -> list[subprocess.CompletedProcess[str]]:
+    """The same in warm processes, with the variables that torchrun sets."""
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    return run_programs(command(root, *arguments)[1:], envs=ranks)
 
 
 def last_checkpoint(output: Path) -> dict:
@@ -60,21 +70,6 @@ def assert_equal_states(first: dict, second: dict) -> None:
             assert torch.equal(
                 torch.as_tensor(value), torch.as_tensor(second["optimizer"]["state"][key][name])
             )
-
-
-@pytest.fixture(scope="module")
-def warm_processes():
-    """Makes processes that have imported everything already: loading torch takes longer than these runs do."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["modist_det.engine.run"])
-    context.Process(target=int).start()  # starts the server, which keeps its environment
-    if before is None:
-        del os.environ["OMP_NUM_THREADS"]
-    else:
-        os.environ["OMP_NUM_THREADS"] = before
-    return context
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +152,7 @@ def test_any_number_of_workers_trains_the_same_weights(write_config, tmp_path):
     assert_equal_states(last_checkpoint(tmp_path / "0"), last_checkpoint(tmp_path / "2"))
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same_weights(write_config, tmp_path, warm_processes):
+def test_killed_at_any_moment_it_resumes_to_the_same_weights(write_config, tmp_path):
     """kill -9 twenty times at random moments, with a checkpoint written at every step."""
     config, output = write_config(), tmp_path / "killed"
     overrides = ("SOLVER.MAX_EPOCH", 50)
@@ -165,10 +160,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_weights(write_config, tmp_p
     moments = random.Random(0)
     reached = 0
     for _ in range(20):
-        process = warm_processes.Process(
-            target=run, args=(configured(config, output, *often),), kwargs={"resume": True}
-        )
-        process.start()
+        process = start(run, configured(config, output, *often), resume=True)
         deadline = time.monotonic() + 120
         while newest_checkpoint(output) <= reached and process.is_alive():
             assert time.monotonic() < deadline, "no step was made"
@@ -179,8 +171,9 @@ def test_killed_at_any_moment_it_resumes_to_the_same_weights(write_config, tmp_p
         assert process.exitcode == -signal.SIGKILL
         assert newest_checkpoint(output) > reached
         reached = newest_checkpoint(output)
-    assert run(configured(config, output, *overrides), resume=True) == 0
-    run(configured(config, tmp_path / "straight", *overrides, "SOLVER.CHECKPOINT_PERIOD", 0))
+    at_the_end = (*overrides, "SOLVER.CHECKPOINT_PERIOD", 0)
+    assert run(configured(config, output, *at_the_end), resume=True) == 0
+    run(configured(config, tmp_path / "straight", *at_the_end))
     assert_equal_states(last_checkpoint(output), last_checkpoint(tmp_path / "straight"))
 
 
@@ -226,7 +219,7 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tiny_puppets, tmp
     config = write_config("none")
     common = ("--num-gpus", 0, "SOLVER.MAX_EPOCH", 1, "MODEL.HEAD.DROPOUT", 0)
     run(configured(config, tmp_path / "one", *common[2:]))
-    done = in_two_processes(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")
+    done = under_torchrun(root, "--cfg", config, *common, "OUTPUT_DIR", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     one, two = last_checkpoint(tmp_path / "one"), last_checkpoint(tmp_path / "two")
     for name, tensor in one["model"].items():
@@ -235,9 +228,9 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tiny_puppets, tmp
     # The same weights give the same detections, up to what other batches change in the last bits.
     weights = sorted((tmp_path / "one/checkpoints").glob("*.pth"))[-1]
     evaluate = ("--cfg", config, "--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights, "OUTPUT_DIR")
-    subprocess.run(command(root, *evaluate, tmp_path / "eval1"), check=True, capture_output=True, timeout=240)
-    done = in_two_processes(root, *evaluate, tmp_path / "eval2")
-    assert done.returncode == 0, done.stderr
+    run_program(command(root, *evaluate, tmp_path / "eval1")[1:]).check_returncode()
+    for done in in_two_processes(root, *evaluate, tmp_path / "eval2"):
+        assert done.returncode == 0, done.stderr
     inference = [tmp_path / name / "inference" for name in ("eval1", "eval2")]
     first, second = (scores_by_detection(folder / "puppets_val_detections.csv") for folder in inference)
     assert first.keys() == second.keys()
@@ -264,9 +257,9 @@ def test_synchronized_statistics_without_cuda_are_refused(write_config, tmp_path
         "OUTPUT_DIR",
         tmp_path / "out",
     )
-    done = in_two_processes(root, *arguments)
-    assert done.returncode != 0
-    assert "error: MODEL.SYNC_BN needs CUDA" in done.stderr
+    for done in in_two_processes(root, *arguments):
+        assert done.returncode == 1
+        assert "error: MODEL.SYNC_BN needs CUDA" in done.stderr
 
 
 def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
@@ -462,20 +455,8 @@ def test_freezing_the_backbone_trains_the_head_only(write_config, tmp_path):
 
 
 def test_ava_without_its_files_is_one_clear_line(root, tmp_path, monkeypatch):
-    done = subprocess.run(
-        command(
-            root,
-            "--cfg",
-            root / "configs/AVA/MoDist_R50.yaml",
-            "--num-gpus",
-            0,
-            "OUTPUT_DIR",
-            tmp_path / "out",
-        ),
-        capture_output=True,
-        text=True,
-        env={"MODIST_DATASETS": str(tmp_path), "PATH": ""},
-    )
+    words = ("--cfg", root / "configs/AVA/MoDist_R50.yaml", "--num-gpus", 0, "OUTPUT_DIR", tmp_path / "out")
+    done = run_program(command(root, *words)[1:], env={"MODIST_DATASETS": str(tmp_path), "PATH": ""})
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     for needed in (

@@ -9,21 +9,16 @@ import sys
 
 import pytest
 
+from tests.warm import run_program
+
 
 @pytest.fixture
 def benchmark(root, tmp_path):
     """Run the tool; returns the finished process."""
 
     def run(*words, **variables):
-        command = [sys.executable, str(root / "tools" / "benchmark.py"), *map(str, words)]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [root / "tools" / "benchmark.py", *words]
+        return run_program(command, cwd=tmp_path, env={**os.environ, **variables})
 
     return run
 

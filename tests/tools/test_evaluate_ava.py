@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.warm import run_program
+
 GROUNDTRUTH = "a,0902,0.1,0.1,0.5,0.9,1,0\na,0903\n"
 DETECTIONS = "a,902,0.1,0.1,0.5,0.9,1,0.9\na,903,0.1,0.1,0.5,0.9,1,0.95\n"
 
@@ -19,17 +21,8 @@ def command(root, tmp_path):
     def run(*options, groundtruth=GROUNDTRUTH, detections=DETECTIONS, labels='item { name: "walk" id: 1 }'):
         for name, text in (("g.csv", groundtruth), ("d.csv", detections), ("l.pbtxt", labels)):
             (tmp_path / name).write_text(text)
-        words = [
-            sys.executable,
-            str(root / "tools" / "evaluate_ava.py"),
-            "-l",
-            "l.pbtxt",
-            "-g",
-            "g.csv",
-            "-d",
-            "d.csv",
-        ]
-        return subprocess.run([*words, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+        words = [root / "tools" / "evaluate_ava.py", "-l", "l.pbtxt", "-g", "g.csv", "-d", "d.csv"]
+        return run_program([*words, *options], cwd=tmp_path)
 
     return run
 

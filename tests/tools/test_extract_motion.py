@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.warm import run_program
+
 
 @pytest.fixture
 def videos(tmp_path):
@@ -36,8 +38,7 @@ def videos(tmp_path):
 @pytest.fixture
 def command(root, tmp_path):
     def run(*words):
-        line = [sys.executable, str(root / "tools" / "extract_motion.py"), *words]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return run_program([root / "tools" / "extract_motion.py", *words], cwd=tmp_path)
 
     return run
 

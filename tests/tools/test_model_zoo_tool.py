@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
+
+from tests.warm import run_program
 
 
 @pytest.fixture
 def command(root, tmp_path):
     def run(*words):
-        line = [sys.executable, str(root / "tools" / "model_zoo.py"), *words]
         environment = os.environ | {"MODIST_DET_CACHE": str(tmp_path / "cache"), "MODIST_DET_OFFLINE": "1"}
-        return subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
+        return run_program([root / "tools" / "model_zoo.py", *words], cwd=tmp_path, env=environment)
 
     return run
 

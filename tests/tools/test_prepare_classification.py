@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.warm import run_program
 
 
 @pytest.fixture
 def check(root, tiny_actions, tmp_path):
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, str(root / "datasets/prepare_classification.py"), "check", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            env={"MODIST_DATASETS": str(tiny_actions), "PATH": ""},
-        )
+        command = [root / "datasets/prepare_classification.py", "check", *arguments]
+        return run_program(command, env={"MODIST_DATASETS": str(tiny_actions), "PATH": ""})
 
     return run
 

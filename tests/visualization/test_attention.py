@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from modist_det.config import get_cfg
 from modist_det.modeling import build_model
 from modist_det.utils.errors import UserError
 from modist_det.visualization.attention import compare_attention
+from tests.warm import run_program
 
 _CONFIG = """\
 MODEL:
@@ -41,30 +39,17 @@ def checkpoint(config, tmp_path):
 
 
 def test_command(config, checkpoint, tiny_puppets, tmp_path, root):
-    command = [
-        sys.executable,
-        root / "tools/gradcam.py",
-        "--cfg",
-        config,
-        "--data",
-        tiny_puppets / "val.yaml",
-    ]
+    command = [root / "tools/gradcam.py", "--cfg", config, "--data", tiny_puppets / "val.yaml"]
     out = tmp_path / "g.png"
     options = ["--keyframes", "5", "--shown", "2"]
-    done = subprocess.run(
-        [*command, "--weights", "", checkpoint, "--out", out, *options], capture_output=True, text=True
-    )
+    done = run_program([*command, "--weights", "", checkpoint, "--out", out, *options])
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     share, area, ratio = map(float, next(row for row in rows if row and row[0].endswith("a.pth"))[1:])
     assert 0 <= share <= 1 and 0 < area < 1 and ratio == pytest.approx(share / area, rel=0.02)
     # Two keyframes of 64x48; a frame and two maps each.
     assert cv2.imread(str(out)).shape == (2 * (22 + 180), 3 * 240, 3)
-    done = subprocess.run(
-        [*command, "--weights", checkpoint, "--out", tmp_path / "no.png", "--action", "wlak"],
-        capture_output=True,
-        text=True,
-    )
+    done = run_program([*command, "--weights", checkpoint, "--out", tmp_path / "no.png", "--action", "wlak"])
     assert done.returncode == 1
     assert done.stderr == "error: data set puppets_val has no class 'wlak'; did you mean 'walk'?\n"
     assert not (tmp_path / "no.png").exists()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +11,7 @@ from modist_det.utils.ava_files import read_ava_boxes, write_detections
 from modist_det.utils.errors import UserError
 from modist_det.visualization import BoxLabels, contact_sheet, draw_people
 from modist_det.visualization.sheets import draw_detection_sheet
+from tests.warm import run_program
 
 GRAY = np.full((100, 200, 3), 128, np.uint8)
 
@@ -51,15 +49,8 @@ def test_a_sheet_has_rows_and_columns_of_equal_cells():
 def test_detections_of_a_data_set_on_a_sheet(tiny_puppets, tmp_path, root):
     csv, out = tmp_path / "detections.csv", tmp_path / "sheet.png"
     write_detections(csv, read_ava_boxes(tiny_puppets / "val.csv"))
-    command = [
-        sys.executable,
-        str(root / "tools/draw_detections.py"),
-        "--data",
-        str(tiny_puppets / "val.yaml"),
-    ]
-    done = subprocess.run(
-        [*command, "--detections", csv, "--out", out, "--keyframes", "5"], capture_output=True
-    )
+    command = [root / "tools/draw_detections.py", "--data", tiny_puppets / "val.yaml"]
+    done = run_program([*command, "--detections", csv, "--out", out, "--keyframes", "5"])
     assert done.returncode == 0, done.stderr
     detected = cv2.imread(str(out))
     # 5 cells in two rows of four

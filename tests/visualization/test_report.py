@@ -7,8 +7,6 @@ import dataclasses
 import io
 import json
 import re
-import subprocess
-import sys
 
 import av
 import cv2
@@ -25,6 +23,7 @@ from modist_det.visualization.report.outcomes import (
     operating_points,
     select_keyframes,
 )
+from tests.warm import run_program
 
 LABELS = {1: LabelEntry("walk"), 2: LabelEntry("run"), 5: LabelEntry("fly")}
 LEFT, RIGHT, LOW = "0,0,0.4,1", "0.6,0,1,1", "0,0.9,0.2,1"
@@ -236,14 +235,12 @@ def test_the_page_refers_to_nothing_outside_and_names_cannot_break_it(written):
 def test_command(tiny_puppets, tmp_path, root):
     csv, out = tmp_path / "d.csv", tmp_path / "made" / "report.html"
     write_detections(csv, read_ava_boxes(tiny_puppets / "val.csv"))
-    command = [sys.executable, str(root / "tools/report.py"), "--data", str(tiny_puppets / "val.yaml")]
-    done = subprocess.run([*command, "--detections", csv, "--out", out], capture_output=True, text=True)
+    command = [root / "tools/report.py", "--data", tiny_puppets / "val.yaml"]
+    done = run_program([*command, "--detections", csv, "--out", out])
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"wrote {out}\n" and out.stat().st_size > 10_000
     csv.write_text("val_0000,1,0.1,0.1,0.5,x,1,0.9\n")
-    done = subprocess.run(
-        [*command, "--detections", csv, "--out", tmp_path / "no.html"], capture_output=True, text=True
-    )
+    done = run_program([*command, "--detections", csv, "--out", tmp_path / "no.html"])
     assert done.returncode == 1 and done.stderr == f"error: {csv}:1: y2 is 'x', not a finite number\n"
     assert not (tmp_path / "no.html").exists()
 
