@@ -150,7 +150,8 @@ def test_estimators_take_options(benchmark, tiny_puppets, tmp_path):
 def test_pretraining_step_with_and_without_motion(benchmark, root, tmp_path):
     config = root / "configs/Puppets/MoDist_R18.yaml"
     options = (
-        "--batch-size 2 --device cpu --threads 1 --warmup 0 --repeat 1 --json out.json INPUT.CROP_SIZE 32"
+        "--batch-size 2 --device cpu --threads 1 --warmup 0 --repeat 1 --json out.json INPUT.CROP_SIZE 32 "
+        "SOLVER.AMP.ENABLED False"
     )
     for weight in ("1.0", "0.0"):
         done = benchmark("model", "--cfg", config, *options.split(), "MODEL.MODIST.CROSS_WEIGHT", weight)
