@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -161,9 +160,8 @@ class ClassificationDataset:
         found: list[Located] = []
         count, choice = 0, 0
         while True:
-            asked = array("q")
-            names = Strings.of(_choices(entries, np.flatnonzero(place < 0), choice, asked))
-            if not asked:
+            asked, names = entries.choices(np.flatnonzero(place < 0), choice)
+            if not len(asked):
                 break
             found.append(locate(self.videos, names))
             place[asked] = np.where(found[-1].place < 0, -1, found[-1].place + count)
@@ -208,15 +206,6 @@ class ClassificationDataset:
         listed = [entries.video_ids[i] for i in missing[:_LISTED]]
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         logger.warning("%s; they are left out: %s%s", text, ", ".join(listed), more)
-
-
-def _choices(entries: Entries, rows: NDArray[np.int64], choice: int, asked: array) -> Iterator[str]:
-    """What the videos of ``rows`` may be called in the first place, in the second ...; which have it: ``asked``."""
-    for row in map(int, rows):
-        files = entries.files(row)
-        if choice < len(files):
-            asked.append(row)
-            yield files[choice]
 
 
 def _real(path: str) -> str:

@@ -57,6 +57,11 @@ class Strings(Sequence[str]):
         """Each text once, in order of first appearance."""
         return Strings(pc.unique(self._column))
 
+    def prefixed(self, prefixes: Strings) -> Strings:
+        """``prefixes[i] + self[i]``."""
+        empty = pa.scalar(b"", pa.large_binary())
+        return Strings(pc.binary_join_element_wise(prefixes._column, self._column, empty))
+
     def order(self) -> NDArray[np.int64]:
         """Places in ascending order of the text; of equal texts the earlier comes first."""
         return pc.sort_indices(self._column).to_numpy().astype(np.int64)

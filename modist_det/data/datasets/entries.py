@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ...utils.errors import UserError
 from .columns import Strings
@@ -59,11 +60,13 @@ class Entries(Sequence[Entry]):
         video_ids: Strings,
         listed: Strings,
         choices: Choices,
+        first: Sequence[str] | None,
         places: Sequence[str],
-        numbers: dict[str, array],
+        numbers: Mapping[str, ArrayLike],
     ) -> None:
         self.video_ids = video_ids
         self._listed, self._choices, self._places = listed, choices, list(places)
+        self._first = None if first is None else Strings.of(first)
         columns = {name: np.array(column) for name, column in numbers.items()}
         self.label_starts, self.labels = columns["label_starts"], columns["labels"]
         self.starts, self.ends = columns["starts"], columns["ends"]
@@ -72,6 +75,25 @@ class Entries(Sequence[Entry]):
 
     def files(self, index: int) -> tuple[str, ...]:
         return self._choices(self._listed[index], self.labels_of(index))
+
+    def choices(self, rows: NDArray[np.int64], choice: int) -> tuple[NDArray[np.int64], Strings]:
+        """Which of ``rows`` have so many choices, and what their files may be called in this place (0: the first)."""
+        if choice == 0 and self._first is not None:
+            listed = self._listed.take(rows)
+            if len(self._first) == 1:
+                return rows, listed if self._first[0] == "" else listed.prefixed(self._first.take(0 * rows))
+            return rows, listed.prefixed(self._first.take(self.labels[self.label_starts[rows]]))
+        having = array("q")
+
+        def files() -> Iterator[str]:
+            for row in map(int, rows):
+                of_row = self.files(row)
+                if choice < len(of_row):
+                    having.append(row)
+                    yield of_row[choice]
+
+        names = Strings.of(files())
+        return np.array(having, dtype=np.int64), names
 
     def labels_of(self, index: int) -> tuple[int, ...]:
         return tuple(self.labels[self.label_starts[index] : self.label_starts[index + 1]].tolist())
@@ -118,10 +140,12 @@ class EntryBuilder:
 
     Args:
         choices: (text as listed, labels) -> ``Entry.files``.
+        first: where the first choice is some text and then what is listed: that text by label, or one for all. (Then
+            a column of first choices is made at once.)
     """
 
-    def __init__(self, choices: Choices) -> None:
-        self._choices = choices
+    def __init__(self, choices: Choices, first: Sequence[str] | None = None) -> None:
+        self._choices, self._first = choices, first
         self._ids: list[str] = []
         self._listed: list[str] = []
         self._columns: tuple[list[Strings], list[Strings]] = ([], [])
@@ -175,7 +199,7 @@ class EntryBuilder:
         self._pack()
         listed = Strings.join(self._columns[0])
         ids = listed if self._same else Strings.join(self._columns[1])
-        return Entries(ids, listed, self._choices, list(self._places), self._numbers)
+        return Entries(ids, listed, self._choices, self._first, list(self._places), self._numbers)
 
 
 def as_entries(rows: Sequence[Entry]) -> Entries:

@@ -75,7 +75,11 @@ class HMDB51Dataset(ClassificationDataset):
     def read_entries(self) -> Entries:
         names = list(self._files)
         every, chosen = (
-            EntryBuilder(lambda file, labels: file_choices(names[labels[0]], file)) for _ in range(2)
+            EntryBuilder(
+                lambda file, labels: file_choices(names[labels[0]], file),
+                first=[f"{name}/" for name in names],
+            )
+            for _ in range(2)
         )
         for label, (class_name, path) in enumerate(self._files.items()):
             for row, line in iter_lines(path):

@@ -71,7 +71,10 @@ class KineticsDataset(ClassificationDataset):
         names = self.metadata.class_names
         indices = {name: i for i, name in enumerate(names)}
         columns = _COLUMNS if self.split is None else (*_COLUMNS, "split")
-        builder = EntryBuilder(lambda clip, labels: self._files(clip, names[labels[0]]))
+        builder = EntryBuilder(
+            lambda clip, labels: self._files(clip, names[labels[0]]),
+            first=[f"{name}/" for name in names] if self.trimmed else None,
+        )
         splits = set()
         for row, values in _rows(self.annotations, columns):
             splits.update(values[4:])

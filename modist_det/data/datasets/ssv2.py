@@ -57,7 +57,7 @@ class SSv2Dataset(ClassificationDataset):
         rows = read_json(self.annotations)
         if not isinstance(rows, list):
             raise UserError(f"{self.annotations} is not a list of videos")
-        builder = EntryBuilder(lambda video_id, _: (video_id,))
+        builder = EntryBuilder(lambda video_id, _: (video_id,), first=[""])
         place = f"{self.annotations}, entry "
         for number, row in enumerate(rows, 1):
             video_id, label = self._entry(f"{place}{number}", row, indices)

@@ -74,7 +74,9 @@ class UCF101Dataset(ClassificationDataset):
     def read_entries(self) -> Entries:
         names = self.metadata.class_names
         indices = {name: i for i, name in enumerate(names)}
-        builder = EntryBuilder(lambda file, labels: file_choices(names[labels[0]], file))
+        builder = EntryBuilder(
+            lambda file, labels: file_choices(names[labels[0]], file), first=[f"{name}/" for name in names]
+        )
         for row, line in iter_lines(self.list_file):
             file, label = self._entry(f"{self.list_file}:{row}", line, indices)
             builder.add(file, (label,), f"{self.list_file}:", row, video_id=without_extension(file))

@@ -90,7 +90,9 @@ class VideoListDataset(ClassificationDataset):
         return entries
 
     def _rows(self) -> Entries:
-        builder = EntryBuilder(lambda path, _: tuple(dict.fromkeys((path, without_extension(path)))))
+        builder = EntryBuilder(
+            lambda path, _: tuple(dict.fromkeys((path, without_extension(path)))), first=[""]
+        )
         first_separator, first_where = "", ""
         for row, line in iter_lines(self.annotations):
             where = f"{self.annotations}:{row}"
@@ -166,7 +168,7 @@ class ClassFolders(ClassificationDataset):
 
     def read_entries(self) -> Entries:
         indices = {name: i for i, name in enumerate(self.metadata.class_names)}
-        builder = EntryBuilder(lambda file, _: (file,))
+        builder = EntryBuilder(lambda file, _: (file,), first=[""])
         unknown: list[str] = []
         for folder in self._class_folders():
             label = class_index(indices, folder.name, str(folder), str(self.classes))

@@ -47,11 +47,7 @@ class Located(NamedTuple):
     identities: NDArray[np.uint64]
 
 
-class _Entry(NamedTuple):
-    name: str  # an id that it may be
-    path: str
-    device: int
-    inode: int
+_Entry = tuple[str, str, int, int]  # an id that an entry of a folder may be; its path, device and inode
 
 
 def without_extension(file: str) -> str:
@@ -80,28 +76,33 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
         if not Path(folder).is_dir():
             raise UserError(f"the folder of videos {folder} does not exist")
     wanted = names.unique()
-    subfolders = sorted({name.rpartition("/")[0] for name in wanted})
+    subfolders: set[str] = set()
+    with_ending = False  # whether any name has the ending of a video
+    for name in wanted:
+        subfolder, _, file = name.rpartition("/")
+        subfolders.add(subfolder)
+        with_ending = with_ending or extension(file) in VIDEO_EXTENSIONS
     unknown: list[_Entry] = []  # of a kind that nobody knows
     entries = (
         entry
         for folder in folders
-        for subfolder in subfolders
-        for entry in _entries(Path(folder), subfolder, unknown)
+        for subfolder in sorted(subfolders)
+        for entry in _entries(Path(folder), subfolder, with_ending, unknown)
     )
     rows, paths, identities = [], [], []
     while batch := list(islice(entries, _AT_A_TIME)):
-        row = Strings.of(entry.name for entry in batch).places_in(wanted)
+        row = Strings.of(entry[0] for entry in batch).places_in(wanted)
         kept = np.flatnonzero(row >= 0).tolist()
         rows.append(row[kept])
-        paths.append(Strings.of(batch[k].path for k in kept))
-        identities.append(as_identities(batch[k][2:] for k in kept))
+        paths.append(Strings.of(batch[k][1] for k in kept))
+        identities.append(as_identities((batch[k][2], batch[k][3]) for k in kept))
     row = np.concatenate([np.zeros(0, np.int64), *rows])
     path = Strings.join(paths)
     _check_one_file_a_name(row, path, wanted)
     place = np.full(len(wanted), -1)
     place[row] = np.arange(len(row))
-    asked = Strings.of(entry.name for entry in unknown).places_in(wanted)
-    lost = [entry.path for entry, at in zip(unknown, asked.tolist(), strict=True) if at >= 0 > place[at]]
+    asked = Strings.of(entry[0] for entry in unknown).places_in(wanted)
+    lost = [entry[1] for entry, at in zip(unknown, asked.tolist(), strict=True) if at >= 0 > place[at]]
     warn_of_unknown(", ".join(folders), lost)
     release_memory()
     identity = np.concatenate([np.zeros((0, 2), np.uint64), *identities])
@@ -142,21 +143,23 @@ def equal_pair(numbers: NDArray[np.int64]) -> tuple[int, int] | None:
     return int(order[first + 1]), int(order[first])
 
 
-def _entries(folder: Path, subfolder: str, unknown: list[_Entry]) -> Iterator[_Entry]:
-    """Everything that an id may mean, also by its full name; what may not count is added to ``unknown``."""
+def _entries(folder: Path, subfolder: str, with_ending: bool, unknown: list[_Entry]) -> Iterator[_Entry]:
+    """Everything that an id may mean, videos ``with_ending`` also by their full names; ``unknown`` gets the rest."""
     prefix = f"{subfolder}/" if subfolder else ""
     place = folder / subfolder
     try:
         device = place.stat().st_dev
         for entry in scan(place):
-            numbers = identity(entry, device)
-            kind = extension(entry.name)
-            stem = entry.name[: len(entry.name) - len(kind)]
+            name, rest = entry.name, (entry.path, *identity(entry, device))
+            kind = extension(name)
             if kind in VIDEO_EXTENSIONS:
-                yield _Entry(prefix + stem, entry.path, *numbers)
-            elif kind and is_unknown(entry.name) and not entry.is_dir():
-                unknown.append(_Entry(prefix + stem, entry.path, *numbers))
-            yield _Entry(prefix + entry.name, entry.path, *numbers)
+                yield prefix + name[: -len(kind)], *rest
+                if with_ending:
+                    yield prefix + name, *rest
+                continue
+            if kind and is_unknown(name) and not entry.is_dir():
+                unknown.append((prefix + name[: -len(kind)], *rest))
+            yield prefix + name, *rest
     except ValueError:  # a name that no file can have
         return
     except OSError as error:
