@@ -128,10 +128,9 @@ class ClassificationDataset:
         entries = self.entries()
         place, paths = self._locate(entries)
         self._report_missing(entries, np.flatnonzero(place < 0).tolist())
-        release_memory()
         present = np.flatnonzero(place >= 0)
         label_starts, labels = take_ragged(entries.label_starts, entries.labels, present)
-        return VideoRecords(
+        records = VideoRecords(
             entries.video_ids.take(present),
             paths.take(place[present]),
             np.full(len(present), np.nan if self.fps is None else self.fps),
@@ -141,6 +140,8 @@ class ClassificationDataset:
             entries.ends[present],
             entries.num_frames[present],
         )
+        release_memory()
+        return records
 
     def find(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Path of each entry's video, by ``video_id``; missing ones are left out.

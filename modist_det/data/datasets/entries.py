@@ -67,7 +67,7 @@ class Entries(Sequence[Entry]):
         self.video_ids = video_ids
         self._listed, self._choices, self._places = listed, choices, list(places)
         self._first = None if first is None else Strings.of(first)
-        columns = {name: np.array(column) for name, column in numbers.items()}
+        columns = {name: np.asarray(column) for name, column in numbers.items()}
         self.label_starts, self.labels = columns["label_starts"], columns["labels"]
         self.starts, self.ends = columns["starts"], columns["ends"]
         self.num_frames = columns["num_frames"]
