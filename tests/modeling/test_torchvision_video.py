@@ -134,8 +134,10 @@ def test_odd_clips_layouts_and_precisions(backbone):
         (expected,) = backbone(clip)
         (last,) = backbone(clip.contiguous(memory_format=torch.channels_last_3d))
         torch.testing.assert_close(last, expected, rtol=1e-3, atol=1e-3)
+        small = clip[..., :33, :35]  # most processors are slow in bfloat16
+        (expected,) = backbone(small)
         with torch.autocast("cpu", torch.bfloat16):
-            (half,) = backbone(clip)
+            (half,) = backbone(small)
     assert half.shape == expected.shape
     assert (half.float() - expected).norm() < 0.05 * expected.norm()
     assert expected.isfinite().all() and expected.std() > 0
