@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .errors import UserError
 from .paths import local_path
+from .text_files import read_text
 
 __all__ = ["LabelEntry", "read_label_map"]
 
@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     |(?P<word>[\w.+-]+)""",
     re.VERBOSE,
 )
+_LARGEST = 1 << 20  # bytes; the maps of thousands of classes have a tenth of it
 _ESCAPES = {"n": "\n", "t": "\t"}
 _ID_FIELDS = ("id", "label_id")
 _ONCE = ("name", *_ID_FIELDS, "label_type")  # fields of a block that may not be repeated
@@ -43,12 +44,7 @@ def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
         UserError: the file is missing or not text, is malformed, defines no class, an id or a name twice, or a
             class lacks its name or its id or has several; names file and line.
     """
-    try:
-        text = Path(local_path(path)).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read label map {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"label map {path} is not UTF-8 text") from error
+    text = read_text(local_path(path), f"label map {path}", _LARGEST)
     entries: dict[int, LabelEntry] = {}
     lines: dict[int, int] = {}
     numbers: dict[str, int] = {}

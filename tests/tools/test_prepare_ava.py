@@ -196,7 +196,11 @@ def test_frame_folders(run, mine, tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("gt.csv", "cannot read"), ("labels.pbtxt", "cannot read label map"), ("mine.yaml", "does not exist")],
+    [
+        ("gt.csv", "cannot read"),
+        ("labels.pbtxt", "labels.pbtxt does not exist"),
+        ("mine.yaml", "does not exist"),
+    ],
 )
 def test_missing_files(run, mine, file, message) -> None:
     (mine.parent / file).unlink()

@@ -75,7 +75,7 @@ def test_malformed_maps(label_map, text, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read label map .*none.pbtxt"):
+    with pytest.raises(UserError, match=r"label map .*none.pbtxt does not exist"):
         read_label_map(tmp_path / "none.pbtxt")
     (tmp_path / "bytes").write_bytes(b"\xff\xff")
     with pytest.raises(UserError, match="not UTF-8 text"):
@@ -90,3 +90,12 @@ def test_real_maps(real_data):
     typed = read_label_map(real_data / "ucf101_24" / "label_map.pbtxt")
     assert len(typed) == 24
     assert typed[3] == LabelEntry("Biking", "PERSON_MOVEMENT")
+
+
+def test_small_files_that_ask_for_gigabytes(tmp_path):
+    """Five million letters of one name took 0.8 GB; a device has no end."""
+    (tmp_path / "x.pbtxt").write_text('item { name: "' + "x" * 5_000_000 + '" id: 1 }')
+    with pytest.raises(UserError, match="x.pbtxt has 5,000,023 bytes; at most"):
+        read_label_map(tmp_path / "x.pbtxt")
+    with pytest.raises(UserError, match="is not an ordinary file"):
+        read_label_map("/dev/zero")
