@@ -28,6 +28,8 @@ __all__ = ["command"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ALWAYS_DONE = ("tools/evaluate_ava.py", "tools/extract_motion.py", "tools/detect_persons.py")
+# What a shell cannot pass on is no argument.
+_ARGUMENTS = [text for text in NASTY_TEXTS if "\0" not in text and text.isprintable() | ("\n" in text)]
 _VIDEOS = ("clip", "b", "c")
 
 
@@ -67,7 +69,7 @@ def command(rng: np.random.Generator, folder: Path) -> None:
     )
     path, words = tools[rng.integers(len(tools))](files)
     if rng.random() < 0.15:
-        words[int(rng.integers(len(words)))] = str(NASTY_TEXTS[rng.integers(len(NASTY_TEXTS))])
+        words[int(rng.integers(len(words)))] = str(_ARGUMENTS[rng.integers(len(_ARGUMENTS))])
         files.damage = True
     status, out, err = _run(path, words)
     expect(status in (0, 1, 2), f"{path}: exit status {status}")
@@ -184,7 +186,8 @@ def _extract_motion(files: _Files) -> Words:
 def _detect_persons(files: _Files) -> Words:
     network = files.write("yolox_red.onnx", red_finder())
     out = str(files.folder / "persons.csv")
-    return "tools/detect_persons.py", [files.videos(), "--out", out, "--persons", network, "--every", "0.5"]
+    words = [files.videos(), "--out", out, "--persons", network, "--person-option", "min_score=0.9"]
+    return "tools/detect_persons.py", [*words, "--every", "1"]
 
 
 def _draw(files: _Files) -> Words:
