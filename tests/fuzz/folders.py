@@ -10,7 +10,7 @@ import numpy as np
 from modist_det.data.video import VideoError, open_video
 
 from .kinds import accepted, expect
-from .mutate import mutate_bytes
+from .mutate import NASTY_TEXTS, mutate_bytes
 from .originals import draw, read_number
 
 __all__ = ["frame_folder"]
@@ -40,16 +40,27 @@ def frame_folder(rng: np.random.Generator, folder: Path) -> None:
     for name in _IGNORED:
         if rng.random() < 0.1:
             (frames / name).write_bytes(b"x")
+    if rng.random() < 0.1:  # as mmaction2 and denseflow leave them: no frames
+        for i in range(count):
+            (frames / f"flow_x_{first + i:05d}{ending}").write_bytes(_image(i, ending))
     fault = str(
-        rng.choice(["none", "gap", "stranger", "flow", "damage", "size", "empty"], p=[0.4] + [0.1] * 6)
+        rng.choice(
+            ["none", "gap", "stranger", "series", "damage", "size", "empty", "odd"], p=[0.3] + [0.1] * 7
+        )
     )
     if fault == "gap" and count > 2:
         (frames / names[int(rng.integers(1, count - 1))]).unlink()
     elif fault == "stranger":
         (frames / f"cover{ending}").write_bytes(_image(0, ending))
-    elif fault == "flow":
-        for i in range(count):
-            (frames / f"flow_x_{first + i:05d}{ending}").write_bytes(_image(i, ending))
+    elif fault == "series":
+        for i in range(int(rng.integers(1, count + 1))):
+            (frames / f"mask_{first + i:05d}{ending}").write_bytes(_image(i, ending))
+    elif fault == "odd":
+        for _ in range(int(rng.integers(1, 4))):
+            odd = str(NASTY_TEXTS[rng.integers(len(NASTY_TEXTS))]).translate({0: "", ord("/"): "_"})[:200]
+            odd = odd.encode("utf-8", "replace").decode()[:100]
+            number = str(rng.choice(["", "2", "1" * 90, "-1", "٣", "²", "1.5"]))
+            (frames / f"{odd}{number}{ending}").write_bytes(_image(0, ending))
     elif fault == "damage":
         hit = frames / names[int(rng.integers(count))]
         hit.write_bytes(mutate_bytes(rng, hit.read_bytes()))
@@ -70,7 +81,7 @@ def frame_folder(rng: np.random.Generator, folder: Path) -> None:
         )
         return
     with open_video(frames, fps=10) as video:
-        if fault in ("gap", "stranger", "flow"):
+        if fault in ("gap", "stranger", "series"):
             _ = video.info.num_frames
             video.frames_at_indices(indices)
             expect(False, f"a folder with a fault ({fault}) was read")
@@ -82,9 +93,8 @@ def frame_folder(rng: np.random.Generator, folder: Path) -> None:
             if fault == "empty":
                 expect(shown_one == index, f"frame {shown_one} instead of {index}")
         video.frames_at_indices(np.arange(count))
-        expect(
-            fault == "damage", f"all images of a folder with a fault ({fault}) were read"
-        )  # damage may be hidden
+        # Damage may be hidden, and odd names may be no images.
+        expect(fault in ("damage", "odd"), f"all images of a folder with a fault ({fault}) were read")
 
 
 def _small(ending: str) -> bytes:

@@ -76,7 +76,8 @@ COMMANDS = {
     "demo": "tools/demo.py puppets/videos/val_0000.mp4 puppets/videos/val_0001.mp4 puppets/videos/val_0002.mp4 "
     "--checkpoint model.pth --persons puppets/tracks_val.json --short-side 64 --out {out}",
     "extraction": "tools/extract_motion.py puppets/videos --out {out} --workers 1 --short-side 48",
-    "persons": "tools/detect_persons.py puppets/videos --persons yolox_red.onnx --every 0.3 --person-option min_score=0.8 --out {out}/p.csv",
+    "persons": "tools/detect_persons.py puppets/videos --persons yolox_red.onnx --every 0.3 "
+    "--person-option min_score=0.8 --out {out}/p.csv",
     "generation": "datasets/prepare_puppets.py --out {out} --seed 5 --train-videos 12 --val-videos 4 "
     "--frame-width 64 --frame-height 48 --fps 10 --seconds 3 --workers 1",
 }
