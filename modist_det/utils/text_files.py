@@ -25,16 +25,16 @@ def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) 
     """
     path = Path(path)
     name = name or str(path)
-    if not path.is_file():
-        reason = (
-            "is a folder"
-            if path.is_dir()
-            else "is not an ordinary file"
-            if path.exists()
-            else "does not exist"
-        )
-        raise UserError(f"{name} {reason}")
     try:
+        if not path.is_file():
+            reason = (
+                "is a folder"
+                if path.is_dir()
+                else "is not an ordinary file"
+                if path.exists()
+                else "does not exist"
+            )
+            raise UserError(f"{name} {reason}")
         if path.stat().st_size > largest:
             raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {largest:,} are read")
         data = path.read_bytes()

@@ -43,7 +43,11 @@ def traceback(rng: np.random.Generator, folder: Path) -> None:
 
 
 def long_message(rng: np.random.Generator, folder: Path) -> None:
-    raise UserError("two\nlines")
+    class TwoLines(UserError):
+        def __str__(self) -> str:
+            return "two\nlines"
+
+    raise TwoLines
 
 
 def crash(rng: np.random.Generator, folder: Path) -> None:

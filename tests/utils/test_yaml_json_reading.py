@@ -148,6 +148,7 @@ def test_what_is_no_text_file(tmp_path, monkeypatch):
         "a\0b": "does not exist",
         ".": "is a folder",
         "/dev/zero": "is not an ordinary file",
+        "x" * 300: "cannot be read: File name too long",
     }.items():
         with pytest.raises(UserError, match=reason):
             read_text(tmp_path / name)
