@@ -1,15 +1,46 @@
-"""Opening a video file, with reasons in plain words where that fails."""
+"""Opening a video file and reading its packets, with reasons in plain words where that fails."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 import av
 from av.container import InputContainer
 
 from .video_info import VideoError
 
-__all__ = ["open_container", "reason_of"]
+__all__ = ["PYAV_ERRORS", "demux", "open_container", "reading", "reason_of"]
+
+# Everything that PyAV raises for a file, damaged ones included: its own errors, and what its code meets in numbers
+# and texts that no sound file holds.
+PYAV_ERRORS = (
+    av.FFmpegError,
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+)
+
+
+class reading(AbstractContextManager[None]):
+    """What PyAV raises inside becomes a :class:`VideoError` of ``path``. For calls of PyAV, not for code around them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, PYAV_ERRORS):
+            raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(error)})") from error
 
 
 def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoStream]:
@@ -26,20 +57,42 @@ def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoSt
         # An absolute path is never taken for a protocol ("a:b.mp4"); titles that are not UTF-8 are no
         # reason to fail.
         container = av.open(str(path.absolute()), metadata_errors="ignore")
-    except OSError as error:
-        raise VideoError(path, reason_of(error)) from error
     except av.FFmpegError as error:
         raise VideoError(path, _why_not_a_video(path, error)) from error
+    except PYAV_ERRORS as error:
+        raise VideoError(path, reason_of(error)) from error
     try:
-        return container, _choose_stream(container, path, threads)
+        with reading(path):
+            return container, _choose_stream(container, path, threads)
     except BaseException:
         container.close()
         raise
 
 
-def reason_of(error: Exception) -> str:
+def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.Packet]:
+    """The packets of ``stream`` up to the end of the file; the decoder is left to be flushed by the caller.
+
+    Raises:
+        VideoError: the file is damaged.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            # PyAV stumbles at the end of a file in which a stream began on the way (MPEG-TS); all was read.
+            return
+        except PYAV_ERRORS as error:
+            raise VideoError(path, f"damaged (FFmpeg: {reason_of(error)})") from error
+        if packet is None:
+            return
+        if packet.size:
+            yield packet
+
+
+def reason_of(error: BaseException) -> str:
     """What an exception of the system or of FFmpeg says, without path and number."""
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.VideoStream:
@@ -63,8 +116,11 @@ def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.Vi
 
 
 def _why_not_a_video(path: Path, error: av.FFmpegError) -> str:
-    with path.open("rb") as file:
-        head = file.read(4096)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError as system_error:
+        return reason_of(system_error)
     if head[4:8] == b"ftyp":
         return "it is cut off or was never finished (an mp4 without its 'moov' index); fetch it again"
     if not head.strip(b"\0"):

@@ -19,7 +19,7 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import ArrayLike, NDArray
 
-from .video_container import open_container, reason_of
+from .video_container import PYAV_ERRORS, demux, open_container, reading, reason_of
 from .video_info import (
     FrameScaler,
     Timing,
@@ -30,9 +30,11 @@ from .video_info import (
     nearest,
     nearest_frames,
     output_size,
+    simple_rate,
 )
 from .video_orientation import Orientation
 from .video_packets import TimedPacket, UntimedError, plan_runs, timed_packet
+from .video_timeline import decode_in_order, decoded_times, survey
 
 __all__ = ["VideoReader"]
 
@@ -50,7 +52,6 @@ _SKIPPABLE = {"h264", "mpeg4", "mpeg1video", "mpeg2video"}
 # Several frames may share one time stamp here; FFmpeg gives the others (without a place in the file) a
 # guess, which is wrong after a seek.
 _PES_FORMATS = {"mpeg", "mpegts"}
-_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 
 # For each frame wanted (its number or its time in ticks) the rows of the result that show it.
 Rows = dict[int, NDArray[np.intp]]
@@ -68,6 +69,10 @@ class VideoReader:
     A truncated file ends with its last whole frame (of a transport stream the last frame may be an
     error: it does not tell). Damage that FFmpeg reports, in a frame or in one that it depends on, is an
     error; damage that FFmpeg conceals without a word goes unseen.
+
+    The timeline is that of ``ffmpeg`` (its ``showinfo`` filter), also in a file whose times jump or restart, as MPEG-TS
+    recordings that were joined, AVI with dropped frames, edit lists with several parts
+    (:mod:`.video_timeline`); such files are decoded from their start for each request, too.
 
     Not to be shared by processes or threads: open it where it is used. Opening takes a few
     milliseconds.
@@ -90,12 +95,17 @@ class VideoReader:
         self._threads = threads
         self._container, self._stream = open_container(self.path, threads)
         try:
-            first = next(self._decode_from_start(self._container, self._stream))
+            with reading(self.path):
+                first = next(self._decode_from_start(self._container, self._stream))
+                self._describe(first)
+            if not self._rising:
+                decoded_times(self.path)  # refuses times that no player could show
         except BaseException:
             self.close()
             raise
+
+    def _describe(self, first: av.VideoFrame) -> None:
         codec = self._stream.codec_context
-        container_format = self._container.format
         self._codec_name: str = codec.name
         self._tick = float(self._stream.time_base or 1)  # seconds
         self._stated_rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 1)
@@ -103,10 +113,10 @@ class VideoReader:
         self._orientation = Orientation.of_frame(first)
         self._origin = first.pts or 0  # in ticks; all other ticks here count from it
         self._scaler = FrameScaler()
-        # AVI stores frames in the order of decoding, without the times at which they are shown.
-        reordered_avi = container_format.name == "avi" and codec.has_b_frames
-        self._ordered_by_pts = first.pts is not None and not reordered_avi
-        self._has_times = not (reordered_avi or int(container_format.flags) & _NO_TIMESTAMPS)
+        self._listed_frames = 0  # by packets with a time; 0: not counted yet
+        facts = survey(self.path, self._container, self._stream)
+        self._rising, self._is_even = facts.rising, facts.counted
+        self._ordered_by_pts = first.pts is not None and facts.rising and not facts.reordered
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -157,14 +167,14 @@ class VideoReader:
             size, short_side: as in :meth:`frames_at_indices`; so are the result and the errors.
         """
         times = as_seconds(seconds)
-        if not self._has_times:
+        if self._is_even:
             return self.frames_at_indices(nearest_frames(times, self._stated_rate), size, short_side)
         if self._ordered_by_pts:
             try:
                 return self._read(times / self._tick, size, short_side)
             except UntimedError:
                 self._distrust_pts()
-        return self._read_in_order(nearest(self._frame_times, times, 1e-9), size, short_side)
+        return self.frames_at_indices(nearest(self._frame_times, times, 1e-9), size, short_side)
 
     def close(self) -> None:
         """Close the file. ``info`` remains usable."""
@@ -181,28 +191,24 @@ class VideoReader:
     def _measure(self) -> Timing:
         times = self._frame_times
         rate = self._stated_rate
-        if len(times) > 1:
+        if len(times) > 1 and times[-1] > 0:
             measured = (len(times) - 1) / float(times[-1])
             # Headers guess and are missing; what they say is taken where the frames agree.
             if abs(float(rate) / measured - 1) > 0.01:
-                rate = Fraction(measured).limit_denominator(1001)
-        return Timing(len(times), rate, float(times[-1]) + float(1 / rate))
+                rate = simple_rate(measured)
+        return Timing(len(times), rate, float(times[-1]) + float(1 / rate), times)
 
     @cached_property
     def _frame_times(self) -> NDArray[np.float64]:
-        """Seconds (N,) at which the frames are shown, rising from 0."""
-        stamps: list[int | None] = []
+        """Seconds (N,) at which the frames are shown, from 0, never falling."""
         if self._ordered_by_pts:
             try:
-                stamps = self._pts.tolist()
+                times = (self._pts - self._pts[0]) * self._tick
             except UntimedError:
                 self._distrust_pts()
         if not self._ordered_by_pts:
-            stamps = [frame.pts for frame in self._decode_all()]
-        known = np.array([stamp for stamp in stamps if stamp is not None], dtype=np.float64)
-        if self._has_times and len(known) == len(stamps) and (np.diff(known) > 0).all():
-            return (known - known[0]) * self._tick
-        return np.arange(len(stamps)) / float(self._stated_rate)
+            times = decoded_times(self.path)
+        return np.arange(len(times)) / float(self._stated_rate) if self._is_even else times
 
     @cached_property
     def _pts(self) -> NDArray[np.int64]:
@@ -211,12 +217,14 @@ class VideoReader:
         with container:
             shown = [packet.pts for packet in self._packets(container, stream) if packet.shown]
         pts = np.unique(np.asarray(shown, dtype=np.int64))
+        self._listed_frames = len(pts)
         if len(pts) < len(shown) or not shown:
             raise UntimedError
         return pts
 
     def _distrust_pts(self) -> None:
         self._ordered_by_pts = False
+        vars(self).pop("_frame_times", None)
         logger.info("%s: packets without usable times; each clip is decoded from the file's start", self.path)
 
     # Packets
@@ -225,22 +233,19 @@ class VideoReader:
         """Packets from the next keyframe on, without the broken ones in which a truncated file ends."""
         started = False
         broken: list[TimedPacket] = []
-        try:
-            for packet in container.demux(stream):
-                started = started or packet.is_keyframe
-                if not packet.size or not started:
-                    continue
-                if packet.pos is None and container.format.name in _PES_FORMATS:
-                    raise UntimedError
-                timed = timed_packet(packet, self._codec_name, self._origin)
-                if packet.is_corrupt:
-                    broken.append(timed)
-                    continue
-                yield from broken
-                broken.clear()
-                yield timed
-        except av.FFmpegError as error:
-            raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(error)})") from error
+        for packet in demux(container, stream, self.path):
+            started = started or packet.is_keyframe
+            if not started:
+                continue
+            if packet.pos is None and container.format.name in _PES_FORMATS:
+                raise UntimedError
+            timed = timed_packet(packet, self._codec_name, self._origin)
+            if packet.is_corrupt:
+                broken.append(timed)
+                continue
+            yield from broken
+            broken.clear()
+            yield timed
 
     def _packets_around(self, first: float, last: float) -> list[TimedPacket]:
         """All packets that may be needed for the frames nearest to ticks in ``[first, last]``."""
@@ -248,7 +253,7 @@ class VideoReader:
             target = max(first - back / self._tick, 0.0)
             try:
                 self._container.seek(self._origin + int(target), stream=self._stream)
-            except av.FFmpegError:
+            except PYAV_ERRORS:
                 continue
             packets = self._packets_until(last, first_keyframe_by=first)
             if packets:
@@ -285,7 +290,7 @@ class VideoReader:
             shown = np.unique([packet.pts for packet in packets if packet.shown])
             if not len(shown):
                 raise UntimedError
-            chosen = shown[nearest(shown, group, 1e-6)]
+            chosen = shown[nearest(shown, group, 1e-6, 1 / self._tick)]
             rows = {
                 int(pts): np.flatnonzero(np.isin(ticks, group[chosen == pts])) for pts in np.unique(chosen)
             }
@@ -302,20 +307,17 @@ class VideoReader:
         """
         expected = {packet.pts for packet in packets}
         start, previous = packets[0].pts, -np.inf
-        try:
-            for frame in self._decode(packets, rows):
-                pts = None if frame.pts is None else frame.pts - self._origin
-                if pts not in expected or pts <= previous:
-                    raise UntimedError
-                previous = pts
-                # A run ends with a frame that is wanted and depends on what was decoded before it,
-                # except for frames shown before the first keyframe, which lack what they refer to.
-                if frame.is_corrupt and pts >= start:
-                    raise self._damaged(pts * self._tick)
-                if pts in rows:
-                    self._convert(frame, out, rows.pop(pts))
-        except av.FFmpegError as error:
-            raise self._damaged(start * self._tick, error) from error
+        for frame in self._decode(packets, rows):
+            pts = None if frame.pts is None else frame.pts - self._origin
+            if pts not in expected or pts <= previous:
+                raise UntimedError
+            previous = pts
+            # A run ends with a frame that is wanted and depends on what was decoded before it,
+            # except for frames shown before the first keyframe, which lack what they refer to.
+            if frame.is_corrupt and pts >= start:
+                raise self._damaged(pts * self._tick)
+            if pts in rows:
+                self._convert(frame, out, rows.pop(pts))
 
     def _decode(self, packets: list[TimedPacket], wanted: Container[int]) -> Iterator[av.VideoFrame]:
         codec = self._stream.codec_context
@@ -325,8 +327,14 @@ class VideoReader:
                 raise self._damaged(packet.pts * self._tick)
             if self._codec_name in _SKIPPABLE:
                 codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-            yield from packet.data.decode()
-        yield from self._stream.decode(None)
+            yield from self._decoded(packet.data, packets[0])
+        yield from self._decoded(None, packets[0])
+
+    def _decoded(self, packet: av.Packet | None, first: TimedPacket) -> list[av.VideoFrame]:
+        try:
+            return self._stream.decode(packet)
+        except PYAV_ERRORS as error:
+            raise self._damaged(first.pts * self._tick, error) from error
 
     def _read_in_order(
         self, indices: NDArray[np.int64], size: tuple[int, int] | None, short_side: int | None
@@ -343,6 +351,11 @@ class VideoReader:
                 if not whole:
                     raise self._damaged(index / float(self._stated_rate))
                 self._convert(frame, out, rows.pop(index))
+        if self._listed_frames > index + 1 and min(rows, default=self._listed_frames) < self._listed_frames:
+            raise VideoError(
+                self.path,
+                f"damaged: it lists {self._listed_frames} frames, of which {index + 1} can be decoded",
+            )
         for beyond in rows.values():
             self._convert(frame, out, beyond)
         return out
@@ -356,35 +369,30 @@ class VideoReader:
         self, container: InputContainer, stream: av.VideoStream
     ) -> Iterator[av.VideoFrame]:
         """All frames in the order of showing; packets at the end that cannot be decoded are passed over."""
+        errors: list[BaseException] = []
         started = False
-        error: av.FFmpegError | None = None
-        try:
-            for packet in container.demux(stream):
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError as caught:
-                    error = caught
-                    continue
-                for frame in frames:
-                    if error:
-                        raise error
-                    started = True
-                    yield frame
-        except av.FFmpegError as caught:
-            raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(caught)})") from caught
+        for frame, _ in decode_in_order(container, stream, self.path, errors.append):
+            if errors:
+                raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(errors[0])})") from errors[0]
+            started = True
+            yield frame
         if not started:
-            why = f" (FFmpeg: {reason_of(error)})" if error else ""
+            why = f" (FFmpeg: {reason_of(errors[0])})" if errors else ""
             raise VideoError(self.path, f"no frame of it can be decoded{why}")
 
-    def _damaged(self, second: float, error: Exception | None = None) -> VideoError:
+    def _damaged(self, second: float, error: BaseException | None = None) -> VideoError:
         why = f" (FFmpeg: {reason_of(error)})" if error else ""
         return VideoError(self.path, f"damaged at about {second:.2f} s{why}")
 
     def _empty(self, length: int, size: tuple[int, int] | None, short_side: int | None) -> NDArray[np.uint8]:
         shown = self._orientation.size(*self._stored_size)
-        return np.empty((length, *output_size(*shown, size, short_side), 3), dtype=np.uint8)
+        height, width = output_size(*shown, size, short_side, self.path, length)
+        with reading(self.path):
+            return np.empty((length, height, width, 3), dtype=np.uint8)
 
     def _convert(self, frame: av.VideoFrame, out: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
         height, width = self._orientation.size(*out.shape[1:3])
-        out[rows[0]] = self._orientation.apply(self._scaler(frame, height, width))
+        with reading(self.path):
+            rgb = self._scaler(frame, height, width)
+        out[rows[0]] = self._orientation.apply(rgb)
         out[rows[1:]] = out[rows[0]]

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..utils.errors import UserError
 
 __all__ = [
+    "MAX_NEAREST_GAP",
     "FrameScaler",
     "Timing",
     "VideoError",
@@ -25,7 +26,17 @@ __all__ = [
     "nearest",
     "nearest_frames",
     "output_size",
+    "reach",
+    "simple_rate",
 ]
+
+# Seconds between two frames up to which the nearer one stands for a time between them. In longer gaps (screen recordings,
+# time-lapses) the frame before is the one that people saw.
+MAX_NEAREST_GAP = 1.0
+_ROUNDED = 1e-3  # seconds by which times that people write down are rounded
+# Of frames that are scaled. Nothing real comes near; a file of a few kilobytes that is 4096 x 2 pixels would.
+_MAX_SIDE = 16384  # pixels
+_MAX_CLIP = 8 << 30  # bytes
 
 # Before PyAV 17 swscale always ran on one thread and the argument did not exist. Its own default, a
 # thread per CPU, makes the workers of a loader fight each other.
@@ -49,11 +60,15 @@ class VideoError(UserError):
 
 @dataclass(frozen=True)
 class Timing:
-    """How many frames there are, frames per second on average, seconds from the first to the end of the last."""
+    """How many frames there are, frames per second on average, seconds from the first to the end of the last.
+
+    ``times``: seconds (N,) at which they are shown; None: frame ``i`` at ``i / rate``.
+    """
 
     num_frames: int
     rate: Fraction
     duration: float
+    times: NDArray[np.float64] | None = None
 
 
 class VideoInfo:
@@ -104,6 +119,12 @@ class VideoInfo:
         """Seconds from the start of the first frame to the end of the last."""
         return self._timing.duration
 
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Seconds (N,) at which the frames are shown, from 0."""
+        times = self._timing.times
+        return np.arange(self.num_frames) / float(self.rate) if times is None else times
+
     def __repr__(self) -> str:
         known = [f"{self.width}x{self.height}", self.codec, f"rotation {self.rotation}"]
         if "_timing" in vars(self):  # printing must not read the file
@@ -112,12 +133,23 @@ class VideoInfo:
 
 
 def output_size(
-    height: int, width: int, size: tuple[int, int] | None, short_side: int | None
+    height: int,
+    width: int,
+    size: tuple[int, int] | None,
+    short_side: int | None,
+    path: str | os.PathLike = "(frames)",
+    count: int = 1,
 ) -> tuple[int, int]:
     """(height, width) of scaled frames: ``size`` as given, or the short side set and the shape kept.
 
     The long side is ``floor(long * short_side / short)``, as in PySlowFast's short-side scaling.
     Without either the size is unchanged.
+
+    Args:
+        path, count: of the video and of the frames to be scaled, for errors.
+
+    Raises:
+        VideoError: a scaled frame would be longer than 16,384 pixels, or all of them larger than 8 GiB.
     """
     if size is not None and short_side is not None:
         raise ValueError("give size or short_side, not both")
@@ -131,6 +163,12 @@ def output_size(
         new_height, new_width = height * short_side // width, short_side
     if new_height < 1 or new_width < 1:
         raise ValueError(f"frames of {new_height} x {new_width} pixels (height x width) are not possible")
+    if max(new_height, new_width) > _MAX_SIDE or 3 * new_height * new_width * count > _MAX_CLIP:
+        raise VideoError(
+            path,
+            f"its {width} x {height} pixels would become {new_width} x {new_height} ({count} frames); scaled frames "
+            f"have at most {_MAX_SIDE} pixels a side and {_MAX_CLIP >> 30} GiB together",
+        )
     return int(new_height), int(new_width)
 
 
@@ -151,20 +189,44 @@ def as_seconds(seconds: ArrayLike) -> NDArray[np.float64]:
 
 
 def nearest_frames(seconds: NDArray[np.float64], rate: Fraction) -> NDArray[np.int64]:
-    """Numbers of the frames nearest to ``seconds`` where frame ``i`` stands at ``i / rate``; halves round down."""
+    """Numbers of the frames for ``seconds`` where frame ``i`` stands at ``i / rate``, as :func:`nearest` chooses; halves round down."""
+    if 1 / rate > MAX_NEAREST_GAP:
+        return np.floor((seconds + _ROUNDED) * float(rate)).astype(np.int64)
     return np.ceil(seconds * float(rate) - 0.5 - 1e-6).astype(np.int64)
 
 
-def nearest(sorted_times: NDArray, wanted: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]:
+def nearest(
+    sorted_times: NDArray, wanted: NDArray[np.float64], tolerance: float, second: float = 1.0
+) -> NDArray[np.intp]:
     """For each wanted time the index of the nearest of ``sorted_times``; the earlier one of two as near.
 
-    ``tolerance`` is the rounding error up to which two distances count as the same.
+    Across a gap of more than ``MAX_NEAREST_GAP`` seconds it is the earlier one up to the later one's own time, as a player shows it.
+
+    Args:
+        tolerance: the rounding error up to which two distances count as the same.
+        second: how long a second is in the unit of the times.
     """
     after = np.clip(np.searchsorted(sorted_times, wanted), 1, max(len(sorted_times) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(sorted_times) - 1)
     to_before, to_after = wanted - sorted_times[before], sorted_times[after] - wanted
-    return np.where(to_after < to_before - tolerance, after, before)
+    pause = sorted_times[after] - sorted_times[before] > MAX_NEAREST_GAP * second + tolerance
+    later = np.where(pause, to_after <= _ROUNDED * second, to_after < to_before - tolerance)
+    chosen = np.where(later, after, before)
+    # Of frames at the same time the last one stays.
+    return np.searchsorted(sorted_times, sorted_times[chosen], "right") - 1
+
+
+def simple_rate(rate: float) -> Fraction:
+    """A measured rate as a fraction of small numbers, below one frame a second, too (30000/1001, 1/3600)."""
+    if rate >= 1:
+        return Fraction(rate).limit_denominator(1001)
+    return 1 / Fraction(1 / rate).limit_denominator(1001)
+
+
+def reach(gap: float) -> float:
+    """Seconds after a frame up to which it is chosen, not the next one, which comes ``gap`` seconds after it."""
+    return gap - _ROUNDED if gap > MAX_NEAREST_GAP else gap / 2
 
 
 class FrameScaler:

@@ -192,7 +192,9 @@ def annotate(
     report = RunReport()
     start = time.perf_counter()
     header = make_header(source, predictor, detector)
-    height, width = drawing_size(source.height, source.width, outputs.short_side)
+    # Drawn with square pixels in the shape that a player shows; a source of somebody's own may not know of others.
+    aspect = float(getattr(source, "pixel_aspect", 1))
+    height, width = drawing_size(source.height, source.width * aspect, outputs.short_side)
     sheet = _SheetFrames(outputs.sheet_frames)
     people: set[int] = set()
     with contextlib.ExitStack() as stack:

@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.frame_folder import FrameFolder
-from ..data.video_container import open_container, reason_of
+from ..data.video_container import PYAV_ERRORS, open_container, reading, reason_of
 from ..data.video_info import FrameScaler, VideoError
 from ..data.video_orientation import Orientation
+from ..data.video_timeline import decode_in_order, decoded_times, survey
 
 __all__ = [
     "CameraSource",
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 _URL_TIMEOUT = 10.0  # seconds without data
+_SAME_TIME = 1e-3  # seconds between frames that have the same time, or one that goes back
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,8 @@ class Source(Protocol):
 
     Attributes:
         name: id of the video.
-        width, height: of a frame as shown.
+        width, height: pixels of a frame, turned as it is shown.
+        pixel_aspect: width of a pixel divided by its height, not 1 for anamorphic video.
         rate: frames per second, as stated.
         duration: seconds, as stated; 0: not known.
         live: frames come when they come (camera).
@@ -101,6 +104,7 @@ class Source(Protocol):
     name: str
     width: int
     height: int
+    pixel_aspect: Fraction
     rate: Fraction
     duration: float
     live: bool
@@ -153,58 +157,83 @@ class FileSource:
         self._stopped = threading.Event()
         self._frames = self._decode()
         try:
-            self._first = next(self._frames, None)
-            if self._first is None:
-                raise VideoError(text, "no frame of it can be decoded")
+            with reading(self.path):
+                self._first = next(self._frames, None)
+                if self._first is None:
+                    raise VideoError(text, "no frame of it can be decoded")
+                self._describe(self._first[0])
         except BaseException:
             self._container.close()
             raise
-        self._orientation = Orientation.of_frame(self._first)
-        self.height, self.width = self._orientation.size(self._first.height, self._first.width)
+
+    def _describe(self, first: av.VideoFrame) -> None:
+        self._orientation = Orientation.of_frame(first)
+        self.height, self.width = self._orientation.size(first.height, first.width)
+        self.pixel_aspect = _pixel_aspect(self._stream, self._orientation)
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
-        self.origin = self._first.time or 0.0
+        self.origin = first.time or 0.0
         stated = self._container.duration
         self.duration = 0.0 if self.live or not stated else stated / av.time_base
+        # The timeline of VideoReader: as stamped, counted, or worked out from the whole file.
+        self._times: NDArray[np.float64] | None = None
+        self._counted = False
+        if not self.live:
+            facts = survey(self.path, self._container, self._stream)
+            self._counted = facts.counted
+            if not facts.rising:
+                self._times = decoded_times(self.path)
+                self.duration = float(self._times[-1])
 
     def frames(self) -> Iterator[StreamFrame]:
         assert self._first is not None
         second = -1.0
-        frame: av.VideoFrame | None = self._first
+        item: tuple[av.VideoFrame, int | None] | None = self._first
         self._first = None  # not kept for the rest of the stream
+        tick, start = float(self._stream.time_base or 1), item[1] or 0
         index = 0
         with self._container:
-            while frame is not None and not self._stopped.is_set():
-                stated = index / float(self.rate) if frame.time is None else frame.time - self.origin
-                # Broken time stamps go backwards; the order of frames is right nevertheless.
-                second = stated if stated > second else second + 0.5 / float(self.rate)
-                yield StreamFrame(index, max(second, 0.0), frame, self._orientation)
-                frame = next(self._frames, None)
+            while item is not None and not self._stopped.is_set():
+                frame, ticks = item
+                if self._times is not None:
+                    stated = float(self._times[min(index, len(self._times) - 1)])
+                elif ticks is None or self._counted:
+                    stated = index / float(self.rate)
+                else:
+                    stated = (ticks - start) * tick
+                # Two frames at one time, or a broken stamp: their order is right nevertheless.
+                second = max(stated, 0.0) if stated > second else second + _SAME_TIME
+                yield StreamFrame(index, second, frame, self._orientation)
+                item = next(self._frames, None)
                 index += 1
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
         size = None
-        packets = self._container.demux(self._stream)
+        decoded = decode_in_order(self._container, self._stream, self.path, self._pass_over)
         while True:
             try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as error:
+                item = next(decoded, None)
+            except VideoError as error:
                 self.damaged += 1
-                logger.warning("%s ends here, damaged (FFmpeg: %s)", self.path, reason_of(error))
+                logger.warning("%s ends here, %s", self.path, error.reason)
                 return
-            if packet is None:
+            if item is None:
                 return
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                self.damaged += 1
-                continue
-            for frame in decoded:
-                size = size or (frame.height, frame.width)
-                # The writer's picture has one size; streams that change theirs are rare.
-                yield frame if (frame.height, frame.width) == size else frame.reformat(size[1], size[0])
+            frame, ticks = item
+            size = size or (frame.height, frame.width)
+            # The writer's frame has one size; streams that change theirs are rare.
+            if (frame.height, frame.width) != size:
+                try:
+                    frame = frame.reformat(size[1], size[0])
+                except PYAV_ERRORS as error:
+                    self._pass_over(error)
+                    continue
+            yield frame, ticks
+
+    def _pass_over(self, error: BaseException) -> None:
+        self.damaged += 1
 
 
 class FolderSource:
@@ -215,6 +244,7 @@ class FolderSource:
         self.name = Path(path).resolve().name
         info = self._folder.info
         self.width, self.height, self.rate, self.duration = info.width, info.height, info.rate, info.duration
+        self.pixel_aspect = Fraction(1)
         self.live = False
         self.origin = 0.0
         self.sound: Path | None = None
@@ -272,6 +302,7 @@ class CameraSource:
         self.height, self.width = self._first.shape[:2]
         self.rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
         self.duration = 0.0
+        self.pixel_aspect = Fraction(1)
         self.live = True
         self.origin = 0.0
         self.sound: Path | None = None
@@ -326,7 +357,7 @@ def open_camera(text: str) -> cv2.VideoCapture:
 def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
     try:
         container = av.open(address, metadata_errors="ignore", timeout=_URL_TIMEOUT)
-    except (OSError, av.FFmpegError, ValueError) as error:
+    except PYAV_ERRORS as error:
         raise VideoError(address, reason_of(error)) from error
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
@@ -334,6 +365,14 @@ def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
         raise VideoError(address, "it has no video stream")
     stream.thread_count = threads
     return container, stream
+
+
+def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
+    """Width of a pixel as shown, divided by its height; 1 where the file does not say, or says what cannot be."""
+    stored = Fraction(stream.sample_aspect_ratio or 1)
+    if not Fraction(1, 8) <= stored <= 8:
+        return Fraction(1)
+    return 1 / stored if orientation.transpose else stored
 
 
 def paced(

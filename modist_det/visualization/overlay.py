@@ -33,7 +33,7 @@ class PersonOverlay:
     actions: Sequence[tuple[str, float]] = ()
 
 
-def drawing_size(height: int, width: int, short_side: int | None = None) -> tuple[int, int]:
+def drawing_size(height: float, width: float, short_side: int | None = None) -> tuple[int, int]:
     """(height, width) in which a film is drawn on: of the same shape, even, with ``short_side``.
 
     Default: as it is, but at least 480 and at most 720 pixels on the short side.
