@@ -31,7 +31,7 @@ from .video_info import (
     VideoInfo,
     as_indices,
     as_seconds,
-    nearest_frames,
+    nearest,
     output_size,
 )
 
@@ -56,19 +56,17 @@ class _Header:
     rotation: int
     rate: list[int]  # numerator, denominator
     duration: float
+    times: list[float]  # seconds of each frame
 
 
 class CachedFrames:
-    """One video's decoded frames, with the interface of :class:`modist_det.data.video.VideoReader`.
-
-    Frame ``i`` stands at ``i / rate`` seconds, also where the video's frames do not come at a constant rate.
-    """
+    """One video's decoded frames, by number and by time as :class:`modist_det.data.video.VideoReader` gives them."""
 
     def __init__(self, path: Path, header: _Header, frames: NDArray[np.uint8]) -> None:
         self.path = path
         self._frames = frames
-        self._rate = Fraction(*header.rate)
-        timing = Timing(header.num_frames, self._rate, header.duration)
+        self._times = np.array(header.times, np.float64)
+        timing = Timing(header.num_frames, Fraction(*header.rate), header.duration, self._times)
         self.info = VideoInfo(
             header.video_width, header.video_height, header.codec, header.rotation, lambda: timing
         )
@@ -80,7 +78,8 @@ class CachedFrames:
         rows = np.minimum(as_indices(indices), len(self._frames) - 1)
         height, width = self._frames.shape[1:3]
         if short_side is not None or size is not None:
-            height, width = output_size(self.info.height, self.info.width, size, short_side)
+            shown = self.info.height, self.info.width
+            height, width = output_size(*shown, size, short_side, self.path, len(rows))
         if (height, width) == self._frames.shape[1:3]:
             return self._frames[rows]
         shrinks = height <= self._frames.shape[1] and width <= self._frames.shape[2]
@@ -94,7 +93,7 @@ class CachedFrames:
         self, seconds: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
     ) -> NDArray[np.uint8]:
         """RGB frames uint8 (T, H, W, 3) nearest to each time."""
-        return self.frames_at_indices(nearest_frames(as_seconds(seconds), self._rate), size, short_side)
+        return self.frames_at_indices(nearest(self._times, as_seconds(seconds), 1e-9), size, short_side)
 
     def close(self) -> None:
         """Nothing to do: the mapped file is released with the object."""
@@ -172,7 +171,7 @@ def _map(target: Path, path: Path, source: list[int]) -> CachedFrames | None:
 def _write(target: Path, video: VideoReader | FrameFolder, source: list[int], max_side: int) -> None:
     info = video.info
     side = max_side if min(info.height, info.width) > max_side else None
-    frames = video.frames_at_times(np.arange(info.num_frames) / float(info.rate), short_side=side)
+    frames = video.frames_at_indices(np.arange(info.num_frames), short_side=side)
     header = _Header(
         source=source,
         num_frames=len(frames),
@@ -184,6 +183,7 @@ def _write(target: Path, video: VideoReader | FrameFolder, source: list[int], ma
         rotation=info.rotation,
         rate=[info.rate.numerator, info.rate.denominator],
         duration=info.duration,
+        times=info.times.tolist(),
     )
     with atomic_path(target) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(asdict(header)).encode() + b"\n")
