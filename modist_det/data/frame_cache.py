@@ -24,10 +24,9 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .frame_list import ListedFolder
 from .video import FrameFolder, VideoReader, open_video
-from .video_container import reason_of
+from .video_errors import VideoError, reason_of
 from .video_info import (
     Timing,
-    VideoError,
     VideoInfo,
     as_indices,
     as_seconds,

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..utils.listing import IMAGE_EXTENSIONS, is_hidden, natural_key
 from .frame_list import ListedFolder
-from .video_container import reason_of
+from .video_errors import reason_of
 from .video_info import (
     FrameScaler,
     Timing,

@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from .frame_folder import FrameFolder
-from .video_container import reason_of
+from .video_errors import VideoError, reason_of
 from .video_file import VideoReader
-from .video_info import VideoError, VideoInfo
+from .video_info import VideoInfo
 
 __all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video", "probe"]
 

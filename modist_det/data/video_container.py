@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import av
 from av.container import InputContainer
 
-from .video_info import VideoError
+from .video_errors import PYAV_ERRORS, VideoError, reading, reason_of
 
-__all__ = ["PYAV_ERRORS", "demux", "open_container", "reading", "reason_of"]
-
-# Everything that PyAV raises for a file, damaged ones included: its own errors, and what its code meets in numbers
-# and texts that no sound file holds.
-PYAV_ERRORS = (
-    av.FFmpegError,
-    OSError,
-    EOFError,
-    LookupError,
-    ValueError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-)
-
-
-class reading(AbstractContextManager[None]):
-    """What PyAV raises inside becomes a :class:`VideoError` of ``path``. For calls of PyAV, not for code around them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, PYAV_ERRORS):
-            raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(error)})") from error
+__all__ = ["demux", "open_container"]
 
 
 def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoStream]:
@@ -88,11 +58,6 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
             return
         if packet.size:
             yield packet
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception of the system or of FFmpeg says, without path and number."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.VideoStream:

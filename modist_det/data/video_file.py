@@ -19,11 +19,10 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import ArrayLike, NDArray
 
-from .video_container import PYAV_ERRORS, demux, open_container, reading, reason_of
+from .video_container import demux, open_container
+from .video_errors import PYAV_ERRORS, VideoError, reading, reason_of
 from .video_info import (
-    FrameScaler,
     Timing,
-    VideoError,
     VideoInfo,
     as_indices,
     as_seconds,
@@ -34,6 +33,7 @@ from .video_info import (
 )
 from .video_orientation import Orientation
 from .video_packets import TimedPacket, UntimedError, plan_runs, timed_packet
+from .video_scaling import FrameScaler, check_colours
 from .video_timeline import decode_in_order, decoded_times, survey
 
 __all__ = ["VideoReader"]
@@ -105,14 +105,14 @@ class VideoReader:
             raise
 
     def _describe(self, first: av.VideoFrame) -> None:
-        codec = self._stream.codec_context
-        self._codec_name: str = codec.name
+        check_colours(first, self._stream, self.path)
+        self._codec_name: str = self._stream.codec_context.name
         self._tick = float(self._stream.time_base or 1)  # seconds
         self._stated_rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 1)
         self._stored_size = first.height, first.width
         self._orientation = Orientation.of_frame(first)
         self._origin = first.pts or 0  # in ticks; all other ticks here count from it
-        self._scaler = FrameScaler()
+        self._scaler = FrameScaler(self.path)
         self._listed_frames = 0  # by packets with a time; 0: not counted yet
         facts = survey(self.path, self._container, self._stream)
         self._rising, self._is_even = facts.rising, facts.counted
@@ -392,7 +392,5 @@ class VideoReader:
 
     def _convert(self, frame: av.VideoFrame, out: NDArray[np.uint8], rows: NDArray[np.intp]) -> None:
         height, width = self._orientation.size(*out.shape[1:3])
-        with reading(self.path):
-            rgb = self._scaler(frame, height, width)
-        out[rows[0]] = self._orientation.apply(rgb)
+        out[rows[0]] = self._orientation.apply(self._scaler(frame, height, width))
         out[rows[1:]] = out[rows[0]]

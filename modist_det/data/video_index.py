@@ -1,4 +1,4 @@
-"""Which files keep a sound index of the times of their frames: told from the first bytes and box headers, without reading packets.
+"""Which files keep a sound index of the times of their frames: told from headers, without reading packets.
 
 Such a file can be sought in by time. Others may hold several recordings, one after the other, whose times begin anew.
 """
@@ -79,7 +79,7 @@ def _has_cuts(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _is_one_segment(file: BinaryIO, size: int) -> bool:
-    """Whether a Matroska file is a header and a segment of known length that ends where the file ends, or is cut off."""
+    """Whether a Matroska file is a header and a segment of known length that ends with the file, or is cut off."""
     file.seek(0)
     head = file.read(4096)
     if not head.startswith(_EBML):

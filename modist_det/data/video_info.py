@@ -1,4 +1,4 @@
-"""What every kind of video shares: facts about it, errors, the size of its frames, scaling."""
+"""What every kind of video shares: facts about it, which frame belongs to a time, the size of its frames."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import ArrayLike, NDArray
 
-from ..utils.errors import UserError
+from .video_errors import VideoError
+from .video_scaling import FrameScaler
 
 __all__ = [
     "MAX_NEAREST_GAP",
@@ -23,6 +22,7 @@ __all__ = [
     "VideoInfo",
     "as_indices",
     "as_seconds",
+    "longest_pause",
     "nearest",
     "nearest_frames",
     "output_size",
@@ -30,32 +30,14 @@ __all__ = [
     "simple_rate",
 ]
 
-# Seconds between two frames up to which the nearer one stands for a time between them. In longer gaps (screen recordings,
-# time-lapses) the frame before is the one that people saw.
+# Seconds between two frames up to which the nearer one stands for a time between them. In longer gaps
+# (screen recordings, time-lapses) the frame before is the one that people saw.
 MAX_NEAREST_GAP = 1.0
+_PAUSE = 5.0  # seconds without a new frame of which a check tells
 _ROUNDED = 1e-3  # seconds by which times that people write down are rounded
 # Of frames that are scaled. Nothing real comes near; a file of a few kilobytes that is 4096 x 2 pixels would.
 _MAX_SIDE = 16384  # pixels
 _MAX_CLIP = 8 << 30  # bytes
-
-# Before PyAV 17 swscale always ran on one thread and the argument did not exist. Its own default, a
-# thread per CPU, makes the workers of a loader fight each other.
-_ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
-
-
-class VideoError(UserError):
-    """A video that cannot be read, or not where it was asked for.
-
-    The message is one line: the path and the reason.
-    """
-
-    def __init__(self, path: str | os.PathLike, reason: str) -> None:
-        self.path = os.fspath(path)
-        self.reason = reason
-        super().__init__(f"cannot read video {self.path}: {reason}")
-
-    def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)  # crosses from a worker process
 
 
 @dataclass(frozen=True)
@@ -189,7 +171,10 @@ def as_seconds(seconds: ArrayLike) -> NDArray[np.float64]:
 
 
 def nearest_frames(seconds: NDArray[np.float64], rate: Fraction) -> NDArray[np.int64]:
-    """Numbers of the frames for ``seconds`` where frame ``i`` stands at ``i / rate``, as :func:`nearest` chooses; halves round down."""
+    """Numbers of the frames that :func:`nearest` chooses for ``seconds`` where frame ``i`` stands at ``i / rate``.
+
+    Halves round down.
+    """
     if 1 / rate > MAX_NEAREST_GAP:
         return np.floor((seconds + _ROUNDED) * float(rate)).astype(np.int64)
     return np.ceil(seconds * float(rate) - 0.5 - 1e-6).astype(np.int64)
@@ -200,7 +185,8 @@ def nearest(
 ) -> NDArray[np.intp]:
     """For each wanted time the index of the nearest of ``sorted_times``; the earlier one of two as near.
 
-    Across a gap of more than ``MAX_NEAREST_GAP`` seconds it is the earlier one up to the later one's own time, as a player shows it.
+    Across a gap of more than ``MAX_NEAREST_GAP`` seconds it is the earlier one up to the later one's own time, as a
+    player shows it.
 
     Args:
         tolerance: the rounding error up to which two distances count as the same.
@@ -217,6 +203,19 @@ def nearest(
     return np.searchsorted(sorted_times, sorted_times[chosen], "right") - 1
 
 
+def longest_pause(times: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Start and end (seconds) of the longest time without a new frame, where it is more than 5 s and unusual for the video.
+
+    Args:
+        times: (N,) of all frames, rising. A time-lapse of a frame an hour has no pause.
+    """
+    gaps = np.diff(times)
+    if not len(gaps) or gaps.max() <= max(_PAUSE, 10 * float(np.median(gaps))):
+        return None
+    before = int(np.argmax(gaps))
+    return float(times[before]), float(times[before + 1])
+
+
 def simple_rate(rate: float) -> Fraction:
     """A measured rate as a fraction of small numbers, below one frame a second, too (30000/1001, 1/3600)."""
     if rate >= 1:
@@ -227,28 +226,3 @@ def simple_rate(rate: float) -> Fraction:
 def reach(gap: float) -> float:
     """Seconds after a frame up to which it is chosen, not the next one, which comes ``gap`` seconds after it."""
     return gap - _ROUNDED if gap > MAX_NEAREST_GAP else gap / 2
-
-
-class FrameScaler:
-    """Colour conversion and scaling of decoded pictures in one step of FFmpeg's swscale, bilinear.
-
-    When it scales down, swscale's bilinear filter covers all source pixels (it does not alias). At the
-    native size the result equals ``frame.to_ndarray(format="rgb24")``. The matrix and the range
-    (limited or full) are those with which the frame is tagged; untagged frames are taken as BT.601,
-    limited range. Interlaced frames are left as stored.
-    """
-
-    def __init__(self) -> None:
-        # One for all frames: building the filters takes longer than running them.
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame, height: int, width: int) -> NDArray[np.uint8]:
-        """RGB (height, width, 3). A view of memory that lives as long as the array does."""
-        rgb = self._reformatter.reformat(
-            frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, **_ONE_THREAD
-        )
-        plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)[
-            :height, : 3 * width
-        ]
-        return rows.reshape(height, width, 3)

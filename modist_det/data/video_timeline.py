@@ -19,15 +19,15 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from .video_container import PYAV_ERRORS, demux, open_container, reason_of
+from .video_container import demux, open_container
+from .video_errors import PYAV_ERRORS, VideoError, reason_of
 from .video_index import has_sound_index
-from .video_info import VideoError
 
 __all__ = ["FrameClock", "PacketClock", "Survey", "decode_in_order", "decoded_times", "survey"]
 
 _BREAKS_OFF = 0x0200  # AVFMT_TS_DISCONT
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
-# Seconds by which times of packets may be ahead of what was expected, or behind; FFmpeg's program takes more for a break.
+# Seconds by which times of packets may be ahead of what was expected, or go back; ffmpeg takes more for a break.
 _MAX_JUMP = 10.0
 _MAX_STEP_BACK = 0.1
 # Seconds by which shown times may go back where parts meet. More is no timeline at all.
@@ -38,8 +38,8 @@ _REMEMBERED = 64  # files, in a process
 class PacketClock:
     """Puts times of packets right where a new recording begins, as the ``ffmpeg`` program does.
 
-    Where a packet's decoding time is 10 s away from the expected one, or goes back by more than 0.1 s, all further times
-    are shifted so that the packet comes when it was expected. Formats that number their frames or have an index keep their times.
+    Where a packet's decoding time is 10 s away from the expected one, or goes back by more than 0.1 s, all further
+    times are shifted so that the packet comes when it was expected. Formats with an index keep their times.
     Only video is looked at: with sound, a player may shift by some milliseconds more.
     """
 
@@ -134,7 +134,7 @@ def survey(path: Path, container: InputContainer, stream: av.VideoStream) -> Sur
 
 
 def decoded_times(path: Path) -> NDArray[np.float64]:
-    """Seconds (N,) at which the frames of a file are shown, never falling; from decoding all of them, once in a process.
+    """Seconds (N,) at which the frames of a file are shown, never falling, from decoding all; once in a process.
 
     Frames without a time stand at their number divided by the rate. Damaged frames are passed over.
 
@@ -210,8 +210,8 @@ def _decode_times(path: Path) -> NDArray[np.float64]:
         frame = int(np.argmax(back > _MAX_OVERLAP))
         raise VideoError(
             path,
-            f"the times of its frames go back from {latest[frame]:.2f} s to {times[frame]:.2f} s (frame {frame}), as where "
-            "recordings are joined that all begin at 0: two frames to a time. Encode it with new times: "
+            f"the times of its frames go back from {latest[frame]:.2f} s to {times[frame]:.2f} s (frame {frame}), as "
+            "where recordings that begin at the same time are joined; encode it with new times: "
             f"ffmpeg -i IN -vf setpts=N/{rate:g}/TB OUT.mp4",
         )
     # Where parts overlap, what comes later replaces what is shown.

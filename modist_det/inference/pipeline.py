@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.video_info import FrameScaler, nearest, output_size
+from ..data.video_info import FrameScaler, nearest, output_size, reach
 from ..utils.errors import UserError
 from .persons import PersonDetector, Picture
 from .predictor import ActionPredictor
@@ -133,7 +133,7 @@ class Searched(NamedTuple):
 
 
 def mark_due(frames: Iterable[StreamFrame], settings: PipelineSettings) -> Iterator[Due]:
-    """Choose for each multiple of the search interval the frame that is nearest to it, the earlier of two as near.
+    """Choose for each multiple of the search interval the frame that :func:`.nearest` chooses for it.
 
     Where frames are further apart than the interval, multiples without a frame of their own are left out.
     """
@@ -145,11 +145,11 @@ def mark_due(frames: Iterable[StreamFrame], settings: PipelineSettings) -> Itera
     for frame in frames:
         if held is not None:
             distance = frame.second - held.second
-            due, number = _due(held, held.second + distance / 2, number, spacing, parts)
+            due, number = _due(held, held.second + reach(distance), number, spacing, parts)
             yield due
         held = frame
     if held is not None:
-        yield _due(held, held.second + distance / 2, number, spacing, parts)[0]
+        yield _due(held, held.second + reach(distance), number, spacing, parts)[0]
 
 
 def _due(frame: StreamFrame, until: float, number: int, spacing: float, parts: int) -> tuple[Due, int]:

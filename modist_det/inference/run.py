@@ -8,12 +8,16 @@ import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.video_info import FrameScaler
+from ..data.video_info import output_size
+from ..data.video_scaling import FrameScaler
+from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..utils.spread import evenly_spread
 from ..visualization.keyframes import contact_sheet, write_png
@@ -112,6 +116,8 @@ def stream_actions(
     report: RunReport,
 ) -> Generator[Event, None, None]:
     """Frames with people, keyframes and tubes of a source as they come, made by three threads; closing ends them."""
+    # Said before anything is read.
+    output_size(source.height, source.width, None, predictor.short_side, source.name)
     times = report.times
     ahead = _AHEAD_LIVE if settings.realtime else _AHEAD
     frames = times.watch("decoding", source.frames())
@@ -184,7 +190,7 @@ def annotate(
 ) -> RunReport:
     """Read a source to its end, or for ``max_seconds`` of it, and write the files asked for while it is read.
 
-    Each file is written whole or not at all.
+    Each file is written whole or not at all. Where the mp4 cannot be written, the others still are.
 
     Raises:
         UserError: a file cannot be written.
@@ -192,18 +198,30 @@ def annotate(
     report = RunReport()
     start = time.perf_counter()
     header = make_header(source, predictor, detector)
-    # Drawn with square pixels in the shape that a player shows; a source of somebody's own may not know of others.
-    aspect = float(getattr(source, "pixel_aspect", 1))
-    height, width = drawing_size(source.height, source.width * aspect, outputs.short_side)
+    # Drawn in the shape that a player shows; a source of somebody's own may not say which.
+    aspect = Fraction(getattr(source, "pixel_aspect", 1))
+    height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     sheet = _SheetFrames(outputs.sheet_frames)
     people: set[int] = set()
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _result_writers(outputs, header)]
         film = None
         if outputs.video is not None:
-            film = stack.enter_context(
-                VideoWriter(outputs.video, height, width, source.rate, source.sound, source.origin)
+            film = _Film(
+                VideoWriter(
+                    outputs.video,
+                    height,
+                    width,
+                    source.rate,
+                    source.sound,
+                    source.origin,
+                    # What is lost by whole, even numbers of pixels.
+                    pixel_aspect=Fraction(1)
+                    if aspect == 1
+                    else (aspect * source.width * height / (source.height * width)).limit_denominator(10_000),
+                )
             )
+            stack.enter_context(film)
         total = round(source.duration * float(source.rate)) or None
         progress = stack.enter_context(progress_bar(source.name, "frame", total, show=show_progress))
         events = stack.enter_context(
@@ -237,6 +255,8 @@ def annotate(
             writer.finish(report.duration, report.frames)
     if outputs.sheet is not None:
         sheet.write(outputs.sheet, source.name)
+    if film is not None and film.error is not None:
+        raise UserError(f"{film.error}; the other files are complete") from film.error
     report.people = len(people)
     remark = getattr(detector, "remark", None)
     if remark is not None and (text := remark(source.name)):
@@ -254,6 +274,33 @@ def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]
     if outputs.coco is not None:
         writers.append(CocoWriter(outputs.coco, header))
     return writers
+
+
+class _Film:
+    """The mp4, up to the frame that cannot be written: ``error`` says why, and no file is left."""
+
+    def __init__(self, writer: VideoWriter) -> None:
+        self._writer = writer
+        self.error: UserError | None = None
+
+    def __enter__(self) -> _Film:
+        self._writer.__enter__()
+        return self
+
+    def write(self, image: NDArray[np.uint8], second: float) -> None:
+        if self.error is None:
+            try:
+                self._writer.write(image, second)
+            except UserError as error:
+                self.error = error
+
+    def __exit__(self, *raised: Any) -> None:
+        if self.error is not None and raised[0] is None:
+            raised = (type(self.error), self.error, self.error.__traceback__)
+        try:
+            self._writer.__exit__(*raised)
+        except UserError as error:
+            self.error = self.error or error
 
 
 class _Drawing:

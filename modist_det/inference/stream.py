@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.frame_folder import FrameFolder
-from ..data.video_container import PYAV_ERRORS, open_container, reading, reason_of
-from ..data.video_info import FrameScaler, VideoError
+from ..data.video_container import open_container
+from ..data.video_errors import PYAV_ERRORS, VideoError, reading, reason_of
 from ..data.video_orientation import Orientation
+from ..data.video_scaling import FrameScaler, check_colours
 from ..data.video_timeline import decode_in_order, decoded_times, survey
 
 __all__ = [
@@ -167,6 +168,7 @@ class FileSource:
             raise
 
     def _describe(self, first: av.VideoFrame) -> None:
+        check_colours(first, self._stream, self.path)
         self._orientation = Orientation.of_frame(first)
         self.height, self.width = self._orientation.size(first.height, first.width)
         self.pixel_aspect = _pixel_aspect(self._stream, self._orientation)
@@ -187,9 +189,9 @@ class FileSource:
     def frames(self) -> Iterator[StreamFrame]:
         assert self._first is not None
         second = -1.0
+        tick, start = float(self._stream.time_base or 1), self._first[1] or 0
         item: tuple[av.VideoFrame, int | None] | None = self._first
         self._first = None  # not kept for the rest of the stream
-        tick, start = float(self._stream.time_base or 1), item[1] or 0
         index = 0
         with self._container:
             while item is not None and not self._stopped.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -12,8 +13,12 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from ..data.video_errors import PYAV_ERRORS, reason_of
+from ..data.video_scaling import tag_bt709, to_bt709
+from ..utils.errors import UserError
 from ..utils.files import atomic_path
 
 __all__ = ["VideoWriter"]
@@ -21,6 +26,9 @@ __all__ = ["VideoWriter"]
 logger = logging.getLogger(__name__)
 
 _TICKS = 90_000  # a second; fine enough for any frame rate, a variable one too
+# Seconds for which one frame may stand. An mp4 holds no more than 2^31 ticks (6.6 hours) between two frames, and
+# between the times at which a frame is decoded and shown, which may be three frames apart.
+_MAX_STAND = 3600
 # What an mp4 may hold and players play; other sound is encoded anew as AAC.
 _COPIED = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 
@@ -28,7 +36,8 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 class VideoWriter:
     """H.264 in mp4; each frame stands at its own time, so a variable rate stays what it was.
 
-    The file appears, whole, when the ``with`` block ends without an error.
+    Colours are BT.709 in limited range, and tagged so. A frame that stands for more than an hour is repeated, since an
+    mp4 cannot say much more. The file appears, whole, when the ``with`` block ends without an error.
 
     Args:
         path: of the file.
@@ -37,6 +46,10 @@ class VideoWriter:
         sound: file whose sound is copied as it is, or encoded anew where an mp4 cannot hold it; None: no sound.
         origin: seconds; time in that file of the first frame.
         quality: constant rate factor of x264, 0 (best) to 51.
+        pixel_aspect: width of a pixel divided by its height.
+
+    Raises:
+        UserError: the file cannot be written.
     """
 
     def __init__(
@@ -48,6 +61,7 @@ class VideoWriter:
         sound: Path | None = None,
         origin: float = 0.0,
         quality: int = 23,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self.path = Path(path)
         self._size = (height, width)
@@ -55,10 +69,13 @@ class VideoWriter:
         self._sound_file = sound
         self._origin = origin
         self._quality = quality
+        self._pixel_aspect = pixel_aspect
+        self._reformatter = VideoReformatter()
         self._last = -1
+        self._shown: NDArray[np.uint8] | None = None  # the frame written last
 
     def __enter__(self) -> VideoWriter:
-        with contextlib.ExitStack() as stack:
+        with self._writing(), contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
             options = {"movflags": "faststart"}
             self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
@@ -67,6 +84,8 @@ class VideoWriter:
             self._stream: Any = self._container.add_stream("libx264", rate=rate)
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
+            tag_bt709(self._stream)
+            self._stream.codec_context.sample_aspect_ratio = self._pixel_aspect
             self._stream.options = {"crf": str(self._quality), "preset": "veryfast"}
             self._stream.codec_context.time_base = Fraction(1, _TICKS)
             self._sound = _Sound.open(self._sound_file, self._container, self._origin, stack)
@@ -76,22 +95,52 @@ class VideoWriter:
     def __exit__(self, *error: Any) -> None:
         if error[0] is None:
             try:
-                self._container.mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.write_until(float("inf"))
+                with self._writing():
+                    self._container.mux(self._stream.encode(None))
+                self._write_sound(float("inf"))
             except BaseException as caught:
                 self._stack.__exit__(type(caught), caught, caught.__traceback__)
                 raise
-        self._stack.__exit__(*error)
+        with self._writing():
+            self._stack.__exit__(*error)
 
     def write(self, image: NDArray[np.uint8], second: float) -> None:
         """Add a frame uint8 (H, W, 3), RGB, shown at ``second``, which is later than the one before."""
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        self._last = max(round(second * _TICKS), self._last + 1)
-        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
-        self._container.mux(self._stream.encode(frame))
-        if self._sound is not None:
+        if self._shown is not None:
+            stand = _MAX_STAND * _TICKS
+            while round(second * _TICKS) - self._last > stand:
+                self._encode(self._shown, self._last + stand)
+        self._encode(image, max(round(second * _TICKS), self._last + 1))
+        self._shown = image
+        self._write_sound(second)
+
+    def _encode(self, image: NDArray[np.uint8], pts: int) -> None:
+        with self._writing():
+            frame = to_bt709(image, self._reformatter)
+            frame.pts, frame.time_base = pts, Fraction(1, _TICKS)
+            self._last = pts
+            self._container.mux(self._stream.encode(frame))
+
+    def _write_sound(self, second: float) -> None:
+        """Sound up to ``second``; where it cannot be had or put in, the rest of it is left out."""
+        if self._sound is None:
+            return
+        try:
             self._sound.write_until(second)
+        except PYAV_ERRORS as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            logger.warning(
+                "%s: its sound is left out from %.1f s on (%s)", self._sound_file, self._last / _TICKS, error
+            )
+            self._sound = None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except PYAV_ERRORS as error:
+            raise UserError(f"cannot write video {self.path}: {reason_of(error)}") from error
 
 
 class _Sound:
@@ -120,7 +169,7 @@ class _Sound:
             source = stack.enter_context(av.open(str(path.absolute()), metadata_errors="ignore"))
             stream = source.streams.best("audio")
             return None if stream is None else cls(source, stream, target, origin)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except PYAV_ERRORS as error:
             logger.warning("%s: its sound is left out (%s)", path, error)
             return None
 
@@ -155,5 +204,5 @@ class _Sound:
 
 def _without_errors(items: Iterator[Any]) -> Iterator[Any]:
     """Up to the place where the file is damaged, if it is."""
-    with contextlib.suppress(av.FFmpegError):
+    with contextlib.suppress(*PYAV_ERRORS):
         yield from items

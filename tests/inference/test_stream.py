@@ -218,7 +218,7 @@ def test_nearest_frame_at_an_odd_rate():
 
 def test_slides_and_single_frames():
     found = due_at([0.0, 10.0, 10.04], keyframe_every=1.0, detect_every=0.2)
-    assert found == [(0.0, 0.0, True), (10.0, 6.0, True)]  # 5 s and before is nearer to the first frame
+    assert found == [(0.0, 0.0, True), (10.0, 10.0, True)]  # a slide is shown until the next one comes
     assert due_at([0.0], keyframe_every=1.0) == [(0.0, 0.0, True)]
     assert due_at([]) == []
 

@@ -28,6 +28,7 @@ from ...utils.ava_files import (
 from ...utils.errors import UserError
 from ...utils.listing import VIDEO_EXTENSIONS, extension, scan
 from ..video import FrameFolder, VideoError, open_video
+from ..video_info import longest_pause
 from .ava import AVADataset
 
 __all__ = ["Report", "check_dataset", "duration_of", "format_report"]
@@ -230,6 +231,11 @@ def duration_of(path: str, fps: float | None, doubts: list[str] | None = None) -
                 if doubts is not None and video.doubts:
                     doubts.append(video.doubts)
             video.frames_at_times([0.0, video.info.duration], short_side=16)
+            pause = longest_pause(video.info.times)
+            if doubts is not None and pause is not None:
+                doubts.append(
+                    f"{path}: no new frame from {pause[0]:.2f} to {pause[1]:.2f} s; times between show the frame before"
+                )
             return float(video.info.duration)
     except VideoError as error:
         return error

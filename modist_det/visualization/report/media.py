@@ -8,8 +8,10 @@ import io
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ...data.video import FrameFolder, VideoReader
+from ...data.video_scaling import tag_bt709, to_bt709
 from ..keyframes import Image
 
 __all__ = ["clip_uri", "frame_uri"]
@@ -45,8 +47,10 @@ def clip_uri(video: VideoReader | FrameFolder, middle: float, seconds: float, wi
         stream = container.add_stream("libx264", rate=_RATE)
         stream.width, stream.height, stream.pix_fmt = clip_width, clip_height, "yuv420p"
         stream.options = {"crf": "28", "preset": "veryfast", "threads": "1"}
+        tag_bt709(stream)
+        reformatter = VideoReformatter()
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(to_bt709(frame, reformatter)))
         container.mux(stream.encode(None))
     return _uri("video/mp4", buffer.getvalue())
 
