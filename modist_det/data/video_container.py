@@ -46,6 +46,9 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
         VideoError: the file is damaged.
     """
     packets = container.demux(stream)
+    # AVI numbers its chunks in the order of decoding and says nothing of showing; what FFmpeg's later versions make
+    # up is wrong where a chunk was left out for a dropped frame.
+    avi, reordered = container.format.name == "avi", bool(stream.codec_context.has_b_frames)
     while True:
         try:
             packet = next(packets, None)
@@ -57,6 +60,8 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
         if packet is None:
             return
         if packet.size:
+            if avi:
+                packet.pts = None if reordered else packet.dts
             yield packet
 
 

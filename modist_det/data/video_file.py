@@ -53,6 +53,9 @@ _SKIPPABLE = {"h264", "mpeg4", "mpeg1video", "mpeg2video"}
 # guess, which is wrong after a seek.
 _PES_FORMATS = {"mpeg", "mpegts"}
 
+# So many packets before a keyframe may be marked as broken because a new recording begins with it.
+_MARKED_BEFORE = 2
+
 # For each frame wanted (its number or its time in ticks) the rows of the result that show it.
 Rows = dict[int, NDArray[np.intp]]
 
@@ -232,7 +235,7 @@ class VideoReader:
     def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[TimedPacket]:
         """Packets from the next keyframe on, without the broken ones in which a truncated file ends."""
         started = False
-        broken: list[TimedPacket] = []
+        held: list[TimedPacket] = []  # from one that is marked as broken on
         for packet in demux(container, stream, self.path):
             started = started or packet.is_keyframe
             if not started:
@@ -240,12 +243,21 @@ class VideoReader:
             if packet.pos is None and container.format.name in _PES_FORMATS:
                 raise UntimedError
             timed = timed_packet(packet, self._codec_name, self._origin)
-            if packet.is_corrupt:
-                broken.append(timed)
+            if not held and not timed.corrupt:
+                yield timed
                 continue
-            yield from broken
-            broken.clear()
-            yield timed
+            begins = timed.keyframe and not timed.corrupt
+            if begins:
+                # Where recordings are joined, the numbers that tell of a loss begin anew, and a frame shortly before is
+                # marked without need. Whether it is whole the decoder finds.
+                held[-_MARKED_BEFORE:] = [one._replace(corrupt=False) for one in held[-_MARKED_BEFORE:]]
+            held.append(timed)
+            if begins or not any(one.corrupt for one in held[-_MARKED_BEFORE:]):
+                yield from held
+                held.clear()
+        while held and held[-1].corrupt:
+            held.pop()
+        yield from held
 
     def _packets_around(self, first: float, last: float) -> list[TimedPacket]:
         """All packets that may be needed for the frames nearest to ticks in ``[first, last]``."""
@@ -323,7 +335,7 @@ class VideoReader:
         codec = self._stream.codec_context
         codec.flush_buffers()
         for packet in packets:
-            if packet.data.is_corrupt:
+            if packet.corrupt:
                 raise self._damaged(packet.pts * self._tick)
             if self._codec_name in _SKIPPABLE:
                 codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"

@@ -204,7 +204,7 @@ def nearest(
 
 
 def longest_pause(times: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Start and end (seconds) of the longest time without a new frame, where it is more than 5 s and unusual for the video.
+    """Start and end (seconds) of the longest time without a new frame; None where it is below 5 s or usual.
 
     Args:
         times: (N,) of all frames, rising. A time-lapse of a frame an hour has no pause.

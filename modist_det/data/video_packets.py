@@ -23,12 +23,16 @@ class UntimedError(Exception):
 
 
 class TimedPacket(NamedTuple):
-    """A packet and the time of its frame in ticks; ``shown`` is False for a frame only others refer to."""
+    """A packet and the time of its frame in ticks; ``shown`` is False for a frame only others refer to.
+
+    ``corrupt``: a part of it is lost.
+    """
 
     pts: int
     keyframe: bool
     shown: bool
     data: av.Packet
+    corrupt: bool = False
 
 
 def timed_packet(packet: av.Packet, codec: str, origin: int) -> TimedPacket:
@@ -43,7 +47,9 @@ def timed_packet(packet: av.Packet, codec: str, origin: int) -> TimedPacket:
     # and the invisible frames of VP8, which have times of their own (RFC 6386, section 9.1: bit 4).
     visible = not (codec == "vp8" and not memoryview(packet)[0] & 0x10)
     pts = packet.pts - origin
-    return TimedPacket(pts, packet.is_keyframe, visible and not packet.is_discard and pts >= 0, packet)
+    return TimedPacket(
+        pts, packet.is_keyframe, visible and not packet.is_discard and pts >= 0, packet, packet.is_corrupt
+    )
 
 
 def plan_runs(packets: Sequence[TimedPacket], wanted: Iterable[int]) -> list[tuple[int, int]]:

@@ -48,7 +48,7 @@ class PacketClock:
         self._active = bool(int(container.format.flags) & _BREAKS_OFF)
         tick = float(stream.time_base or 1)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        self._frame = max(round(1 / (rate * tick)), 1)
+        self.spacing = max(round(1 / (rate * tick)), 1)  # ticks between two frames
         self._jump, self._back = _MAX_JUMP / tick, _MAX_STEP_BACK / tick
         self._expected: int | None = None
         self._last = 0
@@ -69,22 +69,35 @@ class PacketClock:
             packet.pts = None if packet.pts is None else packet.pts + self.shift
             packet.dts = None if packet.dts is None else packet.dts + self.shift
         if self._expected is not None:
-            self._expected += packet.duration or self._frame
+            self._expected += packet.duration or self.spacing
 
 
 class FrameClock:
     """Times of decoded frames, in the order in which the decoder gives them, as FFmpeg's decoders guess them.
 
-    A frame's own time, or that of the packet that completed it where times of frames go back more often than those
-    (as of files that say only the order of decoding).
+    A frame's own time, or that of the packet that completed it where there is none, or where times of frames go back
+    more often than those (files that say only the order of decoding). The last frames of such a file have neither;
+    they follow each other.
+
+    Args:
+        spacing: ticks between two frames.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spacing: int) -> None:
+        self._spacing = spacing
+        self._last: int | None = None
         self._faulty_pts = self._faulty_dts = 0
         self._last_pts = self._last_dts = -(1 << 62)
 
     def ticks(self, frame: av.VideoFrame) -> int | None:
         """When the frame is shown; None where the file does not say."""
+        ticks = self._guess(frame)
+        if ticks is None and self._last is not None:
+            ticks = self._last + self._spacing
+        self._last = ticks
+        return ticks
+
+    def _guess(self, frame: av.VideoFrame) -> int | None:
         pts, dts = frame.pts, frame.dts
         if dts is not None:
             self._faulty_dts += dts <= self._last_dts
@@ -159,7 +172,8 @@ def decode_in_order(
     Raises:
         VideoError: the file is damaged, so that packets after this place cannot be found.
     """
-    packets, frames = PacketClock(container, stream), FrameClock()
+    packets = PacketClock(container, stream)
+    frames = FrameClock(packets.spacing)
     for packet in _with_end(demux(container, stream, path)):
         if packet is not None:
             packets.correct(packet)
