@@ -55,6 +55,7 @@ class PacketClock:
 
     def correct(self, packet: av.Packet) -> None:
         """Shift a packet's times; of each packet, in the order of the file."""
+        self.spacing = packet.duration or self.spacing
         if not self._active:
             return
         if packet.dts is not None:
@@ -69,7 +70,7 @@ class PacketClock:
             packet.pts = None if packet.pts is None else packet.pts + self.shift
             packet.dts = None if packet.dts is None else packet.dts + self.shift
         if self._expected is not None:
-            self._expected += packet.duration or self.spacing
+            self._expected += self.spacing
 
 
 class FrameClock:
@@ -78,22 +79,22 @@ class FrameClock:
     A frame's own time, or that of the packet that completed it where there is none, or where times of frames go back
     more often than those (files that say only the order of decoding). The last frames of such a file have neither;
     they follow each other.
-
-    Args:
-        spacing: ticks between two frames.
     """
 
-    def __init__(self, spacing: int) -> None:
-        self._spacing = spacing
+    def __init__(self) -> None:
         self._last: int | None = None
         self._faulty_pts = self._faulty_dts = 0
         self._last_pts = self._last_dts = -(1 << 62)
 
-    def ticks(self, frame: av.VideoFrame) -> int | None:
-        """When the frame is shown; None where the file does not say."""
+    def ticks(self, frame: av.VideoFrame, spacing: int) -> int | None:
+        """When the frame is shown; None where the file does not say.
+
+        Args:
+            spacing: ticks from the frame before.
+        """
         ticks = self._guess(frame)
         if ticks is None and self._last is not None:
-            ticks = self._last + self._spacing
+            ticks = self._last + spacing
         self._last = ticks
         return ticks
 
@@ -172,8 +173,7 @@ def decode_in_order(
     Raises:
         VideoError: the file is damaged, so that packets after this place cannot be found.
     """
-    packets = PacketClock(container, stream)
-    frames = FrameClock(packets.spacing)
+    packets, frames = PacketClock(container, stream), FrameClock()
     for packet in _with_end(demux(container, stream, path)):
         if packet is not None:
             packets.correct(packet)
@@ -183,7 +183,7 @@ def decode_in_order(
             on_error(error)
             continue
         for frame in decoded:
-            yield frame, frames.ticks(frame)
+            yield frame, frames.ticks(frame, packets.spacing)
 
 
 def _with_end(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:

@@ -76,7 +76,7 @@ def test_untagged_colours_are_those_of_bt601(tmp_path):
     ],
 )
 def test_other_ways_to_code_colours(codec, pix_fmt, values, expected, tmp_path):
-    path = film(tmp_path / "a.mkv", values, pix_fmt, codec)
+    path = film(tmp_path / "a.avi", values, pix_fmt, codec)
     assert np.abs(np.array(seen(path)) - expected).max() <= 4
 
 
