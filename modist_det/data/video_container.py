@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
 
 from .video_errors import PYAV_ERRORS, VideoError, reading, reason_of
 
-__all__ = ["demux", "open_container"]
+__all__ = ["ANY_TITLES", "demux", "open_container"]
+
+# For ``av.open``: titles that are not UTF-8 are no reason to fail. From PyAV 19 on they never are.
+ANY_TITLES: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoStream]:
@@ -24,9 +28,8 @@ def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoSt
             raise VideoError(path, "it is a folder")
         if path.stat().st_size == 0:
             raise VideoError(path, "the file is empty (0 bytes)")
-        # An absolute path is never taken for a protocol ("a:b.mp4"); titles that are not UTF-8 are no
-        # reason to fail.
-        container = av.open(str(path.absolute()), metadata_errors="ignore")
+        # An absolute path is never taken for a protocol ("a:b.mp4").
+        container = av.open(str(path.absolute()), **ANY_TITLES)
     except av.FFmpegError as error:
         raise VideoError(path, _why_not_a_video(path, error)) from error
     except PYAV_ERRORS as error:

@@ -162,6 +162,7 @@ class VideoReader:
     ) -> NDArray[np.uint8]:
         """Frames by time: for each time the frame whose own time is nearest, the earlier of two as near.
 
+        Across a gap of more than 1 s it is the frame before the gap, as a player shows it.
         Reads only the part of the file that is needed, however long the film is.
 
         Args:

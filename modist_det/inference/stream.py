@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.frame_folder import FrameFolder
-from ..data.video_container import open_container
+from ..data.video_container import ANY_TITLES, open_container
 from ..data.video_errors import PYAV_ERRORS, VideoError, reading, reason_of
 from ..data.video_orientation import Orientation
 from ..data.video_scaling import FrameScaler, check_colours
@@ -358,7 +358,7 @@ def open_camera(text: str) -> cv2.VideoCapture:
 
 def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
     try:
-        container = av.open(address, metadata_errors="ignore", timeout=_URL_TIMEOUT)
+        container = av.open(address, timeout=_URL_TIMEOUT, **ANY_TITLES)
     except PYAV_ERRORS as error:
         raise VideoError(address, reason_of(error)) from error
     stream = container.streams.best("video")

@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from ..data.video_container import ANY_TITLES
 from ..data.video_errors import PYAV_ERRORS, reason_of
 from ..data.video_scaling import tag_bt709, to_bt709
 from ..utils.errors import UserError
@@ -166,7 +167,7 @@ class _Sound:
         if path is None:
             return None
         try:
-            source = stack.enter_context(av.open(str(path.absolute()), metadata_errors="ignore"))
+            source = stack.enter_context(av.open(str(path.absolute()), **ANY_TITLES))
             stream = source.streams.best("audio")
             return None if stream is None else cls(source, stream, target, origin)
         except PYAV_ERRORS as error:

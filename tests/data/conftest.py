@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from modist_det.data.video_container import ANY_TITLES
+
 _BITS = 8  # blocks along the top that spell a frame's number in black and white
 
 
@@ -87,7 +89,7 @@ def _remux(
 
 
 def _decode_all(path: Path, **reformat: object) -> list[NDArray[np.uint8]]:
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with av.open(str(path), **ANY_TITLES) as container:
         return [
             f.to_ndarray(format="rgb24", **reformat) for f in container.decode(container.streams.video[0])
         ]

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from modist_det.data.datasets.ava_check import duration_of
 from modist_det.data.frame_cache import FrameCache
 from modist_det.data.video import VideoError, VideoReader, probe
 from modist_det.data.video_index import has_sound_index
@@ -223,6 +224,13 @@ def test_a_long_gap_shows_the_frame_before(encode, tmp_path, read_number):
     assert numbers_by_time(path, seconds, read_number) == expected
     with FrameCache(tmp_path / "frames").open(path) as cached:
         assert [read_number(frame) for frame in cached.frames_at_times(seconds)] == expected
+
+
+def test_a_check_names_a_long_gap(encode, tmp_path):
+    path = encode(tmp_path / "screen.mp4", num_frames=5, pts=[0, 1, 2, 202, 203], options=X264)
+    doubts: list[str] = []
+    assert duration_of(str(path), None, doubts) == pytest.approx(probe(path).duration)
+    assert len(doubts) == 1 and "screen.mp4: no new frame from 0.08 to 8.08 s" in doubts[0]
 
 
 def test_nearest_by_hand():

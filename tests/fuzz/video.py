@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modist_det.data.video import VideoError, VideoReader
+from modist_det.data.video_container import ANY_TITLES
 from modist_det.data.video_info import FrameScaler
 from modist_det.inference.stream import FileSource
 
@@ -60,7 +61,7 @@ def packets_of(*videos: Original) -> set[bytes]:
     """The packets of originals, and their decoders' settings."""
     found = set()
     for video in videos:
-        with av.open(io.BytesIO(video.data), metadata_errors="ignore") as container:
+        with av.open(io.BytesIO(video.data), **ANY_TITLES) as container:
             stream = container.streams.video[0]
             found |= {bytes(packet) for packet in container.demux(stream)}
             found.add(b"extradata" + (stream.codec_context.extradata or b""))
@@ -80,7 +81,7 @@ def decode(path: Path, originals: set[bytes] | None = None) -> Truth | None:
     last_key = 0
     errors = 0
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(str(path), **ANY_TITLES)
     except (av.FFmpegError, OSError, ValueError):
         return None
     with container:

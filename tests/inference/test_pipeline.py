@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -26,7 +27,9 @@ from modist_det.inference import (
 from modist_det.inference.pipeline import ActionStream, Shown, StageTimes, find_people, mark_due
 from modist_det.inference.run import RunReport, _SheetFrames, stream_actions
 from modist_det.inference.stream import CameraSource, StreamFrame
+from modist_det.inference.video_writer import VideoWriter
 from modist_det.utils.ava_files import read_detections
+from modist_det.utils.errors import UserError
 
 PLAIN = PipelineSettings(keyframe_every=0.5, detect_every=0.25, smoothing=0.0)
 
@@ -391,3 +394,48 @@ def test_sheet_frames_are_spread_evenly():
         seconds = [second for _, second in sheet._kept]
         assert seconds[0] == 0 and seconds[-1] >= length * 0.9 - 1
         assert len(seconds) >= min(length, 12)
+
+
+def test_the_film_keeps_the_shape_that_a_player_shows(predictor, square_detector, tmp_path):
+    """360 x 288 pixels that are shown 16:9, as of a DVD, and the same turned by 90 degrees."""
+    path = tmp_path / "wide.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 288, 360, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(64, 45)
+        for _ in range(3):
+            picture = np.full((288, 360, 3), 90, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    turned = bytearray(path.read_bytes())
+    matrix = turned.index(b"tkhd") + 44  # ISO 14496-12, 8.3.2
+    for place, value in enumerate((0, 1, 0, -1, 0)):
+        turned[matrix + 4 * place : matrix + 4 * place + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    (tmp_path / "high.mp4").write_bytes(turned)
+    for name, size, shape in (("wide", (854, 480), Fraction(16, 9)), ("high", (480, 854), Fraction(9, 16))):
+        source = open_source(tmp_path / f"{name}.mp4")
+        outputs = Outputs(video=tmp_path / f"{name}_out.mp4")
+        annotate(source, predictor, square_detector, PipelineSettings(), outputs, show_progress=False)
+        with av.open(str(tmp_path / f"{name}_out.mp4")) as container:
+            stream = container.streams.video[0]
+            assert (stream.width, stream.height) == size
+            assert Fraction(stream.width, stream.height) * stream.sample_aspect_ratio == shape
+
+
+def test_a_film_that_cannot_be_written_does_not_take_the_rest(
+    predictor, square_detector, film, tmp_path, monkeypatch
+):
+    path = film(tmp_path / "a.mp4", np.arange(20) / 25)
+    outputs = Outputs(video=tmp_path / "out/a.mp4", json=tmp_path / "out/a.json")
+    whole = VideoWriter.write
+
+    def fails(writer, image, second):
+        whole(writer, image[:, :, :1] if second > 0.3 else image, second)  # PyAV: not the shape of RGB
+
+    monkeypatch.setattr(VideoWriter, "write", fails)
+    with pytest.raises(UserError, match=r"cannot write video .*a\.mp4: .*the other files are complete"):
+        annotate(
+            open_source(path), predictor, square_detector, PipelineSettings(), outputs, show_progress=False
+        )
+    assert VideoActions.from_json(tmp_path / "out/a.json").num_frames == 20
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.json"]

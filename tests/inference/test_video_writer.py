@@ -78,6 +78,41 @@ def test_times_are_kept(tmp_path):
     np.testing.assert_allclose(found, seconds, atol=1e-3)
 
 
+def test_a_gap_of_a_day_is_kept(tmp_path):
+    """An mp4 holds no more than some hours between two frames; the one before is repeated."""
+    seconds = [0.0, 0.04, 86400.0, 86400.04]
+    write(tmp_path / "out.mp4", seconds)
+    found = [frame.second for frame in open_source(tmp_path / "out.mp4").frames()]
+    assert found[:2] == pytest.approx(seconds[:2]) and found[-2:] == pytest.approx(seconds[2:])
+    assert max(np.diff(found)) < 3601 and len(found) < 40
+
+
+def test_colours_and_shape_are_what_the_tags_say(tmp_path):
+    """Red, written with BT.709 and marked so: Y is 0.2126 R + 0.7152 G + 0.0722 B in 16 to 235."""
+    red = np.full((48, 64, 3), (200, 30, 30), np.uint8)
+    with VideoWriter(tmp_path / "a.mp4", 48, 64, Fraction(25), pixel_aspect=Fraction(4, 3)) as writer:
+        writer.write(red, 0.0)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        frame = next(container.decode(video=0))
+        assert [context.colorspace, context.color_primaries, context.color_trc, context.color_range] == [
+            1
+        ] * 4
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    luma = np.frombuffer(memoryview(frame.planes[0]), np.uint8)[0]
+    assert luma == pytest.approx(16 + 219 / 255 * (0.2126 * 200 + 0.7874 * 30), abs=2)
+
+
+def test_what_ffmpeg_says_while_writing_is_one_line(tmp_path, monkeypatch):
+    with (
+        pytest.raises(UserError, match=r"cannot write video .*a\.mp4: "),
+        VideoWriter(tmp_path / "a.mp4", 48, 64, Fraction(25)) as writer,
+    ):
+        writer.write(GREY, 0.0)
+        writer.write(np.zeros((48, 64, 4), np.uint8), 0.04)  # no RGB: PyAV raises ValueError
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_whole_or_not_at_all(tmp_path):
     with (
         pytest.raises(RuntimeError, match="stop"),

@@ -23,7 +23,9 @@ from ...data.datasets import DetectionRecord
 from ...data.datasets.records import VideoRecord
 from ...data.mappers import DetectionMapper
 from ...data.video import VideoError, probe
-from ...data.video_info import FrameScaler
+from ...data.video_container import ANY_TITLES
+from ...data.video_errors import PYAV_ERRORS
+from ...data.video_scaling import FrameScaler
 from ...tasks import build_task
 from ...utils.errors import UserError
 from ...utils.listing import videos_in
@@ -257,13 +259,13 @@ def decode_everything(path: str) -> int:
     frames = 0
     to_rgb = FrameScaler()  # faster than frame.to_ndarray("rgb24"), which gives the same pixels
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with av.open(path, **ANY_TITLES) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             for frame in container.decode(stream):
                 to_rgb(frame, frame.height, frame.width)
                 frames += 1
-    except (av.FFmpegError, IndexError) as error:
+    except PYAV_ERRORS as error:
         raise VideoError(path, f"the baseline cannot decode it ({error})") from error
     return frames
 
