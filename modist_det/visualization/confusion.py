@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.files import atomic_path
+from .names import shown_name
 
 __all__ = ["draw_confusion_matrix"]
 
@@ -34,12 +35,13 @@ def draw_confusion_matrix(
     axes = figure.add_subplot()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
-    axes.set_title(title)
+    axes.set_title(shown_name(title) if title else "")
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     if count <= _NAMED:
-        axes.set_xticks(range(count), class_names, rotation=90, fontsize=8)
-        axes.set_yticks(range(count), class_names, fontsize=8)
+        names = [shown_name(name) for name in class_names]
+        axes.set_xticks(range(count), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(count), names, fontsize=8)
     if count <= _COUNTED:
         for row, column in np.argwhere(matrix):
             colour = "white" if shares[row, column] > 0.5 else "black"

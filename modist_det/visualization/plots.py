@@ -17,6 +17,7 @@ from ..evaluation.ava import AVAMatch, figures
 from ..evaluation.frame_ap import precision_recall
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from .names import shown_name
 
 __all__ = ["draw_class_ap", "draw_precision_recall", "draw_score_histograms", "write_plots"]
 
@@ -74,7 +75,7 @@ def draw_class_ap(matched: AVAMatch, out: str | os.PathLike) -> None:
     for place, c in zip(places, classes, strict=True):
         axes.text(c["AP"] + 0.01, place, f"{c['AP']:.3f}", va="center", fontsize=8)
     axes.axvline(result["mAP"], color=_RED, linewidth=1, label=f"mAP {result['mAP']:.4f}")
-    axes.set_yticks(places, [f"{c['name']} ({c['num_groundtruth']})" for c in classes])
+    axes.set_yticks(places, [f"{shown_name(c['name'])} ({c['num_groundtruth']})" for c in classes])
     axes.set(xlim=(0, 1.1), ylim=(-0.6, len(classes) - 0.4), xlabel="AP at IoU 0.5 (boxes in brackets)")
     axes.legend(loc="lower right")
     _write(figure, out)
@@ -112,7 +113,7 @@ def _panels(matched: AVAMatch) -> tuple[Figure, list[tuple[int, Axes]]]:
         axes.set_axis_off()
     panels = []
     for axes, c in zip(grid, classes, strict=False):
-        axes.set_title(f"{c['name']}  {c['AP']:.3f}", fontsize=8)
+        axes.set_title(f"{shown_name(c['name'])}  {c['AP']:.3f}", fontsize=8)
         axes.tick_params(labelsize=7)
         panels.append((place[c["id"]], axes))
     return figure, panels

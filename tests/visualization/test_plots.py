@@ -9,6 +9,8 @@ import pytest
 from modist_det.evaluation.ava import match_ava
 from modist_det.utils.ava_files import LabelEntry
 from modist_det.utils.errors import UserError
+from modist_det.visualization.confusion import draw_confusion_matrix
+from modist_det.visualization.names import shown_name
 from modist_det.visualization.neighbours import draw_neighbours
 from modist_det.visualization.plots import (
     draw_class_ap,
@@ -102,3 +104,19 @@ def test_neighbours_are_in_order_with_borders_that_tell_right_from_wrong():
     assert edge[0].argmax() == 1 and edge[1].argmax() == 0  # green, red
     with pytest.raises(ValueError, match="both"):
         draw_neighbours(gallery, gallery, lambda i: picture, lambda i: picture, ["a", "b", "c"])
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_any_class_name_can_be_drawn(tmp_path):
+    r"""``$\frac$`` is a formula that matplotlib cannot read; the others have no glyph, no end or no letter."""
+    names = [r"$\frac$", r"a\$\frac{$", "line\nbreak\x00", "\N{GRINNING FACE}", "x" * 3000, "", "US$ 5"]
+    (tmp_path / "g.csv").write_text("".join(f"a,1,{BOX},{c}\n" for c in range(1, len(names) + 1)))
+    (tmp_path / "d.csv").write_text("".join(f"a,1,{BOX},{c},0.8\n" for c in range(1, len(names) + 1)))
+    labels = {number: LabelEntry(name) for number, name in enumerate(names, 1)}
+    paths = write_plots(match_ava(tmp_path / "g.csv", tmp_path / "d.csv", labels), tmp_path / "plots")
+    draw_confusion_matrix(np.eye(len(names), dtype=int), names, tmp_path / "c.png", title=names[0])
+    for path in (*paths, tmp_path / "c.png"):
+        assert max(cv2.imread(str(path)).shape) < 2000
+    shown = [shown_name(name) for name in names]
+    assert shown[0] == r"\$\frac\$" and shown[2] == "line break\N{REPLACEMENT CHARACTER}"
+    assert len(shown[4]) == 40 and shown[5] and shown[6] == r"US\$ 5"
