@@ -62,6 +62,10 @@ class Transfer:
     min_rate: float = 1024.0
 
 
+# Seconds after which nobody is expected to continue a download.
+_ABANDONED = 30 * 24 * 3600.0
+
+
 class WrongFile(UserError):
     """The server delivers another file than the one that was asked for."""
 
@@ -97,6 +101,7 @@ def download(
     """
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(part)
     resumed = _transfer(url, path, part, size, transfer or Transfer())
     digest = file_sha256(part)
     fault = _fault(part, digest, size, sha256)
@@ -114,6 +119,18 @@ def download(
     part.replace(path)
     _validator_file(part).unlink(missing_ok=True)
     return digest
+
+
+def _tidy(part: Path) -> None:
+    """Remove links at the names that are written to, and what downloads left that nobody has continued for a month."""
+    for file in (part, _validator_file(part)):
+        if file.is_symlink():
+            file.unlink()
+    for file in part.parent.glob(".*.part*"):
+        if file.name.endswith((".part", ".part.json")):
+            with contextlib.suppress(OSError):
+                if time.time() - file.lstat().st_mtime > _ABANDONED:
+                    file.unlink()
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import resource
 import time
 import urllib.request
@@ -471,3 +472,17 @@ def test_somebody_s_own_handler(tmp_path):
 
     path_manager().register_handler(Store(), allow_override=True)
     assert local_path("store://a.pyth") == str(tmp_path / "a.pyth")
+
+
+def test_links_are_not_written_through_and_abandoned_parts_go(server, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    for name in (".m.pth.part", ".m.pth.part.json"):
+        (tmp_path / name).symlink_to(victim)
+    old, young = tmp_path / ".other.pth.part", tmp_path / ".recent.pth.part"
+    for file in (old, young):
+        file.write_bytes(b"begun")
+    os.utime(old, (0, 0))
+    assert download(server.url("ok"), tmp_path / "m.pth") == SHA
+    assert victim.read_text() == "untouched" and not (tmp_path / "m.pth").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young.name, "m.pth", "victim"]
