@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace, home: Path) -> int:
 
     preload()
     words = args.job or [""]
-    jobs = [job for job in make_jobs(home / "data") if any(word in job.name for word in words)]
+    jobs = make_jobs(home / "data", words)
     if not jobs:
         print(f"no job has {' or '.join(words)} in its name", file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -79,8 +79,12 @@ class Job:
     result: Callable[[Path], dict[str, Any]]
 
 
-def make_jobs(home: Path) -> list[Job]:
-    """The jobs, with their data in ``home``; ``MODIST_DATASETS`` has to be ``home``."""
+def make_jobs(home: Path, words: Sequence[str] = ("",)) -> list[Job]:
+    """Jobs with one of ``words`` in their names; their data go into ``home``, which ``MODIST_DATASETS`` has to name."""
+
+    def wanted(name: str) -> bool:
+        return any(word in name for word in words)
+
     size = {"frame_width": 64, "frame_height": 48, "fps": 10}
     scenes, actions = home / "scenes", home / "puppets_actions"
     generate(
@@ -89,18 +93,21 @@ def make_jobs(home: Path) -> list[Job]:
         seed=1,
         workers=0,
     )
-    generate(
-        actions,
-        PuppetsParams(train_videos=24, val_videos=12, seconds=2.5, max_people=1, single_action=True, **size),
-        seed=2,
-        workers=0,
-    )
+    if wanted("training: classification") or wanted("training: pretraining"):
+        generate(
+            actions,
+            PuppetsParams(
+                train_videos=24, val_videos=12, seconds=2.5, max_people=1, single_action=True, **size
+            ),
+            seed=2,
+            workers=0,
+        )
     model = _write_model(home / "model.pth")
     film, boxes = _write_film(scenes / "videos", home / "film.mp4"), home / "film.csv"
     boxes.write_text("".join(f"film,{n / 5:g},0.2,0.2,0.6,0.9,,0.9\n" for n in range(200)))
     generated = ["--train-videos", "6", "--val-videos", "3", "--seconds", "3", "--fps", "10"]
     generated += ["--frame-width", "64", "--frame-height", "48", "--max-people", "2", "--workers", "0"]
-    return [
+    jobs = [
         *(_training(name, text, home, scenes) for name, text in _CONFIGS.items()),
         _tool(
             "demo",
@@ -127,6 +134,7 @@ def make_jobs(home: Path) -> list[Job]:
             passing=(".parts-",),
         ),
     ]
+    return [job for job in jobs if wanted(job.name)]
 
 
 def _training(name: str, text: str, home: Path, scenes: Path) -> Job:

@@ -101,7 +101,9 @@ def stop_demo(root, home, out, number, *words) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_of_a_file_nothing_is_left(root, home, tmp_path, number, status):
     out = tmp_path / "out"
     out.mkdir()
