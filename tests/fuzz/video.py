@@ -34,6 +34,7 @@ __all__ = ["Truth", "damaged", "decode", "intact"]
 _MAX_FRAMES = 1500
 _NATIVE_PIXELS = 160 * 160  # larger frames (of damaged headers) are compared small
 _LEAP = 5.0  # seconds; players take a longer gap for a break in the time stamps of some formats
+_LONG_GAP = 1.0  # seconds; as documented, a player's rule holds across longer ones
 _SAME = 4.0  # mean difference of grey values up to which two frames are the same one
 _TOLERANCE = 2e-3  # seconds; Matroska and FLV count milliseconds
 
@@ -167,9 +168,12 @@ def played_times(path: Path, count: int) -> NDArray[np.float64] | None:
 
 
 def nearest_frames(times: NDArray[np.float64], second: float) -> list[int]:
-    """Frames that are nearest to ``second``, or as near but for rounding."""
+    """Frames that are nearest to ``second``, or as near but for rounding; in a gap the one that stays on the screen."""
     away = np.abs(times - second)
-    return np.flatnonzero(away <= away.min() + _TOLERANCE).tolist()
+    before = max(int(np.searchsorted(times, second, "right")) - 1, 0)
+    gap = times[min(before + 1, len(times) - 1)] - times[before]
+    nearest = away <= (_TOLERANCE if gap > _LONG_GAP + _TOLERANCE else away.min() + _TOLERANCE)
+    return sorted({*np.flatnonzero(nearest).tolist(), *([before] if gap > _LONG_GAP - _TOLERANCE else [])})
 
 
 def check_frame(shown: NDArray[np.uint8], truth: Truth, allowed: list[int], asked: str) -> None:
@@ -208,7 +212,7 @@ def check_reader(rng: np.random.Generator, path: Path, truth: Truth, strict: boo
             allowed = [min(index, count - 1)]
             if not strict:
                 allowed += [rank for rank in truth.ranks[index : index + 1] or truth.ranks[-1:] if rank >= 0]
-            check_frame(shown, truth, allowed, "by number")
+            check_frame(shown, truth, allowed, f"by number, {index}")
             answered += 1
         for _ in range(4):
             if truth.times is None:
@@ -221,7 +225,7 @@ def check_reader(rng: np.random.Generator, path: Path, truth: Truth, strict: boo
                 if strict:
                     raise
                 continue
-            check_frame(shown, truth, nearest_frames(truth.times, second), "by time")
+            check_frame(shown, truth, nearest_frames(truth.times, second), f"by time, {second:.4f} s")
             answered += 1
     return answered
 
