@@ -133,9 +133,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         cases = _endless(kinds, args.seed, args.cases, 60 * args.minutes)
         run_cases(cases, args.workers, Path(scratch), limits, findings.add)
     print(findings.table())
-    print(
-        f"\n{time.monotonic() - start:.0f} s, {args.workers} workers, seeds from {args.seed}; findings in {out}"
-    )
+    print(f"\n{time.monotonic() - start:.0f} s, {args.workers} workers, seeds from {args.seed}")
+    if findings:
+        print(f"findings are in {out}")
+    elif args.out is None:
+        out.rmdir()
     return int(bool(findings))
 
 

@@ -10,7 +10,6 @@ import argparse
 import importlib
 import json
 import multiprocessing as mp
-import resource
 import sys
 import tempfile
 import time
@@ -21,6 +20,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from .workers import peak_memory
 
 __all__ = ["LOADS", "main", "measure"]
 
@@ -132,15 +133,11 @@ LOADS = {
 
 def _child(name: str, folder: Path, connection: Connection) -> None:
     importlib.import_module(LOADS[name].module)
-    begin, cpu, memory = time.monotonic(), time.process_time(), _peak()
+    begin, cpu, memory = time.monotonic(), time.process_time(), peak_memory()
     found = LOADS[name].read(folder)
     connection.send(
-        Measured(found, time.monotonic() - begin, time.process_time() - cpu, max(_peak() - memory, 0))
+        Measured(found, time.monotonic() - begin, time.process_time() - cpu, peak_memory() - memory)
     )
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def measure(name: str, scale: float = 1.0) -> Measured:

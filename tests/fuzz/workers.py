@@ -26,7 +26,7 @@ from modist_det.utils.errors import UserError
 
 from .kinds import Wrong, find_case, rng_of
 
-__all__ = ["Limits", "Outcome", "Worker", "run_case", "run_cases"]
+__all__ = ["Limits", "Outcome", "Worker", "peak_memory", "run_case", "run_cases"]
 
 _MAX_MESSAGE = 2000  # characters of an error; paths of this machine included
 _POLL = 0.02  # seconds
@@ -123,7 +123,7 @@ def _serve(connection: Connection, folder: Path, log: Path) -> None:
         before = _reset_peak()
         connection.send("begin")
         outcome = run_case(kind, seed, folder)
-        connection.send((outcome, _status("self", "VmHWM") - before))
+        connection.send((outcome, peak_memory() - before))
         sys.stdout.flush()
 
 
@@ -134,6 +134,11 @@ def _status(pid: int | str, field: str) -> int:
             if line.startswith(field + ":"):
                 return int(line.split()[1]) << 10
     return 0
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had resident."""
+    return _status("self", "VmHWM")
 
 
 def _reset_peak() -> int:
