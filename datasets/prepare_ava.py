@@ -127,7 +127,7 @@ def _init(args: argparse.Namespace) -> int:
         if not used:
             raise UserError(f"{args.annotations} has no row with an action, so there is no label map to make")
         label_map = write_label_map(settings["label_map"], used)
-        print(f"wrote {label_map}: give its {len(used)} classes their names")
+        print(f"wrote {label_map}; replace its names (class 1 ...) by those of your classes")
     write_description(args.out, settings)
     print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
     return 0

@@ -42,7 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--chance",
         action="store_true",
-        help="also evaluate the same boxes with random scores, five times: what a model that knows nothing would reach",
+        help="also evaluate the same boxes with random scores, five times: the result of a model that knows nothing",
     )
     add("--json", metavar="OUT", help="write the result to this file")
     add(

@@ -29,7 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
         type=at_least(0),
         default=-1,
         metavar="N",
-        help="of a keyframe that count, over all classes; 0: all (default: AVA's 50 for AVA's classes, otherwise all)",
+        help="number of detections of a keyframe that count, over all classes; 0: all (default: 50 for AVA's classes, "
+        "otherwise all)",
     )
     add(
         "--keyframes",

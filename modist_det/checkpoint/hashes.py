@@ -16,7 +16,7 @@ __all__ = ["HASHES", "check_hashes", "content_hashes"]
 
 HASHES = "hashes"  # the entry of a checkpoint
 _BYTES = 16
-# Parts of a checkpoint; more are the work of somebody who wants a reader to count for ever.
+# Parts of a checkpoint; a file with more was made to keep the reader busy.
 _MOST_PARTS = 1_000_000
 
 
@@ -52,9 +52,7 @@ def check_hashes(content: Mapping[str, Any]) -> None:
         return
     changed = [name for name in now if not isinstance(noted, dict) or noted.get(name) != now[name]]
     name = next((name for name in changed if name), "")
-    raise ValueError(
-        f"{name.replace('/', '.') or 'its content'} is not what was written: its hash is another"
-    )
+    raise ValueError(f"{name.replace('/', '.') or 'its content'} is not what was written: its hash differs")
 
 
 def _hash_of_tensor(tensor: Tensor) -> str:

@@ -1,7 +1,7 @@
 """What a pickle would build, followed without building it: small files must not take all memory or all day.
 
 A pickle is a program for a stack machine. A few bytes of it can ask for gigabytes (``bytearray(10**10)``, a memo slot
-of a huge number, a thousand arrays of the same bytes) or for years (a key made of tuples that share tuples). Honest
+of a huge number, a thousand arrays of the same bytes) or for years (a key made of tuples that share tuples). Ordinary
 checkpoints need about as much memory as the file has bytes; :func:`memory_allowance` says how much more is granted.
 """
 

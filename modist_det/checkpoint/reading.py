@@ -52,7 +52,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """All of a checkpoint file: whatever its dict holds. A safetensors file's metadata is under ``metadata``.
 
-    What the file says about its own bytes is checked: CRCs of a zip archive, the hashes that files of ours carry.
+    Checksums in the file are verified: CRCs of a zip archive, hashes of the tensors in files of this project.
 
     Raises:
         UserError: as :func:`read_state_dict`.
@@ -68,8 +68,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(_refusal(text, str(error))) from error
     except TooMuch as error:
         raise UserError(
-            f"weights file {text} is refused: for its {file.stat().st_size:,} bytes it would take memory or time out "
-            f"of all proportion ({error})"
+            f"weights file {text} is refused: reading its {file.stat().st_size:,} bytes would take far too much memory "
+            f"or time ({error})"
         ) from error
     except Exception as error:  # whatever damaged bytes make a reader say
         raise UserError(_why_unreadable(text, file, error)) from error
@@ -87,12 +87,12 @@ def config_inside(content: Mapping[str, Any]) -> str:
     try:
         return text if isinstance(parse_yaml(text, "the config in the weights file"), dict) else ""
     except UserError as error:
-        logger.warning("%s; it is left out of account", error)
+        logger.warning("%s; it is ignored", error)
         return ""
 
 
 def classes_inside(content: Mapping[str, Any], path: str) -> ClassFacts | None:
-    """What a checkpoint of ours, read from ``path``, says of its classes; None where it says nothing.
+    """The class facts in a checkpoint of this project, read from ``path``; None where it has none.
 
     Raises:
         UserError: it is damaged.

@@ -83,7 +83,7 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
             raise ValueError(f"{size - begin - end} bytes belong to no tensor")
     noted = metadata.pop(_HASH, None) if isinstance(metadata, dict) else None
     if noted is not None and noted != _hash(tensors, metadata):
-        raise ValueError("its content is not what was written: its hash is another")
+        raise ValueError("its content is not what was written: its hash differs")
     return {name: tensors[name] for name in header}, metadata
 
 

@@ -44,7 +44,7 @@ def data_root() -> Path:
     if named := os.environ.get("MODIST_DATASETS"):
         return expand_user(named)
     checkout = Path(__file__).resolve().parents[2]
-    # An installed package lies in site-packages, where "datasets" is somebody else's package.
+    # An installed package lies in site-packages, where "datasets" is another project's package.
     is_checkout = (checkout / "setup.py").is_file() and (checkout / "datasets" / "prepare_ava.py").is_file()
     return checkout / "datasets" if is_checkout else Path("datasets")
 

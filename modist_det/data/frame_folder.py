@@ -95,7 +95,9 @@ def _series(folder: str, modified_ns: int) -> _Series:
     numbers, names = zip(*images, strict=True)
     for k in range(len(images) - 1):
         if numbers[k] == numbers[k + 1]:
-            raise VideoError(folder, f"{names[k]} and {names[k + 1]} have one number; remove or rename one")
+            raise VideoError(
+                folder, f"{names[k]} and {names[k + 1]} have the same number; remove or rename one"
+            )
     has_gap = numbers[-1] - numbers[0] + 1 > len(numbers)
     return _Series(names, numbers[0], numbers if has_gap else ())
 
@@ -179,14 +181,15 @@ class FrameFolder:
         self._names = self._series.names
         if listed.num_images is not None and listed.num_images != len(self._names):
             raise VideoError(
-                path, f"it has {_count(len(self._names), 'image')}, but its list says {listed.num_images}"
+                path,
+                f"it has {_count(len(self._names), 'image')}, but the annotations list {listed.num_images}",
             )
         self.is_listed = bool(names)
         self._scaler = FrameScaler()
 
     @property
     def doubts(self) -> str:
-        """What may be wrong with the series and may be meant so; empty where nothing is."""
+        """A warning about the series that may be intended as it is; empty where there is none."""
         if self.is_listed or self._series.first in (0, 1):
             return ""
         return (
@@ -204,7 +207,7 @@ class FrameFolder:
         self._check_no_gap()
         if self.doubts and not _doubted:
             _doubted.append(self.path)
-            logger.warning("%s (other folders like this are not named)", self.doubts)
+            logger.warning("%s (further folders like this are not reported)", self.doubts)
         height, width = self._load(0).shape[:2]
         timing = Timing(len(self._names), self.rate, float(len(self._names) / self.rate))
         return VideoInfo(width, height, "images", 0, lambda: timing)
@@ -284,7 +287,7 @@ class FrameFolder:
         raise VideoError(
             self.path,
             f"{_count(count, 'number')} {'is' if count == 1 else 'are'} missing between {names[gaps[0]]} and "
-            f"{names[gaps[0] + 1]}{more}; extract or copy its frames again, or number them anew if nothing is missing",
+            f"{names[gaps[0] + 1]}{more}; extract or copy its frames again, or renumber them if nothing is missing",
         )
 
     def _load(self, index: int) -> NDArray[np.uint8]:

@@ -49,14 +49,14 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
         VideoError: the file is damaged.
     """
     packets = container.demux(stream)
-    # AVI numbers its chunks in the order of decoding and says nothing of showing; what FFmpeg's later versions make
-    # up is wrong where a chunk was left out for a dropped frame.
+    # AVI numbers its chunks in decoding order and has no presentation times; those that later versions of FFmpeg
+    # derive are wrong where a chunk was left out for a dropped frame.
     avi, reordered = container.format.name == "avi", bool(stream.codec_context.has_b_frames)
     while True:
         try:
             packet = next(packets, None)
         except IndexError:
-            # PyAV stumbles at the end of a file in which a stream began on the way (MPEG-TS); all was read.
+            # PyAV fails at the end of a file in which a stream began midway (MPEG-TS); everything was read.
             return
         except PYAV_ERRORS as error:
             raise VideoError(path, f"damaged (FFmpeg: {reason_of(error)})") from error

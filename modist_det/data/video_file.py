@@ -53,7 +53,7 @@ _SKIPPABLE = {"h264", "mpeg4", "mpeg1video", "mpeg2video"}
 # guess, which is wrong after a seek.
 _PES_FORMATS = {"mpeg", "mpegts"}
 
-# So many packets before a keyframe may be marked as broken because a new recording begins with it.
+# How many packets before a keyframe may be marked as corrupt only because a new recording begins with it.
 _MARKED_BEFORE = 2
 
 # For each frame wanted (its number or its time in ticks) the rows of the result that show it.
@@ -249,8 +249,8 @@ class VideoReader:
                 continue
             begins = timed.keyframe and not timed.corrupt
             if begins:
-                # Where recordings are joined, the numbers that tell of a loss begin anew, and a frame shortly before is
-                # marked without need. Whether it is whole the decoder finds.
+                # Where recordings are joined, the counters that reveal losses restart, and a frame shortly before is
+                # marked without need. The decoder finds whether it is whole.
                 held[-_MARKED_BEFORE:] = [one._replace(corrupt=False) for one in held[-_MARKED_BEFORE:]]
             held.append(timed)
             if begins or not any(one.corrupt for one in held[-_MARKED_BEFORE:]):

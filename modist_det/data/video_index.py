@@ -1,4 +1,4 @@
-"""Which files keep a sound index of the times of their frames: told from headers, without reading packets.
+"""Which files have a reliable index of frame times, found from their headers without reading packets.
 
 Such a file can be sought in by time. Others may hold several recordings, one after the other, whose times begin anew.
 """

@@ -33,9 +33,9 @@ __all__ = [
 # Seconds between two frames up to which the nearer one stands for a time between them. In longer gaps
 # (screen recordings, time-lapses) the frame before is the one that people saw.
 MAX_NEAREST_GAP = 1.0
-_PAUSE = 5.0  # seconds without a new frame of which a check tells
+_PAUSE = 5.0  # seconds without a new frame that a check reports
 _ROUNDED = 1e-3  # seconds by which times that people write down are rounded
-# Of frames that are scaled. Nothing real comes near; a file of a few kilobytes that is 4096 x 2 pixels would.
+# Of frames that are scaled. Real videos stay far below; a file of a few kilobytes with 4096 x 2 pixels would not.
 _MAX_SIDE = 16384  # pixels
 _MAX_CLIP = 8 << 30  # bytes
 
@@ -217,7 +217,7 @@ def longest_pause(times: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def simple_rate(rate: float) -> Fraction:
-    """A measured rate as a fraction of small numbers, below one frame a second, too (30000/1001, 1/3600)."""
+    """A measured rate as a fraction of small numbers (30000/1001), also below one frame a second (1/3600)."""
     if rate >= 1:
         return Fraction(rate).limit_denominator(1001)
     return 1 / Fraction(1 / rate).limit_denominator(1001)

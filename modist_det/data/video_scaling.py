@@ -140,7 +140,7 @@ def _linear(transfer: int) -> NDArray[np.float32]:
 
 
 def tag_bt709(stream: av.VideoStream) -> None:
-    """Say in a stream to be written that its frames are those of :func:`to_bt709`."""
+    """Tag a stream to be written with the colours of :func:`to_bt709`."""
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = 1
     context.color_range = ColorRange.MPEG

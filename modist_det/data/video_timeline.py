@@ -27,16 +27,16 @@ __all__ = ["FrameClock", "PacketClock", "Survey", "decode_in_order", "decoded_ti
 
 _BREAKS_OFF = 0x0200  # AVFMT_TS_DISCONT
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
-# Seconds by which times of packets may be ahead of what was expected, or go back; ffmpeg takes more for a break.
+# Seconds by which times of packets may be ahead of what was expected, or go back; ffmpeg treats more as a break.
 _MAX_JUMP = 10.0
 _MAX_STEP_BACK = 0.1
-# Seconds by which shown times may go back where parts meet. More is no timeline at all.
+# Seconds by which presentation times may go back where parts meet; with more the file is refused.
 _MAX_OVERLAP = 0.5
 _REMEMBERED = 64  # files, in a process
 
 
 class PacketClock:
-    """Puts times of packets right where a new recording begins, as the ``ffmpeg`` program does.
+    """Corrects the times of packets where a new recording begins, as the ``ffmpeg`` program does.
 
     Where a packet's decoding time is 10 s away from the expected one, or goes back by more than 0.1 s, all further
     times are shifted so that the packet comes when it was expected. Formats with an index keep their times.
@@ -132,7 +132,7 @@ class Survey:
 def survey(path: Path, container: InputContainer, stream: av.VideoStream) -> Survey:
     """Whether the times of a file can be trusted.
 
-    Nothing but a few headers is read of a file with an index (:func:`.has_sound_index`). Others are read through
+    Of a file with an index only a few headers are read (:func:`.has_sound_index`). Others are read through
     without decoding, once in a process: milliseconds for a clip, about a second for each gigabyte.
 
     Args:

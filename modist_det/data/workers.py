@@ -45,7 +45,7 @@ _ENDED = (
     "a worker process of the loader ended{}; DATALOADER.NUM_WORKERS 0 loads in this process, which shows why; go on "
     "with --resume"
 )
-_OUT_OF_MEMORY = f"a worker process of the loader got no more memory{{}}; use {_FEWER}, or smaller batches"
+_OUT_OF_MEMORY = f"a worker process of the loader ran out of memory{{}}; use {_FEWER}, or smaller batches"
 # What torch and the system say, first match first.
 _REMEDIES = (
     (r"MemoryError|[Cc]an(no|')t allocate memory", _OUT_OF_MEMORY),
@@ -62,7 +62,7 @@ def init_worker(worker_id: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    # What a queue cannot send it drops, and whoever reads the queue waits for ever.
+    # A queue drops what it cannot send, and the reader of the queue would wait for ever.
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
 
 
@@ -75,7 +75,7 @@ def _end_unsent(error: Exception, batch: Any) -> None:
 def share(batch: Any) -> Any:
     """A batch with its tensors in shared memory, as they are to be sent; in the main process as it is.
 
-    Sending would move them there, too, but in a thread whose errors nobody hears. Without room in shared memory the
+    Sending would move them there, too, but in a thread whose errors are lost. Without room in shared memory the
     result is a ``UserError``, to be returned in the batch's place.
     """
     if get_worker_info() is None:
@@ -133,14 +133,14 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
 
 
 def _explained(error: BaseException) -> UserError | None:
-    """The error with its remedy; None where it has nothing to do with processes that share memory."""
+    """The error with its remedy; None where it is not about worker processes or shared memory."""
     reasons = [error]
     while (earlier := reasons[-1].__cause__ or reasons[-1].__context__) is not None:
         reasons.append(earlier)
     for pattern, remedy in _REMEDIES:
-        for reason in reversed(reasons):  # the first of them knows most
+        for reason in reversed(reasons):  # the first is the most precise
             text = f"{type(reason).__name__}: {reason}"
-            # A mapper's error arrives as the text of its traceback, in which anything may stand.
+            # A mapper's error arrives as the text of its traceback, which may contain anything.
             if re.search(pattern, text.splitlines()[0] if "Original Traceback" in text else text):
                 return UserError(remedy.format(f" ({_first_line(reason)})"))
     return None
@@ -153,8 +153,8 @@ def _first_line(error: BaseException) -> str:
 class _Watch:
     """Puts off what torch's handler of SIGCHLD raises until a batch is waited for.
 
-    Torch raises the end of a worker as an error in whatever the main thread does at that moment: a step, which is then
-    half done, or the writing of a checkpoint.
+    Torch raises the end of a worker as an error in the main thread at any moment: in the middle of a step, or while a
+    checkpoint is written.
     """
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ _WATCH = _Watch()
 @atexit.register
 def _end_workers() -> None:
     """End the workers of iterators that live until the interpreter ends; it would wait for them for ever, since they
-    take no notice of the signal that it sends them."""
+    ignore the signal that it sends them."""
     workers = [child for child in multiprocessing.active_children() if child.daemon]
     if workers:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error

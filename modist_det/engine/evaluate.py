@@ -128,7 +128,7 @@ def evaluate(
     device: torch.device,
     iteration: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of ``model`` on each of the test sets, by title.
+    """Metrics of ``model`` on each of the test sets, by title.
 
     Raises:
         UserError: more clips than DATALOADER.MAX_BAD_VIDEO_RATE cannot be read, or none can.
@@ -151,7 +151,7 @@ def evaluate(
             )
         if sum(comm.all_gather(monitor.asked - monitor.failed)) == 0:
             raise UserError(
-                f"{test_set.title}: not one clip could be read, so there is no result: "
+                f"{test_set.title}: no clip could be read, so there is no result: "
                 f"{describe_bad_videos(monitor.reasons.items())}"
             )
     return results
@@ -174,9 +174,9 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
         if report.classes is not None:
             check_same_classes(report.classes, classes)
         else:
-            # Other projects' weights say nothing; of ours, those of early releases.
+            # Other projects' weights carry no class facts, nor do those of our early releases.
             level = logging.WARNING if report.config else logging.INFO
             logger.log(
-                level, "%s does not say which classes it knows: taken to be those of the data", weights
+                level, "%s has no class names: its classes are assumed to be those of the data", weights
             )
     return evaluate(cfg, test_sets, place_model(cfg, model, device), device)

@@ -43,7 +43,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Seconds in which a terminal and a launcher (torchrun) both send what the user meant once.
+# Seconds within which signals of a terminal and of a launcher (torchrun) count as one.
 _ONE_SIGNAL = 1.0
 
 

@@ -27,7 +27,7 @@ from .ranks import RankLost, RankWatch, lost_connection
 
 __all__ = ["Timeouts", "launch", "run_processes"]
 
-# Seconds in which a signal that reaches a rank in a collective operation is heard, or the rank is ended.
+# Seconds for a rank in a collective operation to react to a signal before it is ended.
 _SIGNAL_PATIENCE = 30.0
 # Seconds for the other ranks to end by themselves after one has failed.
 _GRACE = 15.0
@@ -99,7 +99,7 @@ def run_processes(main: Callable[[], int], count: int, timeouts: Timeouts) -> in
         name = signal.Signals(-status).name
         memory = ", as the system does when memory runs out" if -status == signal.SIGKILL else ""
         raise UserError(f"rank {failed} was killed by {name}{memory}; the run ends here; go on with --resume")
-    return status  # it has said why
+    return status  # that process has printed why
 
 
 def _wait(processes: Sequence[BaseProcess]) -> int | None:
@@ -111,13 +111,13 @@ def _wait(processes: Sequence[BaseProcess]) -> int | None:
             processes[rank].join()
         failed = [rank for rank in ended if processes[rank].exitcode]
         if failed:
-            # Of several, the one that was killed is the reason why the others failed.
+            # Of several, the killed one made the others fail.
             return min(failed, key=lambda rank: processes[rank].exitcode or 0)
     return None
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
-    """Let the processes end; help those that do not."""
+    """Wait for the processes to end; kill those that do not."""
     for help_ in (lambda process: None, BaseProcess.terminate, BaseProcess.kill):
         alive = [process for process in processes if process.is_alive()]
         for process in alive:

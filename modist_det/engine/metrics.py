@@ -47,7 +47,7 @@ def is_loss(name: str) -> bool:
 
 
 def is_evaluation(row: Mapping[str, Any]) -> bool:
-    """Whether the numbers of an iteration are those of an evaluation, not of training."""
+    """Whether a line of the metrics file is from an evaluation, not from training."""
     return "lr" not in row
 
 

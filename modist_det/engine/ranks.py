@@ -30,14 +30,14 @@ _LOST = re.compile(
     r"[Cc]onnection (was )?(closed|reset|refused|lost|aborted)|[Bb]roken pipe|Socket|recvValue|NCCL|gloo|"
     r"[Tt]imed? ?out|remote process|heartbeat"
 )
-# Seconds that a rank whose neighbour has ended gets to notice it by itself and end in its own words.
-_OWN_WORDS = 10.0
+# Seconds for a rank to notice by itself that another one has ended, and to end with its own message.
+_OWN_MESSAGE = 10.0
 _LEFT = 2**40  # more beats than a run has
 _ADVICE = "the run ends here; go on with --resume"
 
 
 class RankLost(UserError):
-    """Another process of the run is gone. ``told``: this is the one of the remaining ranks that says so."""
+    """Another process of the run is gone. ``told``: this rank is the one that reports it."""
 
     def __init__(self, message: str, told: bool) -> None:
         super().__init__(message)
@@ -78,7 +78,7 @@ class RankWatch:
     def __exit__(self, *error: object) -> None:
         self._closed.set()
         for thread in self._threads:
-            thread.join(_OWN_WORDS)  # one that is in C when the interpreter ends would crash it
+            thread.join(_OWN_MESSAGE)  # a thread that is in C code when the interpreter ends would crash it
 
     def gone(self, patience: float = 3.0) -> list[int]:
         """Ranks that have ended; waits up to ``patience`` seconds until the system says so of one on this machine."""
@@ -88,7 +88,7 @@ class RankWatch:
         return ended
 
     def lost(self, ranks: list[int], how: str) -> RankLost:
-        """The error that names ``ranks``, to be told by the lowest of the others."""
+        """The error that names ``ranks``, to be reported by the lowest of the others."""
         others = [rank for rank in (self.rank, *self._seen) if rank not in ranks]
         names = " and ".join(
             f"rank {rank} (process {process} on {host})"
@@ -110,7 +110,7 @@ class RankWatch:
                     elif counts[other] != before:
                         self._seen[other] = time.monotonic()
                 self._answered = time.monotonic()
-            # This rank beats no more, but is no lost one: the end of a process takes a while.
+            # This rank sends no more heartbeats, but is not lost: a process takes a while to end.
             self._store.add(f"beat/{self.rank}", _LEFT)
 
     def _judge(self) -> None:
@@ -122,7 +122,7 @@ class RankWatch:
                 self._answered = now
             woke = now
             for rank in self._ended_here():
-                if now - self._ended.setdefault(rank, now) > _OWN_WORDS:
+                if now - self._ended.setdefault(rank, now) > _OWN_MESSAGE:
                     self._end(self.lost([rank], "was killed or ended"))
             silent = [rank for rank, seen in self._seen.items() if now - seen > self.timeout]
             if now - self._answered > self.timeout:
@@ -151,7 +151,7 @@ class RankWatch:
 
 @contextlib.contextmanager
 def lost_connection(watch: RankWatch) -> Iterator[None]:
-    """Turns what the group's backend says when another rank is gone into :class:`RankLost`."""
+    """Turns the backend's error when another rank is gone into :class:`RankLost`."""
     try:
         yield
     except RuntimeError as error:

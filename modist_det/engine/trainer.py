@@ -138,7 +138,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
-        """What happens inside may take long and can be stopped at any point: nothing of a step is lost by it.
+        """The block may take long and can be stopped at any point without losing any part of a step.
 
         Raises:
             Stopped: a signal has come, or comes.
@@ -156,7 +156,7 @@ class Trainer:
         began = time.perf_counter()
         self.waiting_since = time.monotonic()
         try:
-            # Of several processes none leaves the others alone: they agree on the step (StopOnSignalHook).
+            # Several processes stop after the same step, on which they agree (StopOnSignalHook).
             alone = comm.get_world_size() == 1
             with self.stoppable() if first and alone else contextlib.nullcontext():
                 return next(self.batches)

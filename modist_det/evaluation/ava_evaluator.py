@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class AVAEvaluator:
     """Evaluates action scores of persons at keyframes; see :class:`.evaluator.Evaluator` for the contract.
 
-    The figure is the one that ``tools/evaluate_ava.py`` gives for the csv file written here, with the same limit of
+    The mAP is the one that ``tools/evaluate_ava.py`` gives for the csv file written here, with the same limit of
     detections: boxes are
     rounded to the file's six decimals before anything else.
 

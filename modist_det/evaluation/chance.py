@@ -1,4 +1,4 @@
-"""What a metric is without any knowledge of the actions: the yardstick of a small model's result."""
+"""The metric at chance level, with which a small model's result is to be compared."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def choose_names(
         logger.info("%s carries no class names; they are those of %s", weights, origin)
     else:
         logger.warning(
-            "%s carries no class names; they are taken from %s, which may be another project's: check them, or give "
-            "the label map",
+            "%s carries no class names; they are taken from %s, which may belong to another project: check them, or "
+            "give the label map",
             weights,
             origin,
         )
@@ -74,7 +74,7 @@ def names_of_config(cfg: CfgNode) -> dict[int, str]:
 
 
 def _names_and_origin(cfg: CfgNode) -> tuple[dict[int, str], str, bool]:
-    """Names, where they come from, and whether that is sure to be what the config meant."""
+    """Names, where they come from, and whether they are certain to be those of the config."""
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     known = {"puppets": PUPPETS, "ava": AVA_CLASSES}
     for name in datasets:

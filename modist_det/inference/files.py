@@ -300,7 +300,7 @@ def _times(values: list) -> Any:
 
 
 def _boxes(values: list) -> Any:
-    """float32 (N, 4). A tracker may draw a box over the edge; what is far outside was written in pixels."""
+    """float32 (N, 4). A tracker may extend a box beyond the edge; coordinates far outside are pixels."""
     boxes = np.array(values, np.float32)
     boxes = boxes.reshape(0, 4) if not boxes.size else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4:

@@ -198,7 +198,7 @@ def annotate(
     report = RunReport()
     start = time.perf_counter()
     header = make_header(source, predictor, detector)
-    # Drawn in the shape that a player shows; a source of somebody's own may not say which.
+    # Drawn in the shape that a player shows; a user's own frame source may not define it.
     aspect = Fraction(getattr(source, "pixel_aspect", 1))
     height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     sheet = _SheetFrames(outputs.sheet_frames)

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 60.0
-_LARGEST = 100 << 30  # bytes of a file whose size nobody says
+_LARGEST = 100 << 30  # limit in bytes for a file of unknown size
 # The server, not the request, is at fault, perhaps only now.
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -62,7 +62,7 @@ class Transfer:
     min_rate: float = 1024.0
 
 
-# Seconds after which nobody is expected to continue a download.
+# Age in seconds from which a partial download is deleted.
 _ABANDONED = 30 * 24 * 3600.0
 
 
@@ -71,11 +71,11 @@ class WrongFile(UserError):
 
 
 class _Broken(Exception):
-    """The transfer failed in a way that another attempt may mend.
+    """The transfer failed in a way that another attempt may fix.
 
     Attributes:
-        pause: seconds that the server wants to be left alone.
-        slow: it went on, but would have taken for ever.
+        pause: seconds that the server asks to wait.
+        slow: data still came, but far too slowly.
     """
 
     def __init__(self, reason: str, pause: float = 0.0, slow: bool = False) -> None:
@@ -122,7 +122,7 @@ def download(
 
 
 def _tidy(part: Path) -> None:
-    """Remove links at the names that are written to, and what downloads left that nobody has continued for a month."""
+    """Remove links at the names that are written to, and partial downloads that were not continued for a month."""
     for file in (part, _validator_file(part)):
         if file.is_symlink():
             file.unlink()
@@ -278,7 +278,7 @@ def _resumable(url: str, part: Path) -> tuple[int, str]:
     if not isinstance(known, dict) or known.get("url") != url:
         return 0, ""
     validator = known.get("validator")
-    # A header is a line of ASCII, and more than that would be somebody else's work.
+    # A header is a line of ASCII; other characters could inject a second header.
     fits = isinstance(validator, str) and validator.isascii() and validator.isprintable()
     return (length, validator) if fits and validator else (0, "")
 
@@ -388,8 +388,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class _Pace:
-    """Shuts down the connection of one attempt if too little comes through it: a drip of single bytes never is a
-    time-out, neither in a file nor in the headers before it.
+    """Shuts down the connection of one attempt if too little comes through it: a server that sends a byte now and then
+    never causes a time-out, neither in a file nor in the headers before it.
 
     Attributes:
         received: bytes of the file so far.

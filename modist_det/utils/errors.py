@@ -10,7 +10,7 @@ __all__ = ["UserError", "nearest", "shorten"]
 _LONGEST = 1200  # characters of a message
 _END = 300  # of them at its end, which says how to mend it
 _LONGEST_WORD = 200
-# Terminals obey some of them.
+# Terminals interpret some of them.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 

@@ -100,7 +100,7 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
 
 
 def remove_unfinished() -> None:
-    """Delete this process's temporary files; for an end that runs no other clean-up."""
+    """Delete this process's temporary files; for an exit that runs no other clean-up."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def _create(path: Path) -> tuple[Path, int]:
     stem = os.fsdecode(os.fsencode(path.name)[: _LONGEST_NAME - _ENDING])
     while True:
         temporary = path.with_name(f".{stem}.tmp-{secrets.token_hex(8)}")
-        # Never through a link that somebody put there, never into a file that is there.
+        # O_EXCL: never through a symbolic link, never into an existing file.
         file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         _unfinished.add(temporary)
         with contextlib.suppress(OSError):  # no locks on this file system
@@ -119,7 +119,7 @@ def _create(path: Path) -> tuple[Path, int]:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(temporary.stat(), os.fstat(file)):
                 return temporary, file
-        # Swept by another process between its creation and its lock.
+        # Removed by another process between its creation and its lock.
         _unfinished.discard(temporary)
         os.close(file)
 

@@ -1,4 +1,4 @@
-"""JSON, for every file that users, or strangers, write."""
+"""JSON, for every file from outside, trusted or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .text_files import read_text
 
 __all__ = ["malformed", "parse_json", "read_json"]
 
-# An escape that stands for what no file name and no UTF-8 file can have: NUL, or half of a pair.
+# An escape for a character that no file name or UTF-8 file can have: NUL, or half of a surrogate pair.
 _BAD_ESCAPE = re.compile(
     r"(?<!\\)(?:\\\\)*(\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab]..\\u)d[c-f][0-9a-f]{2}))",
     re.IGNORECASE,
@@ -53,8 +53,8 @@ def parse_json(text: str, name: str) -> Any:
 
 @contextlib.contextmanager
 def malformed(message: str) -> Iterator[None]:
-    """Turn what code says about content of another form (a missing key, a list for a number, a number beyond all
-    bounds) into ``UserError(f"{message}: ...")``."""
+    """Turn exceptions about content of another form (a missing key, a list for a number, a number out of range)
+    into ``UserError(f"{message}: ...")``."""
     try:
         yield
     except KeyError as error:

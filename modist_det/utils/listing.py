@@ -34,7 +34,7 @@ VIDEO_EXTENSIONS = frozenset([
     ".wmv", ".wtv", ".y4m",
 ])
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png")  # of the frames in a folder
-# What lies beside videos and is none: no warning about these.
+# Files that often lie beside videos: no warning about these.
 _OTHER_KINDS = frozenset([
     *IMAGE_EXTENSIONS, ".aac", ".ass", ".bif", ".bmp", ".csv", ".db", ".doc", ".docx", ".eaf", ".flac", ".h5", ".hdf5",
     ".htm", ".html", ".info", ".ini", ".ipynb", ".json", ".jsonl", ".lock", ".log", ".lst", ".m3u", ".m4a", ".md",
@@ -69,7 +69,7 @@ def extension(name: str) -> str:
 
 
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
-    """What counts in a folder, in no order. No file is looked at (fast on network disks).
+    """What counts in a folder, in no order. No file is opened (fast on network disks).
 
     Raises:
         OSError: it is no folder, or cannot be read.
@@ -137,7 +137,7 @@ def natural_key(name: str) -> tuple[tuple[str, int], ...]:
 
 
 def is_unknown(name: str) -> bool:
-    """Whether a file may be a video for all that its ending says: neither a video's nor that of something else."""
+    """Whether the ending of a file is unknown: neither a video's nor that of another known kind."""
     kind = extension(name)
     return kind not in VIDEO_EXTENSIONS and kind not in _OTHER_KINDS
 
@@ -146,5 +146,8 @@ def warn_of_unknown(where: str, files: Sequence[str]) -> None:
     """One line in the log about files of an unknown kind, if there are any, so that none is left out in silence."""
     if files:
         count = f"{len(files)} files are" if len(files) > 1 else "1 file is"
-        text = "%s: %s of an unknown kind and left out, for example %s; a list that names files whole can have any kind"
+        text = (
+            "%s: %s of an unknown kind and left out, for example %s; a list that names files with their ending can "
+            "name any kind"
+        )
         logger.warning(text, where, count, files[0])

@@ -26,7 +26,7 @@ def map_in_processes(
     """``map(function, items)``, computed by ``workers`` processes; 0 computes in this one.
 
     Workers end when this process ends, however it ends, and leave signals from a terminal to it. Where this process is
-    stopped, they do not finish what they are at; the files that they have begun are removed.
+    stopped, they do not finish their current item; the files that they have begun are removed.
 
     Args:
         function, items: picklable, where there are workers.

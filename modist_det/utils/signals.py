@@ -21,7 +21,7 @@ from .files import remove_unfinished
 
 __all__ = ["Stopped", "end_now", "heard", "stop_on_signals", "stop_signals"]
 
-# Seconds that the main thread has to hear of a signal; a step of a large model on a CPU is one long call into C.
+# Seconds for the main thread to react to a signal; a step of a large model on a CPU is one long call into C.
 _PATIENCE = 120.0
 # Seconds for removing files and ending threads and children after that.
 _GRACE = 30.0
@@ -53,8 +53,9 @@ def stop_on_signals(
 ) -> Iterator[None]:
     """Inside the block each of :func:`stop_signals` raises :class:`Stopped` in the main thread.
 
-    Where the main thread hears nothing of a signal for ``patience`` seconds, or does not leave the block ``grace``
-    seconds after it was told, the process ends at once, without its temporary files. Does nothing in other threads.
+    Where the main thread does not react to a signal within ``patience`` seconds, or does not leave the block within
+    ``grace`` seconds after that, the process ends at once and its temporary files are removed. Does nothing in
+    other threads.
 
     Args:
         until_exit: the process ends after the block; ``grace`` then holds for that end, too.
@@ -87,12 +88,12 @@ def stop_on_signals(
 
 
 def heard() -> None:
-    """For a handler of a signal: the main thread has heard of it, and ends the process itself."""
+    """For a signal handler: the main thread has received the signal and ends the process itself."""
     _heard[0] = time.monotonic()
 
 
 def end_now(number: int, reason: str) -> None:
-    """Say ``reason`` in one line and end the process with the status of signal ``number``; from any thread."""
+    """Print ``reason`` in one line and end the process with the status of signal ``number``; from any thread."""
     remove_unfinished()
     with contextlib.suppress(OSError, ValueError):
         print(f"\n{reason}", file=sys.stderr, flush=True)  # not at the end of a progress bar
@@ -129,4 +130,5 @@ def _listen(receiver: socket.socket, patience: float, over: threading.Event) -> 
         # The handler may have been faster than this thread.
         while _heard[0] < came - 1.0 and not over.wait(0.1):
             if time.monotonic() - came > patience:
-                end_now(number, f"stopped by {signal.Signals(number).name}, unheard for {patience:g} s")
+                name = signal.Signals(number).name
+                end_now(number, f"stopped by {name}; the main thread did not react for {patience:g} s")

@@ -1,4 +1,4 @@
-"""Reading whole text files, with one clear error for what is no such file."""
+"""Reading whole text files, with one clear error where that fails."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def expand_user(path: str | os.PathLike) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(
-            f"{os.fspath(path)}: whose home folder this is is not known; write the folder out"
+            f"{os.fspath(path)}: the home folder of that user is unknown; write the full path"
         ) from error

@@ -1,4 +1,4 @@
-"""YAML, for every file and text that users, or strangers, write.
+"""YAML, for every file and text from outside, trusted or not.
 
 PyYAML's safe loader runs nothing, but has other edges: a value such as ``2020-99-99`` ends in a ``ValueError``, of two
 equal keys the last one wins without a word, and aliases of aliases make a tree of gigabytes out of a few hundred bytes.
@@ -43,8 +43,8 @@ def parse_yaml(text: str, name: str) -> Any:
         name: what messages call its origin.
 
     Raises:
-        UserError: it is not YAML, has a key twice, a value that Python has no equal of, or is a tree that no
-            description or config needs: too long, deep or, with its aliases written out, too large.
+        UserError: it is not YAML, has a key twice, a value that Python cannot represent, or is larger than
+            any description or config: too long, too deep, or too large with its aliases expanded.
     """
     if len(text) > _LARGEST:
         raise UserError(f"{name} has {len(text):,} characters of YAML; at most {_LARGEST:,} are read")
@@ -85,7 +85,7 @@ class _Tree:
 
 
 def _check_events(text: str) -> None:
-    """Refuse what the loader would take in silence, or choke on."""
+    """Refuse what the loader would accept silently or fail on."""
     loader = _Loader(text)
     try:
         tree = _Tree()

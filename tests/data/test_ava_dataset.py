@@ -327,7 +327,7 @@ def test_how_many_boxes_are_taken_is_in_the_log(with_detections, caplog) -> None
     caplog.set_level("INFO")
     with_detections.records("both", min_score=0.95)
     assert re.search(r"mine: 2 of 5 boxes of .*boxes.csv are taken \(score at least 0.95", caplog.text)
-    assert "1 detected boxes match nobody who is annotated" in caplog.text
+    assert "1 detected boxes match no annotated person" in caplog.text
 
 
 def test_boxes_that_are_not_there(folder) -> None:

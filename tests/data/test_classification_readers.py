@@ -72,7 +72,7 @@ class TestUCF101:
             ("trainlist01", "Jmp/v.avi 1\n", r"trainlist01.txt:1: unknown class 'Jmp'; did you mean 'Jump'"),
             ("trainlist01", "Jump/v.avi 3\n", r"trainlist01.txt:1: class Jump is number 1 .* but here 3"),
             ("trainlist01", "v.avi\n", r"trainlist01.txt:1: 'v.avi' is not 'ClassName/video.avi'"),
-            ("trainlist01", "Run/a.avi 3\n\nRun/a.avi 3\n", r":3: video a is there a second time .*:1"),
+            ("trainlist01", "Run/a.avi 3\n\nRun/a.avi 3\n", r":3: video a is listed twice .*:1"),
             ("trainlist01", "\n", "trainlist01.txt is empty"),
             ("trainlist01", "Run/ 3\n", r"trainlist01.txt:1: 'Run/ 3' is not 'ClassName/video.avi'"),
             ("trainlist01", "Run/a.avi,3\n", r"for example Run/a.avi,3 \(.*trainlist01.txt:1\)"),
@@ -198,7 +198,7 @@ class TestKinetics:
                 HEADER + "a,d,0,9,t\na,d,20,29,t\n",
                 "train.csv:3: d_000020_000029 and d_000000_000009 .*:2.* are both .*/videos/d.mp4",
             ),
-            (HEADER + "a,b,0,9,t\na,b,0,9,t\n", "train.csv:3: video b_000000_000009 is there a second time"),
+            (HEADER + "a,b,0,9,t\na,b,0,9,t\n", "train.csv:3: video b_000000_000009 is listed twice"),
             ("", "train.csv is empty"),
         ],
     )
@@ -295,9 +295,7 @@ class TestHMDB51:
         with pytest.raises(UserError, match="wave_test_split2.txt does not exist"):
             self.dataset(tree, split=2).records()
         (tree / "splits/wave_test_split1.txt").write_text("a_wave.avi 1\na_wave.avi 2\n")
-        with pytest.raises(
-            UserError, match="wave_test_split1.txt:2: video wave/a_wave is there a second time"
-        ):
+        with pytest.raises(UserError, match="wave_test_split1.txt:2: video wave/a_wave is listed twice"):
             self.dataset(tree).records()
         (tree / "splits/wave_test_split1.txt").write_text("a_wave.avi 1\nb_wave.avi 3\n")
         with pytest.raises(UserError, match="wave_test_split1.txt:2: 'b_wave.avi 3' is not"):
@@ -445,7 +443,7 @@ class TestVideoList:
             ("a.mp4,\t1\n", "list.txt:1: .* more than one kind of separator"),
             ("a.mp4 1\nb.mp4\n", "list.txt:2: 'b.mp4' is not 'path label'"),
             ("a.mp4 -1\n", "list.txt:1: 'a.mp4 -1' is not 'path label'"),
-            ("a.mp4 1\n./a.mp4 0\n", "list.txt:2: video a.mp4 is there a second time"),
+            ("a.mp4 1\n./a.mp4 0\n", "list.txt:2: video a.mp4 is listed twice"),
             ("a.mp4 1\na.avi 0\n", "list.txt:2: a.avi and a.mp4 .*list.txt:1.* are both .*/videos/a.mp4"),
             ("a.mp4 1\nb.mp4 20240101\n", "list.txt:2: 20240101 is no class index; .*'columns' says"),
             ("a.mp4 " + "9" * 5000, "list.txt:1: 99999999999999999999 is no class index"),

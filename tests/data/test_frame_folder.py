@@ -196,7 +196,7 @@ def test_optical_flow_beside_the_frames_is_left_out(images, read_number):
             r"beside the frames img_\*\.jpg \(3 images\) there is 1 image without a number \(cover",
         ),
         (["a.png", "b.png"], r"there are 2 images without a number \(a\.png, b\.png\)"),
-        (["img_03.jpg"], r"img_03\.jpg and img_3\.jpg have one number"),
+        (["img_03.jpg"], r"img_03\.jpg and img_3\.jpg have the same number"),
         (["IMG_4.jpg"], "2 series of names"),
     ],
 )
@@ -253,7 +253,7 @@ def test_listed_images_are_read_and_no_others(images, read_number):
 def test_a_count_that_disagrees(images):
     folder = images({f"{k}.jpg": k for k in range(3)})
     assert open_video(ListedFolder(folder, num_images=3), 10).info.num_frames == 3
-    with pytest.raises(VideoError, match="it has 3 images, but its list says 30"):
+    with pytest.raises(VideoError, match="it has 3 images, but the annotations list 30"):
         open_video(ListedFolder(folder, num_images=30), 10)
 
 

@@ -84,7 +84,7 @@ def test_listed_frames(folder) -> None:
 def test_lists(folder, name) -> None:
     (folder / "list.txt").write_text(f"b.mp4 0\na.mp4 0\n{name} 0\n")
     dataset = VideoListDataset("l", folder / "videos", folder / "list.txt")
-    with pytest.raises(UserError, match=r"list\.txt:3: .*(are both .*\.mp4|is there a second time)"):
+    with pytest.raises(UserError, match=r"list\.txt:3: .*(are both .*\.mp4|is listed twice)"):
         dataset.records()
     assert check_classification(dataset, open_videos=False).problems
 

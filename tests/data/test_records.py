@@ -66,7 +66,7 @@ def test_entries_of_ones_own_reader() -> None:
         Entry("b", ("b",), (1,), "list:7", num_frames=30),
     ]
     assert list(as_entries(rows)) == rows
-    with pytest.raises(UserError, match=r"list:9: video a is there a second time \(first: list:1\)"):
+    with pytest.raises(UserError, match=r"list:9: video a is listed twice \(first: list:1\)"):
         check_unique([*rows, Entry("a", ("b",), (), "list:9")])
 
 

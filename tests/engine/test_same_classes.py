@@ -93,7 +93,7 @@ def test_evaluation_of_a_checkpoint_without_names(configured, tmp_path, caplog):
     cfg = configured("DATASETS.TRAIN", "[]")
     cfg.MODEL.WEIGHTS = str(checkpoint_for(cfg, tmp_path / "model.pth", None))
     assert run(cfg, eval_only=True) == 0
-    assert "does not say which classes it knows" in (tmp_path / "out" / "log.txt").read_text()
+    assert "its classes are assumed to be those of the data" in (tmp_path / "out" / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_evaluation_of_nothing_is_no_result(configured, renamed, tiny_puppets
     for path in (tiny_puppets / "videos").glob("val_*"):
         (tmp_path / path.name).write_bytes(b"no video")
     description.write_text(yaml.safe_dump(settings | {"videos": str(tmp_path)}))
-    with pytest.raises(UserError, match="not one clip could be read, so there is no result: .*val_0000"):
+    with pytest.raises(UserError, match="no clip could be read, so there is no result: .*val_0000"):
         run(cfg.clone(), eval_only=True)
 
 
@@ -169,4 +169,4 @@ def test_the_predictor_uses_the_checkpoint_s_names(configured, renamed, tmp_path
     caplog.clear()
     old = checkpoint_for(cfg, tmp_path / "old.pth", None)
     assert ActionPredictor.from_checkpoint(old).class_names == OTHERS
-    assert "which may be another project's" in caplog.text
+    assert "which may belong to another project: check them" in caplog.text

@@ -111,5 +111,5 @@ def test_damaged_settings(films, square_detector, tmp_path, text):
     out = tmp_path / "p.csv"
     (tmp_path / "p.csv.parts").mkdir()
     (tmp_path / "p.csv.parts/settings.json").write_text(text)
-    with pytest.raises(UserError, match=r"settings\.json .*delete .*p\.csv\.parts to search anew"):
+    with pytest.raises(UserError, match=r"settings\.json .*delete .*p\.csv\.parts to run the detector again"):
         detect_persons(videos_of_folder(films), square_detector, out, {}, show_progress=False)

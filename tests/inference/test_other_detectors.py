@@ -29,7 +29,7 @@ def test_person_box_csv(tmp_path):
     assert at(detector, 1.5) is None  # not known
     assert len(at(detector, 2.0, "w")) == 0  # nobody
     assert detector.spacing == 1.0
-    with pytest.raises(UserError, match="no boxes of video 'other'"):
+    with pytest.raises(UserError, match="no boxes of video 'other', .*; its videos: 'v', 'w'$"):
         at(detector, 1.0, "other")
 
 

@@ -108,7 +108,7 @@ def test_under_nohup_the_end_of_the_terminal_ends_nothing():
         # One call into C, as a collective operation is: no handler runs in it.
         (
             "lock = ctypes.CDLL(None).pthread_mutex_lock; lock(mutex); lock(mutex)",
-            "stopped by SIGTERM, unheard for 0.3 s",
+            "stopped by SIGTERM; the main thread did not react for 0.3 s",
         ),
         # What is raised in a finalizer is lost.
         ("X().__del__(); time.sleep(20)", "stopped by SIGTERM, 0.5 s after being asked"),

@@ -157,7 +157,7 @@ def test_what_is_no_text_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="has 12 bytes; at most 11"):
         (tmp_path / "long").write_text("x" * 12)
         read_text(tmp_path / "long", largest=11)
-    with pytest.raises(UserError, match="~nosuchuser/x: whose home folder"):
+    with pytest.raises(UserError, match="~nosuchuser/x: the home folder of that user is unknown"):
         expand_user("~nosuchuser/x")
     monkeypatch.setenv("MODIST_DATASETS", "~nosuchuser")
     (tmp_path / "d.yaml").write_text("format: ava\nvideos: ~nosuchuser/videos\nlabel_map: x\n")

@@ -246,7 +246,7 @@ class AVADataset:
             persons = join(annotated, detected.take(~unknown))
             if unknown.any():
                 logger.info(
-                    "%s: %d detected boxes match nobody who is annotated and are left out",
+                    "%s: %d detected boxes match no annotated person and are left out",
                     self.name,
                     unknown.sum(),
                 )
@@ -279,7 +279,7 @@ class AVADataset:
     def _detected(
         self, names: dict[str, int], min_score: float, annotated: Persons, required: bool
     ) -> tuple[Persons, NDArray[np.bool_]]:
-        """Detected persons with labels, and of which of them it is not known what they do.
+        """Detected persons with labels, and which of them have no known action.
 
         Raises:
             UserError: there are none, and they are ``required``.
@@ -321,7 +321,7 @@ class AVADataset:
         if not num_sure:
             return (
                 f"no box of {self.person_boxes} reaches PERSON_SCORE_THRESH {min_score:g} ({count} boxes, best "
-                f"{everybody.scores.max():g}); set DATASETS.PERSON_SCORE_THRESH to what this detector's scores mean "
+                f"{everybody.scores.max():g}); choose DATASETS.PERSON_SCORE_THRESH for this detector's scores "
                 "(tools/evaluate_person_boxes.py prints a table)"
             )
         return (

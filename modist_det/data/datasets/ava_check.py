@@ -222,7 +222,7 @@ def duration_of(path: str, fps: float | None, doubts: list[str] | None = None) -
     """Duration in seconds of a video whose first and last frame can be decoded, or why there is none.
 
     Args:
-        doubts: what may be wrong with it and may be meant so is added here.
+        doubts: list to which warnings are added: what may be wrong, but may be intended.
     """
     try:
         with open_video(path, fps) as video:

@@ -234,6 +234,6 @@ def check_unique(rows: Sequence[Entry]) -> None:
         earlier = first.setdefault(video_id, i)
         if earlier != i:
             raise UserError(
-                f"{entries.where(i)}: video {video_id} is there a second time (first: {entries.where(earlier)}); "
+                f"{entries.where(i)}: video {video_id} is listed twice (first: {entries.where(earlier)}); "
                 "remove or rename one"
             )

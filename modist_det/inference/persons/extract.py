@@ -214,7 +214,8 @@ def _note_settings(parts: Path, settings: Mapping[str, Any]) -> None:
             before = read_json(path)
         except UserError as error:
             raise UserError(
-                f"{error}: with which settings the boxes beside it were made is lost; delete {parts} to search anew"
+                f"{error}: the settings with which the boxes beside it were made are lost; delete {parts} to run the "
+                "detector again"
             ) from error
         if before != noted:
             raise UserError(

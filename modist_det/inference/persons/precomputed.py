@@ -22,6 +22,7 @@ from .base import PERSON_DETECTOR_REGISTRY, Picture
 __all__ = ["Precomputed"]
 
 _SPACING_OF_FRAMES = 0.1  # seconds, at most
+_LISTED = 5  # names of videos in a message
 
 
 @PERSON_DETECTOR_REGISTRY.register()
@@ -83,7 +84,12 @@ class Precomputed:
 
     def _look_up(self, video: str, second: float) -> PersonBoxes | None:
         if video not in self._seconds:
-            raise UserError(f"{self.path} has no boxes of video {video!r}; its first column names the videos")
+            known = ", ".join(repr(name) for name in sorted(self._seconds)[:_LISTED]) or "none"
+            more = ", ..." if len(self._seconds) > _LISTED else ""
+            raise UserError(
+                f"{self.path} has no boxes of video {video!r}, which is named after its file or folder; its videos: "
+                f"{known}{more}"
+            )
         near = int(np.abs(self._seconds[video] - second).argmin())
         self._last[video] = max(second, self._last.get(video, 0.0))
         if abs(self._seconds[video][near] - second) > self.tolerance:
