@@ -30,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--mode",
         choices=MODES,
         default="official",
-        help="the official metric (default), or PySlowFast's variant of it to compare with its published figures",
+        help="the official metric (default), or PySlowFast's variant of it to compare with its published results",
     )
     add(
         "--max-detections",

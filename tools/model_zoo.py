@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    listing = commands.add_parser("list", help="names, tasks, published figures")
+    listing = commands.add_parser("list", help="names, tasks, published results")
     listing.add_argument("--task", help="detection, classification, pretraining or person_detection")
     listing.add_argument("--markdown", action="store_true", help="the page MODEL_ZOO.md")
 

@@ -43,7 +43,7 @@ def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
             else:
                 figures.pop(name, None)
     if not figures:
-        raise UserError(f"{path} has no figures of an evaluation; did the run end?")
+        raise UserError(f"{path} has no metrics of an evaluation; did the run end?")
     return figures
 
 
@@ -51,7 +51,7 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     """``mean``, ``std`` (of the sample, 0 for one run) and ``values`` of each figure that all runs have.
 
     Raises:
-        UserError: a folder is no run's or is there twice, or the runs have no figure in common.
+        UserError: a folder is no run's or is there twice, or the runs have no metric in common.
     """
     folders = [Path(folder).resolve() for folder in output_dirs]
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
@@ -60,7 +60,7 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     runs = [last_figures(folder) for folder in output_dirs]
     names = [name for name in runs[0] if all(name in run for run in runs)]
     if not names:
-        raise UserError(f"{', '.join(map(str, output_dirs))} have no figure in common")
+        raise UserError(f"{', '.join(map(str, output_dirs))} have no metric in common")
     values = {name: [float(run[name]) for run in runs] for name in names}
     return {
         name: {
@@ -78,5 +78,5 @@ def mean_table(results: dict[str, dict[str, Any]], output_dirs: Sequence[str | o
         (name, f"{r['mean']:.4f}", f"{r['std']:.4f}", *(f"{value:.4f}" for value in r["values"]))
         for name, r in results.items()
     ]
-    headers = ["figure", "mean", "std", *(Path(folder).name for folder in output_dirs)]
+    headers = ["metric", "mean", "std", *(Path(folder).name for folder in output_dirs)]
     return tabulate(rows, headers=headers, disable_numparse=True)

@@ -1,4 +1,4 @@
-"""Figures as a table for the end of a run."""
+"""Metrics as a table for the end of a run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["results_table"]
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row per test set and headline figure.
+    """One row per test set and headline metric.
 
-    A headline figure is a number whose name has no slash; figures of single classes are named
+    A headline metric is a number whose name has no slash; those of single classes are named
     ``AP/<class>`` and have tables of their own.
     """
     rows = [
@@ -22,4 +22,4 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         for name, value in figures.items()
         if isinstance(value, (int, float)) and "/" not in name
     ]
-    return tabulate(rows, headers=["test set", "figure", "value"], disable_numparse=True)
+    return tabulate(rows, headers=["test set", "metric", "value"], disable_numparse=True)

@@ -32,7 +32,7 @@ def test_mean_and_spread_of_the_last_evaluations(runs):
         "top1": {"mean": pytest.approx(0.7), "std": pytest.approx(0.2), "values": [0.5, 0.7, 0.9]}
     }
     lines = mean_table(results, runs).splitlines()
-    assert lines[0].split() == ["figure", "mean", "std", "split1", "split2", "split3"]
+    assert lines[0].split() == ["metric", "mean", "std", "split1", "split2", "split3"]
     assert lines[2].split() == ["top1", "0.7000", "0.2000", "0.5000", "0.7000", "0.9000"]
     assert mean_results(runs[:1])["top5"] == {"mean": 1.0, "std": 0.0, "values": [1.0]}
 
@@ -43,7 +43,7 @@ def test_undefined_figures_are_left_out(runs):
     )
     assert mean_results(runs).keys() == mean_results(runs[1:2]).keys() == {"top1"}
     (runs[1] / "metrics.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="split2/metrics.json has no figures"):
+    with pytest.raises(UserError, match="split2/metrics.json has no metrics"):
         mean_results(runs)
 
 
@@ -53,11 +53,11 @@ def test_folders_that_are_no_runs(runs, tmp_path):
     with pytest.raises(UserError, match="split1 is named twice"):
         mean_results([runs[0], runs[1], tmp_path / "nothing/../split1"])
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "loss": 1.0}\n')
-    with pytest.raises(UserError, match="split2/metrics.json has no figures"):
+    with pytest.raises(UserError, match="split2/metrics.json has no metrics"):
         mean_results(runs)
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "a/top1": 1.0, "b/top1": 0.5}\n')
     with pytest.raises(UserError, match="top1 of both a and b"):
         mean_results(runs)
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "a/mAP": 1.0}\n')
-    with pytest.raises(UserError, match="no figure in common"):
+    with pytest.raises(UserError, match="no metric in common"):
         mean_results(runs)

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Strings", "release_memory"]
+__all__ = ["Rows", "Strings", "release_memory"]
+
+_Row = TypeVar("_Row", covariant=True)
 
 _AT_A_TIME = 1 << 16  # strings that are objects at one time while a column is made
 
 
-class Strings(Sequence[str]):
+class Rows(Sequence[_Row]):
+    """Columns as a sequence of rows; a row is made when it is asked for."""
+
+    @abstractmethod
+    def row(self, index: int) -> _Row:
+        """The row at ``index``, from 0 to ``len(self) - 1``."""
+
+    @overload
+    def __getitem__(self, index: int) -> _Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[_Row]: ...
+
+    def __getitem__(self, index: int | slice) -> _Row | list[_Row]:
+        if isinstance(index, slice):
+            return [self.row(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        return self.row(int(index) % len(self))
+
+    def __iter__(self) -> Iterator[_Row]:
+        return map(self.row, range(len(self)))
+
+
+class Strings(Rows[str]):
     """A column of text; an item is made when it is asked for.
 
     Any text is kept as it is, file names that are no UTF-8 (surrogates) included.
@@ -73,18 +100,8 @@ class Strings(Sequence[str]):
     def __len__(self) -> int:
         return len(self._column)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        return _decode(self._column[int(index) % len(self)].as_py())
+    def row(self, index: int) -> str:
+        return _decode(self._column[index].as_py())
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), _AT_A_TIME):

@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...utils.errors import UserError
-from .columns import Strings
+from .columns import Rows, Strings
 
 __all__ = ["Entries", "Entry", "EntryBuilder", "as_entries", "check_unique"]
 
@@ -44,7 +44,7 @@ class Entry:
     num_frames: int | None = None
 
 
-class Entries(Sequence[Entry]):
+class Entries(Rows[Entry]):
     """Rows as columns, made by :class:`EntryBuilder`; an item is made when it is asked for.
 
     Attributes:
@@ -107,18 +107,7 @@ class Entries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self.starts)
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
-
-    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"entry {index} of {len(self)}")
-        index %= len(self)
+    def row(self, index: int) -> Entry:
         start, end = float(self.starts[index]), float(self.ends[index])
         frames = int(self.num_frames[index])
         return Entry(
@@ -130,9 +119,6 @@ class Entries(Sequence[Entry]):
             None if isnan(end) else end,
             None if frames < 0 else frames,
         )
-
-    def __iter__(self) -> Iterator[Entry]:
-        return (self[i] for i in range(len(self)))
 
 
 class EntryBuilder:

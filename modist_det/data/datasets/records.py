@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..frame_list import ListedFolder
-from .columns import Strings
+from .columns import Rows, Strings
 from .persons import take_ragged
 
 __all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "VideoRecords", "keyframe_id"]
@@ -48,7 +47,7 @@ class VideoRecord:
         return self.video_id
 
 
-class VideoRecords(Sequence[VideoRecord]):
+class VideoRecords(Rows[VideoRecord]):
     """Columns: a worker process that is forked shares them, and one that is spawned gets a few large arrays.
 
     Args:
@@ -161,18 +160,7 @@ class VideoRecords(Sequence[VideoRecord]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> VideoRecord: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[VideoRecord]: ...
-
-    def __getitem__(self, index: int | slice) -> VideoRecord | list[VideoRecord]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"video {index} of {len(self)}")
-        index = int(index) % len(self)
+    def row(self, index: int) -> VideoRecord:
         video = self.videos[index]
         if video in self.listed:
             video = self.listed[video]
@@ -187,9 +175,6 @@ class VideoRecords(Sequence[VideoRecord]):
             _or_none(self.starts[index]),
             _or_none(self.ends[index]),
         )
-
-    def __iter__(self) -> Iterator[VideoRecord]:
-        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} videos>"
@@ -228,7 +213,7 @@ class DetectionRecord:
         return keyframe_id(self.video_id, self.second)
 
 
-class DetectionRecords(Sequence[DetectionRecord]):
+class DetectionRecords(Rows[DetectionRecord]):
     """Columns: a worker process that is forked shares them, and one that is spawned gets a few large arrays.
 
     Args:
@@ -274,18 +259,7 @@ class DetectionRecords(Sequence[DetectionRecord]):
     def __len__(self) -> int:
         return len(self.seconds)
 
-    @overload
-    def __getitem__(self, index: int) -> DetectionRecord: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[DetectionRecord]: ...
-
-    def __getitem__(self, index: int | slice) -> DetectionRecord | list[DetectionRecord]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"keyframe {index} of {len(self)}")
-        index %= len(self)
+    def row(self, index: int) -> DetectionRecord:
         start, stop = self.box_starts[index], self.box_starts[index + 1]
         bounds = self.action_starts[start : stop + 1]
         video, second = self.video_index[index], float(self.seconds[index])
@@ -319,9 +293,6 @@ class DetectionRecords(Sequence[DetectionRecord]):
             action_starts,
             actions,
         )
-
-    def __iter__(self) -> Iterator[DetectionRecord]:
-        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         return f"<{len(self)} keyframes of {len(self.videos)} videos with {len(self.boxes)} persons>"
