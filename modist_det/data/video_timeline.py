@@ -118,7 +118,8 @@ class Survey:
     """What the packets of a file say about its times.
 
     Attributes:
-        rising: times of decoding never go back and need no shift, so that the file can be sought in by time.
+        rising: times of decoding never go back, need no shift and are the same after a seek, so that the file can be
+            sought in by time.
         counted: frames have no times of their own, and frame ``i`` is shown at ``i / rate``: raw streams, and AVI with
             B-frames in which no chunk was left out for a dropped frame.
         reordered: the file says in which order frames are decoded, not in which they are shown (AVI with B-frames).
@@ -198,14 +199,38 @@ def _read_through(path: Path) -> tuple[bool, bool]:
     with container:
         clock = PacketClock(container, stream)
         stamps: list[int] = []
+        places: dict[int | None, int | None] = {}
         for packet in demux(container, stream, path):
             clock.correct(packet)
             if clock.shift:
                 return False, False
             if packet.dts is not None:
                 stamps.append(packet.dts)
+                places[packet.dts] = packet.pos
+        sought = container.format.name != "avi" or _index_agrees(container, stream, path, places)
     steps = np.diff(np.array(stamps, np.int64))
-    return not (steps < 0).any(), len(steps) == 0 or bool((steps == steps[0]).all())
+    even = len(steps) == 0 or bool((steps == steps[0]).all())
+    return sought and not (steps < 0).any(), even
+
+
+def _index_agrees(
+    container: InputContainer, stream: av.VideoStream, path: Path, places: dict[int | None, int | None]
+) -> bool:
+    """Whether packets that are sought have the times that they have when all are read.
+
+    Args:
+        places: where the packet of each time is in the file, in order of the times.
+    """
+    stamps = list(places)
+    for stamp in stamps[-1:] + stamps[len(stamps) // 2 :][:1]:
+        try:
+            container.seek(stamp or 0, stream=stream)
+        except PYAV_ERRORS:
+            return False
+        packet = next(demux(container, stream, path), None)
+        if packet is None or places.get(packet.dts) != packet.pos:
+            return False
+    return True
 
 
 def _decode_times(path: Path) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import pytest
 from modist_det.data.video import VideoError, VideoReader, open_video, probe
 from modist_det.data.video_container import ANY_TITLES, demux
 from modist_det.data.video_errors import reading
+from modist_det.data.video_index import has_sound_index
 from modist_det.utils.errors import UserError
 
 X264 = {"preset": "veryfast", "g": "12", "bf": "2"}
@@ -320,3 +321,33 @@ def test_pyav_stumbles_at_the_end_of_a_file(healthy):
     with av.open(str(healthy)) as container:
         stream = container.streams.video[0]
         assert len(list(demux(Stumbling(container), stream, healthy))) == 60
+
+
+@pytest.mark.parametrize("lost", ["all of it", "its head"])
+def test_an_avi_that_lost_a_chunk_is_read_as_it_plays(lost, tmp_path, encode, decode_all):
+    """Frames after the loss come one earlier than the file's index has them."""
+    path = encode(tmp_path / "clip.avi", "mjpeg", 60, pix_fmt="yuvj420p")
+    with av.open(str(path)) as container:
+        chunk = [bytes(packet) for packet in container.demux(video=0)][25]
+    whole = path.read_bytes()
+    start = whole.index(chunk) - 8
+    end = start + 8 + len(chunk) + len(chunk) % 2
+    path.write_bytes(whole[:start] + (b"" if lost == "all of it" else bytes(end - start)) + whole[end:])
+    frames = decode_all(path)
+    assert len(frames) == 59
+    wanted = [58, 10, 24, 25, 26, 50]
+    for index in wanted:  # each from a reader of its own, which begins with a seek
+        with VideoReader(path) as video:
+            assert np.array_equal(video.frames_at_times([index / 25])[0], frames[index])
+            assert np.array_equal(video.frames_at_indices([index])[0], frames[index])
+    with VideoReader(path) as video:
+        assert video.info.num_frames == 59
+
+
+def test_an_avi_with_filling_at_its_end_is_whole(tmp_path, encode):
+    path = encode(tmp_path / "clip.avi", "mpeg4", 20, sound=True)
+    assert has_sound_index(path, "avi")
+    path.write_bytes(path.read_bytes() + bytes(2000))  # as VirtualDub leaves it
+    assert has_sound_index(path, "avi")
+    path.write_bytes(path.read_bytes()[:-3000])
+    assert not has_sound_index(path, "avi")
