@@ -26,10 +26,10 @@ from .video_info import (
     VideoInfo,
     as_indices,
     as_seconds,
+    average_rate,
     nearest,
     nearest_frames,
     output_size,
-    simple_rate,
 )
 from .video_orientation import Orientation
 from .video_packets import TimedPacket, UntimedError, plan_runs, timed_packet
@@ -194,12 +194,7 @@ class VideoReader:
 
     def _measure(self) -> Timing:
         times = self._frame_times
-        rate = self._stated_rate
-        if len(times) > 1 and times[-1] > 0:
-            measured = (len(times) - 1) / float(times[-1])
-            # Headers guess and are missing; what they say is taken where the frames agree.
-            if abs(float(rate) / measured - 1) > 0.01:
-                rate = simple_rate(measured)
+        rate = average_rate(self._stated_rate, len(times), float(times[-1]))
         return Timing(len(times), rate, float(times[-1]) + float(1 / rate), times)
 
     @cached_property

@@ -22,6 +22,7 @@ __all__ = [
     "VideoInfo",
     "as_indices",
     "as_seconds",
+    "average_rate",
     "longest_pause",
     "nearest",
     "nearest_frames",
@@ -214,6 +215,17 @@ def longest_pause(times: NDArray[np.float64]) -> tuple[float, float] | None:
         return None
     before = int(np.argmax(gaps))
     return float(times[before]), float(times[before + 1])
+
+
+def average_rate(stated: Fraction, num_frames: int, last: float) -> Fraction:
+    """Frames per second of a video whose last frame is shown at second ``last``: as stated, where the frames agree.
+
+    Headers guess, and are missing.
+    """
+    if num_frames < 2 or last <= 0:
+        return stated
+    measured = (num_frames - 1) / last
+    return stated if abs(float(stated) / measured - 1) <= 0.01 else simple_rate(measured)
 
 
 def simple_rate(rate: float) -> Fraction:

@@ -121,7 +121,7 @@ class Survey:
         rising: times of decoding never go back, need no shift and are the same after a seek, so that the file can be
             sought in by time.
         counted: frames have no times of their own, and frame ``i`` is shown at ``i / rate``: raw streams, and AVI with
-            B-frames in which no chunk was left out for a dropped frame.
+            B-frames in which each chunk has a frame.
         reordered: the file says in which order frames are decoded, not in which they are shown (AVI with B-frames).
     """
 
@@ -194,7 +194,7 @@ def _with_end(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
 
 
 def _read_through(path: Path) -> tuple[bool, bool]:
-    """Whether times of packets never go back, and whether they are equally far apart."""
+    """Whether times of packets never go back, and whether none is left out (AVI numbers its chunks)."""
     container, stream = open_container(path, 1)
     with container:
         clock = PacketClock(container, stream)
@@ -209,8 +209,7 @@ def _read_through(path: Path) -> tuple[bool, bool]:
                 places[packet.dts] = packet.pos
         sought = container.format.name != "avi" or _index_agrees(container, stream, path, places)
     steps = np.diff(np.array(stamps, np.int64))
-    even = len(steps) == 0 or bool((steps == steps[0]).all())
-    return sought and not (steps < 0).any(), even
+    return sought and not (steps < 0).any(), bool((steps == 1).all())
 
 
 def _index_agrees(

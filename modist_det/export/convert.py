@@ -17,6 +17,7 @@ from ..modeling import build_backbone, build_model
 from ..utils.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
+from ..utils.listing import file_key
 from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
 from .networks import as_function
 
@@ -91,7 +92,8 @@ def convert_checkpoint(
     Raises:
         UserError: no config where one is needed, weights that do not fit it, or an export that differs from the model.
     """
-    if Path(out).exists() and Path(source).exists() and Path(out).samefile(source):
+    there = [file_key(path, Path(path).stat()) for path in (out, source) if Path(path).exists()]
+    if len(there) == 2 and there[0] == there[1]:
         raise UserError(f"{out} is the input, too; name another file to write")
     if target in ("onnx", "program"):
         if cfg is None:

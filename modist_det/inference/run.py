@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.video_info import output_size
+from ..data.video_info import average_rate, output_size
 from ..data.video_scaling import FrameScaler
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
@@ -158,13 +158,18 @@ def predict_video(
     for event in stream_actions(source, predictor, detector, settings or PipelineSettings(), report):
         if isinstance(event, Shown):
             report.frames += 1
-            report.duration = event.frame.second + float(1 / source.rate)
+            report.duration = _end_of(event.frame.second, report.frames, source)
         elif isinstance(event, Tube):
             tubes.append(event)
         else:
             keyframes.append(event)
     header = make_header(source, predictor, detector)
     return VideoActions(header, tuple(keyframes), tuple(tubes), report.duration, report.frames)
+
+
+def _end_of(second: float, num_frames: int, source: Source) -> float:
+    """Seconds at which a frame, the last one so far, ends: of a whole video its duration, as a reader has it."""
+    return second + float(1 / average_rate(source.rate, num_frames, second))
 
 
 def make_header(source: Source, predictor: ActionPredictor, detector: PersonDetector) -> VideoHeader:
@@ -231,7 +236,7 @@ def annotate(
         for event in events:
             if isinstance(event, Shown):
                 report.frames += 1
-                report.duration = event.frame.second + float(1 / source.rate)
+                report.duration = _end_of(event.frame.second, report.frames, source)
                 progress.update()
                 if film is not None or sheet.wants(report.frames - 1):
                     with report.times.measure("drawing"):

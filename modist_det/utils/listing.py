@@ -15,6 +15,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "VIDEO_EXTENSIONS",
     "extension",
+    "file_key",
     "identity",
     "is_hidden",
     "is_unknown",
@@ -47,7 +48,8 @@ _OF_SYSTEMS = frozenset([
     "$recycle.bin", "recycler", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",  # Windows
     "__macosx", "network trash folder", "temporary items", "icon\r",  # macOS
     "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "~snapshot",  # file servers
-    "lost+found", "lost.dir", "__pycache__",
+    "@sharebin", "@sharesnap", "#sharesnap", "thevolumesettingsfolder",
+    "lost+found", "lost.dir", "found.000", "__pycache__",
 ])
 # fmt: on
 _SEPARATORS = frozenset(filter(None, (os.sep, os.altsep)))
@@ -78,6 +80,17 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
         yield from (entry for entry in entries if not is_hidden(entry.name))
 
 
+def file_key(path: str | os.PathLike[str], status: os.stat_result) -> tuple[object, ...]:
+    """Equal for two paths that lead to one file or folder, by links or otherwise.
+
+    Network and user-space file systems exist that know no inodes (0 for all files) or give one inode to several files:
+    the first are told apart by their real paths, the others by size and time of change.
+    """
+    if not status.st_ino:
+        return (os.path.realpath(path),)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def identity(entry: os.DirEntry[str], device: int) -> tuple[int, int]:
     """(device, inode) of an entry of a folder on ``device``; only links are looked at."""
     if entry.is_symlink():
@@ -97,15 +110,16 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[os.DirEntry[str], int
     Raises:
         OSError: ``folder`` is no folder, or cannot be read. Subfolders that cannot be read are named in the log.
     """
-    visited: set[tuple[int, int]] = set()
+    visited: set[tuple[object, ...]] = set()
     own, linked = [os.fspath(folder)], list[str]()
     while own or linked:
         place = own.pop() if own else linked.pop(0)
         try:
             status = os.stat(place)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in visited:
+            key = file_key(place, status)
+            if key in visited:
                 continue
-            visited.add((status.st_dev, status.st_ino))
+            visited.add(key)
             entries = sorted(scan(place), key=lambda entry: entry.name)
         except OSError as error:
             if place == os.fspath(folder):

@@ -478,6 +478,16 @@ class TestClassFolders:
             ("run/part 2/b.avi", (1,)),
         ]
 
+    def test_videos_beside_the_folders_are_named(self, tmp_path, caplog):
+        write(
+            tmp_path, {"run/a.mp4": "", "walk/b.mp4": "", "lost.mp4": "", "._lost.mp4": "", "notes.txt": ""}
+        )
+        assert len(ClassFolders("f", tmp_path).records()) == 2
+        assert (
+            f"1 video lies in no class folder and is left out, for example {tmp_path / 'lost.mp4'}"
+            in caplog.text
+        )
+
     def test_classes_from_a_file(self, tmp_path):
         write(tmp_path, {"v/run/a.mp4": "", "names.txt": "walk\nrun\n"})
         assert ClassFolders("f", tmp_path / "v", tmp_path / "names.txt").records()[0].labels == (1,)

@@ -14,7 +14,14 @@ from modist_det.data.datasets.ava_check import duration_of
 from modist_det.data.frame_cache import FrameCache
 from modist_det.data.video import VideoError, VideoReader, probe
 from modist_det.data.video_index import has_sound_index
-from modist_det.data.video_info import longest_pause, nearest, nearest_frames, reach, simple_rate
+from modist_det.data.video_info import (
+    average_rate,
+    longest_pause,
+    nearest,
+    nearest_frames,
+    reach,
+    simple_rate,
+)
 from modist_det.data.video_scaling import FrameScaler
 from modist_det.data.video_timeline import PacketClock
 from modist_det.inference.stream import FileSource
@@ -184,6 +191,26 @@ def test_dropped_frames_of_an_avi(codec, b_frames, encode, tmp_path, read_number
         assert numbers_by_time(path, [expected[number]], read_number) == [number]
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_every_second_chunk_of_an_avi_left_out(codec, encode, tmp_path, read_number):
+    """As ``ffmpeg -i A.mp4 -c copy A.avi`` leaves H.264: chunks are even, and still two places apart."""
+    options = {"g": "12", "bf": "2"} | ({"preset": "veryfast"} if codec == "libx264" else {})
+    path = encode(tmp_path / "a.avi", codec, options=options)
+    with av.open(str(path)) as reader, av.open(str(tmp_path / "b.avi"), "w") as writer:
+        stream = reader.streams.video[0]
+        copy = writer.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in reader.demux(stream) if p.size):
+            made = av.Packet(bytes(packet))
+            made.pts = made.dts = 2 * number
+            made.time_base, made.is_keyframe, made.stream = Fraction(1, 25), packet.is_keyframe, copy
+            writer.mux(made)
+    times = probe(tmp_path / "b.avi").times
+    np.testing.assert_allclose(times[:37], np.arange(37) * 2 / 25, atol=1e-6)
+    source = [frame.second for frame in FileSource(tmp_path / "b.avi").frames()]
+    np.testing.assert_allclose(source, times, atol=1e-6)
+    assert numbers_by_time(tmp_path / "b.avi", [0.8, 2.4], read_number) == [10, 30]
+
+
 def test_stamps_that_pass_their_highest_number(encode, tmp_path, read_number):
     first = (1 << 33) * 25 // 90000 - 20  # MPEG-TS counts 33 bits of 1/90000 s
     path = encode(tmp_path / "wrap.ts", num_frames=60, pts=range(first, first + 60), options=X264)
@@ -254,6 +281,13 @@ def test_nearest_by_hand():
 )
 def test_pauses(times, expected):
     assert longest_pause(np.array(times)) == expected
+
+
+def test_rates_are_as_stated_where_the_frames_agree():
+    assert average_rate(Fraction(25), 51, 2.0) == 25
+    assert average_rate(Fraction(25), 51, 2.01) == 25  # headers round
+    assert average_rate(Fraction(1), 6, 5 * 3600.0) == Fraction(1, 3600)
+    assert average_rate(Fraction(25), 1, 0.0) == 25
 
 
 def test_a_frame_an_hour(encode, tmp_path, read_number):

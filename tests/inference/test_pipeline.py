@@ -249,6 +249,8 @@ def test_portrait_and_variable_rate(predictor, square_detector, film, tmp_path):
     np.testing.assert_allclose([time for time, _, _ in frames], seconds, atol=1e-3)
     assert frames[0][1:] == (480, 960)  # enlarged, of the same shape
     assert (found.header.width, found.header.height) == (48, 96)
+    with open_video(path) as video:
+        assert found.duration == pytest.approx(video.info.duration, abs=1e-3)
 
 
 def test_truncated(predictor, square_detector, film, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modist_det.utils.listing import extension, is_hidden, scan, videos_in, walk
+from modist_det.utils.listing import extension, file_key, is_hidden, scan, videos_in, walk
 
 LEFT_BEHIND = [
     "._a.mp4",
@@ -68,3 +68,34 @@ def test_videos_of_a_folder(tmp_path, caplog) -> None:
     assert names == ["f2.gif", "f3.ASF", "f4.m2ts", "f10.avi"]
     assert "1 file is of an unknown kind" in caplog.text and "clip.xyz" in caplog.text
     assert "notes.txt" not in caplog.text
+
+
+def without_inode(status: os.stat_result) -> os.stat_result:
+    return os.stat_result((status.st_mode, 0, *status[2:]))
+
+
+def test_file_systems_without_inodes(tmp_path, monkeypatch) -> None:
+    """Some network and user-space file systems say 0 for all: then folders and files are told apart by their paths."""
+    for name in ("a/b/1.mp4", "a/c/2.mp4", "d/3.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "d" / "loop").symlink_to(tmp_path)
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "d" / "3.mp4")
+    keys = [
+        file_key(tmp_path / name, without_inode((tmp_path / name).stat()))
+        for name in ("d/3.mp4", "link.mp4", "a/b/1.mp4")
+    ]
+    assert keys[0] == keys[1] != keys[2]
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda *args, **named: without_inode(real(*args, **named)))
+    assert relative(tmp_path) == ["a/b/1.mp4", "a/c/2.mp4", "d/3.mp4", "link.mp4"]
+
+
+def test_files_with_one_inode_are_compared_further(tmp_path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"22")
+    (tmp_path / "c").hardlink_to(tmp_path / "a")
+    a, b, c = ((tmp_path / name).stat() for name in "abc")
+    assert file_key("a", a) == file_key("c", c) != file_key("b", b)
+    same = os.stat_result((*b[:1], a.st_ino, a.st_dev, *b[3:10]), {"st_mtime_ns": b.st_mtime_ns})
+    assert file_key("b", same) != file_key("a", a)

@@ -27,6 +27,7 @@ from ...utils.ava_files import (
 )
 from ...utils.class_facts import ClassFacts, KeyframeFacts
 from ...utils.errors import UserError, nearest
+from ...utils.listing import file_key
 from ..frame_list import ListedFolder
 from .columns import Strings
 from .description import check_number, check_share, register_format
@@ -199,8 +200,7 @@ class AVADataset:
             folders = [Path(root, frames[name].folder) for root in self.videos] if name in frames else []
             for folder in [folder for folder in folders if folder.is_dir()][-1:]:
                 found[name] = ListedFolder(folder, frames[name].names)
-                status = folder.stat()
-                images = (status.st_dev, status.st_ino, frames[name].names)
+                images = (file_key(folder, folder.stat()), frames[name].names)
                 if first.setdefault(images, name) != name:
                     raise self._two_names(first[images], name, found[name])
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from .description import register_format
 from .videos import without_extension
 
 __all__ = ["ClassFolders", "VideoListDataset"]
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("path label", "path labels", "path frames label")
 _SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
@@ -158,6 +161,18 @@ class ClassFolders(ClassificationDataset):
         folders = [Path(entry.path) for root in self.videos for entry in scan(root) if entry.is_dir()]
         return sorted(folders)
 
+    def _warn_of_loose_videos(self) -> None:
+        for root in self.videos:
+            loose = sorted(
+                entry.name
+                for entry in scan(root)
+                if extension(entry.name) in VIDEO_EXTENSIONS and not entry.is_dir()
+            )
+            if loose:
+                lie = f"{len(loose)} videos lie" if len(loose) > 1 else "1 video lies"
+                text = "data set %s: %s in no class folder and %s left out, for example %s"
+                logger.warning(text, self.name, lie, "are" if len(loose) > 1 else "is", Path(root, loose[0]))
+
     def read_class_names(self) -> list[str]:
         if self.classes is not None:
             return read_class_file(self.classes)
@@ -182,6 +197,7 @@ class ClassFolders(ClassificationDataset):
             for path in sorted(paths, key=Path):
                 builder.add(path[len(root) :].replace(os.sep, "/"), (label,), root)
         warn_of_unknown(f"data set {self.name}", unknown)
+        self._warn_of_loose_videos()
         return builder.entries()
 
 

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
-from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, scan, warn_of_unknown
+from ...utils.listing import (
+    VIDEO_EXTENSIONS,
+    extension,
+    file_key,
+    identity,
+    is_unknown,
+    scan,
+    warn_of_unknown,
+)
 from .columns import Strings, release_memory
 
 __all__ = [
@@ -117,15 +125,14 @@ def as_identities(pairs: Iterable[tuple[int, int]]) -> NDArray[np.uint64]:
 def number_files(identities: NDArray[np.uint64], paths: Strings) -> NDArray[np.int64]:
     """Numbers from 0, int64 (P,), equal where two paths are one file, by links or otherwise.
 
-    File systems exist whose folders list wrong inodes: where two agree, the files themselves are asked.
+    File systems exist whose folders list wrong inodes, or none: where two agree, the files themselves are asked.
     """
     keys = identities[:, 1] ^ (identities[:, 0] * np.uint64(0x9E3779B97F4A7C15))
     _, numbers, counts = np.unique(keys, return_inverse=True, return_counts=True)
     real: dict[object, int] = {}
     for k in np.flatnonzero(counts[numbers] > 1).tolist():
         try:
-            status = Path(paths[k]).stat()
-            key: object = (status.st_dev, status.st_ino)
+            key: object = file_key(paths[k], Path(paths[k]).stat())
         except OSError:
             key = paths[k]
         numbers[k] = real.setdefault(key, len(counts) + len(real))
