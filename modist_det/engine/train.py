@@ -208,7 +208,7 @@ def train(
         return evaluate(cfg, test_sets, state.evaluated_model, device, iteration)
 
     if state.iteration > max_iter:
-        logger.info("all %d steps were made before: only evaluating", max_iter)
+        logger.info("all %d steps are done: only evaluating", max_iter)
         prepare_evaluation(state.iteration)
         return evaluate_now(state.iteration), 0
 

@@ -11,7 +11,7 @@ from ..config import get_cfg
 from ..utils.errors import UserError
 from ..utils.listing import videos_in
 from .persons import PersonDetector, build_person_detector
-from .persons.onnx import FastestDet, find_model
+from .persons.onnx import FastestDet, find_model, model_folders
 from .predictor import ActionPredictor, newest_run
 
 __all__ = ["choose_detector", "choose_predictor", "find_inputs"]
@@ -76,7 +76,8 @@ def choose_detector(name: str | None = None, options: Mapping[str, Any] | None =
         return build_person_detector("FasterRCNN", **options)
     except UserError as error:
         raise UserError(
-            f"no person detector: {FastestDet.file_name} was not found ({FastestDet.how_to_get}); {error}"
+            f"no person detector: no file {FastestDet.file_name} in {' or '.join(map(str, model_folders()))} "
+            f"({FastestDet.how_to_get}); {error}"
         ) from error
 
 

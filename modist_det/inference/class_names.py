@@ -36,7 +36,7 @@ def choose_names(
     Args:
         cfg: the model's.
         weights: the checkpoint's path, for messages.
-        facts: what the checkpoint says of its classes.
+        facts: the checkpoint's class facts.
         given: the names that the user gives.
 
     Raises:

@@ -41,7 +41,7 @@ class ActionPredictor:
     Attributes:
         class_names: the classes that results have, ascending.
         class_types: label type of each of them for which the checkpoint says one.
-        facts: what the checkpoint says of its classes and keyframes, None where it says nothing.
+        facts: the checkpoint's class and keyframe facts, None where it has none.
         offsets: float64 (T,): seconds of a clip's frames from its keyframe.
         short_side: pixels to which clips are scaled.
         source: where the weights came from.

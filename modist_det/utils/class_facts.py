@@ -104,7 +104,7 @@ def parse_facts(content: Any, source: str) -> ClassFacts:
     Raises:
         UserError: it is not of this form.
     """
-    what = f"{source}: what it says of its classes is damaged"
+    what = f"{source}: its class facts are damaged"
     if isinstance(content, str):
         content = parse_json(content, f"{what}: it")
     with malformed(what):
@@ -157,7 +157,7 @@ def _keyframes(content: Any) -> KeyframeFacts | None:
 
 
 def disagreement(one: ClassFacts, other: ClassFacts) -> str:
-    """The first class on which the two do not agree, as words; "" where they agree on all that both name.
+    """The first class on which the two do not agree, as text for a message; "" where they agree on all that both name.
 
     Each may have classes that the other lacks. Case, and spaces for underscores, make no difference. Names that say no
     more than the id ("class 3") agree with any.

@@ -51,7 +51,7 @@ class Transfer:
         pause: seconds before the second attempt; doubled for each further one.
         timeout: seconds without a byte after which a connection counts as broken.
         window: seconds in which ``min_rate`` bytes a second have to come on the average; a connection that brings
-            less is given up. An attempt that is given up so counts as one without a new byte.
+            less is aborted, which counts as an attempt without a new byte.
         min_rate: bytes a second.
     """
 
@@ -262,7 +262,7 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
         if isinstance(error, _Broken):
             raise
         raise _Broken(_reason(error)) from error
-    except ValueError as error:  # urllib's, of addresses and headers of no known form
+    except ValueError as error:  # urllib's, of malformed addresses and headers
         raise UserError(
             f"{url}: the server's answer, or the URL itself, is malformed ({error}). {_by_hand(path)}"
         ) from error

@@ -67,7 +67,7 @@ def test_there_and_back():
 def test_damaged_facts_are_refused(change, reason):
     content = copy.deepcopy(FACTS.to_dict())
     change(content)
-    with pytest.raises(UserError, match=f"model.pth: what it says of its classes is damaged: .*{reason}"):
+    with pytest.raises(UserError, match=f"model.pth: its class facts are damaged: .*{reason}"):
         parse_facts(content, "model.pth")
 
 

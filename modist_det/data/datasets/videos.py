@@ -90,7 +90,7 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
         subfolder, _, file = name.rpartition("/")
         subfolders.add(subfolder)
         with_ending = with_ending or extension(file) in VIDEO_EXTENSIONS
-    unknown: list[_Entry] = []  # of a kind that nobody knows
+    unknown: list[_Entry] = []  # with an unknown ending
     entries = (
         entry
         for folder in folders

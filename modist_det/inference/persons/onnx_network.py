@@ -52,7 +52,7 @@ def load_network(path: Path, name: str, threads: int = 0) -> Network:
 
     Args:
         name: of the :func:`library`.
-        threads: 0: as many as the library likes.
+        threads: 0: the library's default.
 
     Raises:
         NetworkError: the library cannot read it.
