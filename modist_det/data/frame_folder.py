@@ -119,11 +119,10 @@ def _check_one_series(
         )
     if len(found) > 1:
         more = ", ..." if len(found) > _LISTED else ""
-        raise VideoError(
-            folder,
-            f"{len(found)} series of names: {', '.join(found[:_LISTED])}{more}; frames are one series, so put the "
-            "others into other folders",
-        )
+        mend = "frames are one series, so put the others into other folders"
+        if max(map(len, series.values())) == 1:  # frame_0001_640x480.jpg
+            mend = "the last number in a name is taken for the frame's; rename the images so that it is"
+        raise VideoError(folder, f"{len(found)} series of names: {', '.join(found[:_LISTED])}{more}; {mend}")
     if strangers:
         raise VideoError(
             folder,

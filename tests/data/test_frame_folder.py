@@ -207,6 +207,14 @@ def test_strangers_are_named(images, others, message):
         open_video(folder, 10)
 
 
+def test_names_that_end_with_another_number(images):
+    folder = images({f"f_{k:04d}_64x48.jpg": k for k in range(1, 4)})
+    with pytest.raises(
+        VideoError, match=r"3 series of names: f_0001_64x\*\.jpg .*the last number in a name is taken"
+    ):
+        FrameFolder(folder, fps=10)
+
+
 def test_images_without_numbers(images):
     with pytest.raises(VideoError, match=r"the images have no numbers \(a\.jpg, b\.jpg\)"):
         open_video(images({"a.jpg": 0, "b.jpg": 1}), 10)
