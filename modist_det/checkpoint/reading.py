@@ -17,6 +17,7 @@ from torch import Tensor
 from ..utils.class_facts import ClassFacts, parse_facts
 from ..utils.errors import UserError
 from ..utils.paths import local_path
+from ..utils.text_files import why_no_file
 from ..utils.yaml_reading import parse_yaml
 from .archive import check_archive, check_legacy_file
 from .hashes import HASHES, check_hashes
@@ -58,8 +59,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         UserError: as :func:`read_state_dict`.
     """
     text, file = os.fspath(path), Path(local_path(path))
-    if not file.is_file():
-        raise UserError(f"weights file {text} does not exist" if not file.exists() else f"{text} is a folder")
+    if reason := why_no_file(file):
+        raise UserError(f"weights file {text} {reason}")
     try:
         content = _read(file)
         if isinstance(content, Mapping):

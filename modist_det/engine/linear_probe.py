@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from ..tasks import build_task
 from ..tasks.classification import ClassificationTask
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from ..utils.text_files import read_file
 from .evaluate import make_test_loader, place_model, start_from_weights
 from .precision import autocast_dtype, autocast_factory
 from .setup import evaluation_folder, prepare_run, write_config
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 # What the features of a video depend on, beside the backbone's weights.
 _SECTIONS = ("INPUT", "TEST", "MODEL", "SOLVER.AMP")
+_LARGEST = 1 << 34  # bytes of a file of features
 
 
 class _FeatureModel(nn.Module):
@@ -189,12 +192,23 @@ def extract_features(
 
 def _read_features(path: Path) -> tuple[NDArray[np.float32], list[int]] | None:
     """What a file of features holds; None where there is none, or a damaged one."""
-    try:
-        with np.load(path) as content:
-            return content["features"], content["numbers"].tolist()
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    try:
+        data = read_file(path, largest=_LARGEST)
+        # Ours are not compressed: nothing in the file may be larger than the file.
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > len(data):
+                raise ValueError("more bytes than the file has")
+        with np.load(io.BytesIO(data)) as content:
+            features, numbers = content["features"], content["numbers"]
+        if features.ndim != 2 or numbers.shape != (len(features),) or numbers.dtype.kind != "i":
+            raise ValueError(f"features {features.shape} of videos {numbers.shape}")
+        return features, numbers.tolist()
+    except (
+        *(OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error, struct.error, UserError),
+    ) as error:
         logger.warning("%s is damaged (%s); features are extracted again", path, error)
         return None
 

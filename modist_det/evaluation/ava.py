@@ -29,7 +29,7 @@ Sources: https://research.google.com/ava/download.html; ActivityNet, ``Evaluatio
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,18 @@ from ..utils.ava_files import (
     read_exclusions,
     read_label_map,
 )
+from ..utils.ava_tables import doubt_of_scores
 from ..utils.errors import UserError, nearest
+from ..utils.listing import VIDEO_EXTENSIONS, extension
+from .ava_rows import (
+    MAX_PER_KEYFRAME,
+    SECOND_BITS,
+    TICKS,
+    beyond,
+    keyframe_keys,
+    select_detections,
+    select_groundtruth,
+)
 from .frame_ap import (
     IOU_THRESHOLD,
     Detections,
@@ -70,10 +81,6 @@ __all__ = [
 ]
 
 MODES = ("official", "pyslowfast")
-MAX_PER_KEYFRAME = 50  # of the official metric
-# A keyframe as one number: the video's, then the second in microseconds.
-_SECOND_BITS = 40
-_TICKS = 1_000_000
 # AVA's label types and what people call them; other types keep their name.
 _TYPE_NAMES = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
@@ -161,8 +168,8 @@ class AVAMatch:
 
     def keyframe(self, number: int) -> tuple[str, float]:
         """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
-        video, ticks = divmod(int(self.boxes.keyframes[number]), 1 << _SECOND_BITS)
-        return self.videos[video], ticks / _TICKS
+        video, ticks = divmod(int(self.boxes.keyframes[number]), 1 << SECOND_BITS)
+        return self.videos[video], ticks / TICKS
 
 
 def match_ava(
@@ -189,10 +196,10 @@ def match_ava(
     class_ids = np.array(sorted(labels), dtype=np.int64)
     video_codes: dict[str, int] = {}
     excluded_keys = (
-        np.empty(0, dtype=np.int64) if excluded is None else np.unique(_keys(excluded, video_codes))
+        np.empty(0, dtype=np.int64) if excluded is None else np.unique(keyframe_keys(excluded, video_codes))
     )
-    boxes = _select_groundtruth(truth, video_codes, excluded_keys, class_ids)
-    counted, left_out, num_cut = _select_detections(
+    boxes = select_groundtruth(truth, video_codes, excluded_keys, class_ids)
+    counted, left_out, num_cut = select_detections(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode, limit
     )
     finds = match(counted, detected.boxes, boxes, by_score=mode == "official")
@@ -249,7 +256,7 @@ def figures(matched: AVAMatch) -> dict[str, Any]:
         "num_detections_left_out": matched.num_left_out,
         "classes": classes,
     }
-    result["warnings"] = _warnings(result, matched.truth, matched.detected) + _limit_warning(matched, ap)
+    result["warnings"] = _warnings(result, matched) + _limit_warning(matched, ap)
     return result
 
 
@@ -278,176 +285,11 @@ def class_table(result: Mapping[str, Any]) -> str:
         f"{result['num_keyframes']} keyframes, {result['num_groundtruth']} boxes, "
         f"{result['num_detections']} detections"
     )
-    if cut := result["num_detections_left_out"].get(_beyond(result["max_detections"])):
+    if cut := result["num_detections_left_out"].get(beyond(result["max_detections"])):
         lines.append(
             f"{cut} more detections did not count: beyond the {result['max_detections']} best of a keyframe"
         )
     return "\n".join([table, "", *lines])
-
-
-# ---- which rows count -------------------------------------------------------------------------
-
-
-def _keys(table: BoxTable | KeyTable, video_codes: dict[str, int], rows: IntArray | None = None) -> IntArray:
-    """One number a row for video and second, equal to six decimals as in the official evaluator.
-
-    ``rows``: only of these.
-    """
-    codes = [video_codes.setdefault(name, len(video_codes)) for name in table.videos]
-    video, second = (c if rows is None else c[rows] for c in (table.video, table.second))
-    return (np.array(codes, dtype=np.int64)[video] << _SECOND_BITS) | np.rint(second * _TICKS).astype(
-        np.int64
-    )
-
-
-def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
-    """Position of each action in ``class_ids``, -1 for actions that are not among them."""
-    lookup = np.full(class_ids[-1] + 2, -1, dtype=np.min_scalar_type(-len(class_ids)))
-    lookup[class_ids] = np.arange(len(class_ids))
-    return lookup[np.clip(action, 0, len(lookup) - 1)]
-
-
-def _select_groundtruth(
-    table: BoxTable, video_codes: dict[str, int], excluded: IntArray, class_ids: IntArray
-) -> GroundTruth:
-    keys = _keys(table, video_codes)
-    everywhere = np.unique(np.concatenate([keys, _keys(table.keyframes, video_codes)]))
-    keyframes = np.setdiff1d(everywhere, excluded, assume_unique=True)
-    class_index = _class_index(table.action, class_ids)
-    known = class_index >= 0
-    inside = np.isin(keys, keyframes)
-    counted = known & inside
-    place = np.searchsorted(keyframes, keys[counted]) * len(class_ids) + class_index[counted]
-    order = np.argsort(place, kind="stable")
-    return GroundTruth(
-        keyframes,
-        place[order],
-        np.flatnonzero(counted)[order],
-        table.boxes[counted][order],
-        np.bincount(class_index[counted], minlength=len(class_ids)),
-        np.bincount(class_index[known & ~inside], minlength=len(class_ids)),
-    )
-
-
-def _select_detections(
-    table: BoxTable,
-    video_codes: dict[str, int],
-    excluded: IntArray,
-    keyframes: IntArray,
-    class_ids: IntArray,
-    mode: str,
-    limit: int,
-) -> tuple[Detections, dict[str, int], IntArray]:
-    """The detections that count; by reason, how many do not; and those beyond ``limit`` (0: none) by class."""
-    class_index = _class_index(table.action, class_ids)
-    known = class_index >= 0
-    # Rows of one keyframe follow each other in nearly every file: look up one of each run.
-    moves = (table.video[1:] != table.video[:-1]) | (table.second[1:] != table.second[:-1])
-    starts = np.concatenate([np.arange(min(len(table), 1)), np.flatnonzero(moves) + 1])
-    lengths = np.diff(starts, append=len(table))
-    num_known = np.diff(np.concatenate([[0], np.cumsum(known)])[np.append(starts, len(table))])
-    keys = _keys(table, video_codes, starts)
-    is_excluded = np.isin(keys, excluded)
-    left_out = {
-        "class_not_in_label_map": int((~known).sum()),
-        "excluded_keyframe": int(num_known[is_excluded].sum()),
-    }
-    usable = ~is_excluded
-    if mode == "official":
-        in_truth = np.isin(keys, keyframes)
-        left_out["no_such_keyframe_in_ground_truth"] = int(num_known[usable & ~in_truth].sum())
-        usable &= in_truth
-
-    # Number the keyframes by their first detection and group the rows by that.
-    usable &= num_known > 0
-    frame_keys, frame_of_run = _number_by_first(keys[usable])
-    rows = np.flatnonzero(known & np.repeat(usable, lengths))
-    frame = np.repeat(frame_of_run, num_known[usable])
-    if (frame[1:] < frame[:-1]).any():
-        order = np.argsort(frame, kind="stable")
-        rows, frame = rows[order], frame[order]
-
-    score = table.score[rows]
-    kept = _has_area(table.boxes)[rows]
-    num_cut = np.zeros(len(class_ids), dtype=np.int64)
-    if mode == "official":
-        best = np.ones(len(rows), dtype=bool)
-        if limit:
-            best = _best_of_each(frame, score, table.action[rows], table.boxes, rows, limit)
-        num_cut += np.bincount(class_index[rows[~best]], minlength=len(class_ids))
-        left_out[_beyond(limit)] = int((~best).sum())
-        left_out["box_without_area"] = int((best & ~kept).sum())
-        kept &= best
-    else:
-        left_out["box_without_area"] = int((~kept).sum())
-    place = np.searchsorted(keyframes, frame_keys)
-    place[~np.isin(frame_keys, keyframes)] = -1
-    counted = Detections(
-        row=rows[kept],
-        keyframe=place.astype(np.int32)[frame[kept]],
-        class_index=class_index[rows[kept]],
-        score=score[kept],
-    )
-    return counted, left_out, num_cut
-
-
-def _number_by_first(keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:
-    """The distinct keys in order of first occurrence, and the number of each of ``keys`` among them."""
-    distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order))
-    return distinct[order], rank[inverse]
-
-
-def _has_area(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
-
-
-def _best_of_each(
-    frame: NDArray[np.int32],
-    score: NDArray[np.float64],
-    action: NDArray[np.int32],
-    boxes: NDArray[np.float64],
-    rows: IntArray,
-    most: int,
-) -> NDArray[np.bool_]:
-    """Mask (n,) of the detections that the official evaluator keeps of each frame.
-
-    ``frame`` (n,) is ascending from 0; the box of each detection is ``boxes[rows]``.
-
-    It reads rows one by one into a heap of 50 (``most``) and replaces the least by a row with a higher score. Of rows
-    that share the score of the 50th best, those stay that are among the first 50 not below that score, and of those the
-    greatest by (action, y1, x1, y2, x2): higher scores that come later push the least out.
-    """
-    sizes = np.bincount(frame)
-    starts = np.cumsum(sizes) - sizes
-    # Frames of one size make a matrix, of which numpy finds the scores of the last that stay at once.
-    threshold = np.full(len(sizes), -np.inf)
-    for size in np.unique(sizes[sizes > most]).tolist():
-        frames = np.flatnonzero(sizes == size)
-        scores = score[starts[frames][:, None] + np.arange(size)]
-        threshold[frames] = np.partition(scores, size - most, axis=1)[:, size - most]
-    limit = threshold[frame]
-    kept = score >= limit
-    # Frames where several rows share the last place.
-    crowded = np.bincount(frame[kept], minlength=len(sizes)) > most
-    full = np.flatnonzero(kept & crowded[frame])
-    tied = score[full] == limit[full]
-    slots = most - np.bincount(frame[full[~tied]], minlength=len(sizes))
-    kept[full[tied]] = False
-    candidates = full[tied & (_rank_in_group(frame[full]) < most)]
-    x1, y1, x2, y2 = boxes[rows[candidates]].T
-    order = np.lexsort((-x2, -y2, -x1, -y1, -action[candidates], frame[candidates]))
-    candidates = candidates[order]
-    kept[candidates[_rank_in_group(frame[candidates]) < slots[frame[candidates]]]] = True
-    return kept
-
-
-def _rank_in_group(group: NDArray[np.int32]) -> IntArray:
-    """Position of each row among the rows of its group; equal groups follow each other."""
-    starts = run_starts(group)
-    return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
 
 
 # ---- words ------------------------------------------------------------------------------------
@@ -476,7 +318,8 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _warnings(result: dict[str, Any], truth: BoxTable, detected: BoxTable) -> list[str]:
+def _warnings(result: dict[str, Any], matched: AVAMatch) -> list[str]:
+    truth, detected = matched.truth, matched.detected
     warnings = []
     if not result["num_groundtruth"]:
         excluded = result["num_groundtruth_excluded"]
@@ -496,13 +339,28 @@ def _warnings(result: dict[str, Any], truth: BoxTable, detected: BoxTable) -> li
     if result["num_detections_left_out"]["box_without_area"]:
         count = result["num_detections_left_out"]["box_without_area"]
         warnings.append(f"{detected.path}: {count} boxes without area or inside out were not counted")
+    is_known = np.isin(truth.action, matched.class_ids)
+    if not is_known.all() and not _names_ava(matched):
+        numbers = np.unique(truth.action[~is_known]).tolist()
+        warnings.append(
+            f"{truth.path}: {(~is_known).sum()} boxes did not count, since the label map does not name their classes: "
+            f"{', '.join(map(str, numbers[:5]))}{', ...' * (len(numbers) > 5)}"
+        )
+    for table in (detected, matched.exclusions):
+        if table is not None and (other := _other_name(table.videos, truth.videos)):
+            warnings.append(
+                f"{table.path}: video {other[0]!r} is none of the ground truth, where it may be {other[1]!r}; rows of "
+                "such videos did not count"
+            )
+    if doubt := doubt_of_scores(detected):
+        warnings.append(doubt)
     return warnings
 
 
 def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
     """What AVA's limit does to data that is not AVA's: a sentence if it changes the AP of a class."""
     cut, limit = int(matched.num_cut.sum()), matched.max_detections
-    if not cut or is_ava({number: entry.name for number, entry in matched.labels.items()}):
+    if not cut or _names_ava(matched):
         return []  # with AVA's classes the limit is part of the metric
     whole = match_ava(
         matched.truth, matched.detected, matched.labels, matched.exclusions, matched.mode, max_detections=0
@@ -518,9 +376,29 @@ def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
     ]
 
 
-def _beyond(limit: int) -> str:
-    """The key of what a limit leaves out, in ``num_detections_left_out``."""
-    return f"not_among_the_{limit or MAX_PER_KEYFRAME}_best"
+def _names_ava(matched: AVAMatch) -> bool:
+    return is_ava({number: entry.name for number, entry in matched.labels.items()})
+
+
+def _other_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, str] | None:
+    """The first of ``names`` that only an ending, case or spaces tell from one of ``known`` which ``names`` lack."""
+    missing = {_plain(name): name for name in sorted(set(known) - set(names))}
+    strangers = set(names) - set(known) if missing else set()
+    return next(
+        (
+            (name, missing[plain])
+            for name in names
+            if name in strangers and (plain := _plain(name)) in missing
+        ),
+        None,
+    )
+
+
+def _plain(name: str) -> str:
+    """A video's name without what programs change in it."""
+    name = name.strip().casefold()
+    ending = extension(name)
+    return name.removesuffix(ending) if ending in VIDEO_EXTENSIONS else name
 
 
 def _first_keyframe(table: BoxTable) -> str:

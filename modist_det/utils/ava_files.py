@@ -18,11 +18,12 @@ PySlowFast's files, the others are AVA's own.
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -36,10 +37,12 @@ from .ava_tables import (
     KeyTable,
     Layout,
     Problem,
+    doubt_of_scores,
 )
 from .errors import UserError
 from .files import atomic_path
 from .label_map import LabelEntry, read_label_map
+from .text_files import read_text
 
 __all__ = [
     "DETECTIONS",
@@ -64,6 +67,8 @@ __all__ = [
     "write_ava_boxes",
     "write_detections",
 ]
+
+logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 1 << 17  # of writing
 
@@ -92,10 +97,15 @@ def read_detections(path: str | os.PathLike) -> BoxTable:
 def read_person_boxes(path: str | os.PathLike) -> BoxTable:
     """Boxes of a person detector with its score; ``action`` is -1 where the file gives none.
 
+    Warns where the scores look like the person ids of ground truth.
+
     Raises:
         UserError: as :func:`read_ava_boxes`.
     """
-    return _not_empty(read_table(path, PERSON_BOXES))
+    table = _not_empty(read_table(path, PERSON_BOXES))
+    if doubt := doubt_of_scores(table):
+        logger.warning("%s", doubt)
+    return table
 
 
 def read_exclusions(path: str | os.PathLike) -> KeyTable:
@@ -135,27 +145,22 @@ def read_frame_list(path: str | os.PathLike) -> dict[str, FrameFiles]:
     """
     folders: dict[str, str] = {}
     names: dict[str, list[str]] = {}
-    try:
-        with Path(path).open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                cells = line.split()
-                if not cells or (number == 1 and cells[0].startswith("original_vi")):
-                    continue
-                if len(cells) < 4:
-                    raise UserError(
-                        f"{path}:{number}: {len(cells)} columns, but a frame list has "
-                        "original_vido_id video_id frame_id path labels, separated by spaces"
-                    )
-                video, (folder, name) = cells[0], posixpath.split(cells[3])
-                if folders.setdefault(video, folder) != folder:
-                    raise UserError(
-                        f"{path}:{number}: a frame of {video} is in {folder or '.'}, others are in {folders[video]}"
-                    )
-                names.setdefault(video, []).append(name)
-    except OSError as error:
-        raise UserError(f"cannot read frame list {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"frame list {path} is not UTF-8 text") from error
+    text = read_text(path, f"frame list {path}")
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        cells = line.split()
+        if not cells or (number == 1 and cells[0].startswith("original_vi")):
+            continue
+        if len(cells) < 4:
+            raise UserError(
+                f"{path}:{number}: {len(cells)} columns, but a frame list has "
+                "original_vido_id video_id frame_id path labels, separated by spaces"
+            )
+        video, (folder, name) = cells[0], posixpath.split(cells[3])
+        if folders.setdefault(video, folder) != folder:
+            raise UserError(
+                f"{path}:{number}: a frame of {video} is in {folder or '.'}, others are in {folders[video]}"
+            )
+        names.setdefault(video, []).append(name)
     if not names:
         raise UserError(f"frame list {path} has no rows")
     return {video: FrameFiles(folders[video], tuple(names[video])) for video in names}

@@ -12,15 +12,16 @@ import math
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from .ava_tables import MAX_SECOND, BoxTable, Layout, Problem, TableBuilder
 from .errors import UserError
 from .paths import local_path
+from .text_files import read_file
 
 __all__ = ["MAX_INT", "parse_exact", "read_rows"]
 
 MAX_INT = 2**31 - 1
+_LARGEST = 1 << 34  # bytes; some 300 million rows
 # What the second column is called in a header, which may have two columns only.
 _WORDS_FOR_TIME = {
     *("second", "seconds", "sec", "secs", "time", "times", "time_s", "time_sec", "timestamp", "timestamps"),
@@ -31,10 +32,7 @@ _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
 def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
     """The file from its first row on, lines ended by "\\n" where that is possible, and that row's line number."""
-    try:
-        data = Path(local_path(path)).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    data = read_file(local_path(path), str(path), _LARGEST)
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise UserError(f"{path} is not UTF-8 text (it holds zero bytes); save it as csv in UTF-8")
@@ -116,9 +114,12 @@ def _parse_row(cells: list[str], layout: Layout) -> tuple:
         if any(";" in cell or "\t" in cell for cell in cells) or (len(cells) == 1 and " " in cells[0]):
             hint = "; separate columns with commas and write decimals with a point"
         elif len(cells) > max(layout.widths):
-            hint = "; write decimals with a point"
+            excess = cells[max(layout.widths) :]
+            hint = "; write decimals with a point" if any(excess) else "; remove the commas at its end"
+        article = "an" if layout.name[0] in "aeiou" else "a"
         raise _RowError(
-            f"{len(cells)} column{'s' * (len(cells) != 1)}, but a {layout.name} row has {widths} ({layout.usage}){hint}"
+            f"{len(cells)} column{'s' * (len(cells) != 1)}, but {article} {layout.name} row has {widths} "
+            f"({layout.usage}){hint}"
         )
     if not cells[0]:
         raise _RowError("the video's name is empty")

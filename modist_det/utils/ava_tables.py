@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "Problem",
     "TableBuilder",
+    "doubt_of_scores",
 ]
 
 # Seconds up to this (11 days) with six decimals fit into 40 bits, on which the evaluator's keys rely.
@@ -163,3 +164,16 @@ class TableBuilder:
         return BoxTable(
             path, videos, video, second, boxes.reshape(-1, 4), action, score, person, line, keyframes
         )
+
+
+def doubt_of_scores(table: BoxTable) -> str:
+    """What is odd where all scores are whole numbers other than 1: they may be the person ids of a file of ground
+    truth, which has as many columns. "" otherwise.
+    """
+    score = table.score
+    if not len(score) or (score != np.floor(score)).any() or (score == 1).all():
+        return ""
+    return (
+        f"{table.path}: every score is a whole number, such as {score[score != 1][0]:g}; this may be a file of ground "
+        "truth, whose last column holds person ids"
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .errors import UserError
 from .paths import local_path
-from .text_files import read_text
+from .text_files import find_bad_character, read_text
 
 __all__ = ["LabelEntry", "read_label_map"]
 
@@ -21,7 +21,11 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _LARGEST = 1 << 20  # bytes; the maps of thousands of classes have a tenth of it
-_ESCAPES = {"n": "\n", "t": "\t"}
+# Text that programs write as bytes: "caf\303\251". What follows any other backslash is meant as it is.
+_ESCAPE = re.compile(
+    rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL
+)
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _ID_FIELDS = ("id", "label_id")
 _ONCE = ("name", *_ID_FIELDS, "label_type")  # fields of a block that may not be repeated
 
@@ -102,11 +106,25 @@ def _tokens(text: str, path: str | os.PathLike) -> Iterator[tuple[str, str, int]
             raise UserError(f"{path}:{line}: cannot read {rest!r}; a quote may be missing")
         kind, word = str(match.lastgroup), match.group()
         if kind == "text":
-            yield kind, re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), word[1:-1]), line
+            try:
+                yield kind, _ESCAPE.sub(_unescaped, word[1:-1].encode()).decode(), line
+            except ValueError as error:
+                raise UserError(
+                    f"{path}:{line}: {word} is not UTF-8 text where a backslash is ({error})"
+                ) from error
         elif kind != "space":
             yield kind, word, line
         line += word.count("\n")
         position = match.end()
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    octal, byte, *characters, other = match.groups()
+    if octal or byte:
+        return bytes([int(octal, 8) if octal else int(byte, 16)])
+    if number := characters[0] or characters[1]:
+        return chr(int(number, 16)).encode()
+    return _ESCAPES.get(other, other)
 
 
 def _entry(fields: dict[str, str], where: str) -> tuple[int, LabelEntry]:
@@ -117,4 +135,6 @@ def _entry(fields: dict[str, str], where: str) -> tuple[int, LabelEntry]:
         )
     if not re.fullmatch(r"[0-9]{1,6}", numbers[0]) or int(numbers[0]) < 1:
         raise UserError(f"{where}: class id is {numbers[0]!r}, but ids are whole numbers from 1 to 999999")
+    if bad := find_bad_character(fields["name"]):
+        raise UserError(f"{where}: the name of class {numbers[0]} has the character {bad}")
     return int(numbers[0]), LabelEntry(fields["name"], fields.get("label_type", ""))

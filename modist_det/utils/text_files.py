@@ -1,4 +1,4 @@
-"""Reading whole text files, with one clear error where that fails."""
+"""Reading whole files, with one clear error where that fails."""
 
 from __future__ import annotations
 
@@ -7,39 +7,54 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["expand_user", "find_bad_character", "read_text"]
+__all__ = ["expand_user", "find_bad_character", "read_file", "read_text", "why_no_file"]
 
 _LARGEST = 1 << 30
 
 
-def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
+def why_no_file(path: str | os.PathLike) -> str:
+    """ "does not exist", "is a folder" or "is not an ordinary file" (a device, a pipe); "" for an ordinary file."""
+    path = Path(path)
+    if path.is_file():
+        return ""
+    if path.is_dir():
+        return "is a folder"
+    return "is not an ordinary file" if path.exists() else "does not exist"
+
+
+def read_file(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> bytes:
+    """The bytes of a file.
 
     Args:
         name: what messages call the file; by default its path.
         largest: bytes that it may have.
 
     Raises:
-        UserError: it is missing, no ordinary file (a folder, a device, a pipe), too large, unreadable, or
-            not UTF-8 text.
+        UserError: it is missing, no ordinary file (a folder, a device, a pipe), too large or unreadable.
     """
     path = Path(path)
     name = name or str(path)
     try:
-        if not path.is_file():
-            reason = (
-                "is a folder"
-                if path.is_dir()
-                else "is not an ordinary file"
-                if path.exists()
-                else "does not exist"
-            )
+        if reason := why_no_file(path):
             raise UserError(f"{name} {reason}")
         if path.stat().st_size > largest:
             raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {largest:,} are read")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        name, largest: as of :func:`read_file`.
+
+    Raises:
+        UserError: as :func:`read_file`, or it is not UTF-8 text.
+    """
+    name = name or str(path)
+    data = read_file(path, name, largest)
     if b"\0" in data and data[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         line = data[: data.index(b"\0")].count(b"\n") + 1
         raise UserError(f"{name} is not a text file: it has a NUL byte in line {line}")

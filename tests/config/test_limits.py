@@ -13,7 +13,9 @@ from modist_det.utils.errors import UserError
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("DATALOADER.NUM_WORKERS", -1, "must be at least 0"),
+        ("DATALOADER.NUM_WORKERS", -1, "must be at least 0 and at most 1000"),
+        ("DATALOADER.NUM_WORKERS", 1_000_000, "must be at least 0 and at most 1000"),
+        ("INPUT.NUM_FRAMES", 999_999_999_999, "must be at least 1 and at most 10000"),
         ("SOLVER.IMS_PER_BATCH", 0, "must be at least 1"),
         ("SOLVER.MAX_EPOCH", 0, "must be above 0"),
         ("SOLVER.MAX_EPOCH", "nan", "must be above 0"),
@@ -35,7 +37,7 @@ from modist_det.utils.errors import UserError
         ("INPUT.CROP_ASPECT", [0.0, 1.0], "must be above 0"),
         ("INPUT.BLUR_PROB", 5.0, "must be at least 0 and at most 1"),
         ("TEST.NUM_ENSEMBLE_VIEWS", 100_000, "must be at least 1 and at most 1000"),
-        ("MOTION.NUM_FRAMES", 0, "must be at least 1"),
+        ("MOTION.NUM_FRAMES", 0, "must be at least 1 and at most 10000"),
         ("MOTION.SHORT_SIDE", 0, "must be at least 1"),
         ("MOTION.GAP_SECONDS", 0.0, "must be above 0"),
         ("DATASETS.TRAIN", [5], "takes a list of names"),

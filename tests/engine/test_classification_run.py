@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 
 import av
 import cv2
@@ -222,7 +224,18 @@ class TestLinearProbe:
         first = probe(configured())
         files = sorted((tmp_path / "out/features").glob("*.npz"))
         whole = files[0].read_bytes()
-        for content in (b"", whole[:300], whole[:-30], whole[:300] + b"damaged" + whole[307:]):
+        bomb, many = io.BytesIO(), io.BytesIO()
+        np.savez_compressed(bomb, features=np.zeros((1000, 1000), np.float32), numbers=np.arange(1000))
+        # An array that says it has 2^40 rows.
+        with zipfile.ZipFile(many, "w") as archive:
+            for name in ("features.npy", "numbers.npy"):
+                header = io.BytesIO()
+                np.lib.format.write_array_header_1_0(
+                    header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40, 64)}
+                )
+                archive.writestr(name, header.getvalue())
+        damaged = (b"", whole[:300], whole[:-30], whole[:300] + b"damaged" + whole[307:])
+        for content in (*damaged, bomb.getvalue(), many.getvalue()):
             files[0].write_bytes(content)
             assert probe(configured()) == first
             assert np.load(files[0])["features"].shape == (6, 64)  # whole again

@@ -197,7 +197,7 @@ def test_frame_folders(run, mine, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("gt.csv", "cannot read"),
+        ("gt.csv", "gt.csv does not exist"),
         ("labels.pbtxt", "labels.pbtxt does not exist"),
         ("mine.yaml", "does not exist"),
     ],

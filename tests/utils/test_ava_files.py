@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -210,9 +211,9 @@ def test_files_that_are_empty_or_not_text(csv_file, content, message):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read .*none.csv: No such file"):
+    with pytest.raises(UserError, match="none.csv does not exist"):
         read_detections(tmp_path / "none.csv")
-    with pytest.raises(UserError, match="Is a directory"):
+    with pytest.raises(UserError, match="is a folder"):
         read_detections(tmp_path)
 
 
@@ -438,5 +439,47 @@ def test_bad_frame_lists(csv_file, content, message):
 
 
 def test_missing_frame_list(tmp_path):
-    with pytest.raises(UserError, match="cannot read frame list"):
+    with pytest.raises(UserError, match="frame list .*none.csv does not exist"):
         read_frame_list(tmp_path / "none.csv")
+
+
+# ---- what is no csv file, or another one --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "read", [read_ava_boxes, read_detections, read_person_boxes, read_exclusions, read_frame_list]
+)
+def test_devices_and_pipes_are_refused(tmp_path, read):
+    """``/dev/zero`` never ends, and a pipe that nobody writes into never begins."""
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, message in (("zero.csv", "is not an ordinary file"), ("pipe.csv", "is not an ordinary file")):
+        with pytest.raises(UserError, match=f"{name} {message}"):
+            read(tmp_path / name)
+    with pytest.raises(UserError, match="is a folder"):
+        read(tmp_path)
+
+
+def test_person_boxes_with_person_ids_for_scores_are_doubted(csv_file, caplog):
+    read_person_boxes(csv_file("a,1,0,0,1,1,,0.9\na,2,0,0,1,1,,1\n"))
+    read_person_boxes(csv_file("a,1,0,0,1,1,,1\na,2,0,0,1,1,,1.0\n"))  # all certain
+    assert not caplog.messages
+    read_person_boxes(csv_file("a,1,0,0,1,1,3,1\na,2,0,0,1,1,3,12\n"))
+    (message,) = caplog.messages
+    assert (
+        "rows.csv: every score is a whole number, such as 12; this may be a file of ground truth" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "hint"), [(",,", "remove the commas at its end"), (",5", "write decimals with a point")]
+)
+def test_a_row_that_is_too_long(csv_file, ending, hint):
+    with pytest.raises(UserError, match=hint):
+        read_detections(csv_file(f"a,1,0,0,1,1,3,0.5{ending}\n"))
+
+
+def test_frame_list_with_the_line_ends_of_any_system(csv_file):
+    rows = ["original_vido_id video_id frame_id path labels", 'v 0 0 v/1.jpg ""', 'v 0 1 v/2.jpg ""']
+    for end in ("\n", "\r\n", "\r"):
+        assert read_frame_list(csv_file(end.join(rows)))["v"].names == ("1.jpg", "2.jpg")

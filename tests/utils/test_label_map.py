@@ -37,6 +37,15 @@ def test_quotes_comments_one_line_and_unknown_fields(label_map):
     assert read_label_map(path) == {2: LabelEntry('say "#hi"'), 3: LabelEntry("it's {odd}")}
 
 
+def test_text_that_is_written_as_bytes(label_map):
+    """Protocol buffers write "café" as ``"caf\\303\\251"``: without that, two maps of one set name other classes."""
+    path = label_map(
+        r'item { name: "caf\303\251" id: 1 } item { name: "\xc3\xa9\u00e9\U0001F600" id: 2 } '
+        r'item { name: "é\é\\" id: 3 }'
+    )
+    assert [entry.name for entry in read_label_map(path).values()] == ["café", "éé\U0001f600", "éé\\"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -61,6 +70,10 @@ def test_quotes_comments_one_line_and_unknown_fields(label_map):
         ('item { name: "a" id: -1 }', ":1: class id is '-1'"),
         ('item { name: "a" id: 1.0 }', ":1: class id is '1.0'"),
         ('item { name: "a\n id: 1 }', ":1: cannot read"),
+        (r'item { name: "caf\351" id: 1 }', ':1: "caf\\351" is not UTF-8 text where a backslash is'),
+        (r'item { name: "a\777" id: 1 }', "is not UTF-8 text where a backslash is"),
+        (r'item { name: "a\ud800" id: 1 }', "is not UTF-8 text where a backslash is"),
+        (r'item { name: "a\0" id: 1 }', "the name of class 1 has the character U+0000"),
         ('item { name: "a" id: 1', "expected a field such as 'id: 1' or '}', found 'the end of the file'"),
         ('item { name "a" }', ":1: expected a field"),
         ("1: walk\n2: run\n", ":1: expected 'item {' or 'label {', found '1'"),
