@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -43,14 +44,17 @@ def map_in_processes(
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(start,)) as pool:
         try:
-            yield from pool.map(function, items)
+            futures = deque([pool.submit(function, item) for item in items])
+            while futures:
+                yield futures.popleft().result()
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker process was killed (out of memory?); run the same command again, perhaps with fewer "
                 "--workers: finished files are kept"
             ) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Nothing is cancelled: without workers the pool gives up what waits, and its thread would end in a
+            # traceback (InvalidStateError) where some of that is cancelled already.
             for worker in multiprocessing.active_children():
                 if worker not in others:
                     worker.terminate()
