@@ -25,8 +25,8 @@ from modist_det.config import CfgNode, get_cfg
 from modist_det.data.catalog import DatasetCatalog, data_root
 from modist_det.data.mappers import DetectionMapper
 from modist_det.modeling.backbone import Backbone, build_backbone
+from modist_det.modeling.clip_normalizer import ClipNormalizer
 from modist_det.modeling.heads.projection import pool
-from modist_det.modeling.meta_arch.clip_normalizer import ClipNormalizer
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path

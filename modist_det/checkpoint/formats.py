@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from ..modeling.methods import backbone_prefixes
 from ..utils.errors import UserError, nearest
 from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
@@ -20,9 +21,6 @@ from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
-
-# Of our pretraining checkpoints, what detection and classification start from.
-_PRETRAINED = "query.visual.backbone."
 
 
 @dataclass
@@ -112,9 +110,10 @@ def names_in_format(
 
 
 def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:
-    """Our own names, of a whole model, of a backbone alone, or of a pretraining model."""
-    if any(name.startswith(_PRETRAINED) for name in state_dict):
-        return _from_pretraining(state_dict)
+    """Our own names, of a whole model, of a backbone alone, or of a pretraining method."""
+    for prefix in backbone_prefixes():
+        if any(name.startswith(prefix) for name in state_dict):
+            return _from_pretraining(state_dict, prefix)
     whole = any(name.startswith(("backbone.", "head.")) for name in state_dict)
     weights = Weights()
     for name, tensor in state_dict.items():
@@ -122,12 +121,12 @@ def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:
     return weights
 
 
-def _from_pretraining(state_dict: Mapping[str, Tensor]) -> Weights:
-    """The visual query encoder's backbone; everything else served pretraining."""
+def _from_pretraining(state_dict: Mapping[str, Tensor], prefix: str) -> Weights:
+    """The visual backbone, whose names begin with ``prefix``; everything else served pretraining."""
     weights = Weights()
     for source, tensor in state_dict.items():
-        if source.startswith(_PRETRAINED):
-            weights.add(f"backbone.{source.removeprefix(_PRETRAINED)}", source, tensor)
+        if source.startswith(prefix):
+            weights.add(f"backbone.{source.removeprefix(prefix)}", source, tensor)
         else:
             weights.dropped.append((source, "pretraining only"))
     return weights

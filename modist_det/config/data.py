@@ -24,6 +24,9 @@ def input_defaults() -> CfgNode:
     node.COLOR_JITTER.BRIGHTNESS = 0.4
     node.COLOR_JITTER.CONTRAST = 0.4
     node.COLOR_JITTER.SATURATION = 0.4
+    node.COLOR_JITTER.HUE = (
+        0.0  # largest shift, in turns of the colour circle (PySlowFast's pretraining: 0.15)
+    )
     node.GRAYSCALE_PROB = 0.0
     # Pretraining: two clips of a video, each with a random resized crop of CROP_SIZE.
     node.CLIP_SHIFT = [0.5, 10.0]  # seconds between their beginnings

@@ -97,24 +97,27 @@ def defaults() -> CfgNode:
     model.LOSS.WEIGHT = 1.0
     model.LOSS.LABEL_SMOOTHING = 0.0  # classification: share of a target spread over all classes
 
-    # Contrastive pretraining (META_ARCHITECTURE: MoDist); its visual backbone is BACKBONE above.
-    model.MODIST = CfgNode()
-    model.MODIST.VISUAL_WEIGHT = 1.0  # of the RGB-RGB term; 0 leaves a term out
-    model.MODIST.CROSS_WEIGHT = 1.0  # of RGB-motion and motion-RGB; 0: RGB only, as MoCo
-    model.MODIST.MOTION_WEIGHT = 0.0  # of motion-motion
-    model.MODIST.SAME_TIME = False  # cross-modal terms within one clip instead of between two
+    # Pretraining: META_ARCHITECTURE MoDist, BYOL or SimCLR; the visual backbone is BACKBONE above.
+    model.MODIST = _pathways()
+    model.MODIST.CROSS_WEIGHT = 1.0
     model.MODIST.QUEUE_SIZE = 65536  # keys of all processes
-    model.MODIST.DIM = 128
-    model.MODIST.PROJECTION_HIDDEN = 2048
-    model.MODIST.PROJECTION_NORM = "none"  # or "BN"
     model.MODIST.TEMPERATURE = 0.1
     model.MODIST.MOMENTUM = 0.999
     model.MODIST.ANNEAL_MOMENTUM = False  # from MOMENTUM to 1 along a cosine
-    # Of the motion pathway's input after division by 255, one entry a channel; its std is 1. The task sets it to what
-    # MOTION.KIND has where nothing moves.
-    model.MODIST.MOTION_MEAN = [0.0, 0.0, 0.0]
     model.MODIST.SHUFFLE_BN = True
     model.MODIST.MASK_SAME_VIDEO = False  # keys of the query's own video are no negatives
+
+    model.BYOL = _pathways()
+    model.BYOL.DIM = 256
+    model.BYOL.PROJECTION_HIDDEN = 4096
+    model.BYOL.PROJECTION_NORM = "BN"  # of the predictor, too
+    model.BYOL.PREDICTOR_HIDDEN = 4096
+    model.BYOL.MOMENTUM = 0.996
+    model.BYOL.ANNEAL_MOMENTUM = True
+
+    model.SIMCLR = _pathways()
+    model.SIMCLR.PROJECTION_LAYERS = 3
+    model.SIMCLR.TEMPERATURE = 0.1
 
     # The motion pathway, a ResNet3D with these keys.
     model.MOTION_PATHWAY = model.RESNET3D.clone()
@@ -128,3 +131,20 @@ def defaults() -> CfgNode:
     model.EMA.ENABLED = False
     model.EMA.DECAY = 0.9999
     return model
+
+
+def _pathways() -> CfgNode:
+    """What methods share that compare clips with each other and with their motion."""
+    node = CfgNode()
+    node.VISUAL_WEIGHT = 1.0  # of the RGB-RGB term; 0 leaves a term out
+    node.CROSS_WEIGHT = 0.0  # of RGB-motion and motion-RGB; 0: no motion unless MOTION_WEIGHT asks for it
+    node.MOTION_WEIGHT = 0.0  # of motion-motion
+    node.SAME_TIME = False  # cross-modal terms within one clip instead of between two
+    node.DIM = 128  # length of a projection
+    node.PROJECTION_HIDDEN = 2048
+    node.PROJECTION_LAYERS = 2
+    node.PROJECTION_NORM = "none"  # or "BN"
+    # Of the motion pathway's input after division by 255, one entry a channel; its std is 1. The task sets it to what
+    # MOTION.KIND has where nothing moves.
+    node.MOTION_MEAN = [0.0, 0.0, 0.0]
+    return node

@@ -17,10 +17,11 @@ def defaults() -> CfgNode:
     solver.CHECKPOINT_PERIOD = 1.0
     solver.CHECKPOINTS_KEPT = 3
 
-    solver.OPTIMIZER = "sgd"  # or "adamw"
+    solver.OPTIMIZER = "sgd"  # or "lars", "adamw"
     solver.BASE_LR = 0.1
     solver.MOMENTUM = 0.9
     solver.NESTEROV = True
+    solver.LARS_TRUST = 0.001  # a layer's step is this share of its weights' norm, times the learning rate
     solver.BETAS = [0.9, 0.999]  # AdamW
     solver.WEIGHT_DECAY = 1e-4
     solver.WEIGHT_DECAY_NORM = 0.0

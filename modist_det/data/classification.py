@@ -63,7 +63,7 @@ class ClassificationMapper:
             frame) and ``aspect`` (width over height).
         flip_prob, jitter_prob, grayscale_prob, erase_prob: of each change in training; erased is a rectangle of 2 %
             to a third of the frame.
-        jitter: half-widths of the brightness, contrast and saturation factors.
+        jitter: half-widths of the brightness, contrast and saturation factors and of the hue's shift.
         rand_augment: number of operations (0: none) and magnitude of RandAugment.
         sampling: "clip", "span" or "segments".
         repeats: R, clips made from one decoding.
@@ -90,7 +90,7 @@ class ClassificationMapper:
         aspect: tuple[float, float] = (0.5, 2.0),
         flip_prob: float = 0.5,
         jitter_prob: float = 0.0,
-        jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
+        jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.0),
         grayscale_prob: float = 0.0,
         erase_prob: float = 0.0,
         rand_augment: tuple[int, int] = (0, 9),
@@ -161,7 +161,7 @@ class ClassificationMapper:
             aspect=tuple(node.CROP_ASPECT),
             flip_prob=node.RANDOM_FLIP,
             jitter_prob=jitter.PROB,
-            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
+            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE),
             grayscale_prob=node.GRAYSCALE_PROB,
             erase_prob=node.ERASE_PROB,
             rand_augment=(node.RAND_AUGMENT.NUM_OPS, node.RAND_AUGMENT.MAGNITUDE),

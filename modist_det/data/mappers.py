@@ -50,7 +50,7 @@ class DetectionMapper:
         crop_size: side of the training crop.
         flip_prob: of a horizontal flip in training.
         jitter_prob: of a colour jitter in training.
-        jitter: ranges of brightness, contrast and saturation (see :func:`.transforms.draw_color_jitter`).
+        jitter: ranges of brightness, contrast, saturation and hue (see :func:`.transforms.draw_color_jitter`).
         grayscale_prob: in training.
         is_train: which of the two.
         open_video: how videos are opened.
@@ -71,7 +71,7 @@ class DetectionMapper:
         crop_size: int = 224,
         flip_prob: float = 0.5,
         jitter_prob: float = 0.0,
-        jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
+        jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.0),
         grayscale_prob: float = 0.0,
         is_train: bool = False,
         open_video: OpenVideo = open_video,
@@ -106,7 +106,7 @@ class DetectionMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:
         """Settings from ``cfg.INPUT``, the number of classes from ``cfg.MODEL.NUM_CLASSES``."""
-        node = cfg.INPUT
+        node, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
         if len(node.MIN_SIZE_TRAIN) != 2:
             raise UserError(
                 f"INPUT.MIN_SIZE_TRAIN is {node.MIN_SIZE_TRAIN}; give [smallest, largest] in pixels"
@@ -120,8 +120,8 @@ class DetectionMapper:
             min_size_test=node.MIN_SIZE_TEST,
             crop_size=node.CROP_SIZE,
             flip_prob=node.RANDOM_FLIP,
-            jitter_prob=node.COLOR_JITTER.PROB,
-            jitter=(node.COLOR_JITTER.BRIGHTNESS, node.COLOR_JITTER.CONTRAST, node.COLOR_JITTER.SATURATION),
+            jitter_prob=jitter.PROB,
+            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE),
             grayscale_prob=node.GRAYSCALE_PROB,
             is_train=is_train,
             open_video=video_opener(cfg),

@@ -1,4 +1,4 @@
-"""From an unlabelled video to two clips of it, each with its motion."""
+"""From an unlabelled video to clips of it, each with its motion."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..utils.errors import UserError
 from . import transforms as T
 from .datasets.unlabelled import VideoRecord
 from .frame_cache import OpenVideo, video_opener
-from .sampling import draw_two_clips
+from .sampling import draw_clips
 from .video import open_video
 
-__all__ = ["TwoClipMapper"]
+__all__ = ["PretrainingMapper"]
 
 
-class TwoClipMapper:
-    """Video -> two augmented clips and their motion maps.
+class PretrainingMapper:
+    """Video -> augmented clips and their motion maps.
 
     ``mapper(record, rng)`` returns a dict:
 
-    - ``video``: uint8 (2, 3, T, S, S), RGB;
-    - ``motion``: uint8 (2, C, T', S, S), where a motion source is given;
+    - ``video``: uint8 (clips, 3, T, S, S), RGB;
+    - ``motion``: uint8 (clips, C, T', S, S), where a motion source is given;
     - ``video_number``: int64 (), equal for clips of one video;
     - ``id``, ``video_id``.
 
-    The clips begin 0.5 to 10 s apart. Each has one random resized crop, one flip and one set of colours for all its
+    Each clip has one random resized crop, one flip and one set of colours for all its
     frames; its motion shares time, crop and flip. The T' motion frames are spread over the same span as the T
     frames.
 
@@ -43,12 +43,13 @@ class TwoClipMapper:
         crop_size: S.
         motion: where motion maps come from; None for RGB alone.
         motion_frames: T'.
-        shift: smallest and largest distance of the two clips (seconds).
+        num_clips: of each video.
+        shift: smallest and largest time (seconds) from the beginning of a clip to that of the next.
         area, aspect: of the crop: share of the frame's area, width over height.
         max_frame_side: frames of larger videos are decoded with this short side before the crop, where there is no
             motion source (which has its own); large enough that most crops are not scaled up.
         flip_prob, jitter_prob, grayscale_prob, blur_prob: of each change.
-        jitter: half-widths of the brightness, contrast and saturation factors.
+        jitter: half-widths of the brightness, contrast and saturation factors and of the hue's shift.
         blur_sigma: smallest and largest sigma (pixels) of the 3x3 blur.
         open_video: how videos are opened.
     """
@@ -62,13 +63,14 @@ class TwoClipMapper:
         crop_size: int,
         motion: MotionSource | None = None,
         motion_frames: int = 16,
+        num_clips: int = 2,
         shift: tuple[float, float] = (0.5, 10.0),
         area: tuple[float, float] = (0.3, 1.0),
         aspect: tuple[float, float] = (0.5, 2.0),
         max_frame_side: int = 320,
         flip_prob: float = 0.5,
         jitter_prob: float = 0.8,
-        jitter: tuple[float, float, float] = (0.4, 0.4, 0.4),
+        jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.0),
         grayscale_prob: float = 0.2,
         blur_prob: float = 0.5,
         blur_sigma: tuple[float, float] = (0.1, 2.0),
@@ -90,6 +92,7 @@ class TwoClipMapper:
         self.motion_times = np.arange(motion_frames) * self.span / motion_frames
         self.crop_size = crop_size
         self.motion = motion
+        self.num_clips = num_clips
         self.shift = shift
         self.area = area
         self.aspect = aspect
@@ -103,7 +106,7 @@ class TwoClipMapper:
         self.open_video = open_video
 
     @classmethod
-    def from_config(cls, cfg: CfgNode) -> TwoClipMapper:
+    def from_config(cls, cfg: CfgNode, num_clips: int = 2) -> PretrainingMapper:
         node, motion = cfg.INPUT, cfg.MOTION
         jitter = node.COLOR_JITTER
         max_frame_side = max(node.MIN_SIZE_TRAIN)
@@ -123,13 +126,14 @@ class TwoClipMapper:
             if motion.ENABLED
             else None,
             motion_frames=motion.NUM_FRAMES,
+            num_clips=num_clips,
             shift=tuple(node.CLIP_SHIFT),
             area=tuple(node.CROP_AREA),
             aspect=tuple(node.CROP_ASPECT),
             max_frame_side=max_frame_side,
             flip_prob=node.RANDOM_FLIP,
             jitter_prob=jitter.PROB,
-            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION),
+            jitter=(jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE),
             grayscale_prob=node.GRAYSCALE_PROB,
             blur_prob=node.BLUR_PROB,
             open_video=video_opener(cfg),
@@ -137,7 +141,7 @@ class TwoClipMapper:
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
         with self.open_video(record.video, record.fps) as video:
-            starts = draw_two_clips(video.info.duration, self.span, self.shift, rng)
+            starts = draw_clips(video.info.duration, self.span, self.shift, self.num_clips, rng)
             # Both are read from one open file; the crops are drawn afterwards.
             clips = [self._read(video, start) for start in starts]
         views = [self._augment(frames, maps, rng) for frames, maps in clips]

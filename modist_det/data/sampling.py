@@ -15,7 +15,7 @@ __all__ = [
     "clip_around",
     "clip_indices",
     "clip_span",
-    "draw_two_clips",
+    "draw_clips",
     "random_clip_start",
     "segment_indices",
     "spatial_crop_offset",
@@ -109,21 +109,24 @@ def spatial_crop_offset(height: int, width: int, size: int, position: int) -> tu
     return centre[0], (0, centre[1], width - size)[position]
 
 
-def draw_two_clips(
-    duration: float, span: float, shift: tuple[float, float], rng: np.random.Generator
-) -> tuple[float, float]:
-    """Start times (seconds) of two clips of one video, in random order.
+def draw_clips(
+    duration: float, span: float, shift: tuple[float, float], number: int, rng: np.random.Generator
+) -> tuple[float, ...]:
+    """Start times (seconds) of ``number`` clips of one video, in the order of time or against it (equal chances).
 
-    The second begins ``shift[0]`` to ``shift[1]`` seconds after the first, uniformly (arXiv 2106.09703: 0.5 to
-    10), as far as the video reaches. In a video too short for the smallest shift the clips lie as far
-    apart as they can: at its beginning and its end, or both at its beginning.
+    Each begins ``shift[0]`` to ``shift[1]`` seconds after the one before, uniformly (arXiv 2106.09703: two clips, 0.5
+    to 10), as far as the video reaches. In a video too short for the smallest shift the clips lie as far
+    apart as they can: spread from its beginning to its end, or all at its beginning.
 
     Args:
         duration: of the video.
         span: from the first to past the last frame of a clip.
     """
     room = max(duration - span, 0.0)
-    apart = room if room <= shift[0] else rng.uniform(shift[0], min(shift[1], room))
-    first = rng.uniform(0.0, room - apart)
-    starts = (first, first + apart)
+    share = room / max(number - 1, 1)
+    apart = [
+        share if share <= shift[0] else rng.uniform(shift[0], min(shift[1], share)) for _ in range(number - 1)
+    ]
+    first = rng.uniform(0.0, max(room - sum(apart), 0.0))
+    starts = tuple(first + sum(apart[:i]) for i in range(number))
     return starts if rng.random() < 0.5 else starts[::-1]

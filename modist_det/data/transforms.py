@@ -12,6 +12,7 @@ Every function treats all frames of a clip alike. What is random is drawn first,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -25,6 +26,7 @@ __all__ = [
     "Window",
     "adjust_brightness",
     "adjust_contrast",
+    "adjust_hue",
     "adjust_saturation",
     "center_window",
     "clip_boxes",
@@ -191,26 +193,28 @@ def _check_fits(height: int, width: int, size: int) -> None:
 
 
 class ColorJitter(NamedTuple):
-    """Factors of brightness, contrast and saturation (1 changes nothing) and the order in which they are applied."""
+    """Factors of brightness, contrast and saturation (1 changes nothing), a shift of hue in turns of the colour circle
+    (0 changes nothing), and the order in which they are applied."""
 
-    factors: tuple[float, float, float]
-    order: tuple[int, int, int]  # positions in ``factors``
+    factors: tuple[float, ...]
+    order: tuple[int, ...]  # positions in ``factors``
 
 
-def draw_color_jitter(rng: np.random.Generator, ranges: tuple[float, float, float]) -> ColorJitter:
-    """Factors uniform in [1 - range, 1 + range] (never negative) in a random order, one draw for a whole clip.
+def draw_color_jitter(rng: np.random.Generator, ranges: Sequence[float]) -> ColorJitter:
+    """Factors uniform in [1 - range, 1 + range] (never negative) and a shift in [-range, range], in a random order, one
+    draw for a whole clip.
 
     Args:
-        ranges: of brightness, contrast and saturation.
+        ranges: of brightness, contrast and saturation and, if it is not 0, of the hue (at most 0.5, half a turn).
     """
-    brightness, contrast, saturation = (float(rng.uniform(max(0.0, 1.0 - r), 1.0 + r)) for r in ranges)
-    first, second, third = (int(i) for i in rng.permutation(3))
-    return ColorJitter((brightness, contrast, saturation), (first, second, third))
+    factors = [float(rng.uniform(max(0.0, 1.0 - r), 1.0 + r)) for r in ranges[:3]]
+    factors += [float(rng.uniform(-r, r)) for r in ranges[3:] if r > 0]
+    return ColorJitter(tuple(factors), tuple(rng.permutation(len(factors)).tolist()))
 
 
 def color_jitter(clip: Tensor, jitter: ColorJitter) -> Tensor:
-    """Brightness, contrast and saturation changed in the drawn order; values stay in [0, 255]."""
-    adjust = (adjust_brightness, adjust_contrast, adjust_saturation)
+    """Brightness, contrast, saturation and hue changed in the drawn order; values stay in [0, 255]."""
+    adjust = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
     for position in jitter.order:
         clip = adjust[position](clip, jitter.factors[position])
     return clip
@@ -235,6 +239,16 @@ def adjust_saturation(clip: Tensor, factor: float) -> Tensor:
     """Blend with the clip in gray; ``factor`` 0 is gray, 1 the clip itself."""
     gray = _luma(clip)
     return (clip * factor + gray * (1.0 - factor)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def adjust_hue(clip: Tensor, turns: float) -> Tensor:
+    """Colours moved around the colour circle (of HSV, in 256 steps); 0.5 gives their complements."""
+    frames = np.ascontiguousarray(clip.permute(1, 2, 3, 0).numpy())
+    image = frames.reshape(-1, frames.shape[2], 3)  # all frames below each other
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
+    hsv[..., 0] += np.uint8(round(turns * 256) % 256)  # wraps around
+    shifted = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL).reshape(frames.shape)
+    return torch.from_numpy(shifted).permute(3, 0, 1, 2)
 
 
 def grayscale(clip: Tensor) -> Tensor:

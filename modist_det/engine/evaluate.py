@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ from ..config import CfgNode
 from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
 from ..data.build import TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
-from ..modeling import build_model
+from ..modeling import PretrainingMethod, build_model
 from ..tasks import Task
 from ..tasks.base import Mapper, class_facts
 from ..utils import comm
@@ -61,13 +61,13 @@ def start_from_weights(
     ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows. ``classes``:
     what the model's outputs mean; see :func:`~modist_det.checkpoint.load_weights`.
     """
-    backbone = getattr(model, "pretrained_backbone", None)
-    report = load_weights(model if backbone is None else backbone, path, classes=classes)
+    method = model if isinstance(model, PretrainingMethod) else None
+    report = load_weights(method.pretrained_backbone if method else model, path, classes=classes)
     logger.info("%s", report)
     for line in unlike_settings(cfg, report.config):
         logger.warning("%s: %s", path, line)
-    if backbone is not None:
-        cast(Any, model).restart_keys()
+    if method:
+        method.weights_loaded()
     return report
 
 

@@ -153,7 +153,7 @@ class TrainingState:
 
 def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Torch takes the settings of another kind of optimizer and fails in the next step, for want of its own."""
-    telling = {"momentum", "betas"}
+    telling = {"momentum", "betas", "trust"}
     if telling & optimizer.param_groups[0].keys() != telling & saved["param_groups"][0].keys():
         raise ValueError("it was made with another SOLVER.OPTIMIZER")
 

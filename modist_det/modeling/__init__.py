@@ -4,10 +4,12 @@ from .backbone import X3D, Backbone, ResNet3D, SlowFast, TorchvisionVideo, build
 from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
+from .methods import BYOL, MoDist, PretrainingMethod, SimCLR
 from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
 
 __all__ = [
     "BACKBONE_REGISTRY",
+    "BYOL",
     "HEAD_REGISTRY",
     "LOSS_REGISTRY",
     "META_ARCH_REGISTRY",
@@ -15,8 +17,11 @@ __all__ = [
     "ActionDetector",
     "Backbone",
     "ClassificationHead",
+    "MoDist",
+    "PretrainingMethod",
     "ResNet3D",
     "RoIActionHead",
+    "SimCLR",
     "SlowFast",
     "TorchvisionVideo",
     "VideoClassifier",

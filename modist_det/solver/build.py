@@ -9,6 +9,7 @@ from torch import nn
 
 from ..config import CfgNode
 from ..utils.errors import UserError
+from .lars import LARS
 
 __all__ = ["build_optimizer", "clip_gradients", "parameter_groups"]
 
@@ -52,16 +53,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     groups = parameter_groups(model, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
     if not groups:
         raise UserError("the model has no trainable parameter; check MODEL.BACKBONE.FREEZE")
+    nesterov = solver.NESTEROV and solver.MOMENTUM > 0
     if solver.OPTIMIZER == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=solver.BASE_LR,
-            momentum=solver.MOMENTUM,
-            nesterov=solver.NESTEROV and solver.MOMENTUM > 0,
+        return torch.optim.SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=nesterov)
+    if solver.OPTIMIZER == "lars":
+        return LARS(
+            groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=nesterov, trust=solver.LARS_TRUST
         )
     if solver.OPTIMIZER == "adamw":
         return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
-    raise UserError(f"SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; known: 'sgd', 'adamw'")
+    raise UserError(f"SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; known: 'sgd', 'lars', 'adamw'")
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], clip_type: str, clip_value: float) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..data.build import Item, collate_by_size
 from ..data.video import VideoError
 from ..utils.spread import evenly_spread
-from ..visualization.training import draw_two_clips
+from ..visualization.training import draw_views
 from .base import Mapper
 
 __all__ = ["Pictures", "PretrainingPictures", "ScorePictures"]
@@ -73,7 +73,7 @@ class PretrainingPictures:
         rng = np.random.default_rng((self._seed, iteration))
         chosen = rng.choice(len(self._records), self._count, replace=False).tolist()
         samples = _read([self._records[i] for i in chosen], self._mapper, rng)
-        return {"clips": draw_two_clips(samples)} if samples else {}
+        return {"clips": draw_views(samples)} if samples else {}
 
 
 @torch.no_grad()

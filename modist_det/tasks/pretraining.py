@@ -1,4 +1,4 @@
-"""MoDist pretraining: unlabelled videos in, a visual backbone out."""
+"""Self-supervised pretraining: unlabelled videos in, a visual backbone out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord, VideoRecords
-from ..data.pretraining import TwoClipMapper
+from ..data.pretraining import PretrainingMapper
 from ..evaluation.feature_evaluator import FeatureEvaluator
+from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
 from .base import TASK_REGISTRY, Mapper, check_titles
@@ -29,7 +30,7 @@ def pretraining(cfg: CfgNode) -> PretrainingTask:
 
 
 class PretrainingTask:
-    """Two clips of each video of the training sets; test videos look for neighbours in a gallery.
+    """Clips of each video of the training sets; test videos look for neighbours in a gallery.
 
     Args:
         train: catalogue names or description files; data sets with ``video_records()``.
@@ -60,16 +61,11 @@ class PretrainingTask:
         if classes:
             cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
         check_titles([self.title(name) for name in cfg.DATASETS.TEST])
-        if cfg.MODEL.MODIST.CROSS_WEIGHT == 0 and cfg.MODEL.MODIST.MOTION_WEIGHT == 0:
-            cfg.MOTION.ENABLED = False
-        elif not cfg.MOTION.ENABLED:
-            raise UserError(
-                "MOTION.ENABLED is False, but terms of MODEL.MODIST use motion; for RGB alone set "
-                "MODEL.MODIST.CROSS_WEIGHT and MOTION_WEIGHT to 0"
-            )
+        method = lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
+        self._views = method.views(cfg)
+        cfg.MOTION.ENABLED = self._views.motion
         kind = motion_kind(cfg.MOTION.KIND)
-        # One value is shown on three channels, as the authors of MoDist do.
-        cfg.MODEL.MODIST.MOTION_MEAN = [kind.still / 255] * (3 if kind.channels == 1 else kind.channels)
+        method.complete_config(cfg, [kind.still / 255] * kind.channels)
 
     def title(self, name: str) -> str:
         return self._labelled[name].metadata.name
@@ -79,7 +75,7 @@ class PretrainingTask:
             raise UserError(
                 "DATASETS.TRAIN is empty; name a data set, or a description file with 'format: videos'"
             )
-        return self._records, TwoClipMapper.from_config(cfg)
+        return self._records, PretrainingMapper.from_config(cfg, self._views.clips)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:
         """The gallery's videos, then the test set's."""

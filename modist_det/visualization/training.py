@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .keyframes import BoxLabels, Image, bordered, contact_sheet, draw_people
 
-__all__ = ["draw_classified", "draw_predictions", "draw_two_clips"]
+__all__ = ["draw_classified", "draw_predictions", "draw_views"]
 
 _WIDTH = 360  # pixels of a keyframe
 _MOMENTS = 4  # of a pretraining clip
@@ -85,13 +85,13 @@ def draw_classified(
     return contact_sheet(images, titles, columns=_MOMENTS, cell_width=cell_width)
 
 
-def draw_two_clips(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> Image:
-    """Two clips of each video, a row for each, at four moments; under it their motion, where there is any.
+def draw_views(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> Image:
+    """The clips of each video, a row for each, at four moments; under it their motion, where there is any.
 
     Motion of one channel is stretched so that the clip's largest value is white; of two channels it is red and green.
 
     Args:
-        samples: as :class:`~modist_det.data.pretraining.TwoClipMapper` makes them.
+        samples: as :class:`~modist_det.data.pretraining.PretrainingMapper` makes them.
 
     Returns:
         uint8 (H, W, 3), RGB.

@@ -240,7 +240,7 @@ def test_from_config() -> None:
     cfg.INPUT.NUM_FRAMES, cfg.INPUT.SAMPLING_RATE, cfg.INPUT.TARGET_FPS = 4, 3, 15.0
     mapper = DetectionMapper.from_config(cfg, is_train=True)
     assert mapper.num_classes == 7 and mapper.is_train and mapper.crop_size == 224
-    assert mapper.min_size_train == (256, 320) and mapper.jitter == (0.4, 0.4, 0.4)
+    assert mapper.min_size_train == (256, 320) and mapper.jitter == (0.4, 0.4, 0.4, 0.0)
     np.testing.assert_allclose(mapper.offsets, [-0.4, -0.2, 0.0, 0.2])
     assert not DetectionMapper.from_config(cfg, is_train=False).is_train
 

@@ -8,8 +8,8 @@ import torch
 
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets.unlabelled import VideoFolder
-from modist_det.data.pretraining import TwoClipMapper
-from modist_det.data.sampling import draw_two_clips
+from modist_det.data.pretraining import PretrainingMapper
+from modist_det.data.sampling import draw_clips
 from modist_det.data.video import open_video
 from modist_det.motion.build import build_motion_source
 from modist_det.utils.errors import UserError
@@ -17,7 +17,7 @@ from modist_det.utils.errors import UserError
 
 def test_clips_are_apart_as_asked_and_inside_the_video():
     rng = np.random.default_rng(0)
-    starts = np.array([draw_two_clips(20.0, 2.0, (0.5, 10.0), rng) for _ in range(2000)])
+    starts = np.array([draw_clips(20.0, 2.0, (0.5, 10.0), 2, rng) for _ in range(2000)])
     apart = np.abs(starts[:, 1] - starts[:, 0])
     assert apart.min() >= 0.5 and apart.max() <= 10.0
     assert starts.min() >= 0 and starts.max() <= 18.0
@@ -33,13 +33,22 @@ def test_clips_are_apart_as_asked_and_inside_the_video():
     ids=["less than the shift", "one clip", "shorter"],
 )
 def test_short_videos_are_used_as_far_as_they_reach(duration, apart):
-    starts = draw_two_clips(duration, 2.0, (0.5, 10.0), np.random.default_rng(0))
+    starts = draw_clips(duration, 2.0, (0.5, 10.0), 2, np.random.default_rng(0))
     assert sorted(starts) == pytest.approx([0.0, apart])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_other_numbers_of_clips_keep_the_distance_between_neighbours(number):
+    rng = np.random.default_rng(0)
+    starts = np.array([draw_clips(20.0, 2.0, (0.5, 10.0), number, rng) for _ in range(500)])
+    assert starts.shape == (500, number) and starts.min() >= 0 and starts.max() <= 18.0
+    apart = np.abs(np.diff(starts, axis=1))
+    assert number == 1 or (apart.min() >= 0.5 and 8.0 < apart.max() <= 9.0)  # at most half of the 18 s
 
 
 def mapper(motion=None, **changes):
     plain = {"flip_prob": 0.0, "jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
-    return TwoClipMapper(
+    return PretrainingMapper(
         num_frames=4,
         sampling_rate=6,
         target_fps=30,
@@ -70,7 +79,7 @@ def test_motion_shares_time_crop_and_flip_with_rgb(record):
     source = build_motion_source("difference", max_frame_side=48, gap_seconds=0.2)
     whole = {"area": (1.0, 1.0), "aspect": (4 / 3, 4 / 3)}
     made = mapper(source, motion_frames=4, flip_prob=1.0, **whole)(record, np.random.default_rng(5))
-    starts = draw_two_clips(3.0, 0.8, (0.5, 10.0), np.random.default_rng(5))
+    starts = draw_clips(3.0, 0.8, (0.5, 10.0), 2, np.random.default_rng(5))
     with open_video(record.video) as video:
         for view, start in enumerate(starts):
             numbers = np.round((start + np.arange(4) * 0.2 + 1e-9) * 10).astype(int)

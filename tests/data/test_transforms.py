@@ -214,6 +214,15 @@ def test_brightness_and_saturation_are_torchvisions(noise, factor) -> None:
         assert difference.abs().max() <= 1
 
 
+@pytest.mark.parametrize("turns", [-0.15, 0.0, 0.1, 0.5])
+def test_hue_is_torchvisions(noise, turns) -> None:
+    # Both go through HSV, ours with 256 hues and saturations.
+    shifted = T.adjust_hue(noise, turns)
+    assert shifted.shape == noise.shape and shifted.dtype == torch.uint8
+    difference = frames(shifted).int() - tv.adjust_hue(frames(noise), turns).int()
+    assert difference.abs().max() <= 12 and difference.float().abs().mean() < 1.5
+
+
 def test_grayscale_is_torchvisions(noise) -> None:
     gray = T.grayscale(noise)
     assert gray.shape == noise.shape
@@ -246,6 +255,13 @@ def test_factors_and_orders_drawn() -> None:
     assert 0.8 <= contrast.min() < 0.82 and 1.18 < contrast.max() <= 1.2
     assert 0.0 <= saturation.min() < 0.1 and 2.4 < saturation.max() <= 2.5
     assert len({draw.order for draw in draws}) == 6
+    draws = [T.draw_color_jitter(rng, (0.0, 0.0, 0.0, 0.1)) for _ in range(300)]
+    hue = np.array([draw.factors[3] for draw in draws])
+    assert -0.1 <= hue.min() < -0.095 and 0.095 < hue.max() <= 0.1
+    assert len({draw.order for draw in draws}) == 24
+    # No hue asked for: nothing more is drawn than before.
+    first, second = np.random.default_rng(1), np.random.default_rng(1)
+    assert T.draw_color_jitter(first, (0.4, 0.4, 0.4, 0.0)) == T.draw_color_jitter(second, (0.4, 0.4, 0.4))
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])

@@ -119,6 +119,23 @@ def test_pretraining_starts_from_a_backbone(config, tmp_path):
     assert not torch.equal(first[f"key.{convolution}"], first[f"query.{convolution}"])
 
 
+@pytest.mark.parametrize(("method", "section"), [("BYOL", "BYOL"), ("SimCLR", "SIMCLR")])
+def test_other_methods_train_and_hand_over_their_backbone(config, tmp_path, method, section):
+    own = {"DIM": 8, "PROJECTION_HIDDEN": 16, "CROSS_WEIGHT": 1.0}
+    keys = [word for key, value in own.items() for word in (f"MODEL.{section}.{key}", value)]
+    short = ("SOLVER.MAX_EPOCH", 1, "DATASETS.TEST", [], "DATASETS.GALLERY", [])
+    assert run(config("out", "MODEL.META_ARCHITECTURE", method, *keys, *short)) == 0
+    (weights,) = (tmp_path / "out/checkpoints").glob("*.pth")
+    trained = torch.load(weights, weights_only=True)["model"]
+    model = build_model(
+        config("detector", "MODEL.META_ARCHITECTURE", "ActionDetector", "MODEL.NUM_CLASSES", 3)
+    )
+    report = load_weights(model, weights)
+    assert all(name.startswith("head.") for name in report.missing) and not report.unexpected
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, trained[f"query.visual.backbone.{name}"])
+
+
 @pytest.mark.parametrize("changes", [["MODEL.MODIST.CROSS_WEIGHT", 0], ["MOTION.KIND", "flow"]])
 def test_rgb_alone_and_raw_flow_train(config, tmp_path, changes):
     assert (

@@ -10,8 +10,8 @@ from torch import nn
 
 from modist_det.modeling.contrastive import (
     KeyQueue,
+    MomentumEncoders,
     annealed_momentum,
-    momentum_copy,
     shuffle_batch,
     unshuffle_batch,
     update_momentum_copy,
@@ -44,7 +44,7 @@ def test_more_keys_than_places_leave_the_last_ones():
 
 def test_the_momentum_copy_follows_weights_only():
     network = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1))
-    follower = momentum_copy(network)
+    follower = MomentumEncoders(nn.ModuleDict({"visual": network}), 0.9)["visual"]
     start = follower[0].weight.clone()
     with torch.no_grad():
         network[0].weight += 1.0

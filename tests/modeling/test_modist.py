@@ -4,46 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_methods import tiny_batch, tiny_method
 
-from modist_det.config import get_cfg
-from modist_det.modeling import build_model
 from modist_det.modeling.losses.infonce import info_nce
 from modist_det.utils.errors import UserError
 
-_SMALL = {
-    "MODEL.META_ARCHITECTURE": "MoDist",
-    "MODEL.RESNET3D.DEPTH": 18,
-    "MODEL.RESNET3D.WIDTH": 4,
-    "MODEL.RESNET3D.STEM_KERNEL": [1, 3, 3],
-    "MODEL.RESNET3D.NORM": "none",
-    "MODEL.MOTION_PATHWAY.DEPTH": 18,
-    "MODEL.MOTION_PATHWAY.WIDTH": 2,
-    "MODEL.MOTION_PATHWAY.STEM_KERNEL": [1, 3, 3],
-    "MODEL.MOTION_PATHWAY.NORM": "none",
-    "MODEL.MODIST.QUEUE_SIZE": 8,
-    "MODEL.MODIST.DIM": 6,
-    "MODEL.MODIST.PROJECTION_HIDDEN": 10,
-    "MODEL.MODIST.MOMENTUM": 0.5,
-    "MODEL.MODIST.ANNEAL_MOMENTUM": False,
-}
-
 
 def small_model(*, accumulation_steps=1, **changes):
-    cfg = get_cfg()
-    cfg.SOLVER.ACCUMULATION_STEPS = accumulation_steps
-    for key, value in {**_SMALL, **{f"MODEL.MODIST.{k}": v for k, v in changes.items()}}.items():
-        cfg.merge_from_list([key, value])
-    torch.manual_seed(0)
-    return build_model(cfg)
-
-
-def small_batch(size=2, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "video": torch.randint(0, 256, (size, 2, 3, 2, 16, 16), generator=generator, dtype=torch.uint8),
-        "motion": torch.randint(0, 256, (size, 2, 1, 4, 16, 16), generator=generator, dtype=torch.uint8),
-        "video_number": torch.arange(size),
-    }
+    return tiny_method("MoDist", accumulation_steps=accumulation_steps, **changes)
 
 
 def embed(model, side, modality, clips):
@@ -55,7 +23,7 @@ def embed(model, side, modality, clips):
 def test_terms_against_their_definition(same_time):
     model, batch = (
         small_model(MOTION_WEIGHT=0.5, SAME_TIME=same_time, MOMENTUM=1.0, TEMPERATURE=0.2),
-        small_batch(),
+        tiny_batch(),
     )
     queues = {name: queue.keys.clone() for name, queue in model.queue.items()}
     numbers = model(batch)
@@ -93,7 +61,7 @@ def test_the_motion_pathway_has_its_own_settings():
 def test_rgb_only_builds_no_motion_pathway():
     model = small_model(CROSS_WEIGHT=0.0)
     assert list(model.query) == list(model.key) == list(model.queue) == ["visual"]
-    batch = small_batch()
+    batch = tiny_batch()
     del batch["motion"]
     assert {name for name in model(batch) if name.startswith("loss")} == {"loss_visual_visual"}
 
@@ -109,12 +77,12 @@ def test_impossible_projection_heads_are_named():
         small_model(PROJECTION_NORM="LN")
     model = small_model(PROJECTION_NORM="BN")
     with pytest.raises(UserError, match="PROJECTION_NORM BN needs two clips"):
-        model(small_batch(size=1))
-    assert model(small_batch(size=2))["loss_visual_motion"].isfinite()
+        model(tiny_batch(size=1))
+    assert model(tiny_batch(size=2))["loss_visual_motion"].isfinite()
 
 
 def test_keys_of_the_same_video_are_no_negatives():
-    model, batch = small_model(MASK_SAME_VIDEO=True, CROSS_WEIGHT=0.0, MOMENTUM=1.0), small_batch()
+    model, batch = small_model(MASK_SAME_VIDEO=True, CROSS_WEIGHT=0.0, MOMENTUM=1.0), tiny_batch()
     model(batch)
     kept = model.queue["visual"].keys.clone()
     second = model(batch)["loss_visual_visual"]
@@ -130,7 +98,7 @@ def test_key_encoders_follow_once_a_step_and_get_no_gradient():
         for parameter in model.query.parameters():
             parameter += 1.0
     before = [p.clone() for p in model.key.parameters()]
-    numbers = model(small_batch())
+    numbers = model(tiny_batch())
     sum(value for name, value in numbers.items() if name.startswith("loss")).backward()
     for old, follower, leader in zip(before, model.key.parameters(), model.query.parameters(), strict=True):
         torch.testing.assert_close(follower.detach(), (old + leader.detach()) / 2)
@@ -144,7 +112,7 @@ def test_accumulated_passes_move_the_keys_as_far_as_one():
             for parameter in model.query.parameters():
                 parameter += 1.0
         for _ in range(passes):
-            model(small_batch())
+            model(tiny_batch())
     for one, three in zip(whole.key.parameters(), parts.key.parameters(), strict=True):
         torch.testing.assert_close(one, three)
 
@@ -155,10 +123,10 @@ def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
         for parameter in model.query.parameters():
             parameter += 1.0
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        again = [model(small_batch()), model(small_batch())]
+        again = [model(tiny_batch()), model(tiny_batch())]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert again[0]["loss_visual_motion"] == again[1]["loss_visual_motion"]
-    model(small_batch())
+    model(tiny_batch())
     assert not torch.equal(model.queue["visual"].keys, before["queue.visual.keys"])
 
 
@@ -166,26 +134,26 @@ def test_bn_statistics_without_gradients_leave_keys_and_queues_alone():
 def test_clips_are_shuffled_only_where_asked(shuffle):
     model = small_model(SHUFFLE_BN=shuffle)
     before = torch.get_rng_state()
-    model(small_batch())
+    model(tiny_batch())
     assert torch.equal(torch.get_rng_state(), before) != shuffle
 
 
 def test_momentum_follows_the_progress():
     model = small_model(ANNEAL_MOMENTUM=True)
     model.set_progress(0.5)
-    assert model.momentum == pytest.approx(0.75)
+    assert model.key.momentum == pytest.approx(0.75)
 
 
 def test_evaluation_gives_pooled_features_of_the_visual_query_backbone():
     model = small_model().eval()
-    clips = small_batch()["video"][:, 0]
+    clips = tiny_batch()["video"][:, 0]
     features = torch.stack([p["features"] for p in model({"video": clips})])
     maps = model.query["visual"].backbone(model.normalizer["visual"](clips))[0]
     torch.testing.assert_close(features, maps.mean(dim=(2, 3, 4)))
 
 
 def test_features_of_a_video_are_the_mean_over_its_clips():
-    model, clips = small_model().eval(), small_batch()["video"]
+    model, clips = small_model().eval(), tiny_batch()["video"]
     features = [p["features"] for p in model({"video": clips})]
     for video, feature in zip(clips, features, strict=True):
         of_clips = [p["features"] for p in model({"video": video})]
@@ -194,7 +162,7 @@ def test_features_of_a_video_are_the_mean_over_its_clips():
 
 def test_motion_of_two_channels_has_its_own_mean():
     model = small_model(MOTION_MEAN=[128 / 255] * 2)
-    batch = small_batch()
+    batch = tiny_batch()
     batch["motion"] = torch.full((2, 2, 2, 4, 16, 16), 128, dtype=torch.uint8)
     clip = model.normalizer["motion"](batch["motion"][:, 0])
     torch.testing.assert_close(clip, torch.zeros_like(clip), atol=1e-6, rtol=0)

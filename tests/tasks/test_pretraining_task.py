@@ -6,6 +6,7 @@ import pytest
 
 from modist_det.config import get_cfg
 from modist_det.tasks import build_task
+from modist_det.utils.errors import UserError
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def complete(tiny_actions, monkeypatch):
 def test_what_does_not_move_is_zero_to_the_motion_pathway(complete, kind, mean):
     _, cfg = complete("MOTION.KIND", kind)
     assert mean == cfg.MODEL.MODIST.MOTION_MEAN
+
+
+@pytest.mark.parametrize(("method", "section"), [("BYOL", "BYOL"), ("SimCLR", "SIMCLR")])
+def test_other_methods_say_whether_they_use_motion(complete, method, section):
+    choose = ("MODEL.META_ARCHITECTURE", method)
+    assert not complete(*choose)[1].MOTION.ENABLED
+    cross = (*choose, f"MODEL.{section}.CROSS_WEIGHT", 1.0, "MOTION.KIND", "flow")
+    cfg = complete(*cross)[1]
+    assert cfg.MOTION.ENABLED and cfg.MODEL[section].MOTION_MEAN == [128 / 255] * 2
+    with pytest.raises(UserError, match=f"terms of MODEL.{section} use motion.*MODEL.{section}.CROSS_WEIGHT"):
+        complete(*cross, "MOTION.ENABLED", False)
 
 
 def test_motion_is_read_only_where_a_term_uses_it(complete):
@@ -60,6 +72,7 @@ def test_every_setting_reaches_the_mapper(complete):
         "INPUT.COLOR_JITTER.BRIGHTNESS": 0.13,
         "INPUT.COLOR_JITTER.CONTRAST": 0.14,
         "INPUT.COLOR_JITTER.SATURATION": 0.15,
+        "INPUT.COLOR_JITTER.HUE": 0.16,
         "INPUT.GRAYSCALE_PROB": 0.16,
         "INPUT.BLUR_PROB": 0.17,
         "MOTION.NUM_FRAMES": 6,
@@ -75,7 +88,7 @@ def test_every_setting_reaches_the_mapper(complete):
     assert mapper.motion_times.tolist() == pytest.approx([i / 6 for i in range(6)])
     assert (mapper.crop_size, mapper.max_frame_side, mapper.shift) == (40, 60, (1.0, 2.0))
     assert (mapper.area, mapper.aspect) == ((0.4, 0.9), (0.6, 1.7))
-    assert (mapper.flip_prob, mapper.jitter_prob, mapper.jitter) == (0.11, 0.12, (0.13, 0.14, 0.15))
+    assert (mapper.flip_prob, mapper.jitter_prob, mapper.jitter) == (0.11, 0.12, (0.13, 0.14, 0.15, 0.16))
     assert (mapper.grayscale_prob, mapper.blur_prob) == (0.16, 0.17)
     motion = mapper.motion
     assert (motion.kind, motion.gap_seconds, motion.short_side) == ("magnitude", 0.3, 44)

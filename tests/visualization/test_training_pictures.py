@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from modist_det.visualization.training import draw_classified, draw_predictions, draw_two_clips
+from modist_det.visualization.training import draw_classified, draw_predictions, draw_views
 
 BAR = 22  # the title above a cell
 
@@ -58,7 +58,7 @@ def test_clips_and_their_motion_in_rows():
     motion[1, :, 5] = 8  # the largest value of clip 2: white
     motion[1, :, 10] = 4
     sample = {"video": video, "motion": motion, "video_id": "a"}
-    picture = draw_two_clips([sample], cell_width=60)
+    picture = draw_views([sample], cell_width=60)
     assert picture.shape == (4 * (BAR + 60), 4 * 60, 3)
     rows = [picture[BAR + 30 + row * (BAR + 60), 30::60, 0].tolist() for row in range(4)]
     # Frames 0, 2, 5, 7 of eight and maps 0, 5, 10, 15 of sixteen.
@@ -69,9 +69,7 @@ def test_flow_has_two_colours_and_there_may_be_no_motion():
     flow = torch.full((2, 2, 4, 30, 30), 50, dtype=torch.uint8)
     flow[:, 1] = 210
     sample = {"video": torch.zeros(2, 3, 4, 30, 30, dtype=torch.uint8), "video_id": "a"}
-    picture = draw_two_clips([{**sample, "motion": flow}], cell_width=60)
+    picture = draw_views([{**sample, "motion": flow}], cell_width=60)
     assert picture[BAR + 60 + BAR + 30, 30].tolist() == [50, 210, 128]
-    assert draw_two_clips([sample], cell_width=60).shape == (2 * (BAR + 60), 240, 3)
-    assert np.array_equal(
-        draw_two_clips([sample, sample], 60)[: 2 * (BAR + 60)], draw_two_clips([sample], 60)
-    )
+    assert draw_views([sample], cell_width=60).shape == (2 * (BAR + 60), 240, 3)
+    assert np.array_equal(draw_views([sample, sample], 60)[: 2 * (BAR + 60)], draw_views([sample], 60))

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...config import CfgNode, get_cfg
 from ...data.datasets.records import VideoRecord
-from ...data.pretraining import TwoClipMapper
+from ...data.pretraining import PretrainingMapper
 from ...data.video import open_video
 from ...motion.extract import ExtractionSettings, extract_motion
 from ...motion.sources import find_sources
@@ -141,8 +141,8 @@ def _settings(cfg: CfgNode) -> ExtractionSettings:
     )
 
 
-def _mapper(cfg: CfgNode, enabled: bool = True, cache: str | Path = "") -> TwoClipMapper:
+def _mapper(cfg: CfgNode, enabled: bool = True, cache: str | Path = "") -> PretrainingMapper:
     own: Any = cfg.clone()
     own.defrost()
     own.MOTION.ENABLED, own.MOTION.CACHE = enabled, str(cache)
-    return TwoClipMapper.from_config(own)
+    return PretrainingMapper.from_config(own)

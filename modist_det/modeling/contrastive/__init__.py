@@ -1,14 +1,15 @@
 """What contrastive learning adds to a network: a momentum copy, a queue of keys, work across processes."""
 
-from .distributed import gather_keys, shuffle_batch, unshuffle_batch
-from .momentum import annealed_momentum, momentum_copy, update_momentum_copy
+from .distributed import gather_keys, gather_with_gradient, shuffle_batch, unshuffle_batch
+from .momentum import MomentumEncoders, annealed_momentum, update_momentum_copy
 from .queue import KeyQueue
 
 __all__ = [
     "KeyQueue",
+    "MomentumEncoders",
     "annealed_momentum",
     "gather_keys",
-    "momentum_copy",
+    "gather_with_gradient",
     "shuffle_batch",
     "unshuffle_batch",
     "update_momentum_copy",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
 from torch import Tensor
 
 from ...utils.comm import get_rank, get_world_size
 
-__all__ = ["gather_keys", "shuffle_batch", "unshuffle_batch"]
+__all__ = ["gather_keys", "gather_with_gradient", "shuffle_batch", "unshuffle_batch"]
 
 
 @torch.no_grad()
@@ -22,6 +23,17 @@ def gather_keys(keys: Tensor) -> Tensor:
     parts = [torch.empty_like(keys) for _ in range(get_world_size())]
     dist.all_gather(parts, keys.contiguous())
     return torch.cat(parts)
+
+
+def gather_with_gradient(rows: Tensor) -> Tensor:
+    """The rows (B, ...) of all ranks, (ranks * B, ...) in order of rank; gradient flows back to every rank's rows.
+
+    B is the same on every rank. Where each rank's loss is a mean over its own rows, averaging the ranks' gradients
+    (DistributedDataParallel) gives the gradient of the mean over all rows.
+    """
+    if get_world_size() == 1:
+        return rows
+    return torch.cat(differentiable.all_gather(rows.contiguous()))
 
 
 @torch.no_grad()

@@ -1,22 +1,51 @@
-"""Momentum encoders: copies of a network that follow it slowly (He et al. 2020, section 3.2)."""
+"""Momentum encoders: copies of networks that follow them slowly (He et al. 2020, section 3.2)."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import nn
 
-__all__ = ["annealed_momentum", "momentum_copy", "update_momentum_copy"]
-
-M = TypeVar("M", bound=nn.Module)
+__all__ = ["MomentumEncoders", "annealed_momentum", "update_momentum_copy"]
 
 
-def momentum_copy(network: M) -> M:
-    """A copy with equal weights and no gradients."""
-    return copy.deepcopy(network).requires_grad_(False)
+class MomentumEncoders(nn.ModuleDict):
+    """Copies of encoders, by name. They start equal, get no gradients, and move only when :meth:`follow` is called.
+
+    Args:
+        encoders: what is copied and followed.
+        momentum: share of the old weights that an update keeps; at the start of training if ``anneal``.
+        anneal: let the momentum rise to 1 along a cosine; see :meth:`set_progress`.
+        passes: calls of :meth:`follow` for one update of the encoders (gradient accumulation); together they move the
+            copies as far as one.
+    """
+
+    def __init__(
+        self, encoders: nn.ModuleDict, momentum: float, anneal: bool = False, passes: int = 1
+    ) -> None:
+        super().__init__(
+            {name: copy.deepcopy(encoder).requires_grad_(False) for name, encoder in encoders.items()}
+        )
+        self.start_momentum = self.momentum = momentum
+        self.anneal = anneal
+        self.passes = passes
+
+    def follow(self, encoders: nn.ModuleDict, name: str) -> None:
+        """Move copy ``name`` towards its encoder."""
+        update_momentum_copy(self[name], encoders[name], self.momentum ** (1 / self.passes))
+
+    def restart(self, encoders: nn.ModuleDict) -> None:
+        """Make the copies equal to the encoders again."""
+        self.load_state_dict(cast(Mapping[str, torch.Tensor], encoders.state_dict()))
+
+    def set_progress(self, progress: float) -> None:
+        """Tell how far training is, in [0, 1]; moves the momentum if it is annealed."""
+        if self.anneal:
+            self.momentum = annealed_momentum(self.start_momentum, progress)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...utils.errors import UserError
 
-__all__ = ["ProjectionHead", "pool"]
+__all__ = ["ProjectionHead", "mlp", "pool"]
 
 
 def pool(features: Sequence[Tensor]) -> Tensor:
@@ -18,36 +18,66 @@ def pool(features: Sequence[Tensor]) -> Tensor:
     return torch.cat([maps.mean(dim=(2, 3, 4)) for maps in features], dim=1)
 
 
+def mlp(
+    in_features: int, hidden: int, out_features: int, norm: str = "none", num_layers: int = 2
+) -> nn.Sequential:
+    """``num_layers`` linear layers with ReLU between them.
+
+    Args:
+        norm: "none", or "BN" after each layer but the last, which then have no bias of their own.
+
+    Raises:
+        UserError: another norm.
+    """
+    if norm not in ("none", "BN"):
+        raise UserError(f"PROJECTION_NORM is {norm!r}; known: 'none', 'BN'")
+    layers: list[nn.Module] = []
+    width = in_features
+    for _ in range(num_layers - 1):
+        layers.append(nn.Linear(width, hidden, bias=norm == "none"))
+        if norm == "BN":
+            layers.append(nn.BatchNorm1d(hidden))
+        layers.append(nn.ReLU(inplace=True))
+        width = hidden
+    return nn.Sequential(*layers, nn.Linear(width, out_features))
+
+
 class ProjectionHead(nn.Module):
-    """Average pool, linear, ReLU, linear, L2 normalization (arXiv 2106.09703: 2048 then 128, no BN).
+    """Average pool, then an MLP, then L2 normalization (arXiv 2106.09703: 2048 hidden, 128 out, no BN).
 
     Args:
         in_channels: of each pathway.
-        hidden: width of the hidden layer.
+        hidden: width of the hidden layers.
         dim: length of the result.
-        norm: "none", or "BN" after the hidden layer.
+        norm: "none", or "BN" after each hidden layer.
+        num_layers: linear layers.
+        normalize: rows of the result have the length 1.
 
     Raises:
         UserError: another norm; BN in training on a single clip.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], hidden: int = 2048, dim: int = 128, norm: str = "none"
+        self,
+        in_channels: Sequence[int],
+        hidden: int = 2048,
+        dim: int = 128,
+        norm: str = "none",
+        num_layers: int = 2,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Linear(sum(in_channels), hidden, bias=norm == "none")]
-        if norm == "BN":
-            layers.append(nn.BatchNorm1d(hidden))
-        elif norm != "none":
-            raise UserError(f"MODEL.MODIST.PROJECTION_NORM is {norm!r}; known: 'none', 'BN'")
-        self.layers = nn.Sequential(*layers, nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+        self.layers = mlp(sum(in_channels), hidden, dim, norm, num_layers)
+        self.needs_batch = norm == "BN" and num_layers > 1
+        self.normalize = normalize
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_p, T_p, H, W) -> float32 (B, dim), rows of length 1."""
+        """Maps (B, C_p, T_p, H, W) -> float32 (B, dim)."""
         pooled = pool(features)
-        if self.training and len(pooled) == 1 and isinstance(self.layers[1], nn.BatchNorm1d):
+        if self.training and self.needs_batch and len(pooled) == 1:
             raise UserError(
-                "MODEL.MODIST.PROJECTION_NORM BN needs two clips or more a process and accumulation step; raise "
+                "PROJECTION_NORM BN needs two clips or more a process and accumulation step; raise "
                 "SOLVER.IMS_PER_BATCH or set it to 'none'"
             )
-        return F.normalize(self.layers(pooled).float(), dim=1)
+        projected = self.layers(pooled).float()
+        return F.normalize(projected, dim=1) if self.normalize else projected

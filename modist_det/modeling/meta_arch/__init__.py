@@ -1,9 +1,8 @@
 """Meta architectures: batch -> losses in training, predictions in evaluation."""
 
+from ..clip_normalizer import ClipNormalizer
 from .action_detector import ActionDetector
 from .build import build_model
-from .clip_normalizer import ClipNormalizer
-from .modist import MoDist
 from .video_classifier import VideoClassifier
 
-__all__ = ["ActionDetector", "ClipNormalizer", "MoDist", "VideoClassifier", "build_model"]
+__all__ = ["ActionDetector", "ClipNormalizer", "VideoClassifier", "build_model"]

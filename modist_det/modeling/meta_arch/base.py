@@ -10,9 +10,9 @@ from torch import nn
 from ...config import CfgNode
 from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
+from ..clip_normalizer import ClipNormalizer
 from ..heads import build_head
 from ..losses import Loss, build_loss
-from .clip_normalizer import ClipNormalizer
 
 __all__ = ["ClipModel"]
 

@@ -1,4 +1,4 @@
-"""MoDist over two processes: the same queues on both, and the losses of one process with the whole batch."""
+"""Pretraining methods over two processes: equal states on both, and the losses of one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import datetime
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from test_modist import small_batch, small_model
+from tiny_methods import tiny_batch, tiny_method
 from torch.nn.parallel import DistributedDataParallel
 
 STEPS = 3
+METHODS = ("MoDist", "BYOL", "SimCLR")
 
 
 def batches(rank: int, world_size: int):
     """This rank's share of batches that do not depend on the number of processes."""
     for step in range(STEPS):
-        whole = small_batch(size=4, seed=step)
+        whole = tiny_batch(size=4, seed=step)
         whole["video_number"] += 4 * step
         share = 4 // world_size
         yield {name: value[rank * share : (rank + 1) * share] for name, value in whole.items()}
 
 
-def train(rank: int, world_size: int):
+def train(method: str, rank: int, world_size: int):
     """Losses of each step, mean over ranks; and the model's state after the last."""
-    model = small_model(MOTION_WEIGHT=0.5)
+    model = tiny_method(method, CROSS_WEIGHT=1.0, MOTION_WEIGHT=0.5)
     trained = DistributedDataParallel(model, broadcast_buffers=False) if world_size > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     losses = []
@@ -46,23 +47,24 @@ def work(rank: int, folder: str) -> None:
     dist.init_process_group(
         "gloo", f"file://{folder}/meet", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=120)
     )
-    torch.save(train(rank, 2), f"{folder}/rank{rank}.pt")
+    torch.save({method: train(method, rank, 2) for method in METHODS}, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_are_one(tmp_path):
     mp.start_processes(work, (str(tmp_path),), nprocs=2, start_method="spawn")
-    (losses, first), (other_losses, second) = (
-        torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)
-    )
-    expected_losses, expected = train(0, 1)
-    torch.testing.assert_close(losses, expected_losses, rtol=0, atol=1e-5)
-    torch.testing.assert_close(losses, other_losses)
-    assert expected.keys() == first.keys() == second.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(first[name], second[name]), name
-        torch.testing.assert_close(first[name], tensor, rtol=1e-5, atol=1e-5)
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    for method in METHODS:
+        (losses, first), (other_losses, second) = (rank[method] for rank in ranks)
+        expected_losses, expected = train(method, 0, 1)
+        torch.testing.assert_close(losses, expected_losses, rtol=0, atol=1e-5)
+        torch.testing.assert_close(losses, other_losses)
+        assert expected.keys() == first.keys() == second.keys()
+        for name, tensor in expected.items():
+            assert torch.equal(first[name], second[name]), (method, name)
+            torch.testing.assert_close(first[name], tensor, rtol=1e-5, atol=1e-5)
     # Twelve keys went into queues of eight: the last eight are there, the oldest of them where the ring goes on.
+    state = ranks[0]["MoDist"][1]
     for modality in ("visual", "motion"):
-        assert first[f"queue.{modality}.videos"].tolist() == [8, 9, 10, 11, 4, 5, 6, 7]
-        assert int(first[f"queue.{modality}.position"]) == 4
+        assert state[f"queue.{modality}.videos"].tolist() == [8, 9, 10, 11, 4, 5, 6, 7]
+        assert int(state[f"queue.{modality}.position"]) == 4

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...utils.errors import UserError
+from ..utils.errors import UserError
 
 __all__ = ["ClipNormalizer"]
 

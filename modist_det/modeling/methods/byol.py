@@ -1,0 +1,116 @@
+"""``BYOL``: predicting a slow copy's view of another clip, without negatives (Grill et al. 2020, arXiv 2006.07733)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ..clip_normalizer import ClipNormalizer
+from ..contrastive import MomentumEncoders
+from ..heads.projection import mlp
+from ..losses.regression import cosine_regression
+from ..registry import META_ARCH_REGISTRY
+from .pathways import Encoder, PathwayMethod, Term
+
+__all__ = ["BYOL"]
+
+
+@META_ARCH_REGISTRY.register()
+class BYOL(PathwayMethod):
+    """For each term (q, k) a predictor maps the projection of modality q of one clip to what the momentum encoder of
+    modality k makes of the other clip. Both clips take both parts.
+
+    Args:
+        encoders: their projections are not normalized.
+        normalizers, terms, same_time: as in :class:`PathwayMethod`.
+        dim: length of a projection.
+        predictor_hidden: width of the predictors' hidden layer.
+        predictor_norm: "BN" or "none", after it.
+        momentum, anneal: of the target encoders, as in :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
+        accumulation_steps: passes between two updates of the weights.
+    """
+
+    section = "BYOL"
+    normalize_projections = False
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        normalizers: Mapping[str, ClipNormalizer],
+        terms: Mapping[Term, float],
+        dim: int = 256,
+        predictor_hidden: int = 4096,
+        predictor_norm: str = "BN",
+        momentum: float = 0.996,
+        anneal: bool = True,
+        same_time: bool = False,
+        accumulation_steps: int = 1,
+    ) -> None:
+        super().__init__(encoders, normalizers, terms, same_time)
+        self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
+        self.predictor = nn.ModuleDict(
+            {"_".join(term): mlp(dim, predictor_hidden, dim, predictor_norm) for term in self.terms}
+        )
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.BYOL
+        return super().arguments(cfg) | {
+            "dim": node.DIM,
+            "predictor_hidden": node.PREDICTOR_HIDDEN,
+            "predictor_norm": node.PROJECTION_NORM,
+            "momentum": node.MOMENTUM,
+            "anneal": node.ANNEAL_MOMENTUM,
+            "accumulation_steps": cfg.SOLVER.ACCUMULATION_STEPS,
+        }
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        for encoder in self.key.values():
+            encoder.compile(*args, **kwargs)
+
+    def weights_loaded(self) -> None:
+        self.key.restart(self.query)
+
+    def set_progress(self, progress: float) -> None:
+        self.key.set_progress(progress)
+
+    def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
+        """``loss_<query>_<key>`` of each term, the sum over both directions, and, only to be logged, the mean cosine
+        ``positive_<query>_<key>`` and ``spread_<modality>``: the standard deviation of the projections' directions,
+        times the root of their length. It is about 1 where they fill the sphere and 0 where they have collapsed.
+
+        Without gradients (precise BN statistics are made so) the target encoders are left as they are.
+        """
+        sources = {query for query, _ in self.terms}
+        targets = {key for _, key in self.terms}
+        if torch.is_grad_enabled():
+            for modality in sorted(targets):
+                self.key.follow(self.query, modality)
+        projected = {m: [self.embed(m, clips[m][:, clip]) for clip in (0, 1)] for m in sorted(sources)}
+        wanted = {m: [self._target(m, clips[m][:, clip]) for clip in (0, 1)] for m in sorted(targets)}
+        numbers: dict[str, Tensor] = {}
+        for (query, key), weight in self.terms.items():
+            name = f"{query}_{key}"
+            distance = torch.zeros((), device=projected[query][0].device)
+            for side in (0, 1):
+                predicted = self.predictor[name](projected[query][self.clip_of(query, side)])
+                target = wanted[key][self.clip_of(key, 1 - side)]
+                distance = distance + cosine_regression(predicted, target).mean()
+            numbers[f"loss_{name}"] = weight * distance
+            numbers[f"positive_{name}"] = 1 - distance.detach() / 4
+        for modality, (first, _) in projected.items():
+            directions = F.normalize(first.detach(), dim=1)
+            numbers[f"spread_{modality}"] = (
+                directions.std(dim=0, unbiased=False).mean() * directions.shape[1] ** 0.5
+            )
+        return numbers
+
+    @torch.no_grad()
+    def _target(self, modality: str, clip: Tensor) -> Tensor:
+        return self.key[modality](self.normalizer[modality](clip))

@@ -1,0 +1,133 @@
+"""``MoDist``: motion distilled into a visual backbone (arXiv 2106.09703), and MoCo as its RGB-only case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ..clip_normalizer import ClipNormalizer
+from ..contrastive import KeyQueue, MomentumEncoders, gather_keys, shuffle_batch, unshuffle_batch
+from ..losses.infonce import info_nce
+from ..registry import META_ARCH_REGISTRY
+from .pathways import Encoder, PathwayMethod, Term
+
+__all__ = ["MoDist"]
+
+
+@META_ARCH_REGISTRY.register()
+class MoDist(PathwayMethod):
+    """Contrastive learning between two clips of a video, within RGB and between RGB and motion.
+
+    A term (q, k) pulls the query of modality q of one clip to the key of modality k of the other, and pushes
+    it from the queue of modality k. With the visual term alone this is MoCo.
+
+    Args:
+        encoders, normalizers, terms, same_time: as in :class:`PathwayMethod`.
+        queue_size: keys per queue, of all processes.
+        dim: length of a key.
+        temperature: of InfoNCE.
+        momentum, anneal: of the key encoders, as in :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
+        shuffle_bn: compute keys on clips shuffled across processes.
+        mask_same_video: keys of the query's own video are no negatives. Matters where a queue is large against
+            the number of videos.
+        accumulation_steps: passes between two updates of the weights.
+    """
+
+    section = "MODIST"
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        normalizers: Mapping[str, ClipNormalizer],
+        terms: Mapping[Term, float],
+        queue_size: int = 65536,
+        dim: int = 128,
+        temperature: float = 0.1,
+        momentum: float = 0.999,
+        anneal: bool = True,
+        same_time: bool = False,
+        shuffle_bn: bool = True,
+        mask_same_video: bool = False,
+        accumulation_steps: int = 1,
+    ) -> None:
+        super().__init__(encoders, normalizers, terms, same_time)
+        self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
+        self.queue = nn.ModuleDict({modality: KeyQueue(queue_size, dim) for modality in self.query})
+        self.temperature = temperature
+        self.shuffle_bn = shuffle_bn
+        self.mask_same_video = mask_same_video
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL.MODIST
+        return super().arguments(cfg) | {
+            "queue_size": node.QUEUE_SIZE,
+            "dim": node.DIM,
+            "temperature": node.TEMPERATURE,
+            "momentum": node.MOMENTUM,
+            "anneal": node.ANNEAL_MOMENTUM,
+            "shuffle_bn": node.SHUFFLE_BN,
+            "mask_same_video": node.MASK_SAME_VIDEO,
+            "accumulation_steps": cfg.SOLVER.ACCUMULATION_STEPS,
+        }
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        for encoder in self.key.values():
+            encoder.compile(*args, **kwargs)
+
+    def weights_loaded(self) -> None:
+        self.key.restart(self.query)
+
+    def set_progress(self, progress: float) -> None:
+        self.key.set_progress(progress)
+
+    def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
+        """``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
+        ``negative_`` (see :class:`~modist_det.modeling.losses.infonce.InfoNCE`).
+
+        Without gradients (precise BN statistics are made so) key encoders and queues are left as they are.
+        """
+        videos = videos.to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
+        queries = {
+            modality: self.embed(modality, clips[modality][:, self.clip_of(modality, 0)])
+            for modality in sorted({query for query, _ in self.terms})
+        }
+        learns = torch.is_grad_enabled()
+        keys = {}
+        for modality in sorted({key for _, key in self.terms}):
+            if learns:
+                self.key.follow(self.query, modality)
+            keys[modality] = self._keys(modality, clips[modality][:, self.clip_of(modality, 1)])
+
+        # Copies: the queues are written below, before the backward pass needs their keys.
+        negatives = {modality: self._queue(modality).keys.clone() for modality in keys}
+        numbers: dict[str, Tensor] = {}
+        for (query, key), weight in self.terms.items():
+            excluded = self._queue(key).videos == videos.unsqueeze(1) if self.mask_same_video else None
+            term = info_nce(queries[query], keys[key], negatives[key], self.temperature, excluded)
+            name = f"{query}_{key}"
+            numbers[f"loss_{name}"] = weight * term.loss
+            numbers[f"accuracy_{name}"] = term.accuracy
+            numbers[f"positive_{name}"] = term.positive_similarity
+            numbers[f"negative_{name}"] = term.negative_similarity
+        if learns:
+            all_videos = gather_keys(videos)
+            for modality, own_keys in keys.items():
+                self._queue(modality).append(gather_keys(own_keys), all_videos)
+        return numbers
+
+    def _queue(self, modality: str) -> KeyQueue:
+        return cast(KeyQueue, self.queue[modality])
+
+    @torch.no_grad()
+    def _keys(self, modality: str, clip: Tensor) -> Tensor:
+        encoder = self.key[modality]
+        if not self.shuffle_bn:
+            return encoder(self.normalizer[modality](clip))
+        shuffled, order = shuffle_batch(clip.to(self._queue(modality).keys.device, non_blocking=True))
+        return unshuffle_batch(encoder(self.normalizer[modality](shuffled)), order)

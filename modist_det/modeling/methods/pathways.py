@@ -1,0 +1,203 @@
+"""``PathwayMethod``: what methods share that compare RGB clips with each other and with their motion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from torch import Tensor, nn
+
+from ...config import CfgNode
+from ...utils.errors import UserError
+from ..backbone import Backbone, build_backbone
+from ..clip_normalizer import ClipNormalizer
+from ..heads.projection import ProjectionHead, pool
+from .base import PretrainingMethod, Views
+
+__all__ = ["MOTION", "VISUAL", "Encoder", "PathwayMethod", "Term"]
+
+VISUAL, MOTION = "visual", "motion"
+
+# (modality of the query, modality of the key)
+Term = tuple[str, str]
+
+
+class Encoder(nn.Module):
+    """A backbone and its projection head."""
+
+    def __init__(self, backbone: Backbone, projection: ProjectionHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = projection
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (B, C, T, H, W) -> float32 (B, D)."""
+        return self.projection(self.backbone(clip))
+
+
+class PathwayMethod(PretrainingMethod):
+    """Two clips of a video, a visual pathway and, where a term uses it, a motion pathway.
+
+    A term (q, k) compares modality q of one clip with modality k of the other. Without terms that use motion this is
+    learning from RGB alone, and the motion pathway is not built. A subclass adds what a comparison is, in
+    :meth:`losses`.
+
+    Args:
+        encoders: of each modality that a term uses: ``visual``, ``motion``.
+        normalizers: of each modality's clips.
+        terms: weight of each term; terms of weight 0 are left out.
+        same_time: cross-modal terms compare RGB and motion of one clip instead of two.
+
+    Attributes:
+        section: of ``cfg.MODEL``; it has the keys that :meth:`arguments` reads.
+        normalize_projections: projections have the length 1.
+    """
+
+    backbone_prefix = "query.visual.backbone."
+    section: ClassVar[str]
+    normalize_projections: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        normalizers: Mapping[str, ClipNormalizer],
+        terms: Mapping[Term, float],
+        same_time: bool = False,
+    ) -> None:
+        super().__init__()
+        self.terms = {term: weight for term, weight in terms.items() if weight > 0}
+        used = sorted({modality for term in self.terms for modality in term})
+        if not self.terms or not set(used) <= set(encoders):
+            raise UserError(f"terms {dict(terms)} need encoders for {used}; there are {sorted(encoders)}")
+        self.query = nn.ModuleDict({modality: encoders[modality] for modality in used})
+        self.normalizer = nn.ModuleDict({modality: normalizers[modality] for modality in used})
+        self.same_time = same_time
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> PathwayMethod:
+        """Built from ``cfg.MODEL``: the visual backbone is MODEL.BACKBONE."""
+        return cls(**cls.arguments(cfg))
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        """What the constructor takes, from a config; a subclass adds its own."""
+        node = cfg.MODEL[cls.section]
+        if not node.VISUAL_WEIGHT > 0 and not node.CROSS_WEIGHT > 0:
+            raise UserError(
+                f"MODEL.{cls.section}.VISUAL_WEIGHT and CROSS_WEIGHT are both 0: no visual backbone would be trained; "
+                "set one above 0"
+            )
+        backbones = {VISUAL: build_backbone(cfg)}
+        if cls._uses_motion(node):
+            backbones[MOTION] = _build_motion_pathway(cfg, len(node.MOTION_MEAN))
+        channels_last = cfg.MODEL.CHANNELS_LAST
+        return {
+            "encoders": {
+                modality: Encoder(
+                    backbone,
+                    ProjectionHead(
+                        backbone.out_channels,
+                        node.PROJECTION_HIDDEN,
+                        node.DIM,
+                        norm=node.PROJECTION_NORM,
+                        num_layers=node.PROJECTION_LAYERS,
+                        normalize=cls.normalize_projections,
+                    ),
+                )
+                for modality, backbone in backbones.items()
+            },
+            "normalizers": {
+                VISUAL: ClipNormalizer(
+                    cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, cfg.MODEL.INPUT_FORMAT, channels_last
+                ),
+                MOTION: ClipNormalizer(
+                    node.MOTION_MEAN, [1.0] * len(node.MOTION_MEAN), channels_last=channels_last
+                ),
+            },
+            "terms": {
+                (VISUAL, VISUAL): node.VISUAL_WEIGHT,
+                (VISUAL, MOTION): node.CROSS_WEIGHT,
+                (MOTION, VISUAL): node.CROSS_WEIGHT,
+                (MOTION, MOTION): node.MOTION_WEIGHT,
+            },
+            "same_time": node.SAME_TIME,
+        }
+
+    @classmethod
+    def views(cls, cfg: CfgNode) -> Views:
+        uses_motion = cls._uses_motion(cfg.MODEL[cls.section])
+        if uses_motion and not cfg.MOTION.ENABLED:
+            raise UserError(
+                f"MOTION.ENABLED is False, but terms of MODEL.{cls.section} use motion; for RGB alone set "
+                f"MODEL.{cls.section}.CROSS_WEIGHT and MOTION_WEIGHT to 0"
+            )
+        return Views(clips=2, motion=uses_motion)
+
+    @classmethod
+    def complete_config(cls, cfg: CfgNode, motion_mean: Sequence[float]) -> None:
+        # One value is shown on three channels, as the authors of MoDist do.
+        mean = list(motion_mean)
+        cfg.MODEL[cls.section].MOTION_MEAN = mean * 3 if len(mean) == 1 else mean
+
+    @staticmethod
+    def _uses_motion(node: CfgNode) -> bool:
+        return node.CROSS_WEIGHT > 0 or node.MOTION_WEIGHT > 0
+
+    @property
+    def pretrained_backbone(self) -> Backbone:
+        return cast(Encoder, self.query[VISUAL]).backbone
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """``torch.compile`` for the encoders, in place."""
+        for encoder in self.query.values():
+            encoder.compile(*args, **kwargs)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training mode, features in evaluation mode; see :class:`PretrainingMethod`.
+
+        Returns:
+            What :meth:`losses` gives; or B dicts with ``features``, the visual backbone's pooled map, float32 (D,), the
+            mean over a video's clips.
+        """
+        if not self.training:
+            return [{"features": row} for row in self._features(batch["video"])]
+        clips = {VISUAL: batch["video"]}
+        if MOTION in self.query:
+            channels = len(cast(ClipNormalizer, self.normalizer[MOTION]).scale)
+            clips[MOTION] = batch["motion"].expand(-1, -1, channels, -1, -1, -1)
+        return self.losses(clips, batch["video_number"])
+
+    def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
+        """The numbers of a training step.
+
+        Args:
+            clips: uint8 (B, 2, C, T, H, W) of each modality.
+            videos: int64 (B,), equal for clips of one video.
+        """
+        raise NotImplementedError
+
+    def clip_of(self, modality: str, side: int) -> int:
+        """Which of the two clips a modality takes as the query (``side`` 0) or as the key (1).
+
+        Motion of the query's clip meets RGB of the key's clip, unless the two are to be of one clip.
+        """
+        return 1 - side if modality == MOTION and self.same_time else side
+
+    def embed(self, modality: str, clips: Tensor) -> Tensor:
+        """uint8 (B, C, T, H, W) -> the query encoder's projection (B, D)."""
+        return self.query[modality](self.normalizer[modality](clips))
+
+    def _features(self, video: Tensor) -> Tensor:
+        clips = video if video.dim() == 5 else video.flatten(0, 1)
+        features = pool(self.pretrained_backbone(self.normalizer[VISUAL](clips))).float()
+        return features.view(len(video), -1, features.shape[1]).mean(dim=1)
+
+
+def _build_motion_pathway(cfg: CfgNode, channels: int) -> Backbone:
+    """A :class:`~modist_det.modeling.backbone.ResNet3D` as MODEL.MOTION_PATHWAY says."""
+    own = cfg.clone()
+    own.defrost()
+    own.MODEL.BACKBONE.NAME = "ResNet3D"
+    own.MODEL.RESNET3D = own.MODEL.MOTION_PATHWAY
+    own.MODEL.PIXEL_MEAN = [0.0] * channels
+    return build_backbone(own)
