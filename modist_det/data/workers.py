@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import cv2
@@ -64,6 +64,18 @@ def init_worker(worker_id: int) -> None:
     cv2.setNumThreads(0)
     # A queue drops what it cannot send, and the reader of the queue would wait for ever.
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
+    # The thread that hands over tensors reports its errors here.
+    sys.excepthook = _unless_orphaned
+
+
+def _unless_orphaned(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error, but not that of a connection to a main process that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and isinstance(error, (OSError, EOFError)):
+        parent.join(1.0)  # its connections may be gone a moment before it is
+        if not parent.is_alive():
+            return
+    sys.__excepthook__(kind, error, trace)
 
 
 def _end_unsent(error: Exception, batch: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from modist_det.data.build import build_train_loader
+from modist_det.data.workers import init_worker
 from modist_det.utils.errors import UserError
 
 SMALL_MEMORY = """
@@ -99,3 +100,41 @@ def test_a_killed_worker_is_told_where_its_batch_is_waited_for(number, message):
 def test_a_bug_in_a_mapper_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError, match="DataLoader worker"):
         next(loader(lambda record, rng: 1 // 0))
+
+
+def fail_as_an_orphan(begun, told):
+    init_worker(0)
+    begun.set()
+    if multiprocessing.parent_process().join(60) is None:
+        sys.stderr = open(told, "w")  # noqa: PTH123, SIM115
+        try:
+            raise ConnectionResetError("the main process is gone")
+        except ConnectionResetError:
+            sys.excepthook(*sys.exc_info())
+        try:
+            raise ValueError("a mistake")
+        except ValueError:
+            sys.excepthook(*sys.exc_info())
+        sys.stderr.write("end")
+        sys.stderr.flush()
+
+
+def begin_an_orphan(told):
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    context.Process(target=fail_as_an_orphan, args=(begun, told)).start()
+    begun.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_whose_main_process_was_killed_says_nothing_of_the_connection(tmp_path):
+    main = multiprocessing.get_context("fork").Process(target=begin_an_orphan, args=(str(tmp_path / "told"),))
+    main.start()
+    main.join()
+    assert main.exitcode == -signal.SIGKILL
+    for _ in range(100):
+        said = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
+        if said.endswith("end"):
+            break
+        time.sleep(0.1)
+    assert "ValueError: a mistake" in said and "ConnectionResetError" not in said
