@@ -10,7 +10,7 @@ output=output/quickstart
 
 step() { printf '\n== %s ==\n' "$*"; }
 
-if ! "$venv/bin/python" -c 'import modist_det, torchvision, av' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import modist_det, torchvision, av, pyarrow' 2>/dev/null; then
   step "environment $venv"
   [ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --editable .
