@@ -8,12 +8,14 @@ import random
 import runpy
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from .jobs import ROOT, Job
 
@@ -85,6 +87,8 @@ def _start(job: Job, out: Path, log: Path) -> int:
         os.dup2(file, 2)
         os.chdir(ROOT)
         sys.argv = [str(ROOT / script), *arguments]
+        # The lock that tqdm shares with forks: a killed one may have held it.
+        tqdm.set_lock(threading.RLock())
         runpy.run_path(sys.argv[0], run_name="__main__")
         status = 0
     except SystemExit as error:
