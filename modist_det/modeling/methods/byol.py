@@ -11,17 +11,16 @@ from torch import Tensor, nn
 
 from ...config import CfgNode
 from ..clip_normalizer import ClipNormalizer
-from ..contrastive import MomentumEncoders
 from ..heads.projection import mlp
 from ..losses.regression import cosine_regression
 from ..registry import META_ARCH_REGISTRY
-from .pathways import Encoder, PathwayMethod, Term
+from .pathways import Encoder, MomentumMethod, Term
 
 __all__ = ["BYOL"]
 
 
 @META_ARCH_REGISTRY.register()
-class BYOL(PathwayMethod):
+class BYOL(MomentumMethod):
     """For each term (q, k) a predictor maps the projection of modality q of one clip to what the momentum encoder of
     modality k makes of the other clip. Both clips take both parts.
 
@@ -51,8 +50,7 @@ class BYOL(PathwayMethod):
         same_time: bool = False,
         accumulation_steps: int = 1,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time)
-        self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
+        super().__init__(encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps)
         self.predictor = nn.ModuleDict(
             {"_".join(term): mlp(dim, predictor_hidden, dim, predictor_norm) for term in self.terms}
         )
@@ -64,21 +62,7 @@ class BYOL(PathwayMethod):
             "dim": node.DIM,
             "predictor_hidden": node.PREDICTOR_HIDDEN,
             "predictor_norm": node.PROJECTION_NORM,
-            "momentum": node.MOMENTUM,
-            "anneal": node.ANNEAL_MOMENTUM,
-            "accumulation_steps": cfg.SOLVER.ACCUMULATION_STEPS,
         }
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        super().compile(*args, **kwargs)
-        for encoder in self.key.values():
-            encoder.compile(*args, **kwargs)
-
-    def weights_loaded(self) -> None:
-        self.key.restart(self.query)
-
-    def set_progress(self, progress: float) -> None:
-        self.key.set_progress(progress)
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
         """``loss_<query>_<key>`` of each term, the sum over both directions, and, only to be logged, the mean cosine

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from ...config import CfgNode
 from ..clip_normalizer import ClipNormalizer
-from ..contrastive import KeyQueue, MomentumEncoders, gather_keys, shuffle_batch, unshuffle_batch
+from ..contrastive import KeyQueue, gather_keys, shuffle_batch, unshuffle_batch
 from ..losses.infonce import info_nce
 from ..registry import META_ARCH_REGISTRY
-from .pathways import Encoder, PathwayMethod, Term
+from .pathways import Encoder, MomentumMethod, Term
 
 __all__ = ["MoDist"]
 
 
 @META_ARCH_REGISTRY.register()
-class MoDist(PathwayMethod):
+class MoDist(MomentumMethod):
     """Contrastive learning between two clips of a video, within RGB and between RGB and motion.
 
     A term (q, k) pulls the query of modality q of one clip to the key of modality k of the other, and pushes
@@ -54,8 +54,7 @@ class MoDist(PathwayMethod):
         mask_same_video: bool = False,
         accumulation_steps: int = 1,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time)
-        self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
+        super().__init__(encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps)
         self.queue = nn.ModuleDict({modality: KeyQueue(queue_size, dim) for modality in self.query})
         self.temperature = temperature
         self.shuffle_bn = shuffle_bn
@@ -68,23 +67,9 @@ class MoDist(PathwayMethod):
             "queue_size": node.QUEUE_SIZE,
             "dim": node.DIM,
             "temperature": node.TEMPERATURE,
-            "momentum": node.MOMENTUM,
-            "anneal": node.ANNEAL_MOMENTUM,
             "shuffle_bn": node.SHUFFLE_BN,
             "mask_same_video": node.MASK_SAME_VIDEO,
-            "accumulation_steps": cfg.SOLVER.ACCUMULATION_STEPS,
         }
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        super().compile(*args, **kwargs)
-        for encoder in self.key.values():
-            encoder.compile(*args, **kwargs)
-
-    def weights_loaded(self) -> None:
-        self.key.restart(self.query)
-
-    def set_progress(self, progress: float) -> None:
-        self.key.set_progress(progress)
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
         """``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and

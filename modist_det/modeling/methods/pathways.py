@@ -11,10 +11,11 @@ from ...config import CfgNode
 from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
 from ..clip_normalizer import ClipNormalizer
+from ..contrastive import MomentumEncoders
 from ..heads.projection import ProjectionHead, pool
 from .base import PretrainingMethod, Views
 
-__all__ = ["MOTION", "VISUAL", "Encoder", "PathwayMethod", "Term"]
+__all__ = ["MOTION", "VISUAL", "Encoder", "MomentumMethod", "PathwayMethod", "Term"]
 
 VISUAL, MOTION = "visual", "motion"
 
@@ -191,6 +192,48 @@ class PathwayMethod(PretrainingMethod):
         clips = video if video.dim() == 5 else video.flatten(0, 1)
         features = pool(self.pretrained_backbone(self.normalizer[VISUAL](clips))).float()
         return features.view(len(video), -1, features.shape[1]).mean(dim=1)
+
+
+class MomentumMethod(PathwayMethod):
+    """A :class:`PathwayMethod` whose keys come from slow copies of the encoders, ``self.key``.
+
+    Args:
+        momentum, anneal, accumulation_steps: of the copies; see
+            :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        normalizers: Mapping[str, ClipNormalizer],
+        terms: Mapping[Term, float],
+        same_time: bool = False,
+        momentum: float = 0.999,
+        anneal: bool = True,
+        accumulation_steps: int = 1,
+    ) -> None:
+        super().__init__(encoders, normalizers, terms, same_time)
+        self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
+        node = cfg.MODEL[cls.section]
+        return super().arguments(cfg) | {
+            "momentum": node.MOMENTUM,
+            "anneal": node.ANNEAL_MOMENTUM,
+            "accumulation_steps": cfg.SOLVER.ACCUMULATION_STEPS,
+        }
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        super().compile(*args, **kwargs)
+        for encoder in self.key.values():
+            encoder.compile(*args, **kwargs)
+
+    def weights_loaded(self) -> None:
+        self.key.restart(self.query)
+
+    def set_progress(self, progress: float) -> None:
+        self.key.set_progress(progress)
 
 
 def _build_motion_pathway(cfg: CfgNode, channels: int) -> Backbone:
