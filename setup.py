@@ -30,6 +30,7 @@ EXTRAS = {
     "dev": [
         "pytest>=8",
         "hypothesis>=6",
+        "pytest-timeout>=2.2",
         "ruff>=0.6",
         "mypy>=1.11",
         "safetensors>=0.4",

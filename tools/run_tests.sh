@@ -8,7 +8,7 @@ if ! [ -x "$venv/bin/python" ]; then
   echo "making the environment $venv"
   "${PYTHON:-python3}" -m venv "$venv"
 fi
-if ! "$venv/bin/python" -c 'import torchvision, pyarrow, modist_det, pytest, hypothesis, mypy, selenium' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torchvision, pyarrow, modist_det, pytest_timeout, hypothesis, mypy, selenium' 2>/dev/null; then
   echo "installing modist_det and its test tools into $venv"
   "$venv/bin/python" -m pip install --quiet --editable '.[dev]'
 fi

@@ -26,7 +26,7 @@ from ..utils.errors import UserError
 from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
 from .samplers import EvalSampler, Key, TrainSampler, iterations_per_epoch
 from .video import VideoError
-from .workers import init_worker, read_batches, share
+from .workers import init_worker, read_batches, share, worker_context
 
 __all__ = [
     "BadVideoMonitor",
@@ -250,6 +250,7 @@ def _make_loader(
         prefetch_factor=prefetch_factor if num_workers else None,
         pin_memory=pin_memory and torch.cuda.is_available(),
         worker_init_fn=init_worker,
+        multiprocessing_context=worker_context() if num_workers else None,
         # Its own generator: making an iterator must not advance the global one.
         generator=torch.Generator(),
         **sampling,

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from ..utils.errors import UserError
 
-__all__ = ["init_worker", "read_batches", "share"]
+__all__ = ["init_worker", "read_batches", "share", "worker_context"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,31 @@ _REMEDIES = (
     (r"killed by signal: Killed", _MEMORY),
     (r"DataLoader worker \(pid|^(Connection\w*|EOF)Error", _ENDED),
 )
+
+
+def worker_context() -> multiprocessing.context.BaseContext:
+    """The default way to start processes, for a ``DataLoader``; its events survive the death of a process."""
+    default = type(multiprocessing.get_context())
+
+    class Context(default):  # type: ignore[valid-type, misc]
+        def Event(self) -> _Flag:
+            return _Flag()
+
+    return Context()
+
+
+class _Flag:
+    """An event of which ``set`` and ``is_set`` are used, and no lock: a worker killed while it held the lock would
+    keep the main process waiting for ever when it ends the others."""
+
+    def __init__(self) -> None:
+        self._value = multiprocessing.RawValue("b", 0)
+
+    def set(self) -> None:
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
 
 
 def init_worker(worker_id: int) -> None:

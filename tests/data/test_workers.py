@@ -97,6 +97,25 @@ def test_a_killed_worker_is_told_where_its_batch_is_waited_for(number, message):
             pass
 
 
+def killed_with_the_lock_of_the_last_word(record, rng):
+    if torch.utils.data.get_worker_info() is not None:
+        frame = sys._getframe()
+        while "done_event" not in frame.f_locals:
+            frame = frame.f_back
+        # An event with a lock is asked, without an end, whether it is set; one without is nothing to be killed in.
+        if (condition := getattr(frame.f_locals["done_event"], "_cond", None)) is not None:
+            condition.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return clip(record, rng)
+
+
+@pytest.mark.timeout(60)
+def test_a_killed_worker_takes_no_lock_with_it():
+    """The main process ends the others; it must not wait for a lock that the dead one held."""
+    with pytest.raises(UserError, match="a worker process of the loader was killed"):
+        next(loader(killed_with_the_lock_of_the_last_word))
+
+
 def test_a_bug_in_a_mapper_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError, match="DataLoader worker"):
         next(loader(lambda record, rng: 1 // 0))
@@ -123,14 +142,14 @@ def begin_an_orphan(told):
     context = multiprocessing.get_context("fork")
     begun = context.Event()
     context.Process(target=fail_as_an_orphan, args=(begun, told)).start()
-    begun.wait()
+    begun.wait(60)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_worker_whose_main_process_was_killed_says_nothing_of_the_connection(tmp_path):
     main = multiprocessing.get_context("fork").Process(target=begin_an_orphan, args=(str(tmp_path / "told"),))
     main.start()
-    main.join()
+    main.join(60)
     assert main.exitcode == -signal.SIGKILL
     for _ in range(100):
         said = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
