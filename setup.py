@@ -56,7 +56,7 @@ setup(
     # modist_det/configs is a link to configs.
     package_data={
         "modist_det": ["configs/**/*.yaml"],
-        "modist_det.visualization.report": ["*.html", "*.css", "*.js"],
+        "modist_det.analysis.report": ["*.html", "*.css", "*.js"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -13,7 +13,7 @@ from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets import AVADataset
 from modist_det.data.datasets.ava_check import check_dataset, format_report
 from modist_det.data.datasets.ava_prepare import split_dataset, write_description, write_label_map
-from modist_det.utils.ava_files import read_ava_boxes
+from modist_det.formats.ava.files import read_ava_boxes
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from modist_det.data.puppets import PRESETS, contact_sheet, generate
+from modist_det.puppets import PRESETS, contact_sheet, generate
 from modist_det.utils.cli import make_parser, run_cli
 
 EXAMPLE = """\

@@ -5,3 +5,5 @@ subpackages that need them.
 """
 
 __version__ = "0.1.0"
+
+from . import _moved as _moved

@@ -10,6 +10,8 @@ import pytest
 # Before anything loads torch: threads that wait by spinning slow down tests with several processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+pytest_plugins = ["tests.numbered_videos"]
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,7 +36,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_puppets(tmp_path_factory) -> Path:
     """A generated AVA-style set of 8 + 3 short videos: ``train.yaml``, ``val.yaml``, ``videos``..."""
-    from modist_det.data.puppets import PuppetsParams, generate
+    from modist_det.puppets import PuppetsParams, generate
 
     folder = tmp_path_factory.mktemp("puppets")
     params = PuppetsParams(
@@ -50,7 +52,7 @@ def tiny_actions(tmp_path_factory) -> Path:
 
     The folder has ``puppets_actions/`` with ``videos`` and ``ucfTrainTestlist``.
     """
-    from modist_det.data.puppets import PuppetsParams, generate
+    from modist_det.puppets import PuppetsParams, generate
 
     folder = tmp_path_factory.mktemp("actions")
     params = PuppetsParams(

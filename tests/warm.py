@@ -24,7 +24,7 @@ _PRELOADED = [
     "pytest",
     "modist_det.engine.run",
     "modist_det.inference.run",
-    "modist_det.visualization.report",
+    "modist_det.analysis.report",
 ]
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 

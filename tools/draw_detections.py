@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from modist_det.visualization.sheets import draw_detection_sheet
+    from modist_det.analysis.detection_sheets import draw_detection_sheet
 
     draw_detection_sheet(
         args.data, args.detections, args.out, keyframes=args.keyframes, top=args.top, min_score=args.min_score

@@ -76,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
             temporary.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
         print(f"wrote {args.json}")
     if args.plots:
-        from modist_det.visualization.plots import write_plots  # matplotlib takes a while to load
+        from modist_det.analysis.plots import write_plots  # matplotlib takes a while to load
 
         print("wrote", *write_plots(matched, args.plots))
 

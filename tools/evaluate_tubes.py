@@ -32,14 +32,9 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from modist_det.data.puppets.labels import CLASS_NAMES
+    from modist_det.analysis.tubes import best_poses, evaluate_tubes, read_puppets_tracks, tubes_of_result
     from modist_det.inference import VideoActions
-    from modist_det.inference.evaluate_tubes import (
-        best_poses,
-        evaluate_tubes,
-        read_puppets_tracks,
-        tubes_of_result,
-    )
+    from modist_det.puppets.labels import CLASS_NAMES
 
     truth = read_puppets_tracks(args.truth)
     found, right, scores = {}, [], []

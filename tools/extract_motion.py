@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> int:
             f"{failures} failed"
         )
     if args.sheet:
-        from modist_det.visualization.motion_sheet import draw_motion_sheet
+        from modist_det.analysis.motion_sheet import draw_motion_sheet
 
         chosen = sources[:: max(len(sources) // args.sheet_videos, 1)][: args.sheet_videos]
         draw_motion_sheet(

@@ -41,8 +41,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     from tabulate import tabulate
 
+    from modist_det.analysis.attention import compare_attention
     from modist_det.config import get_cfg
-    from modist_det.visualization.attention import compare_attention
 
     cfg = get_cfg()
     cfg.merge_from_file(args.cfg)

@@ -29,8 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     # Here and not above, so that --help and a wrong option answer at once.
+    from modist_det.analysis.linear_probe import probe
     from modist_det.config import get_cfg
-    from modist_det.engine.linear_probe import probe
     from modist_det.evaluation.report import results_table
 
     cfg = get_cfg()

@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 
-from modist_det.engine.mean_results import mean_results, mean_table
+from modist_det.analysis.mean_results import mean_results, mean_table
 from modist_det.utils.cli import make_parser, run_cli
 from modist_det.utils.files import atomic_path
 

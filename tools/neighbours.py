@@ -31,8 +31,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    from modist_det.analysis.neighbours import show_neighbours
     from modist_det.config import get_cfg
-    from modist_det.engine.neighbours import show_neighbours
 
     cfg = get_cfg()
     cfg.merge_from_file(args.cfg)

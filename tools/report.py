@@ -58,7 +58,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from modist_det.visualization.report import write_report
+    from modist_det.analysis.report import write_report
 
     write_report(
         args.data,

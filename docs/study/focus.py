@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from modist_det.analysis.gradcam import draw_heat_maps, energy_in_boxes, grad_cam, similarity_to
 from modist_det.checkpoint import load_weights
 from modist_det.config import CfgNode, get_cfg
 from modist_det.data.catalog import DatasetCatalog, data_root
@@ -30,7 +31,6 @@ from modist_det.modeling.heads.projection import pool
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path
-from modist_det.visualization.gradcam import draw_heat_maps, energy_in_boxes, grad_cam, similarity_to
 
 EXAMPLE = """\
   python docs/study/focus.py --out focus.json --picture focus.png \\

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..utils.class_facts import ClassFacts, disagreement, renumbered
+from ..structures.class_facts import ClassFacts, disagreement, renumbered
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import Weights, convert, detect_format

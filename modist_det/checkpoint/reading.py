@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..utils.class_facts import ClassFacts, parse_facts
+from ..structures.class_facts import ClassFacts, parse_facts
 from ..utils.errors import UserError
 from ..utils.paths import local_path
 from ..utils.text_files import why_no_file

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.class_facts import ClassFacts
+from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
 from .formats import names_in_format

@@ -23,9 +23,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..utils.errors import UserError
+from ..video.reader import VideoError
 from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
 from .samplers import EvalSampler, Key, TrainSampler, iterations_per_epoch
-from .video import VideoError
 from .workers import init_worker, read_batches, share, worker_context
 
 __all__ = [

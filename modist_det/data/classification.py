@@ -11,10 +11,9 @@ from torch import Tensor
 
 from ..config import CfgNode
 from ..utils.errors import UserError
-from . import transforms as T
-from .datasets.records import VideoRecord
-from .frame_cache import OpenVideo, video_opener
-from .sampling import (
+from ..video.frame_cache import OpenVideo, video_opener
+from ..video.reader import VideoError, VideoInfo, open_video
+from ..video.sampling import (
     clip_indices,
     clip_span,
     random_clip_start,
@@ -22,7 +21,8 @@ from .sampling import (
     spatial_crop_offset,
     uniform_view_start,
 )
-from .video import VideoError, VideoInfo, open_video
+from . import transforms as T
+from .datasets.records import VideoRecord
 
 __all__ = ["ClassificationMapper"]
 

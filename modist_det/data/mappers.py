@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..config import CfgNode
 from ..utils.errors import UserError
+from ..video.frame_cache import OpenVideo, video_opener
+from ..video.reader import open_video
+from ..video.sampling import clip_around
 from . import transforms as T
 from .datasets.records import DetectionRecord
-from .frame_cache import OpenVideo, video_opener
-from .sampling import clip_around
-from .video import open_video
 
 __all__ = ["DetectionMapper"]
 

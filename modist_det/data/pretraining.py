@@ -13,11 +13,11 @@ from ..motion.build import build_motion_source
 from ..motion.maps import flip_maps
 from ..motion.reader import MotionSource, read_frames
 from ..utils.errors import UserError
+from ..video.frame_cache import OpenVideo, video_opener
+from ..video.reader import open_video
+from ..video.sampling import draw_clips
 from . import transforms as T
 from .datasets.unlabelled import VideoRecord
-from .frame_cache import OpenVideo, video_opener
-from .sampling import draw_clips
-from .video import open_video
 
 __all__ = ["PretrainingMapper"]
 

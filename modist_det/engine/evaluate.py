@@ -20,10 +20,10 @@ from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
 from ..data.build import TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import PretrainingMethod, build_model
+from ..structures.class_facts import ClassFacts, check_same_classes
 from ..tasks import Task
 from ..tasks.base import Mapper, class_facts
 from ..utils import comm
-from ..utils.class_facts import ClassFacts, check_same_classes
 from ..utils.errors import UserError
 from .precision import autocast_factory
 from .setup import evaluation_folder, write_config

@@ -22,10 +22,10 @@ from ..config import CfgNode
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
 from ..modeling import build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
+from ..structures.class_facts import ClassFacts, check_same_classes
 from ..tasks import Task
 from ..tasks.base import class_facts
 from ..utils import comm
-from ..utils.class_facts import ClassFacts, check_same_classes
 from ..utils.errors import UserError
 from . import hooks
 from .evaluate import (

@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from ..utils.ava_classes import is_ava
-from ..utils.ava_files import (
+from ..formats.ava.classes import is_ava
+from ..formats.ava.files import (
     BoxTable,
     KeyTable,
     LabelEntry,
@@ -47,9 +47,9 @@ from ..utils.ava_files import (
     read_exclusions,
     read_label_map,
 )
-from ..utils.ava_tables import doubt_of_scores
+from ..formats.ava.tables import doubt_of_scores
 from ..utils.errors import UserError, nearest
-from ..utils.listing import VIDEO_EXTENSIONS, extension
+from ..video.listing import VIDEO_EXTENSIONS, extension
 from .ava_rows import (
     MAX_PER_KEYFRAME,
     SECOND_BITS,
@@ -97,7 +97,7 @@ def evaluate_ava(
 
     Args:
         groundtruth, detections, labelmap, exclusions: files in AVA's formats, or what the readers of
-            :mod:`modist_det.utils.ava_files` make of them.
+            :mod:`modist_det.formats.ava.files` make of them.
         mode: ``"official"`` or ``"pyslowfast"``; see the module's text.
         max_detections: of the official mode: how many detections of a keyframe count, over all classes; 0: all.
             :func:`detection_limit` chooses it by the classes.

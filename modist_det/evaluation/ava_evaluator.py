@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..utils import comm
-from ..utils.ava_files import (
+from ..formats.ava.files import (
     BoxTable,
     KeyTable,
     read_ava_boxes,
@@ -23,6 +22,7 @@ from ..utils.ava_files import (
     read_label_map,
     write_detections,
 )
+from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .ava import MAX_PER_KEYFRAME, class_table, evaluate_ava

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.ava_files import BoxTable, KeyTable
+from ..formats.ava.files import BoxTable, KeyTable
 from .frame_ap import Detections, GroundTruth, IntArray, run_starts
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..utils.ava_files import BoxTable
+from ..formats.ava.files import BoxTable
 
 __all__ = ["with_random_scores"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.ava_files import read_ava_boxes, read_person_boxes
-from ..utils.ava_tables import BoxTable
+from ..formats.ava.files import read_ava_boxes, read_person_boxes
+from ..formats.ava.tables import BoxTable
 from ..utils.errors import UserError
 
 __all__ = ["evaluate_person_boxes"]

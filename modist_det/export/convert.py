@@ -14,10 +14,10 @@ from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint,
 from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
-from ..utils.class_facts import ClassFacts
+from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
-from ..utils.listing import file_key
+from ..video.listing import file_key
 from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
 from .networks import as_function
 

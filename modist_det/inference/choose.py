@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import get_cfg
 from ..utils.errors import UserError
-from ..utils.listing import videos_in
+from ..video.listing import videos_in
 from .persons import PersonDetector, build_person_detector
 from .persons.onnx import FastestDet, find_model, model_folders
 from .predictor import ActionPredictor, newest_run

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..config import CfgNode
 from ..data.catalog import DatasetCatalog
-from ..data.puppets.labels import CLASS_NAMES as PUPPETS
-from ..utils.ava_classes import AVA_CLASSES
-from ..utils.class_facts import ClassFacts, disagreement
+from ..formats.ava.classes import AVA_CLASSES
+from ..formats.ava.label_map import read_label_map
+from ..puppets.labels import CLASS_NAMES as PUPPETS
+from ..structures.class_facts import ClassFacts, disagreement
 from ..utils.errors import UserError
-from ..utils.label_map import read_label_map
 
 __all__ = ["choose_names", "complete_names", "names_of_config", "read_names"]
 

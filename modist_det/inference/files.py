@@ -17,8 +17,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..utils.ava_files import detection_lines
-from ..utils.ava_tables import BoxTable, KeyTable
+from ..formats.ava.files import detection_lines
+from ..formats.ava.tables import BoxTable, KeyTable
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.json_reading import malformed

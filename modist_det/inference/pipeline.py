@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.video_info import FrameScaler, nearest, output_size, reach
 from ..utils.errors import UserError
+from ..video.info import FrameScaler, nearest, output_size, reach
 from .persons import PersonDetector, Picture
 from .predictor import ActionPredictor
 from .results import Boxes, KeyframeActions, PersonBoxes, Scores, Tube

@@ -17,13 +17,13 @@ from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint
 from ..config import CfgNode, get_cfg
 from ..data import transforms as T
 from ..data.mappers import DetectionMapper
-from ..data.video_info import output_size
 from ..engine.evaluate import place_model
 from ..engine.precision import autocast_factory
 from ..engine.setup import resolve_device
 from ..modeling import ActionDetector, build_model
 from ..utils.errors import UserError
 from ..utils.paths import local_path
+from ..video.info import output_size
 from .class_names import choose_names, complete_names, names_of_config
 from .results import ClipActions
 

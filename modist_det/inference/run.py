@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.video_info import average_rate, output_size
-from ..data.video_scaling import FrameScaler
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..utils.spread import evenly_spread
+from ..video.info import average_rate, output_size
+from ..video.scaling import FrameScaler
+from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
 from .files import CocoWriter, CsvWriter, JsonWriter, ResultWriter
@@ -28,7 +29,6 @@ from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, 
 from .predictor import ActionPredictor
 from .results import KeyframeActions, Tube, VideoActions, VideoHeader, top_actions
 from .stream import Source, in_background, open_source, paced
-from .video_writer import VideoWriter
 
 __all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"]
 

@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.frame_folder import FrameFolder
-from ..data.video_container import ANY_TITLES, open_container
-from ..data.video_errors import PYAV_ERRORS, VideoError, reading, reason_of
-from ..data.video_orientation import Orientation
-from ..data.video_scaling import FrameScaler, check_colours
-from ..data.video_timeline import decode_in_order, decoded_times, survey
+from ..video.container import ANY_TITLES, open_container
+from ..video.errors import PYAV_ERRORS, VideoError, reading, reason_of
+from ..video.frame_folder import FrameFolder
+from ..video.orientation import Orientation
+from ..video.scaling import FrameScaler, check_colours
+from ..video.timeline import decode_in_order, decoded_times, survey
 
 __all__ = [
     "CameraSource",

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ..data.catalog import DatasetCatalog as OurCatalog
 from ..data.datasets.ava import AVADataset
-from ..data.video import open_video
 from ..utils.errors import UserError
+from ..video.reader import open_video
 
 try:
     from detectron2.data import DatasetCatalog, MetadataCatalog

@@ -14,12 +14,12 @@ from typing import Any
 import cv2
 import torch
 
-from ..data.video import open_video
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, remove_leftovers
 from ..utils.json_reading import read_json
 from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
+from ..video.reader import open_video
 from .build import build_motion_reader
 from .cached import describe_source
 from .map_file import DEFAULT_QUALITY, MapFile, MapFileError, MapFileInfo, write_map_file

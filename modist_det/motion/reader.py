@@ -27,10 +27,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..data.frame_cache import CachedFrames
-from ..data.video import FrameFolder, VideoError, VideoReader
-from ..data.video_info import as_seconds, nearest_frames, output_size
 from ..utils.errors import UserError
+from ..video.frame_cache import CachedFrames
+from ..video.info import as_seconds, nearest_frames, output_size
+from ..video.reader import FrameFolder, VideoError, VideoReader
 from .estimators import FlowEstimator, Frames
 from .maps import frame_difference, motion_kind
 

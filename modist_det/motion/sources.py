@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ..data.catalog import DatasetCatalog
 from ..utils.errors import UserError
-from ..utils.listing import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, extension, is_unknown, walk, warn_of_unknown
 from ..utils.text_files import expand_user, read_text
+from ..video.listing import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, extension, is_unknown, walk, warn_of_unknown
 from .cached import MAP_SUFFIX, place_of
 
 __all__ = ["Source", "find_sources"]

@@ -12,7 +12,7 @@ from fvcore.common.registry import Registry
 from ..config import CfgNode
 from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
-from ..utils.class_facts import ClassFacts, join_facts
+from ..structures.class_facts import ClassFacts, join_facts
 from ..utils.errors import UserError, nearest
 
 __all__ = [

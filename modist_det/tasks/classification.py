@@ -14,7 +14,7 @@ from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
-from ..utils.class_facts import ClassFacts
+from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_classified
 from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts

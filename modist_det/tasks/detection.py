@@ -15,7 +15,7 @@ from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
 from ..evaluation import AVAEvaluator
 from ..evaluation.ava import MODES, detection_limit
-from ..utils.class_facts import ClassFacts
+from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
 from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..data.build import Item, collate_by_size
-from ..data.video import VideoError
 from ..utils.spread import evenly_spread
+from ..video.reader import VideoError
 from ..visualization.training import draw_views
 from .base import Mapper
 

@@ -23,8 +23,8 @@ from modist_det.data.build import (
 )
 from modist_det.data.datasets import AVADataset, DetectionRecords
 from modist_det.data.mappers import DetectionMapper
-from modist_det.data.puppets.writers import write_video
 from modist_det.motion.map_file import MapFileError
+from modist_det.puppets.writers import write_video
 from modist_det.utils.errors import UserError
 
 SIZES = {"a": (48, 64), "b": (48, 64), "c": (48, 80), "d": (64, 48)}  # height, width

@@ -11,9 +11,9 @@ import torch
 
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.datasets import VideoRecord
-from modist_det.data.video import VideoError, probe
-from modist_det.data.video_info import Timing, VideoInfo
 from modist_det.utils.errors import UserError
+from modist_det.video.info import Timing, VideoInfo
+from modist_det.video.reader import VideoError, probe
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import torch
 from modist_det.config import get_cfg
 from modist_det.data.datasets import AVADataset, DetectionRecord
 from modist_det.data.mappers import DetectionMapper
-from modist_det.data.puppets.writers import write_video
-from modist_det.data.video import VideoError
+from modist_det.puppets.writers import write_video
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import VideoError
 
 # Two persons: a bright one who does 1 and 3, a dark one who does 2. Edges on whole pixels of 96x64.
 BOXES = np.array([[12, 8, 36, 56], [60, 16, 84, 48]], dtype=np.float32) / [96, 64, 96, 64]

@@ -9,10 +9,10 @@ import torch
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets.unlabelled import VideoFolder
 from modist_det.data.pretraining import PretrainingMapper
-from modist_det.data.sampling import draw_clips
-from modist_det.data.video import open_video
 from modist_det.motion.build import build_motion_source
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import open_video
+from modist_det.video.sampling import draw_clips
 
 
 def test_clips_are_apart_as_asked_and_inside_the_video():

@@ -12,8 +12,8 @@ import pytest
 from modist_det.data.datasets import KineticsDataset, VideoListDataset, VideoRecord, VideoRecords
 from modist_det.data.datasets.columns import Strings
 from modist_det.data.datasets.entries import Entry, as_entries, check_unique
-from modist_det.data.frame_list import ListedFolder
 from modist_det.utils.errors import UserError
+from modist_det.video.frame_list import ListedFolder
 
 RECORDS = [
     VideoRecord(3, "a", "x/a.mp4", None, (1,), 0.5, 2.0),

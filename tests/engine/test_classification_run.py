@@ -13,16 +13,16 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from modist_det.analysis.linear_probe import probe
+from modist_det.analysis.neighbours import show_neighbours
 from modist_det.config import get_cfg
 from modist_det.data.classification import ClassificationMapper
-from modist_det.data.video import VideoError
-from modist_det.engine.linear_probe import probe
 from modist_det.engine.metrics import read_metrics
-from modist_det.engine.neighbours import show_neighbours
 from modist_det.engine.run import run
 from modist_det.modeling import build_model
 from modist_det.tasks import build_task
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import VideoError
 
 CONFIG = """\
 TASK: classification
@@ -208,7 +208,7 @@ class TestLinearProbe:
         content = np.load(tmp_path / "out/features" / files[1])
         assert content["features"].shape == (12, 64) and content["numbers"].tolist() == list(range(12))
         # Another solver and another share of labels need the same features, also where no video can be opened.
-        monkeypatch.setattr("modist_det.engine.linear_probe.inference_on_dataset", None)
+        monkeypatch.setattr("modist_det.analysis.linear_probe.inference_on_dataset", None)
         again = probe(configured("SOLVER.BASE_LR", 5.0, "DATASETS.TRAIN_SHARE", 0.25))["ucf101_split1_test"]
         assert again.keys() == figures.keys() and again["top1"] > 0.5
         assert self.features(tmp_path) == files

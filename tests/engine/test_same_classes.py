@@ -11,14 +11,14 @@ import yaml
 
 from modist_det.checkpoint import load_weights
 from modist_det.config import get_cfg
-from modist_det.data.puppets.labels import CLASS_NAMES
 from modist_det.engine.run import run
 from modist_det.engine.train import TrainingState
 from modist_det.inference import ActionPredictor
 from modist_det.modeling import build_model
+from modist_det.puppets.labels import CLASS_NAMES
+from modist_det.structures.class_facts import ClassFacts, parse_facts
 from modist_det.tasks import build_task
 from modist_det.tasks.base import class_facts
-from modist_det.utils.class_facts import ClassFacts, parse_facts
 from modist_det.utils.errors import UserError
 
 REVERSED = {13 - number: name for number, name in CLASS_NAMES.items()}

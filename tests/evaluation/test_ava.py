@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from modist_det.evaluation import ava
 from modist_det.evaluation.ava import class_table, detection_limit, evaluate_ava
 from modist_det.evaluation.frame_ap import precision_recall
-from modist_det.utils.ava_classes import AVA_CLASSES
-from modist_det.utils.ava_files import LabelEntry, read_ava_boxes, read_detections
+from modist_det.formats.ava.classes import AVA_CLASSES
+from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
 WALK, RUN, WAVE = 1, 3, 4

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from modist_det.evaluation import AVAEvaluator, evaluate_ava
-from modist_det.utils.ava_files import read_ava_boxes, read_detections
+from modist_det.formats.ava.files import read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
 LABELS = """\

@@ -13,8 +13,8 @@ import av
 import torch
 
 from modist_det.config import get_cfg
-from modist_det.data.puppets import PuppetsParams, generate
 from modist_det.modeling import build_model
+from modist_det.puppets import PuppetsParams, generate
 
 __all__ = ["ROOT", "Job", "make_jobs"]
 

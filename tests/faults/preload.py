@@ -4,14 +4,6 @@ from __future__ import annotations
 
 import torch
 
-import modist_det.data.puppets
-import modist_det.engine.launch
-import modist_det.engine.run
-import modist_det.inference.choose
-import modist_det.inference.persons.extract
-import modist_det.motion.extract
-import modist_det.motion.sources  # noqa: F401
-
 __all__ = ["preload"]
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from modist_det.utils.ava_files import DETECTIONS, GROUND_TRUTH, PERSON_BOXES
+from modist_det.formats.ava.files import DETECTIONS, GROUND_TRUTH, PERSON_BOXES
 from modist_det.utils.cli import run_cli
 from modist_det.utils.errors import UserError
 
@@ -161,7 +161,7 @@ def _evaluate_persons(files: _Files) -> Words:
 
 
 def _evaluate_tubes(files: _Files) -> Words:
-    from modist_det.data.puppets.labels import CLASS_NAMES
+    from modist_det.puppets.labels import CLASS_NAMES
 
     person = {"boxes": [[1, 1, 20, 30]] * 30, "segments": [{"start": 0.0, "end": 3.0, "actions": [1, 8]}]}
     video = {"video": "clip", "width": 64, "height": 48, "fps": 10, "num_frames": 30, "people": [person]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from modist_det.data.video import VideoError, open_video
+from modist_det.video.reader import VideoError, open_video
 
 from .kinds import accepted, expect
 from .mutate import NASTY_TEXTS, mutate_bytes

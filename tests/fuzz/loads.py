@@ -56,7 +56,7 @@ def _make_quoted_boxes(folder: Path, rows: int) -> None:
 
 
 def _read_boxes(folder: Path) -> int:
-    from modist_det.utils.ava_files import read_detections
+    from modist_det.formats.ava.files import read_detections
 
     return len(read_detections(folder / "boxes.csv"))
 
@@ -111,7 +111,7 @@ def _make_frames(folder: Path, count: int) -> None:
 
 def _read_frames(folder: Path) -> int:
     """One clip of 32 frames out of all."""
-    from modist_det.data.video import open_video
+    from modist_det.video.reader import open_video
 
     with open_video(folder, fps=30) as video:
         video.frames_at_indices(range(0, 64, 2))
@@ -119,15 +119,15 @@ def _read_frames(folder: Path) -> int:
 
 
 LOADS = {
-    "csv of detections, 3 M rows": Load(_make_boxes, _read_boxes, 3_000_000, "modist_det.utils.ava_files"),
+    "csv of detections, 3 M rows": Load(_make_boxes, _read_boxes, 3_000_000, "modist_det.formats.ava.files"),
     "the same with quoted names": Load(
-        _make_quoted_boxes, _read_boxes, 3_000_000, "modist_det.utils.ava_files"
+        _make_quoted_boxes, _read_boxes, 3_000_000, "modist_det.formats.ava.files"
     ),
     "Kinetics, 650,000 rows and files": Load(
         _make_kinetics, _read_kinetics, 650_000, "modist_det.data.datasets.kinetics"
     ),
     "result JSON, 20,000 keyframes": Load(_make_result, _read_result, 20_000, "modist_det.inference"),
-    "folder of 27,000 frames": Load(_make_frames, _read_frames, 27_000, "modist_det.data.video"),
+    "folder of 27,000 frames": Load(_make_frames, _read_frames, 27_000, "modist_det.video.reader"),
 }
 
 

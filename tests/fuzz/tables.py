@@ -16,7 +16,7 @@ from modist_det.data.datasets.kinetics import KineticsDataset
 from modist_det.data.datasets.ssv2 import SSv2Dataset
 from modist_det.data.datasets.ucf101 import UCF101Dataset
 from modist_det.data.datasets.video_list import VideoListDataset
-from modist_det.utils.ava_files import (
+from modist_det.formats.ava.files import (
     DETECTIONS,
     EXCLUSIONS,
     GROUND_TRUTH,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from modist_det.analysis.tubes import read_puppets_tracks, tubes_of_result
 from modist_det.config import get_cfg
 from modist_det.data.datasets.description import load_description
+from modist_det.formats.ava.label_map import read_label_map
 from modist_det.inference import VideoActions
-from modist_det.inference.evaluate_tubes import read_puppets_tracks, tubes_of_result
 from modist_det.inference.persons.precomputed import Precomputed
-from modist_det.utils.label_map import read_label_map
 
 from .kinds import accepted, expect
 from .mutate import NASTY_VALUES, mutate_bytes, mutate_text, mutate_tree

@@ -20,10 +20,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from modist_det.data.video import VideoError, VideoReader
-from modist_det.data.video_container import ANY_TITLES
-from modist_det.data.video_info import FrameScaler
 from modist_det.inference.stream import FileSource
+from modist_det.video.container import ANY_TITLES
+from modist_det.video.info import FrameScaler
+from modist_det.video.reader import VideoError, VideoReader
 
 from .kinds import accepted, expect
 from .mutate import mutate_bytes

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from modist_det.formats.ava.files import read_ava_boxes, read_person_boxes
 from modist_det.inference import Picture
 from modist_det.inference.persons.extract import detect_persons, videos_of_dataset, videos_of_folder
-from modist_det.utils.ava_files import read_ava_boxes, read_person_boxes
 from modist_det.utils.errors import UserError
 
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torchvision.ops import nms
 
-from modist_det.data.video import open_video
+from modist_det.formats.ava.files import read_ava_boxes
 from modist_det.inference import Picture, build_person_detector
 from modist_det.inference.persons import non_maximum_suppression
 from modist_det.inference.persons.onnx import decode_fastestdet, decode_yolox
 from modist_det.inference.tracking import iou_matrix
-from modist_det.utils.ava_files import read_ava_boxes
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import open_video
 
 
 def test_fastestdet_decoding_cell_by_cell():

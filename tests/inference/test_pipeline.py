@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from modist_det.data.video import open_video
+from modist_det.formats.ava.files import read_detections
 from modist_det.inference import (
     Outputs,
     PersonBoxes,
@@ -27,9 +27,9 @@ from modist_det.inference import (
 from modist_det.inference.pipeline import ActionStream, Shown, StageTimes, find_people, mark_due
 from modist_det.inference.run import RunReport, _SheetFrames, stream_actions
 from modist_det.inference.stream import CameraSource, StreamFrame
-from modist_det.inference.video_writer import VideoWriter
-from modist_det.utils.ava_files import read_detections
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import open_video
+from modist_det.video.writer import VideoWriter
 
 PLAIN = PipelineSettings(keyframe_every=0.5, detect_every=0.25, smoothing=0.0)
 

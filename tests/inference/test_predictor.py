@@ -9,11 +9,11 @@ import torch
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets.records import DetectionRecord
 from modist_det.data.mappers import DetectionMapper
-from modist_det.data.video import open_video
 from modist_det.inference import ActionPredictor
 from modist_det.inference.class_names import complete_names, names_of_config
 from modist_det.inference.predictor import newest_run
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import open_video
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modist_det.evaluation import evaluate_ava
+from modist_det.formats.ava.files import read_detections
 from modist_det.inference import (
     ActionSegment,
     ClipActions,
@@ -20,7 +21,6 @@ from modist_det.inference import (
     to_instances,
 )
 from modist_det.inference.files import JsonWriter
-from modist_det.utils.ava_files import read_detections
 from modist_det.utils.errors import UserError
 
 

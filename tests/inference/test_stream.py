@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from modist_det.data.video import VideoError, open_video
-from modist_det.data.video_info import FrameScaler
 from modist_det.inference.choose import find_inputs
 from modist_det.inference.pipeline import PipelineSettings, mark_due
 from modist_det.inference.stream import CameraSource, FolderSource, StreamFrame, in_background, open_source
 from modist_det.utils.errors import UserError
+from modist_det.video.info import FrameScaler
+from modist_det.video.reader import VideoError, open_video
 
 
 def test_a_file_gives_the_reader_s_frames(film, tmp_path):

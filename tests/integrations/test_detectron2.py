@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from modist_det.formats.ava.files import read_ava_boxes
 from modist_det.modeling.backbone import ResNet3D, SlowFast
-from modist_det.utils.ava_files import read_ava_boxes
 from modist_det.utils.errors import UserError
 
 pytestmark = pytest.mark.detectron2

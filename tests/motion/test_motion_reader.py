@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from modist_det.data.video import VideoError, open_video
 from modist_det.motion import (
     MotionReader,
     build_flow_estimator,
@@ -20,6 +19,7 @@ from modist_det.motion import (
 )
 from modist_det.motion.reader import resize_maps
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import VideoError, open_video
 
 
 def decode(path) -> np.ndarray:

@@ -16,7 +16,7 @@ from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.reading import classes_inside, read_checkpoint
 from modist_det.config import get_cfg
 from modist_det.modeling import build_backbone, build_model
-from modist_det.utils.class_facts import ClassFacts, parse_facts
+from modist_det.structures.class_facts import ClassFacts, parse_facts
 from modist_det.utils.cli import run_cli
 
 SMALL = """\

@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.formats.ava.files import read_detections
 from modist_det.inference import VideoActions
 from modist_det.modeling import build_model
-from modist_det.utils.ava_files import read_detections
 
 RATE = 10
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from modist_det.data.datasets import load_description
-from modist_det.data.puppets.writers import write_video
-from modist_det.utils.ava_files import read_label_map
+from modist_det.formats.ava.files import read_label_map
+from modist_det.puppets.writers import write_video
 from modist_det.utils.cli import run_cli
 
 LABELS = 'item { name: "stand" id: 1 }\nitem { name: "walk" id: 2 }\nitem { name: "run" id: 5 }\n'

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from modist_det.analysis.detection_sheets import draw_detection_sheet
 from modist_det.data.catalog import DatasetCatalog
-from modist_det.utils.ava_files import read_ava_boxes, write_detections
+from modist_det.formats.ava.files import read_ava_boxes, write_detections
 from modist_det.utils.errors import UserError
 from modist_det.visualization import BoxLabels, contact_sheet, draw_people
-from modist_det.visualization.sheets import draw_detection_sheet
 from tests.warm import run_program
 
 GRAY = np.full((100, 200, 3), 128, np.uint8)

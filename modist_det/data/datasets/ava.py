@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...utils.ava_files import (
+from ...formats.ava.files import (
     BoxTable,
     KeyTable,
     read_ava_boxes,
@@ -25,10 +25,10 @@ from ...utils.ava_files import (
     read_label_map,
     read_person_boxes,
 )
-from ...utils.class_facts import ClassFacts, KeyframeFacts
+from ...structures.class_facts import ClassFacts, KeyframeFacts
 from ...utils.errors import UserError, nearest
-from ...utils.listing import file_key
-from ..frame_list import ListedFolder
+from ...video.frame_list import ListedFolder
+from ...video.listing import file_key
 from .columns import Strings
 from .description import check_number, check_share, register_format
 from .persons import Persons, group_persons, join, match_persons

@@ -14,7 +14,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from ...config.data import datasets_defaults
-from ...utils.ava_files import (
+from ...formats.ava.files import (
     EXCLUSIONS,
     GROUND_TRUTH,
     PERSON_BOXES,
@@ -26,9 +26,9 @@ from ...utils.ava_files import (
     read_person_boxes,
 )
 from ...utils.errors import UserError
-from ...utils.listing import VIDEO_EXTENSIONS, extension, scan
-from ..video import FrameFolder, VideoError, open_video
-from ..video_info import longest_pause
+from ...video.info import longest_pause
+from ...video.listing import VIDEO_EXTENSIONS, extension, scan
+from ...video.reader import FrameFolder, VideoError, open_video
 from .ava import AVADataset
 
 __all__ = ["Report", "check_dataset", "duration_of", "format_report"]

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ...utils.ava_files import BoxTable, KeyTable, read_ava_boxes, write_ava_boxes
+from ...formats.ava.files import BoxTable, KeyTable, read_ava_boxes, write_ava_boxes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path
 from .ava import AVADataset

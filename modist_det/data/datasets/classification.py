@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...utils.class_facts import ClassFacts
+from ...structures.class_facts import ClassFacts
 from ...utils.errors import UserError, nearest
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text

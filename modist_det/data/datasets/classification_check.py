@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm import tqdm
 
 from ...utils.errors import UserError
-from ..frame_list import ListedFolder
-from ..video import VideoError
+from ...video.frame_list import ListedFolder
+from ...video.reader import VideoError
 from .ava_check import Report, duration_of
 from .classification import ClassificationDataset, Entry
 

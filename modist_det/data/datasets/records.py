@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame_list import ListedFolder
+from ...video.frame_list import ListedFolder
 from .columns import Rows, Strings
 from .persons import take_ragged
 

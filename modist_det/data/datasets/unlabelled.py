@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
-from ...utils.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, walk, warn_of_unknown
+from ...video.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, walk, warn_of_unknown
 from .columns import Strings, release_memory
 from .description import register_format
 from .records import VideoRecord, VideoRecords

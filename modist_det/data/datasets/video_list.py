@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
+from ...video.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
 from .classification import (
     ClassificationDataset,
     Entries,

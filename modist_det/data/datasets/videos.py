@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
-from ...utils.listing import (
+from ...video.listing import (
     VIDEO_EXTENSIONS,
     extension,
     file_key,

@@ -16,13 +16,13 @@ import numpy as np
 
 from ...data.catalog import DatasetCatalog
 from ...data.datasets.ava import AVADataset
-from ...data.video import open_video
-from ...utils.ava_files import detection_lines, read_ava_boxes
+from ...formats.ava.files import detection_lines, read_ava_boxes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file, remove_leftovers
 from ...utils.json_reading import read_json
-from ...utils.listing import natural_key, scan, videos_in
 from ...utils.progress import progress_bar
+from ...video.listing import natural_key, scan, videos_in
+from ...video.reader import open_video
 from ..files import person_table
 from .base import PersonDetector, Picture
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...data.puppets.tracks import convert_tracks
-from ...utils.ava_files import read_ava_boxes, read_person_boxes
-from ...utils.ava_tables import BoxTable
+from ...formats.ava.files import read_ava_boxes, read_person_boxes
+from ...formats.ava.tables import BoxTable
+from ...puppets.tracks import convert_tracks
 from ...utils.errors import UserError
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text

@@ -1,0 +1,98 @@
+"""Detections in AVA's format on keyframes of their videos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from ..data.catalog import DatasetCatalog
+from ..data.datasets.ava import AVADataset
+from ..data.datasets.records import DetectionRecord
+from ..formats.ava.files import read_detections
+from ..formats.ava.tables import BoxTable
+from ..utils.errors import UserError
+from ..utils.spread import evenly_spread
+from ..video.reader import open_video
+from ..visualization.keyframes import BoxLabels, contact_sheet, draw_people, write_png
+
+__all__ = ["draw_detection_sheet"]
+
+_COLUMNS = 4
+_WIDTH = 720  # pixels; of a frame while it is drawn on
+
+
+def draw_detection_sheet(
+    dataset_name: str,
+    detections: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    keyframes: int = 12,
+    top: int = 2,
+    min_score: float = 0.2,
+) -> None:
+    """Write a PNG with detections (orange) and ground truth (green) on evenly spread annotated keyframes.
+
+    Args:
+        dataset_name: catalogue name or description file of an AVA-style data set with annotations.
+        detections: csv in AVA's format.
+        keyframes: how many, at most.
+        top: actions written per person, the best ones.
+        min_score: actions with a lower score are not written.
+
+    Raises:
+        UserError: files are missing or malformed, or the data set has no annotated keyframes.
+    """
+    dataset = DatasetCatalog.get(dataset_name)
+    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
+        raise UserError(f"data set {dataset_name} has no annotations in AVA's format to draw")
+    records = dataset.records(boxes="ground_truth")
+    if not len(records):
+        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+    table = read_detections(detections)
+    names = dataset.metadata.class_names
+    images, titles = [], []
+    for index in evenly_spread(len(records), keyframes):
+        record = records[index]
+        with open_video(record.video, record.fps) as video:
+            frame = video.frames_at_times([record.time])[0]
+        truth = [
+            _labels(box, tuple(_name(names, action) for action in actions), truth=True)
+            for box, actions in zip(record.boxes.tolist(), record.actions, strict=True)
+        ]
+        # Enlarged first, so that the text of small videos does not hide the people.
+        enlarged = cv2.resize(frame, None, fx=_WIDTH / frame.shape[1], fy=_WIDTH / frame.shape[1])
+        images.append(draw_people(enlarged, truth + _detected(table, record, names, top, min_score)))
+        titles.append(f"{record.video_id}  {record.second:g} s")
+    sheet = contact_sheet(images, titles, _COLUMNS)
+    write_png(out, sheet)
+
+
+def _detected(
+    table: BoxTable, record: DetectionRecord, names: Mapping[int, str], top: int, min_score: float
+) -> list[BoxLabels]:
+    """The detections of one keyframe, one entry per box with its best actions."""
+    if record.video_id not in table.videos:
+        return []
+    here = (table.video == table.videos.index(record.video_id)) & (table.second == record.second)
+    rows = np.flatnonzero(here & (table.score >= min_score))
+    people: dict[tuple[float, ...], list[int]] = {}
+    for row in rows[np.argsort(-table.score[rows])]:
+        people.setdefault(tuple(table.boxes[row].tolist()), []).append(row)
+    return [
+        _labels(
+            box, tuple(f"{_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top])
+        )
+        for box, rows in people.items()
+    ]
+
+
+def _name(names: Mapping[int, str], action: int) -> str:
+    return names.get(action, f"class {action}")
+
+
+def _labels(box: Sequence[float], lines: tuple[str, ...], truth: bool = False) -> BoxLabels:
+    x1, y1, x2, y2 = box
+    return BoxLabels((x1, y1, x2, y2), lines, truth)

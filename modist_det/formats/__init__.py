@@ -1,0 +1,1 @@
+"""Annotation and result files of other systems, read and written without torch."""

@@ -1,0 +1,1 @@
+"""AVA's csv files and label maps."""

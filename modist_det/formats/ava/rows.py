@@ -1,0 +1,162 @@
+"""The slow parser of AVA's csv files, and what precedes both parsers.
+
+:func:`parse_exact` goes row by row with Python's csv module: it takes whatever is a csv file and words every error.
+Large files are read by :mod:`.ava_columns` and come here only where something in them is odd or wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Callable
+
+from ...utils.errors import UserError
+from ...utils.paths import local_path
+from ...utils.text_files import read_file
+from .tables import MAX_SECOND, BoxTable, Layout, Problem, TableBuilder
+
+__all__ = ["MAX_INT", "parse_exact", "read_rows"]
+
+MAX_INT = 2**31 - 1
+_LARGEST = 1 << 34  # bytes; some 300 million rows
+# What the second column is called in a header, which may have two columns only.
+_WORDS_FOR_TIME = {
+    *("second", "seconds", "sec", "secs", "time", "times", "time_s", "time_sec", "timestamp", "timestamps"),
+    *("time_stamp", "frame_timestamp", "middle_frame_timestamp", "keyframe", "frame", "frame_id"),
+}
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+
+
+def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
+    """The file from its first row on, lines ended by "\\n" where that is possible, and that row's line number."""
+    data = read_file(local_path(path), str(path), _LARGEST)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:
+        raise UserError(f"{path} is not UTF-8 text (it holds zero bytes); save it as csv in UTF-8")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n")
+        if b"\n" not in data and b'"' not in data:  # the line ends of old Macs
+            data = data.replace(b"\r", b"\n")
+    start = len(data) - len(data.lstrip(b"\n"))
+    end = data.find(b"\n", start)
+    first = data[start : len(data) if end < 0 else end]
+    if _is_header(first):
+        start += len(first)
+    return data[start:], 1 + data.count(b"\n", 0, start)
+
+
+def _is_header(line: bytes) -> bool:
+    """Names of columns: a word for time in the second, or words in all of seven or more. ``vid,Z903`` is a bad row."""
+    try:
+        cells = next(csv.reader([line.decode("utf-8")]), [])[1:]
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    words = [cell.strip().lower() for cell in cells]
+    while words and not words[-1]:
+        words.pop()
+    if not all(word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words):
+        return False
+    return len(words) >= 6 or (bool(words) and re.sub(r"[\s-]+", "_", words[0]) in _WORDS_FOR_TIME)
+
+
+def parse_exact(
+    path: str, data: bytes, first_line: int, layout: Layout, report: Callable[[Problem], None]
+) -> BoxTable:
+    """Row by row; calls ``report`` for each row that is wrong and goes on without it."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        raise UserError(f"{path}:{line}: not UTF-8 text; save the file as csv in UTF-8") from error
+    numbers: dict[str, int] = {}
+    keyframes: list[tuple] = []
+    boxes: list[tuple] = []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = first_line + reader.line_num
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                break
+            # A blank line, which may come with spaces.
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                row = _parse_row(cells, layout)
+                video = numbers.setdefault(cells[0], len(numbers))
+                (boxes if len(row) > 1 else keyframes).append((video, *row, line))
+        except csv.Error as error:
+            report(Problem(path, line, f"not a csv row ({error}); a quote may be missing"))
+            break  # where the next row begins is not known
+        except _RowError as error:
+            report(Problem(path, line, str(error)))
+    builder = TableBuilder()
+    if keyframes:
+        builder.add_keyframes(*zip(*keyframes, strict=True))
+    if boxes:
+        builder.add_boxes(*zip(*boxes, strict=True))
+    return builder.table(path, tuple(numbers))
+
+
+class _RowError(Exception):
+    """What is wrong with a row."""
+
+
+def _parse_row(cells: list[str], layout: Layout) -> tuple:
+    """``(second,)`` or ``(second, box, action, score, person)``."""
+    # Tables written by other programs fill up the rows of empty keyframes with empty cells.
+    if len(cells) > 2 and not any(cell.strip() for cell in cells[2:]):
+        cells = cells[:2]
+    if len(cells) not in layout.widths:
+        widths = " or ".join(", ".join(map(str, layout.widths)).rsplit(", ", 1))
+        hint = ""
+        if any(";" in cell or "\t" in cell for cell in cells) or (len(cells) == 1 and " " in cells[0]):
+            hint = "; separate columns with commas and write decimals with a point"
+        elif len(cells) > max(layout.widths):
+            excess = cells[max(layout.widths) :]
+            hint = "; write decimals with a point" if any(excess) else "; remove the commas at its end"
+        article = "an" if layout.name[0] in "aeiou" else "a"
+        raise _RowError(
+            f"{len(cells)} column{'s' * (len(cells) != 1)}, but {article} {layout.name} row has {widths} "
+            f"({layout.usage}){hint}"
+        )
+    if not cells[0]:
+        raise _RowError("the video's name is empty")
+    second = _number(cells[1], "second")
+    if not 0 <= second <= MAX_SECOND:
+        raise _RowError(f"second is {cells[1].strip()}, but must be from 0 to {MAX_SECOND}")
+    if len(cells) == 2:
+        return (second,)
+    box = [_number(cell, name) for cell, name in zip(cells[2:6], ("x1", "y1", "x2", "y2"), strict=True)]
+    action = _whole_number(cells[6], "action", optional=layout.action_optional)
+    if action < 1 and not (layout.action_optional and action == -1):
+        raise _RowError(f"action is {cells[6].strip()}, but class ids begin at 1")
+    score, person = 1.0, -1
+    if layout.last == "score":
+        score = _number(cells[7], "score")
+    elif len(cells) == 8:
+        person = _whole_number(cells[7], "person id", optional=True)
+        if person < -1:
+            raise _RowError(f"person id is {person}, but must not be negative")
+    return second, box, action, score, person
+
+
+def _number(text: str, name: str) -> float:
+    """The finite decimal number that ``text`` is; ASCII digits, spaces around it allowed."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    if math.isfinite(value):
+        return value
+    if not text.strip():
+        raise _RowError(f"{name} is empty")
+    hint = "; write decimals with a point" if _NUMBER.fullmatch(text.replace(",", ".")) else ""
+    raise _RowError(f"{name} is {text.strip()!r}, not a finite number{hint if ',' in text else ''}")
+
+
+def _whole_number(text: str, name: str, *, optional: bool) -> int:
+    if optional and not text.strip():
+        return -1
+    value = _number(text, name)
+    if not value.is_integer() or abs(value) > MAX_INT:
+        raise _RowError(f"{name} is {text.strip()!r}, not a whole number")
+    return int(value)

@@ -1,0 +1,1 @@
+"""The vocabulary of the field as data types, used by every other part. No torch."""

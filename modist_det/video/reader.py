@@ -1,0 +1,52 @@
+"""Video files and folders of images through one interface: open, ask for frames, close."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+from .errors import VideoError, reason_of
+from .file import VideoReader
+from .frame_folder import FrameFolder
+from .info import VideoInfo
+
+__all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video", "probe"]
+
+
+def open_video(path: str | os.PathLike, fps: float | Fraction | None = None) -> VideoReader | FrameFolder:
+    """A reader for a video file, or for a folder of images shown at ``fps``.
+
+    ``fps`` is needed for folders and without effect on files, which know their times themselves.
+
+    Raises:
+        VideoError: it does not exist or cannot be read, or it is a folder and ``fps`` is missing.
+
+    Example::
+
+        with open_video("clip.mp4") as video:
+            frames = video.frames_at_indices([0, 10, 20])  # uint8 (3, H, W, 3), RGB
+    """
+    try:
+        is_folder = Path(path).is_dir()
+    except OSError as error:
+        raise VideoError(path, reason_of(error)) from error
+    if not is_folder:
+        return VideoReader(path)
+    if fps is None:
+        raise VideoError(path, "it is a folder of images; say how many there are a second (fps)")
+    return FrameFolder(path, fps)
+
+
+def probe(path: str | os.PathLike, fps: float | Fraction | None = None) -> VideoInfo:
+    """Facts about a video file or a folder of images, with its frames counted.
+
+    Reads through a file without decoding it, apart from its first frame: milliseconds for a clip, tens of
+    milliseconds for a film of minutes.
+
+    Raises:
+        VideoError: as :func:`open_video`.
+    """
+    with open_video(path, fps) as video:
+        _ = video.info.num_frames
+        return video.info

@@ -1,0 +1,30 @@
+"""Modules under the names that they had before they moved."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+import pytest
+
+from modist_det._moved import MOVED
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_old_names_are_the_new_modules(old):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert importlib.import_module(f"modist_det.{old}") is importlib.import_module(
+            f"modist_det.{MOVED[old]}"
+        )
+
+
+def test_a_module_of_a_package_that_moved():
+    with pytest.warns(DeprecationWarning, match="is now modist_det.puppets.labels"):
+        old = importlib.import_module("modist_det.data.puppets.labels")
+    assert old is importlib.import_module("modist_det.puppets.labels")
+
+
+def test_other_missing_modules_stay_missing():
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("modist_det.data.nothing")
