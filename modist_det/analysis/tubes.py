@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..inference.results import VideoActions, interpolate
-from ..inference.tracking import iou_matrix
 from ..puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..puppets.tracks import convert_tracks
+from ..structures.boxes import iou, iou_matrix
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
 
@@ -160,8 +160,7 @@ def tube_iou(a: ActionTube, b: ActionTube) -> float:
         return 0.0
     seconds = np.arange(start, end + 1e-9, _STEP / 2)
     boxes_a, boxes_b = np.stack([a.box_at(s) for s in seconds]), np.stack([b.box_at(s) for s in seconds])
-    overlaps = [iou_matrix(x[None], y[None])[0, 0] for x, y in zip(boxes_a, boxes_b, strict=True)]
-    return (end - start) / union * float(np.mean(overlaps))
+    return (end - start) / union * float(np.mean(iou(boxes_a, boxes_b)))
 
 
 def _matched_tubes(real: Sequence[ActionTube], claimed: Sequence[ActionTube], min_iou: float) -> int:

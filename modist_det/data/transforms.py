@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..structures.boxes import clip_boxes, scale_boxes
+
 __all__ = [
     "ColorJitter",
     "Window",
@@ -157,16 +159,6 @@ def resize(clip: Tensor, height: int, width: int) -> Tensor:
     frames = clip.permute(1, 0, 2, 3)
     scaled = torch.nn.functional.interpolate(frames, (height, width), mode="bilinear", antialias=True)
     return scaled.permute(1, 0, 2, 3)
-
-
-def scale_boxes(boxes: Boxes, height: float, width: float) -> Boxes:
-    """Boxes times (width, height): from [0, 1] to pixels, or by the two factors of a :func:`resize`."""
-    return boxes * np.array([width, height] * 2, dtype=np.float32)
-
-
-def clip_boxes(boxes: Boxes, height: int, width: int) -> Boxes:
-    """The part of each box inside a (height, width) frame; without extent where there is none."""
-    return np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
 
 
 def visible(inside: Boxes, whole: Boxes, size: int, share: float = 0.25) -> NDArray[np.bool_]:

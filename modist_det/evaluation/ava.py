@@ -48,14 +48,12 @@ from ..formats.ava.files import (
     read_label_map,
 )
 from ..formats.ava.tables import doubt_of_scores
+from ..structures.keyframes import unpack_keyframes
 from ..utils.errors import UserError, nearest
 from ..video.listing import VIDEO_EXTENSIONS, extension
 from .ava_rows import (
     MAX_PER_KEYFRAME,
-    SECOND_BITS,
-    TICKS,
     beyond,
-    keyframe_keys,
     select_detections,
     select_groundtruth,
 )
@@ -168,8 +166,8 @@ class AVAMatch:
 
     def keyframe(self, number: int) -> tuple[str, float]:
         """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
-        video, ticks = divmod(int(self.boxes.keyframes[number]), 1 << SECOND_BITS)
-        return self.videos[video], ticks / TICKS
+        video, second = unpack_keyframes(self.boxes.keyframes[number])
+        return self.videos[video], float(second)
 
 
 def match_ava(
@@ -195,9 +193,7 @@ def match_ava(
 
     class_ids = np.array(sorted(labels), dtype=np.int64)
     video_codes: dict[str, int] = {}
-    excluded_keys = (
-        np.empty(0, dtype=np.int64) if excluded is None else np.unique(keyframe_keys(excluded, video_codes))
-    )
+    excluded_keys = np.empty(0, np.int64) if excluded is None else np.unique(excluded.keys(video_codes))
     boxes = select_groundtruth(truth, video_codes, excluded_keys, class_ids)
     counted, left_out, num_cut = select_detections(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode, limit
@@ -402,5 +398,4 @@ def _plain(name: str) -> str:
 
 
 def _first_keyframe(table: BoxTable) -> str:
-    source = table if len(table) else table.keyframes
-    return f"{source.videos[source.video[0]]},{source.second[0]:g}"
+    return (table if len(table) else table.keyframes).name(0)

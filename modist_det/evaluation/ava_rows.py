@@ -1,39 +1,22 @@
-"""Which rows of ground truth and detections count in AVA's evaluation, and the numbers that keyframes get there."""
+"""Which rows of ground truth and detections count in AVA's evaluation."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..formats.ava.files import BoxTable, KeyTable
+from ..structures.boxes import has_area
+from ..structures.tables import BoxTable
 from .frame_ap import Detections, GroundTruth, IntArray, run_starts
 
 __all__ = [
     "MAX_PER_KEYFRAME",
-    "SECOND_BITS",
-    "TICKS",
     "beyond",
-    "keyframe_keys",
     "select_detections",
     "select_groundtruth",
 ]
 
 MAX_PER_KEYFRAME = 50  # of the official metric
-# A keyframe as one number: the video's, then the second in microseconds.
-SECOND_BITS = 40
-TICKS = 1_000_000
-
-
-def keyframe_keys(
-    table: BoxTable | KeyTable, video_codes: dict[str, int], rows: IntArray | None = None
-) -> IntArray:
-    """One number a row for video and second, equal to six decimals as in the official evaluator.
-
-    ``rows``: only of these.
-    """
-    codes = [video_codes.setdefault(name, len(video_codes)) for name in table.videos]
-    video, second = (c if rows is None else c[rows] for c in (table.video, table.second))
-    return (np.array(codes, dtype=np.int64)[video] << SECOND_BITS) | np.rint(second * TICKS).astype(np.int64)
 
 
 def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
@@ -47,8 +30,8 @@ def select_groundtruth(
     table: BoxTable, video_codes: dict[str, int], excluded: IntArray, class_ids: IntArray
 ) -> GroundTruth:
     """The boxes that count. ``excluded``: keys of keyframes to leave out; ``class_ids`` (C,) is ascending."""
-    keys = keyframe_keys(table, video_codes)
-    everywhere = np.unique(np.concatenate([keys, keyframe_keys(table.keyframes, video_codes)]))
+    keys = table.keys(video_codes)
+    everywhere = np.unique(np.concatenate([keys, table.keyframes.keys(video_codes)]))
     keyframes = np.setdiff1d(everywhere, excluded, assume_unique=True)
     class_index = _class_index(table.action, class_ids)
     known = class_index >= 0
@@ -83,7 +66,7 @@ def select_detections(
     starts = np.concatenate([np.arange(min(len(table), 1)), np.flatnonzero(moves) + 1])
     lengths = np.diff(starts, append=len(table))
     num_known = np.diff(np.concatenate([[0], np.cumsum(known)])[np.append(starts, len(table))])
-    keys = keyframe_keys(table, video_codes, starts)
+    keys = table.keys(video_codes, starts)
     is_excluded = np.isin(keys, excluded)
     left_out = {
         "class_not_in_label_map": int((~known).sum()),
@@ -105,7 +88,7 @@ def select_detections(
         rows, frame = rows[order], frame[order]
 
     score = table.score[rows]
-    kept = _has_area(table.boxes)[rows]
+    kept = has_area(table.boxes)[rows]
     num_cut = np.zeros(len(class_ids), dtype=np.int64)
     if mode == "official":
         best = np.ones(len(rows), dtype=bool)
@@ -135,10 +118,6 @@ def _number_by_first(keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order))
     return distinct[order], rank[inverse]
-
-
-def _has_area(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
 
 
 def _best_of_each(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..structures.boxes import iou
+
 __all__ = [
     "IOU_THRESHOLD",
     "Detections",
@@ -72,10 +74,10 @@ def match(
     pair_start = np.cumsum(count) - count
     pair_detection = np.repeat(found, count)
     pair_box = np.arange(len(pair_detection)) - np.repeat(pair_start - begin, count)
-    iou = _iou(boxes[detections.row[pair_detection]], truth.boxes[pair_box])
-    best = np.maximum.reduceat(iou, pair_start)
+    overlap = iou(boxes[detections.row[pair_detection]], truth.boxes[pair_box])
+    best = np.maximum.reduceat(overlap, pair_start)
     # The first of the boxes that overlap most, if that is enough.
-    chosen = np.flatnonzero(iou == np.repeat(np.where(best >= IOU_THRESHOLD, best, np.inf), count))
+    chosen = np.flatnonzero(overlap == np.repeat(np.where(best >= IOU_THRESHOLD, best, np.inf), count))
     chosen = chosen[run_starts(pair_detection[chosen])]
     detection, box = pair_detection[chosen], pair_box[chosen]
     # Of the detections that chose a box, the first finds it.
@@ -84,19 +86,6 @@ def match(
     first = order[run_starts(box[order])]
     finds[detection[first]] = box[first]
     return finds
-
-
-def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU (n,) of boxes (n, 4) with boxes (n, 4), in the order of operations of the official evaluator.
-
-    (So that an IoU of exactly one half falls on the same side.)
-    """
-    height = np.maximum(0.0, np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]))
-    width = np.maximum(0.0, np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]))
-    shared = height * width
-    area_a = (a[:, 3] - a[:, 1]) * (a[:, 2] - a[:, 0])
-    area_b = (b[:, 3] - b[:, 1]) * (b[:, 2] - b[:, 0])
-    return shared / (area_a + area_b - shared)
 
 
 def average_precisions(

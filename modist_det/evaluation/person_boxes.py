@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..formats.ava.files import read_ava_boxes, read_person_boxes
-from ..formats.ava.tables import BoxTable
+from ..structures.boxes import iou
+from ..structures.tables import BoxTable
 from ..utils.errors import UserError
 
 __all__ = ["evaluate_person_boxes"]
@@ -50,8 +51,9 @@ def evaluate_person_boxes(
     people, keyframes = _people(truth)
     boxes, scores, ignored = _detections(found, keyframes)
     if len(found) and ignored == len(found):
+        first = truth.name(0) if len(truth) else "none"
         raise UserError(
-            f"no keyframe of {detections} is in {groundtruth} (such as {_some_key(found)}, and {_some_key(truth)}); "
+            f"no keyframe of {detections} is in {groundtruth} (such as {found.name(0)}, and {first}); "
             "names of videos and seconds have to be the same"
         )
     figures = _coco(people, boxes, scores, len(keyframes))
@@ -71,27 +73,19 @@ Places = tuple[NDArray[np.int64], NDArray[np.float64]]  # keyframe of each box (
 def _people(table: BoxTable) -> tuple[Places, dict[Key, int]]:
     keyframes: dict[Key, int] = {}
     for part in (table, table.keyframes):
-        for video, second in zip(part.video.tolist(), part.second.tolist(), strict=True):
-            keyframes.setdefault((table.videos[video], second), len(keyframes))
-    index = np.array([keyframes[key] for key in _keys(table)], np.int64)
+        for key in part.names():
+            keyframes.setdefault(key, len(keyframes))
+    index = np.array([keyframes[key] for key in table.names()], np.int64)
     rows = np.unique(np.column_stack([index, table.boxes]), axis=0) if len(table) else np.zeros((0, 5))
     return (rows[:, 0].astype(np.int64), rows[:, 1:]), keyframes
 
 
 def _detections(table: BoxTable, keyframes: dict[Key, int]) -> tuple[Places, NDArray[np.float64], int]:
-    index = np.array([keyframes.get(key, -1) for key in _keys(table)], np.int64)
+    index = np.array([keyframes.get(key, -1) for key in table.names()], np.int64)
     rows = np.column_stack([index, table.boxes, table.score])[index >= 0]
     # A box with several actions is one person.
     rows = np.unique(rows, axis=0) if len(rows) else np.zeros((0, 6))
     return (rows[:, 0].astype(np.int64), rows[:, 1:5]), rows[:, 5], int((index < 0).sum())
-
-
-def _keys(table: BoxTable) -> list[Key]:
-    return [(table.videos[v], s) for v, s in zip(table.video.tolist(), table.second.tolist(), strict=True)]
-
-
-def _some_key(table: BoxTable) -> str:
-    return f"{table.videos[table.video[0]]},{table.second[0]:g}" if len(table) else "none"
 
 
 def _coco(people: Places, boxes: Places, scores: NDArray, num_keyframes: int) -> dict[str, float]:
@@ -143,14 +137,8 @@ def _recall(
     index, corners = index[order], corners[order]
     starts, ends = np.searchsorted(index, people[0], "left"), np.searchsorted(index, people[0], "right")
     hits = sum(
-        bool((_iou(person, corners[start:end]) >= 0.5).any())
+        bool((iou(person, corners[start:end]) >= 0.5).any())
         for person, start, end in zip(people[1], starts, ends, strict=True)
     )
     recall = hits / len(people[0]) if len(people[0]) else float("nan")
     return {"min_score": min_score, "recall": recall, "per_keyframe": len(index) / max(num_keyframes, 1)}
-
-
-def _iou(box: NDArray, others: NDArray) -> NDArray:
-    shared = (np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])).clip(0).prod(axis=1)
-    areas = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1)
-    return shared / np.maximum(areas - shared, 1e-12)

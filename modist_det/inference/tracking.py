@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ..structures.boxes import iou_matrix
 from .results import Boxes, PersonBoxes, interpolate
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
@@ -147,13 +148,3 @@ class Tracker:
             score = float(people.scores[index])
             tracks[row].see(second, people.boxes[index], score, score >= self.start_score)
         return np.delete(chosen, columns[allowed]).tolist()
-
-
-def iou_matrix(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """IoU (A, B) of boxes (A, 4) with boxes (B, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

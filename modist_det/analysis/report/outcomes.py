@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...evaluation.ava import AVAMatch
 from ...evaluation.frame_ap import IOU_THRESHOLD, IntArray, precision_recall
+from ...structures.boxes import iou
 from ...utils.spread import evenly_spread
 
 __all__ = [
@@ -155,7 +156,7 @@ def _kind(matched: AVAMatch, detection: int) -> str:
     place_keyframe, place_class = np.divmod(boxes.place, len(matched.class_ids))
     box = matched.detected.boxes[counted.row[detection]]
     here = np.flatnonzero(place_keyframe == counted.keyframe[detection])
-    there = here[_iou(box, boxes.boxes[here]) >= IOU_THRESHOLD]
+    there = here[iou(box, boxes.boxes[here]) >= IOU_THRESHOLD]
     if not len(there):
         return "nobody"
     return "repeat" if (place_class[there] == counted.class_index[detection]).any() else "action"
@@ -163,12 +164,4 @@ def _kind(matched: AVAMatch, detection: int) -> str:
 
 def _overlaps(matched: AVAMatch, keyframe: int, box: NDArray[np.float64]) -> np.bool_:
     rows = matched.counted.row[matched.counted.keyframe == keyframe]
-    return (_iou(box, matched.detected.boxes[rows]) >= IOU_THRESHOLD).any()
-
-
-def _iou(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of one box (4,) with each of the others (n, 4), all with an area."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = (high - low).clip(min=0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    return shared / ((box[2:] - box[:2]).prod() + areas - shared)
+    return (iou(box, matched.detected.boxes[rows]) >= IOU_THRESHOLD).any()

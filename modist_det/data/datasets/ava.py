@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...formats.ava.files import (
-    BoxTable,
-    KeyTable,
     read_ava_boxes,
     read_exclusions,
     read_frame_list,
     read_label_map,
     read_person_boxes,
 )
+from ...structures.boxes import has_area
 from ...structures.class_facts import ClassFacts, KeyframeFacts
+from ...structures.keyframes import unpack_keyframes
+from ...structures.tables import BoxTable
 from ...utils.errors import UserError, nearest
 from ...video.frame_list import ListedFolder
 from ...video.listing import file_key
@@ -41,10 +42,6 @@ __all__ = ["BOX_SOURCES", "AVADataset", "AVAMetadata", "DetectionRecord", "Detec
 logger = logging.getLogger(__name__)
 
 BOX_SOURCES = ("ground_truth", "detected", "both")
-
-# A keyframe as one number: the video's, then the second in microseconds (11 days of them fit).
-_SECOND_BITS = 40
-_TICKS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -254,7 +251,7 @@ class AVADataset:
             annotated = _no_persons() if self.annotations is None else self._annotated(names)
             persons, _ = self._detected(names, min_score, annotated, required=True)
         if self.exclusions is not None:
-            excluded = np.isin(persons.keys, _keys(read_exclusions(self.exclusions), names))
+            excluded = np.isin(persons.keys, read_exclusions(self.exclusions).keys(names))
             if len(persons) and excluded.all():
                 raise UserError(
                     f"data set {self.name}: {self.exclusions} excludes every keyframe that has a person "
@@ -292,7 +289,7 @@ class AVADataset:
         sure = everybody.take(everybody.scores >= min_score)
         persons = sure
         if self.annotations is not None:
-            persons = sure.take(sure.keys >> _SECOND_BITS < num_annotated)
+            persons = sure.take(unpack_keyframes(sure.keys)[0] < num_annotated)
         logger.info(
             "%s: %d of %d boxes of %s are taken (score at least %g, in annotated videos)",
             self.name,
@@ -338,30 +335,31 @@ class AVADataset:
                 f"the highest of {self.label_map}"
             )
         boxes = np.clip(table.boxes, 0, 1).astype(np.float32)
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        if not has_area.all():
-            logger.warning("%s: %d boxes without area are left out", table.path, (~has_area).sum())
+        kept = has_area(boxes)
+        if not kept.all():
+            logger.warning("%s: %d boxes without area are left out", table.path, (~kept).sum())
         return group_persons(
-            _keys(table, names)[has_area],
-            boxes[has_area],
-            table.score[has_area].astype(np.float32),
-            table.action[has_area].astype(np.int64),
+            table.keys(names)[kept],
+            boxes[kept],
+            table.score[kept].astype(np.float32),
+            table.action[kept].astype(np.int64),
         )
 
     def _to_records(self, persons: Persons, names: list[str]) -> DetectionRecords:
-        asked = [names[number] for number in np.unique(persons.keys >> _SECOND_BITS).tolist()]
+        asked = [names[number] for number in np.unique(unpack_keyframes(persons.keys)[0]).tolist()]
         found = self.find_videos(names)  # of all names, so that none is another's second one
         self._report_missing(asked, found)
         present = [number for number, name in enumerate(names) if name in found]
         place = np.full(len(names), -1, dtype=np.int32)  # of each name, among those that are present
         place[present] = np.arange(len(present))
-        persons = persons.take(place[persons.keys >> _SECOND_BITS] >= 0)
+        persons = persons.take(place[unpack_keyframes(persons.keys)[0]] >= 0)
         keys, box_starts = np.unique(persons.keys, return_index=True)
+        video, seconds = unpack_keyframes(keys)
         return DetectionRecords(
             video_ids=[names[number] for number in present],
             videos=[found[names[number]] for number in present],
-            video_index=place[keys >> _SECOND_BITS],
-            seconds=(keys & ((1 << _SECOND_BITS) - 1)) / _TICKS,
+            video_index=place[video],
+            seconds=seconds,
             first_second=self.first_second,
             fps=self.fps,
             box_starts=np.append(box_starts, len(persons)),
@@ -399,13 +397,6 @@ def _path(name: str, value: object) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise UserError(f"{name} is {value!r}, but takes one path")
     return os.fspath(value)
-
-
-def _keys(rows: BoxTable | KeyTable, names: dict[str, int]) -> NDArray[np.int64]:
-    """The keyframe of each row as a number; numbers new video names in ``names``."""
-    numbers = np.array([names.setdefault(video, len(names)) for video in rows.videos], dtype=np.int64)
-    ticks = np.rint(rows.second * _TICKS).astype(np.int64)
-    return (numbers[rows.video] << _SECOND_BITS) | ticks
 
 
 def _some(names: Sequence[str]) -> str:

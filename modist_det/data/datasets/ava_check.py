@@ -279,9 +279,9 @@ def _summarize(
 ) -> None:
     keyframes: set[tuple[str, float]] = set()
     if annotations is not None:
-        keys = _keys(annotations)
+        keys = annotations.names()
         keyframes = set(keys)
-        empty = set(_keys(annotations.keyframes)) - keyframes
+        empty = set(annotations.keyframes.names()) - keyframes
         persons = set(zip(keys, map(tuple, annotations.boxes.tolist()), strict=True))
         report.summary += [
             ("keyframes", f"{len(keyframes)} with persons, {len(empty)} without"),
@@ -293,7 +293,7 @@ def _summarize(
             for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
         ]
     if person_boxes is not None:
-        detected = set(_keys(person_boxes))
+        detected = set(person_boxes.names())
         usual = datasets_defaults().PERSON_SCORE_THRESH
         sure = int((person_boxes.score >= usual).sum())
         report.summary.append(
@@ -312,7 +312,3 @@ def _summarize(
                 f"no keyframe is in both {annotations and annotations.path} and {person_boxes.path}; "
                 "do their videos and seconds agree?"
             )
-
-
-def _keys(rows: BoxTable | KeyTable) -> list[tuple[str, float]]:
-    return [(rows.videos[v], s) for v, s in zip(rows.video.tolist(), rows.second.tolist(), strict=True)]

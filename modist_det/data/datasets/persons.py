@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...structures.boxes import iou as pairwise_iou
+
 __all__ = [
     "Persons",
     "group_persons",
@@ -119,14 +121,6 @@ def pairs_of_equal_keys(keys: IntArray, others: IntArray) -> tuple[IntArray, Int
     i = np.repeat(np.arange(len(keys)), count)
     j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
     return i, j
-
-
-def pairwise_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
-    """IoU (M,) of boxes (M, 4) with boxes (M, 4), row by row."""
-    overlap = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-    shared = np.clip(overlap, 0, None).prod(axis=1)
-    areas = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1)
-    return shared / (areas - shared)
 
 
 def _starts(counts: NDArray) -> IntArray:

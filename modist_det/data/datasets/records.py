@@ -9,16 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...structures.keyframes import keyframe_id
 from ...video.frame_list import ListedFolder
 from .columns import Rows, Strings
 from .persons import take_ragged
 
 __all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "VideoRecords", "keyframe_id"]
-
-
-def keyframe_id(video_id: str, second: float) -> str:
-    """``"video,0902"``: how AVA's tools name a keyframe; fractions of a second are kept (``"video,2.5"``)."""
-    return f"{video_id},{second:04.0f}" if float(second).is_integer() else f"{video_id},{second:.10g}"
 
 
 @dataclass(frozen=True, slots=True)

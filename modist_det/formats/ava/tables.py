@@ -1,11 +1,13 @@
-"""AVA's csv files as columns of arrays: what a table holds and what rows a file may have."""
+"""AVA's csv files: what rows each kind may have, and how pieces of columns become a table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...structures.keyframes import MAX_SECOND
+from ...structures.tables import BoxTable, KeyTable
 
 __all__ = [
     "DETECTIONS",
@@ -20,63 +22,6 @@ __all__ = [
     "TableBuilder",
     "doubt_of_scores",
 ]
-
-# Seconds up to this (11 days) with six decimals fit into 40 bits, on which the evaluator's keys rely.
-MAX_SECOND = 1_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class KeyTable:
-    """Keyframes, one a row.
-
-    Attributes:
-        path: file that the rows come from.
-        videos: names that ``video`` points into.
-        video: int32 (n,).
-        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
-        line: int64 (n,), line of the file, from 1.
-    """
-
-    path: str
-    videos: tuple[str, ...]
-    video: NDArray[np.int32]
-    second: NDArray[np.float64]
-    line: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.video)
-
-
-@dataclass(frozen=True, eq=False)
-class BoxTable:
-    """Boxes, one a row, in the order of the file.
-
-    Attributes:
-        path: file that the rows come from.
-        videos: names that ``video`` points into, in order of their first row of either kind.
-        video: int32 (n,).
-        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
-        boxes: float64 (n, 4), x1y1x2y2 as fractions of the image's width and height.
-        action: int32 (n,), class id from 1; -1 where the column is empty.
-        score: float64 (n,); 1 in ground truth.
-        person: int32 (n,), person id; -1 where there is none.
-        line: int64 (n,), line of the file, from 1.
-        keyframes: the rows without a box (``video, second``): keyframes with nothing in them.
-    """
-
-    path: str
-    videos: tuple[str, ...]
-    video: NDArray[np.int32]
-    second: NDArray[np.float64]
-    boxes: NDArray[np.float64]
-    action: NDArray[np.int32]
-    score: NDArray[np.float64]
-    person: NDArray[np.int32]
-    line: NDArray[np.int64]
-    keyframes: KeyTable
-
-    def __len__(self) -> int:
-        return len(self.video)
 
 
 @dataclass(frozen=True)

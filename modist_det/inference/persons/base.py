@@ -12,6 +12,7 @@ import numpy as np
 from fvcore.common.registry import Registry
 from numpy.typing import NDArray
 
+from ...structures.boxes import area, intersection
 from ...utils.errors import UserError, nearest
 from ..results import PersonBoxes
 
@@ -118,13 +119,11 @@ def non_maximum_suppression(
     """
     order = np.argsort(-scores, kind="stable")
     corners = boxes[order]
-    areas = (corners[:, 2:] - corners[:, :2]).clip(0).prod(axis=1)
+    areas = area(corners)
     alive = np.ones(len(order), bool)
     for i in range(len(order)):
         if alive[i]:
-            low = np.maximum(corners[i, :2], corners[i + 1 :, :2])
-            high = np.minimum(corners[i, 2:], corners[i + 1 :, 2:])
-            shared = (high - low).clip(0).prod(axis=1)
+            shared = intersection(corners[i], corners[i + 1 :])
             alive[i + 1 :] &= shared <= max_iou * (areas[i] + areas[i + 1 :] - shared)
             alive[i + 1 :] &= shared <= max_inside * areas[i + 1 :]
     return order[alive]

@@ -90,8 +90,8 @@ def videos_of_dataset(name: str) -> list[VideoToSearch]:
     table = read_ava_boxes(metadata.groundtruth)
     seconds: dict[str, set[float]] = {}
     for part in (table, table.keyframes):
-        for video, second in zip(part.video.tolist(), part.second.tolist(), strict=True):
-            seconds.setdefault(table.videos[video], set()).add(second)
+        for video, second in part.names():
+            seconds.setdefault(video, set()).add(second)
     paths = dataset.find_videos(list(seconds))
     if not paths:
         raise UserError(f"none of the {len(seconds)} videos of {name} is in {', '.join(dataset.videos)}")

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...structures.boxes import has_area
 from ...utils.cache import cache_folder
 from ...utils.download import file_sha256
 from ...utils.errors import UserError
@@ -135,7 +136,7 @@ class _OnnxDetector:
         boxes = np.concatenate([boxes for boxes, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         boxes = boxes.clip(0, 1)
-        possible = (scores >= self.min_score) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        possible = (scores >= self.min_score) & has_area(boxes)
         boxes, scores = boxes[possible], scores[possible]
         kept = non_maximum_suppression(boxes, scores, self.max_iou, self.max_inside)
         return PersonBoxes(boxes[kept], scores[kept].astype(np.float32))

@@ -1,0 +1,61 @@
+"""Boxes as numpy arrays (..., 4) of x1, y1, x2, y2: area, overlap, and the one rule for boxes without area.
+
+A box has an area if x1 < x2 and y1 < y2. One that has none, or is inside out, has area 0 and overlaps with nothing.
+All functions keep the dtype (float32 or float64) and take boxes in any unit: pixels or shares of the image.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["area", "clip_boxes", "has_area", "intersection", "iou", "iou_matrix", "scale_boxes"]
+
+Floats = NDArray[np.floating]
+_Float = TypeVar("_Float", bound=np.floating)
+
+
+def has_area(boxes: Floats) -> NDArray[np.bool_]:
+    """Which of the boxes (..., 4) have an area."""
+    return (boxes[..., 0] < boxes[..., 2]) & (boxes[..., 1] < boxes[..., 3])
+
+
+def area(boxes: Floats) -> Floats:
+    """Area (...) of boxes (..., 4)."""
+    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def intersection(a: Floats, b: Floats) -> Floats:
+    """Area (...) that boxes (..., 4) share with boxes (..., 4); shapes are broadcast."""
+    width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
+    height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
+    return np.maximum(width, 0) * np.maximum(height, 0)
+
+
+def iou(a: Floats, b: Floats) -> Floats:
+    """Intersection over union (...) of boxes (..., 4) with boxes (..., 4), in [0, 1]; shapes are broadcast.
+
+    The order of operations is that of AVA's official evaluator, so that an IoU of exactly one half falls on the same
+    side.
+    """
+    shared = intersection(a, b)
+    union = area(a) + area(b) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def iou_matrix(a: Floats, b: Floats) -> Floats:
+    """IoU (A, B) of each of the boxes (A, 4) with each of the boxes (B, 4)."""
+    return iou(a[:, None], b[None])
+
+
+def scale_boxes(boxes: NDArray[_Float], height: float, width: float) -> NDArray[_Float]:
+    """Boxes times (width, height): from shares of the image to pixels, or by the two factors of a resize."""
+    return (boxes * np.array([width, height] * 2, boxes.dtype)).astype(boxes.dtype, copy=False)
+
+
+def clip_boxes(boxes: NDArray[_Float], height: float = 1, width: float = 1) -> NDArray[_Float]:
+    """The part of each box inside an image of (height, width); without area where there is none."""
+    return np.clip(boxes, 0, np.array([width, height] * 2, dtype=boxes.dtype))

@@ -1,0 +1,96 @@
+"""Tables of keyframes and of boxes: columns of arrays, a row of a file in each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .keyframes import IntArray, pack_keyframes
+
+__all__ = ["BoxTable", "KeyTable", "KeyframeColumns"]
+
+
+class KeyframeColumns:
+    """What tables with a keyframe in each row share.
+
+    Attributes:
+        videos: names that ``video`` points into.
+        video: int32 (n,).
+        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
+    """
+
+    videos: tuple[str, ...]
+    video: NDArray[np.int32]
+    second: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def keys(self, numbers: dict[str, int], rows: IntArray | None = None) -> IntArray:
+        """The keyframe of each row as a number (:func:`pack_keyframes`).
+
+        Args:
+            numbers: of the videos by name; those of new videos are added.
+            rows: only of these.
+        """
+        codes = np.array([numbers.setdefault(name, len(numbers)) for name in self.videos], dtype=np.int64)
+        chosen = slice(None) if rows is None else rows
+        return pack_keyframes(codes[self.video[chosen]], self.second[chosen])
+
+    def names(self) -> list[tuple[str, float]]:
+        """Video and second of each row."""
+        return [(self.videos[v], s) for v, s in zip(self.video.tolist(), self.second.tolist(), strict=True)]
+
+    def name(self, row: int) -> str:
+        """Video and second of one row, for messages."""
+        return f"{self.videos[self.video[row]]},{self.second[row]:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class KeyTable(KeyframeColumns):
+    """Keyframes, one a row.
+
+    Attributes:
+        path: file that the rows come from.
+        videos: names that ``video`` points into.
+        video: int32 (n,).
+        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
+        line: int64 (n,), line of the file, from 1.
+    """
+
+    path: str
+    videos: tuple[str, ...]
+    video: NDArray[np.int32]
+    second: NDArray[np.float64]
+    line: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxTable(KeyframeColumns):
+    """Boxes, one a row, in the order of the file.
+
+    Attributes:
+        path: file that the rows come from.
+        videos: names that ``video`` points into, in order of their first row of either kind.
+        video: int32 (n,).
+        second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
+        boxes: float64 (n, 4), x1y1x2y2 as fractions of the image's width and height.
+        action: int32 (n,), class id from 1; -1 where the column is empty.
+        score: float64 (n,); 1 in ground truth.
+        person: int32 (n,), person id; -1 where there is none.
+        line: int64 (n,), line of the file, from 1.
+        keyframes: the rows without a box (``video, second``): keyframes with nothing in them.
+    """
+
+    path: str
+    videos: tuple[str, ...]
+    video: NDArray[np.int32]
+    second: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+    action: NDArray[np.int32]
+    score: NDArray[np.float64]
+    person: NDArray[np.int32]
+    line: NDArray[np.int64]
+    keyframes: KeyTable
