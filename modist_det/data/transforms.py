@@ -162,11 +162,11 @@ def resize(clip: Tensor, height: int, width: int) -> Tensor:
 
 
 def visible(inside: Boxes, whole: Boxes, size: int, share: float = 0.25) -> NDArray[np.bool_]:
-    """Which persons (N,) are still to be seen in a crop of side ``size``.
+    """Which persons (N,) can still be seen in a crop whose shorter side is ``size``.
 
-    Of both their width and height at least ``share`` must be there, or ``share`` of the crop's side for
-    persons larger than it. A label on a hand's breadth of somebody teaches nothing. (PySlowFast keeps all, even boxes
-    without extent.)
+    At least ``share`` of both their width and height must be inside, or ``share`` of the crop's side for persons larger
+    than it. Boxes that are mostly outside the crop are dropped: their labels would be noise. (PySlowFast keeps all,
+    even boxes without extent.)
 
     Args:
         inside: boxes clipped to the crop.

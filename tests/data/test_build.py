@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from modist_det.data.augmentation import Augmentation, Crop, Sometimes, color_jitter, flip
 from modist_det.data.bad_videos import BadVideoMonitor
 from modist_det.data.build import (
     Item,
@@ -76,16 +78,10 @@ def bad(folder) -> DetectionRecords:
 
 
 def train_mapper() -> DetectionMapper:
-    return DetectionMapper(
-        2,
-        num_frames=2,
-        sampling_rate=2,
-        target_fps=5,
-        min_size_train=(32, 40),
-        crop_size=32,
-        jitter_prob=0.5,
-        is_train=True,
-    )
+    jitter = partial(color_jitter, ranges=(0.4, 0.4, 0.4))
+    steps = (Sometimes(0.5, flip), Sometimes(0.5, jitter))
+    augmentation = Augmentation(Crop(32, 32, 40), steps)
+    return DetectionMapper(2, num_frames=2, sampling_rate=2, target_fps=5, augmentation=augmentation)
 
 
 def eval_mapper() -> DetectionMapper:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from modist_det.config import get_cfg
 from modist_det.data.classification import ClassificationMapper
 from modist_det.data.datasets import VideoRecord
 from modist_det.utils.errors import UserError
@@ -27,9 +28,14 @@ def video(encode, tmp_path):
     return make
 
 
-def mapper(is_train=False, **changes):
-    settings = {"num_frames": 4, "sampling_rate": 2, "min_size_train": (64, 64), "min_size_test": 64}
-    settings |= {"crop_size": 64, "flip_prob": 0.0, "num_views": 1, "num_crops": 1, "is_train": is_train}
+def mapper(is_train=False, *, train=None, **changes):
+    """Of 4 frames, 2 apart, of short side 64; ``train``: keys of ``INPUT`` for the augmentation."""
+    settings = {"num_frames": 4, "sampling_rate": 2, "min_size_test": 64, "num_views": 1, "num_crops": 1}
+    if is_train:
+        cfg = get_cfg()
+        keys = {"MIN_SIZE_TRAIN": [64, 64], "CROP_SIZE": 64, "RANDOM_FLIP": 0.0, **(train or {})}
+        cfg.merge_from_list([item for key, value in keys.items() for item in (f"INPUT.{key}", value)])
+        settings["augmentation"] = ClassificationMapper.from_config(cfg, is_train=True).augmentation
     return ClassificationMapper(5, **{**settings, **changes})
 
 
@@ -103,12 +109,14 @@ def test_training_clips_begin_anywhere(video, read_number):
 def test_training_samples(video, resized_crop):
     a_mapper = mapper(
         is_train=True,
-        crop_size=32,
-        min_size_train=(40, 50),
-        resized_crop=resized_crop,
-        jitter_prob=0.5,
-        grayscale_prob=0.3,
-        flip_prob=0.5,
+        train={
+            "CROP_SIZE": 32,
+            "MIN_SIZE_TRAIN": [40, 50],
+            "RESIZED_CROP": resized_crop,
+            "COLOR_JITTER.PROB": 0.5,
+            "GRAYSCALE_PROB": 0.3,
+            "RANDOM_FLIP": 0.5,
+        },
     )
     record = video(28)
     samples = [a_mapper(record, np.random.default_rng(seed))["video"] for seed in (0, 0, 1)]
@@ -119,7 +127,7 @@ def test_training_samples(video, resized_crop):
 def test_flip_mirrors_every_frame(video):
     record = video(28)
     plain, flipped = (
-        mapper(is_train=True, min_size_train=(64, 64), flip_prob=p)(record, np.random.default_rng(3))["video"]
+        mapper(is_train=True, train={"RANDOM_FLIP": p})(record, np.random.default_rng(3))["video"]
         for p in (0.0, 1.0)
     )
     assert torch.equal(plain.flip(-1), flipped)
@@ -127,9 +135,9 @@ def test_flip_mirrors_every_frame(video):
 
 def test_impossible_settings():
     with pytest.raises(UserError, match="INPUT.CROP_SIZE 64 does not fit into clips of short side 48"):
-        mapper(is_train=True, min_size_train=(48, 64))
+        mapper(is_train=True, train={"MIN_SIZE_TRAIN": [48, 64]})
     with pytest.raises(UserError, match=r"INPUT.MIN_SIZE_TRAIN is \[64, 48\]"):
-        mapper(is_train=True, min_size_train=(64, 48))
+        mapper(is_train=True, train={"MIN_SIZE_TRAIN": [64, 48]})
     with pytest.raises(UserError, match="TEST.NUM_SPATIAL_CROPS is 2"):
         mapper(num_crops=2)
 
@@ -166,7 +174,7 @@ def test_span_is_what_pyslowfast_samples(video, read_number):
 
 def test_repeats_are_augmented_anew_after_one_decoding(video):
     record = video(28)
-    a_mapper = mapper(is_train=True, crop_size=32, min_size_train=(64, 64), repeats=3)
+    a_mapper = mapper(is_train=True, train={"CROP_SIZE": 32}, repeats=3)
     clips = a_mapper(record, np.random.default_rng(0))["video"]
     assert clips.shape == (3, 3, 4, 32, 32)
     assert not torch.equal(clips[0], clips[1])
@@ -179,7 +187,9 @@ def test_repeats_are_augmented_anew_after_one_decoding(video):
 
 def test_rand_augment_and_erasing_treat_all_frames_alike():
     still = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8).expand(3, 4, 64, 64)
-    a_mapper = mapper(is_train=True, crop_size=48, rand_augment=(3, 12), erase_prob=1.0)
+    drawn = {"RAND_AUGMENT.NUM_OPS": 3, "RAND_AUGMENT.MAGNITUDE": 12, "ERASE_PROB": 1.0}
+    a_mapper = mapper(is_train=True, train={"CROP_SIZE": 48, **drawn})
+    plain = mapper(is_train=True, train={"CROP_SIZE": 48})
     record = VideoRecord(0, "v", "v.mp4", labels=(0,))
     changed = 0
     for seed in range(10):
@@ -188,18 +198,14 @@ def test_rand_augment_and_erasing_treat_all_frames_alike():
         assert (clip == clip[:, :1]).all()
         again = a_mapper.transform(record, still, np.random.default_rng(seed))["video"]
         assert torch.equal(clip, again)
-        changed += not torch.equal(
-            clip,
-            mapper(is_train=True, crop_size=48).transform(record, still, np.random.default_rng(seed))[
-                "video"
-            ],
-        )
+        unchanged = plain.transform(record, still, np.random.default_rng(seed))["video"]
+        changed += not torch.equal(clip, unchanged)
     assert changed == 10
 
 
 def test_erasing_fills_a_rectangle_of_the_wanted_size():
     black = torch.zeros(3, 4, 64, 64, dtype=torch.uint8)
-    a_mapper = mapper(is_train=True, erase_prob=1.0)
+    a_mapper = mapper(is_train=True, train={"ERASE_PROB": 1.0})
     record = VideoRecord(0, "v", "v.mp4", labels=(0,))
     shares = []
     for seed in range(40):
@@ -216,7 +222,7 @@ def test_random_numbers_of_torch_are_left_alone():
     state = torch.random.get_rng_state()
     record = VideoRecord(0, "v", "v.mp4", labels=(0,))
     clip = torch.zeros(3, 4, 64, 64, dtype=torch.uint8)
-    mapper(is_train=True, rand_augment=(2, 9)).transform(record, clip, np.random.default_rng(0))
+    mapper(is_train=True, train={"RAND_AUGMENT.NUM_OPS": 2}).transform(record, clip, np.random.default_rng(0))
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from modist_det.config import get_cfg
+from modist_det.data.augmentation import Augmentation, Crop, Sometimes, color_jitter, flip, grayscale
 from modist_det.data.datasets import AVADataset, DetectionRecord
 from modist_det.data.mappers import DetectionMapper
 from modist_det.puppets.writers import write_video
@@ -146,15 +148,17 @@ def test_portrait_video_has_its_width_scaled(tmp_path) -> None:
 # ---- training ---------------------------------------------------------------------------------
 
 
-def train_mapper(**settings) -> DetectionMapper:
-    defaults = {
-        "num_frames": 2,
-        "sampling_rate": 2,
-        "min_size_train": (64, 80),
-        "crop_size": 56,
-        "is_train": True,
-    }
-    return DetectionMapper(3, **(defaults | settings))
+def train_mapper(
+    min_size_train=(64, 80), flip_prob=0.5, jitter_prob=0.0, grayscale_prob=0.0, num_frames=2
+) -> DetectionMapper:
+    ranges = (0.4, 0.4, 0.4, 0.0)
+    steps = (
+        Sometimes(flip_prob, flip),
+        Sometimes(jitter_prob, partial(color_jitter, ranges=ranges)),
+        Sometimes(grayscale_prob, grayscale),
+    )
+    augmentation = Augmentation(Crop(56, *min_size_train), steps)
+    return DetectionMapper(3, num_frames=num_frames, sampling_rate=2, augmentation=augmentation)
 
 
 def test_training_boxes_and_labels_stay_on_their_persons(still) -> None:
@@ -239,10 +243,15 @@ def test_from_config() -> None:
     cfg.MODEL.NUM_CLASSES = 7
     cfg.INPUT.NUM_FRAMES, cfg.INPUT.SAMPLING_RATE, cfg.INPUT.TARGET_FPS = 4, 3, 15.0
     mapper = DetectionMapper.from_config(cfg, is_train=True)
-    assert mapper.num_classes == 7 and mapper.is_train and mapper.crop_size == 224
-    assert mapper.min_size_train == (256, 320) and mapper.jitter == (0.4, 0.4, 0.4, 0.0)
+    assert mapper.num_classes == 7
+    assert mapper.augmentation.crop == Crop(224, 256, 320)
+    assert [(step.prob, getattr(step.step, "func", step.step)) for step in mapper.augmentation.steps] == [
+        (0.5, flip),
+        (0.0, color_jitter),
+        (0.0, grayscale),
+    ]
     np.testing.assert_allclose(mapper.offsets, [-0.4, -0.2, 0.0, 0.2])
-    assert not DetectionMapper.from_config(cfg, is_train=False).is_train
+    assert DetectionMapper.from_config(cfg, is_train=False).augmentation is None
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
+from modist_det.data.augmentation import (
+    Augmentation,
+    ResizedCrop,
+    Sometimes,
+    blur,
+    color_jitter,
+    flip,
+    grayscale,
+)
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets.unlabelled import VideoFolder
 from modist_det.data.pretraining import PretrainingMapper
@@ -46,17 +57,26 @@ def test_other_numbers_of_clips_keep_the_distance_between_neighbours(number):
     assert number == 1 or (apart.min() >= 0.5 and 8.0 < apart.max() <= 9.0)  # at most half of the 18 s
 
 
-def mapper(motion=None, **changes):
-    plain = {"flip_prob": 0.0, "jitter_prob": 0.0, "grayscale_prob": 0.0, "blur_prob": 0.0}
-    return PretrainingMapper(
-        num_frames=4,
-        sampling_rate=6,
-        target_fps=30,
-        crop_size=32,
-        motion=motion,
-        max_frame_side=48,
-        **{**plain, **changes},
+def mapper(
+    motion=None,
+    area=(0.3, 1.0),
+    aspect=(0.5, 2.0),
+    flip_prob=0.0,
+    jitter_prob=0.0,
+    grayscale_prob=0.0,
+    blur_prob=0.0,
+    sigma=(0.1, 2.0),
+    **settings,
+):
+    steps = (
+        Sometimes(flip_prob, flip),
+        Sometimes(jitter_prob, partial(color_jitter, ranges=(0.4, 0.4, 0.4, 0.0))),
+        Sometimes(grayscale_prob, grayscale),
+        Sometimes(blur_prob, partial(blur, sigma=sigma)),
     )
+    augmentation = Augmentation(ResizedCrop(32, 48, area, aspect), steps)
+    timing = {"num_frames": 4, "sampling_rate": 6, "target_fps": 30}
+    return PretrainingMapper(motion=motion, augmentation=augmentation, **timing, **settings)
 
 
 @pytest.fixture
@@ -134,7 +154,7 @@ def test_colours_are_changed_as_asked_and_alike_in_all_frames(record):
     assert not gray(plain)
     assert gray(clips(grayscale_prob=1.0)) and not gray(jittered)
     assert (jittered - plain).abs().mean() > 3
-    blurred = clips(blur_prob=1.0, blur_sigma=(1.5, 2.0))
+    blurred = clips(blur_prob=1.0, sigma=(1.5, 2.0))
     assert not gray(blurred) and roughness(blurred) < 0.9 * roughness(plain)
     assert (blurred.mean() - plain.mean()).abs() < 0.5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modist_det.config import get_cfg
+from modist_det.data.augmentation import ResizedCrop, blur, flip, grayscale
 from modist_det.tasks import build_task
 from modist_det.utils.errors import UserError
 
@@ -86,10 +87,12 @@ def test_every_setting_reaches_the_mapper(complete):
     _, mapper = task.train_data(cfg)
     assert mapper.frame_times.tolist() == [0.0, 0.25, 0.5, 0.75] and mapper.span == 1.0
     assert mapper.motion_times.tolist() == pytest.approx([i / 6 for i in range(6)])
-    assert (mapper.crop_size, mapper.max_frame_side, mapper.shift) == (40, 60, (1.0, 2.0))
-    assert (mapper.area, mapper.aspect) == ((0.4, 0.9), (0.6, 1.7))
-    assert (mapper.flip_prob, mapper.jitter_prob, mapper.jitter) == (0.11, 0.12, (0.13, 0.14, 0.15, 0.16))
-    assert (mapper.grayscale_prob, mapper.blur_prob) == (0.16, 0.17)
+    assert mapper.shift == (1.0, 2.0)
+    assert mapper.augmentation.crop == ResizedCrop(40, 60, (0.4, 0.9), (0.6, 1.7))
+    steps = mapper.augmentation.steps
+    assert [step.prob for step in steps] == [0.11, 0.12, 0.16, 0.17]
+    assert steps[1].step.keywords == {"ranges": (0.13, 0.14, 0.15, 0.16)}
+    assert [steps[i].step for i in (0, 2, 3)] == [flip, grayscale, blur]
     motion = mapper.motion
     assert (motion.kind, motion.gap_seconds, motion.short_side) == ("magnitude", 0.3, 44)
     assert motion.max_frame_side == 60 and repr(motion.estimator).startswith("Farneback")

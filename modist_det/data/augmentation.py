@@ -1,0 +1,248 @@
+"""The augmentation of training clips: one chain of steps for all tasks.
+
+A step takes a :class:`View` (a clip with its boxes and motion maps) and a random generator, and returns the changed
+view. A new augmentation is a function here, or a frozen dataclass if it has settings of its own, and one line where a
+mapper builds its chain with :func:`train_augmentation`. What mixes several samples of a batch (mixup, cutmix) needs
+all of them: ``modeling/mixing.py``.
+
+Example::
+
+    augmentation = Augmentation(Crop(224, 256, 320), (Sometimes(0.5, flip), Sometimes(0.2, grayscale)))
+    view = augmentation(View(clip, boxes), np.random.default_rng(0))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..config import CfgNode
+from ..motion.maps import flip_maps
+from ..utils.errors import UserError
+from . import transforms as T
+
+__all__ = [
+    "Augmentation",
+    "Crop",
+    "ResizedCrop",
+    "Sometimes",
+    "Step",
+    "View",
+    "blur",
+    "color_jitter",
+    "erase",
+    "flip",
+    "grayscale",
+    "rand_augment",
+    "train_augmentation",
+]
+
+_CROP_TRIES = 10
+# Of random erasing (Zhong et al. 2020): share of the frame, width over height.
+_ERASED_AREA = (0.02, 1 / 3)
+_ERASED_ASPECT = (0.3, 10 / 3)
+
+
+@dataclass(frozen=True)
+class View:
+    """A clip on its way through a chain, with all that a change of its geometry must move along.
+
+    Attributes:
+        clip: uint8 (3, T, H, W), RGB.
+        boxes: float32 (N, 4), persons in pixels of the clip and inside it; None for tasks without boxes.
+        kept: int (N,), which of the persons before the crop these are; None before it.
+        maps: uint8 (C, T', H, W), motion of the same window; None where there is none.
+        motion_kind: of the maps (see :func:`modist_det.motion.maps.flip_maps`).
+    """
+
+    clip: Tensor
+    boxes: NDArray[np.float32] | None = None
+    kept: NDArray[np.intp] | None = None
+    maps: Tensor | None = None
+    motion_kind: str = ""
+
+    def persons_in(self, window: T.Window) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Boxes, in pixels of the window, of those persons that can be seen in it, and which they are."""
+        assert self.boxes is not None
+        inside = T.clip_boxes(T.crop_boxes(self.boxes, window), window.height, window.width)
+        seen = np.flatnonzero(T.visible(inside, self.boxes, min(window.height, window.width)))
+        return inside[seen], seen
+
+    def cropped(self, window: T.Window) -> View:
+        """The window; persons that can hardly be seen in it are left out."""
+        boxes, kept = self.boxes, self.kept
+        if boxes is not None:
+            boxes, seen = self.persons_in(window)
+            kept = seen if kept is None else kept[seen]
+        maps = None if self.maps is None else T.crop(self.maps, window)
+        return replace(self, clip=T.crop(self.clip, window), boxes=boxes, kept=kept, maps=maps)
+
+    def resized(self, size: int) -> View:
+        """Scaled to (size, size)."""
+        height, width = self.clip.shape[-2:]
+        boxes = None if self.boxes is None else T.scale_boxes(self.boxes, size / height, size / width)
+        maps = None if self.maps is None else T.resize(self.maps, size, size)
+        return replace(self, clip=T.resize(self.clip, size, size), boxes=boxes, maps=maps)
+
+
+Step = Callable[[View, np.random.Generator], View]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A chain: the crop, then the other steps in their order."""
+
+    crop: Crop | ResizedCrop
+    steps: tuple[Step, ...] = ()
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        for step in (self.crop, *self.steps):
+            view = step(view, rng)
+        return view
+
+
+def train_augmentation(cfg: CfgNode, *last: Step, resized_crop: bool) -> Augmentation:
+    """Crop, flip, colour jitter and grayscale as ``cfg.INPUT`` says, then the steps of one task.
+
+    Raises:
+        UserError: a size is impossible.
+    """
+    node, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
+    ranges = (jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE)
+    sizes = node.MIN_SIZE_TRAIN
+    if len(sizes) != 2 or not 0 < sizes[0] <= sizes[1]:
+        raise UserError(f"INPUT.MIN_SIZE_TRAIN is {list(sizes)}; give [smallest, largest] in pixels")
+    area, aspect = tuple(node.CROP_AREA), tuple(node.CROP_ASPECT)
+    crop = (
+        ResizedCrop(node.CROP_SIZE, sizes[1], area, aspect) if resized_crop else Crop(node.CROP_SIZE, *sizes)
+    )
+    common = (
+        Sometimes(node.RANDOM_FLIP, flip),
+        Sometimes(jitter.PROB, partial(color_jitter, ranges=ranges)),
+        Sometimes(node.GRAYSCALE_PROB, grayscale),
+    )
+    return Augmentation(crop, (*common, *last))
+
+
+# ---- crops ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A random square of a clip of random size; if the view has persons, one of them is in it.
+
+    Args:
+        size: side of the square in pixels.
+        smallest, largest: short side of the clip (pixels).
+
+    Raises:
+        UserError: the square does not fit.
+    """
+
+    size: int
+    smallest: int
+    largest: int
+
+    def __post_init__(self) -> None:
+        if self.size > self.smallest:
+            raise UserError(
+                f"INPUT.CROP_SIZE {self.size} does not fit into clips of short side {self.smallest}; "
+                f"raise INPUT.MIN_SIZE_TRAIN to [{self.size}, ...] or lower the crop"
+            )
+
+    def short_side(self, rng: np.random.Generator) -> int:
+        """The short side to which the clip is to be decoded."""
+        return T.draw_short_side(rng, self.smallest, self.largest)
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        height, width = view.clip.shape[-2:]
+        if view.boxes is None:
+            return view.cropped(T.draw_window(rng, height, width, self.size))
+        for _ in range(_CROP_TRIES):
+            window = T.draw_window(rng, height, width, self.size)
+            if len(view.persons_in(window)[1]):
+                return view.cropped(window)
+        somebody = view.boxes[rng.integers(len(view.boxes))]
+        return view.cropped(T.window_around(somebody, height, width, self.size))
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A random rectangle, scaled to a square.
+
+    Args:
+        size: side of the square in pixels.
+        largest: short side to which clips are decoded; large enough that most crops are not scaled up.
+        area: smallest and largest share of the frame.
+        aspect: smallest and largest width over height.
+    """
+
+    size: int
+    largest: int = 320
+    area: tuple[float, float] = (0.3, 1.0)
+    aspect: tuple[float, float] = (0.5, 2.0)
+
+    def short_side(self, rng: np.random.Generator) -> int:
+        """The short side to which the clip is to be decoded."""
+        return self.largest
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        height, width = view.clip.shape[-2:]
+        window = T.draw_resized_window(rng, height, width, self.area, self.aspect)
+        return view.cropped(window).resized(self.size)
+
+
+# ---- steps after the crop ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """A step that is made with probability ``prob``."""
+
+    prob: float
+    step: Step
+
+    def __call__(self, view: View, rng: np.random.Generator) -> View:
+        return self.step(view, rng) if rng.random() < self.prob else view
+
+
+def flip(view: View, rng: np.random.Generator) -> View:
+    """Mirrored left to right."""
+    boxes, maps = view.boxes, view.maps
+    if boxes is not None:
+        boxes = T.flip_boxes(boxes, view.clip.shape[-1])
+    if maps is not None:
+        maps = flip_maps(maps.transpose(0, 1), view.motion_kind).transpose(0, 1)
+    return replace(view, clip=T.flip(view.clip), boxes=boxes, maps=maps)
+
+
+def color_jitter(view: View, rng: np.random.Generator, ranges: tuple[float, ...]) -> View:
+    """Brightness, contrast, saturation and hue changed (``ranges``: see :func:`.transforms.draw_color_jitter`)."""
+    return replace(view, clip=T.color_jitter(view.clip, T.draw_color_jitter(rng, ranges)))
+
+
+def grayscale(view: View, rng: np.random.Generator) -> View:
+    """Without colour."""
+    return replace(view, clip=T.grayscale(view.clip))
+
+
+def blur(view: View, rng: np.random.Generator, sigma: tuple[float, float] = (0.1, 2.0)) -> View:
+    """Blurred with a 3x3 Gaussian whose sigma (pixels) is uniform between the two."""
+    return replace(view, clip=T.gaussian_blur(view.clip, float(rng.uniform(*sigma))))
+
+
+def rand_augment(view: View, rng: np.random.Generator, num_ops: int, magnitude: int) -> View:
+    """RandAugment; its operations that move pixels do not move boxes and maps, so it is for views without them."""
+    return replace(view, clip=T.rand_augment(view.clip, num_ops, magnitude, seed=int(rng.integers(2**31))))
+
+
+def erase(view: View, rng: np.random.Generator) -> View:
+    """A rectangle of 2 % to a third of the frame replaced by noise."""
+    height, width = view.clip.shape[-2:]
+    window = T.draw_resized_window(rng, height, width, _ERASED_AREA, _ERASED_ASPECT)
+    return replace(view, clip=T.erase(view.clip, window, T.draw_noise(rng, window.height, window.width)))

@@ -1,0 +1,66 @@
+"""The chain of augmentations: boxes and motion maps go where the pixels go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from modist_det.data.augmentation import Augmentation, Crop, ResizedCrop, Sometimes, View, flip, grayscale
+from modist_det.utils.errors import UserError
+
+CROPS = [Crop(40, 60, 60), ResizedCrop(40, 60, (0.3, 0.9))]
+
+
+def scene() -> View:
+    """A bright rectangle and a box around it; the maps are the first channel."""
+    clip = torch.zeros(3, 2, 60, 80, dtype=torch.uint8)
+    clip[:, :, 12:48, 20:60] = 240
+    boxes = np.array([[20, 12, 60, 48], [0, 0, 4, 4]], dtype=np.float32)
+    return View(clip, boxes, maps=clip[:1].clone(), motion_kind="edges")
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_boxes_and_maps_follow_the_pixels(crop):
+    augment = Augmentation(crop, (Sometimes(0.5, flip),))
+    left_out = 0
+    for seed in range(20):
+        view = augment(scene(), np.random.default_rng(seed))
+        assert view.clip.shape == (3, 2, 40, 40)
+        assert torch.equal(view.maps, view.clip[:1])
+        if 0 not in view.kept:
+            continue
+        bright = view.clip[0, 0] > 120
+        columns, rows = bright.any(0).nonzero().flatten(), bright.any(1).nonzero().flatten()
+        drawn = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        np.testing.assert_allclose(view.boxes[view.kept.tolist().index(0)], drawn, atol=1.0)
+        left_out += 1 not in view.kept
+    assert left_out > 5
+
+
+def test_steps_come_after_the_crop_in_their_order():
+    calls = []
+
+    def note(view, rng, name):
+        calls.append((name, view.clip.shape[-1], rng.integers(1000)))
+        return view
+
+    augment = Augmentation(CROPS[0], (lambda v, r: note(v, r, "a"), lambda v, r: note(v, r, "b")))
+    augment(View(scene().clip), np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    rng.integers(0, 20, endpoint=True), rng.integers(0, 40, endpoint=True)  # the window of the crop
+    assert calls == [("a", 40, rng.integers(1000)), ("b", 40, rng.integers(1000))]
+
+
+def test_probabilities():
+    colours = torch.randint(0, 256, (3, 1, 40, 40), dtype=torch.uint8)
+    made = [
+        not torch.equal(Sometimes(0.3, grayscale)(View(colours), np.random.default_rng(s)).clip, colours)
+        for s in range(200)
+    ]
+    assert 0.2 < np.mean(made) < 0.4
+
+
+def test_a_crop_that_does_not_fit():
+    with pytest.raises(UserError, match="INPUT.CROP_SIZE 64 does not fit into clips of short side 48"):
+        Crop(64, 48, 60)
