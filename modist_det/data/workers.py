@@ -140,6 +140,11 @@ def _tensors(batch: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(value)
 
 
+# Iterators in use. The garbage collector would close the queues of one in a reference cycle (such as an error's
+# traceback) before its workers are told to end, and they would be waited for in vain.
+_OPEN: set[Any] = set()
+
+
 def read_batches(loader: DataLoader) -> Iterator[Any]:
     """What a ``DataLoader`` gives, as long as all of its workers live.
 
@@ -149,24 +154,30 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
         UserError: a mistake that a worker returned; a worker died, or cannot hand over a batch.
     """
     batches: Iterator[Any] | None = None
-    while True:
-        try:
-            with _WATCH.waiting():
-                if batches is None:
-                    batches = iter(loader)
-                batch = next(batches)
-        except StopIteration:
-            return
-        except (EOFError, MemoryError, OSError, RuntimeError) as error:
-            if isinstance(error, (ConnectionError, EOFError)):  # a worker died while it handed over a tensor
-                error = _WATCH.death() or error
-            mistake = _explained(error) if loader.num_workers else None
-            if mistake is None:
-                raise
-            raise mistake from error
-        if isinstance(batch, UserError):
-            raise batch
-        yield batch
+    try:
+        while True:
+            try:
+                with _WATCH.waiting():
+                    if batches is None:
+                        batches = iter(loader)
+                        _OPEN.add(batches)
+                    batch = next(batches)
+            except StopIteration:
+                return
+            except (EOFError, MemoryError, OSError, RuntimeError) as error:
+                if isinstance(error, (ConnectionError, EOFError)):  # a worker died while it handed over a tensor
+                    error = _WATCH.death() or error
+                mistake = _explained(error) if loader.num_workers else None
+                if mistake is None:
+                    raise
+                raise mistake from error
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+    finally:
+        _OPEN.discard(batches)
+        if loader.num_workers and batches is not None:
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _explained(error: BaseException) -> UserError | None:

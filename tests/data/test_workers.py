@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -119,6 +120,21 @@ def test_a_killed_worker_takes_no_lock_with_it():
 def test_a_bug_in_a_mapper_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError, match="DataLoader worker"):
         next(loader(lambda record, rng: 1 // 0))
+
+
+def test_workers_end_at_once_where_the_loader_is_part_of_a_cycle():
+    """As in the traceback of an error: the garbage collector closes the queues first."""
+    before = set(multiprocessing.active_children())
+    batches = loader(clip)
+    next(batches)
+    workers = set(multiprocessing.active_children()) - before
+    cycle = [batches]
+    cycle.append(cycle)
+    del batches, cycle
+    begun = time.monotonic()
+    gc.collect()
+    assert time.monotonic() - begun < 5  # what torch waits for each worker, twice
+    assert len(workers) == 2 and not any(worker.is_alive() for worker in workers)
 
 
 def fail_as_an_orphan(begun, told):
