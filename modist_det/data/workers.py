@@ -165,7 +165,9 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
             except StopIteration:
                 return
             except (EOFError, MemoryError, OSError, RuntimeError) as error:
-                if isinstance(error, (ConnectionError, EOFError)):  # a worker died while it handed over a tensor
+                if isinstance(
+                    error, (ConnectionError, EOFError)
+                ):  # a worker died while it handed over a tensor
                     error = _WATCH.death() or error
                 mistake = _explained(error) if loader.num_workers else None
                 if mistake is None:
