@@ -14,6 +14,9 @@ __all__ = ["MOVED"]
 
 # Below modist_det; a package moves with all that it holds.
 MOVED = {
+    "config.elsewhere": "core.elsewhere",
+    "config.limits": "core.limits",
+    "config.node": "core.node",
     "data.frame_cache": "video.frame_cache",
     "data.frame_folder": "video.frame_folder",
     "data.frame_list": "video.frame_list",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import load_weights
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.build import Item, collate_by_size
 from ..data.catalog import DatasetCatalog
 from ..data.datasets.ava import AVADataset

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
 from ..data.datasets.records import VideoRecord
 from ..data.few_labels import video_share

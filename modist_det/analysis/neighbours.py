@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.datasets.records import VideoRecord
 from ..utils.spread import evenly_spread
 from ..video.reader import open_video

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..utils.yaml_reading import parse_yaml
 
 __all__ = ["unlike_settings"]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import CfgNode
+from ..core import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, Limit, ListOf, add_section
 from ..motion.maps import flip_maps
 from ..utils.errors import UserError
 from . import transforms as T
@@ -41,6 +41,28 @@ __all__ = [
     "rand_augment",
     "train_augmentation",
 ]
+
+add_section(
+    "INPUT",
+    # The short side is drawn so that its inverse is uniform in [1/max, 1/min] (PySlowFast). Resized crops are taken
+    # from frames whose short side is at most the larger one.
+    MIN_SIZE_TRAIN=Key([256, 320], ListOf(int, 2, COUNT, range=True)),
+    CROP_SIZE=Key(224, COUNT),  # side of the square crop
+    # Of resized crops: share of the frame, width over height.
+    CROP_AREA=Key([0.3, 1.0], ListOf(float, 2, Limit(0, 1, open_low=True), range=True)),
+    CROP_ASPECT=Key([0.5, 2.0], ListOf(float, 2, POSITIVE, range=True)),
+    RANDOM_FLIP=Key(0.5, SHARE),  # probability of a horizontal flip
+    GRAYSCALE_PROB=Key(0.0, SHARE),
+)
+add_section(
+    "INPUT.COLOR_JITTER",
+    PROB=Key(0.0, SHARE),
+    BRIGHTNESS=Key(0.4, NOT_NEGATIVE),
+    CONTRAST=Key(0.4, NOT_NEGATIVE),
+    SATURATION=Key(0.4, NOT_NEGATIVE),
+    # Largest shift, in turns of the colour circle (PySlowFast's pretraining: 0.15).
+    HUE=Key(0.0, Limit(0, 0.5)),
+)
 
 _CROP_TRIES = 10
 # Of random erasing (Zhong et al. 2020): share of the frame, width over height.

@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..core import COUNT, SHARE, Key, Limit, add_section
 from ..utils.errors import UserError
 from ..video.reader import VideoError
 from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
-from .samplers import EvalSampler, Key, TrainSampler, iterations_per_epoch
+from .samplers import EvalSampler, TrainSampler, iterations_per_epoch
+from .samplers import Key as SampleKey
 from .workers import init_worker, read_batches, share, worker_context
 
 __all__ = [
@@ -40,6 +42,17 @@ __all__ = [
     "collate_by_size",
     "iterations_per_epoch",
 ]
+
+add_section(
+    "DATALOADER",
+    NUM_WORKERS=Key(2, Limit(0, 1000)),
+    PREFETCH_FACTOR=Key(2, Limit(1, 10_000)),
+    PIN_MEMORY=True,  # without effect on the CPU
+    # The run stops with a list when more than this share of the videos asked for cannot be read.
+    MAX_BAD_VIDEO_RATE=Key(0.01, SHARE),
+)
+# Per process: keyframes (detection), or videos with all their views (classification).
+add_section("TEST", BATCH_SIZE=Key(8, COUNT))
 
 Batch = dict[str, Any]
 Sample = dict[str, Any]
@@ -80,7 +93,7 @@ class MappedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: Key) -> Item:
+    def __getitem__(self, key: SampleKey) -> Item:
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         bad: list[BadVideo] = []
@@ -92,7 +105,7 @@ class MappedDataset(Dataset):
             index = int(rng.integers(len(self.records)))
         return Item(None, bad)
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Item] | UserError:
+    def __getitems__(self, keys: Sequence[SampleKey]) -> list[Item] | UserError:
         """For the loader. A mistake is returned: raised in a worker, it would arrive as the text of a traceback."""
         try:
             return [self[key] for key in keys]

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..core import Key, ListOf, add_section
 from ..utils.errors import UserError, nearest
 from ..utils.text_files import expand_user
 from .datasets import (
@@ -29,9 +30,23 @@ from .datasets import (
     UCF101Dataset,
     load_description,
 )
+from .datasets.ava import PERSON_SCORE_THRESH
 from .datasets.records import VideoRecord
 
 __all__ = ["DatasetCatalog", "data_root"]
+
+add_section(
+    "DATASETS",
+    # Names of the catalogue, or paths of dataset description files (*.yaml; datasets/README.md).
+    TRAIN=Key([], ListOf(str)),
+    TEST=Key([], ListOf(str)),
+    # Pretraining: labelled datasets among whose videos those of TEST look for their nearest neighbours.
+    GALLERY=Key([], ListOf(str)),
+    # Person boxes: "ground_truth", "detected" (the dataset's person boxes) or "both".
+    TRAIN_BOXES="ground_truth",
+    TEST_BOXES="ground_truth",
+    PERSON_SCORE_THRESH=PERSON_SCORE_THRESH,  # detected boxes below it are left out
+)
 
 _WITHOUT_DATA = (
     "Puppets needs no download: python datasets/prepare_puppets.py && "

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import CfgNode
+from ..core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, Limit, add_section
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import VideoError, VideoInfo, open_video
@@ -27,6 +27,29 @@ from .augmentation import Augmentation, Sometimes, View, erase, rand_augment, tr
 from .datasets.records import VideoRecord
 
 __all__ = ["ClassificationMapper"]
+
+add_section(
+    "INPUT",
+    RESIZED_CROP=False,  # train on random resized crops instead of square ones at a random short side
+    # Frames of a "clip" (SAMPLING_RATE apart), the same number spread over all of its "span" (PySlowFast's
+    # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
+    SAMPLING="clip",
+    REPEATS=Key(
+        1, COUNT
+    ),  # clips of a video in a batch, augmented anew after one decoding (repeated augmentation)
+    ERASE_PROB=Key(0.0, SHARE),  # of a random rectangle of noise in all frames
+)
+add_section(
+    "INPUT.RAND_AUGMENT",
+    NUM_OPS=Key(0, NOT_NEGATIVE),  # 0: off; changes drawn for a clip, the same for all its frames
+    MAGNITUDE=Key(9, Limit(0, 30)),
+)
+add_section(
+    "TEST",
+    # Clips a video at equal distances, each with 1 (central) or 3 crops along its longer side.
+    NUM_ENSEMBLE_VIEWS=Key(10, Limit(1, 1000)),
+    NUM_SPATIAL_CROPS=Key(3, Limit(1, 3)),
+)
 
 SAMPLINGS = ("clip", "span", "segments")
 

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core import NOT_NEGATIVE, Key, Limit, add_section
 from .datasets.records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords
 
 __all__ = ["keyframe_share", "stratified_share", "video_share"]
 
 logger = logging.getLogger(__name__)
+
+add_section(
+    "DATASETS",
+    # Share of the labelled training records that is used, of each class alike, and which one (few-label
+    # experiments; a larger share includes a smaller one).
+    TRAIN_SHARE=Key(1.0, Limit(0, 1, open_low=True)),
+    TRAIN_SHARE_SEED=Key(0, NOT_NEGATIVE),
+)
 
 
 def stratified_share(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config import CfgNode
+from ..core import COUNT, POSITIVE, CfgNode, Key, Limit, add_section
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
@@ -19,6 +19,18 @@ from .augmentation import Augmentation, View, train_augmentation
 from .datasets.records import DetectionRecord
 
 __all__ = ["DetectionMapper"]
+
+# Of a clip. Far above what anybody trains with, far below what takes all memory before the first batch.
+FRAMES = Limit(1, 10_000)
+
+add_section(
+    "INPUT",
+    NUM_FRAMES=Key(8, FRAMES),
+    # Frames of a clip lie SAMPLING_RATE / TARGET_FPS seconds apart.
+    SAMPLING_RATE=Key(8, COUNT),
+    TARGET_FPS=Key(30.0, POSITIVE),
+    MIN_SIZE_TEST=Key(256, COUNT),  # short side at test time
+)
 
 
 class DetectionMapper:

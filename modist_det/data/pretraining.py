@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import CfgNode
+from ..core import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, ListOf, add_section
 from ..motion.build import build_motion_source
 from ..motion.reader import MotionSource, read_frames
 from ..utils.errors import UserError
@@ -16,8 +16,29 @@ from ..video.reader import open_video
 from ..video.sampling import draw_clips
 from .augmentation import Augmentation, Sometimes, View, blur, train_augmentation
 from .datasets.unlabelled import VideoRecord
+from .mappers import FRAMES
 
 __all__ = ["PretrainingMapper"]
+
+add_section(
+    "INPUT",
+    # Each clip has a random resized crop of CROP_SIZE.
+    CLIP_SHIFT=Key(
+        [0.5, 10.0], ListOf(float, 2, NOT_NEGATIVE, range=True)
+    ),  # seconds between their beginnings
+    BLUR_PROB=Key(0.0, SHARE),  # 3x3 Gaussian
+)
+add_section(
+    "MOTION",
+    ENABLED=True,  # False: RGB only
+    # "edges" of flow (arXiv 2106.09703), "magnitude", "flow" (x, y) or "difference" of frames
+    KIND="edges",
+    NUM_FRAMES=Key(16, FRAMES),  # over the span of the RGB clip
+    GAP_SECONDS=Key(5 / 30, POSITIVE),  # between the frames that are compared
+    ESTIMATOR="DIS",  # "Farneback", "RAFT"; computed in the loader's workers
+    SHORT_SIDE=Key(128, COUNT),  # resolution at which flow is computed; its values stay in source pixels
+    CACHE="",  # folder written by tools/extract_motion.py, instead of computing
+)
 
 
 class PretrainingMapper:

@@ -15,7 +15,7 @@ from torch import nn
 from ..checkpoint import LoadReport, load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.settings import unlike_settings
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
 from ..data.build import TestLoader, build_test_loader
 from ..evaluation.evaluator import Evaluator, inference_on_dataset

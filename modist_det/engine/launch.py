@@ -20,12 +20,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ..core import COUNT, Key, add_section
 from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.signals import Stopped, heard, stop_on_signals, stop_signals
 from .ranks import RankLost, RankWatch, lost_connection
 
 __all__ = ["Timeouts", "launch", "run_processes"]
+
+# Runs of several processes.
+add_section(
+    "DISTRIBUTED",
+    # Seconds without a sign of life of one of them after which the others end...
+    RANK_TIMEOUT=Key(120.0, COUNT),
+    # ... and for one collective operation, as long as all live: one may evaluate while the others wait.
+    GROUP_TIMEOUT=Key(1800.0, COUNT),
+)
 
 # Seconds for a rank in a collective operation to react to a signal before it is ended.
 _SIGNAL_PATIENCE = 30.0

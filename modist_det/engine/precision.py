@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..config import CfgNode
+from ..core import CfgNode, add_section
 from ..utils.errors import UserError
 
 __all__ = [
@@ -24,6 +24,12 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+add_section(
+    "SOLVER.AMP",
+    ENABLED=False,  # autocast where the device is faster in it, otherwise fp32
+    PRECISION="bf16",  # or "fp16", with a gradient scaler
+)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}

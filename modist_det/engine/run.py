@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..evaluation.report import results_table
 from ..tasks import build_task
 from ..utils import comm

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..config import CfgNode
+from ..core import CfgNode, Key, Limit, add_section
 from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
@@ -36,6 +36,16 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+add_section(
+    "",
+    OUTPUT_DIR="output",
+    # Seeds weights, sampling, augmentation and dropout. The same seed gives the same run.
+    SEED=Key(0, Limit(0, 2**63 - 1)),
+    # True: only deterministic kernels, an error where there is none (slower on CUDA).
+    DETERMINISTIC=False,
+    CUDNN_BENCHMARK=False,
+)
 
 
 class _TqdmHandler(logging.StreamHandler):

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.reading import classes_inside
-from ..config import CfgNode
+from ..core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
 from ..modeling import build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
@@ -51,6 +51,28 @@ from .trainer import Hook, Trainer, seed_step
 __all__ = ["refuse_to_start_over", "train"]
 
 logger = logging.getLogger(__name__)
+
+add_section(
+    "",
+    # Iterations between two log lines, metrics.json lines and TensorBoard points.
+    LOG_PERIOD=Key(20, COUNT),
+    # Epochs between pictures in TensorBoard: detections on a few test keyframes, or clips of pretraining; 0: none.
+    PICTURE_PERIOD=Key(0.0, NOT_NEGATIVE),
+)
+add_section(
+    "SOLVER",
+    # Clips per optimizer step, over all processes and accumulation steps.
+    IMS_PER_BATCH=Key(64, COUNT),
+    ACCUMULATION_STEPS=Key(1, COUNT),
+    # Epochs between checkpoints (0: only the last) and how many of them are kept (0: all).
+    CHECKPOINT_PERIOD=Key(1.0, NOT_NEGATIVE),
+    CHECKPOINTS_KEPT=Key(3, NOT_NEGATIVE),
+)
+# Exponential moving average of the weights, evaluated instead of them when enabled.
+add_section("MODEL.EMA", ENABLED=False, DECAY=Key(0.9999, SHARE))
+add_section("TEST", EVAL_PERIOD=Key(0.0, NOT_NEGATIVE))  # epochs between evaluations; 0: only at the end
+# Recompute BN statistics over this many training batches before each evaluation and the last checkpoint.
+add_section("TEST.PRECISE_BN", ENABLED=False, NUM_ITER=Key(200, COUNT))
 
 
 @dataclass

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.catalog import DatasetCatalog
 from ..formats.ava.classes import AVA_CLASSES
 from ..formats.ava.label_map import read_label_map

@@ -7,11 +7,32 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from ..config import CfgNode
+from ..core import NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, Limit, ListOf, add_section
 from ..utils.errors import UserError
 from .lars import LARS
 
 __all__ = ["build_optimizer", "clip_gradients", "parameter_groups"]
+
+add_section(
+    "SOLVER",
+    OPTIMIZER="sgd",  # or "lars", "adamw"
+    BASE_LR=Key(0.1, NOT_NEGATIVE),
+    MOMENTUM=Key(0.9, SHARE),
+    NESTEROV=True,
+    LARS_TRUST=Key(
+        0.001, POSITIVE
+    ),  # a layer's step is this share of its weights' norm, times the learning rate
+    BETAS=Key([0.9, 0.999], ListOf(float, 2, Limit(0, 1, open_high=True))),  # AdamW
+    WEIGHT_DECAY=Key(1e-4, NOT_NEGATIVE),
+    WEIGHT_DECAY_NORM=Key(0.0, NOT_NEGATIVE),
+    WEIGHT_DECAY_BIAS=Key(1e-4, NOT_NEGATIVE),
+)
+add_section(
+    "SOLVER.CLIP_GRADIENTS",
+    ENABLED=False,
+    CLIP_TYPE="norm",  # of all gradients together, or "value"
+    CLIP_VALUE=Key(1.0, POSITIVE),
+)
 
 _NORM_LAYERS = (
     nn.modules.batchnorm._BatchNorm,

@@ -15,10 +15,22 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-from ..config import CfgNode
+from ..core import NOT_NEGATIVE, POSITIVE, CfgNode, Key, ListOf, add_section
 from ..utils.errors import UserError
 
 __all__ = ["RelativeSteps", "build_lr_schedule", "with_warmup"]
+
+add_section(
+    "SOLVER",
+    MAX_EPOCH=Key(20.0, POSITIVE),  # may be fractional
+    LR_POLICY="cosine",  # or "steps_with_relative_lrs"
+    COSINE_END_LR=Key(0.0, NOT_NEGATIVE),
+    # The learning rate is BASE_LR * LRS[i] from epoch STEPS[i] on; STEPS begins with 0.
+    STEPS=Key([], ListOf(float, limit=NOT_NEGATIVE)),
+    LRS=Key([], ListOf(float, limit=NOT_NEGATIVE)),
+    WARMUP_EPOCHS=Key(0.0, NOT_NEGATIVE),
+    WARMUP_START_LR=Key(0.01, NOT_NEGATIVE),
+)
 
 
 class RelativeSteps(ParamScheduler):

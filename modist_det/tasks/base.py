@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from fvcore.common.registry import Registry
 
-from ..config import CfgNode
+from ..core import CfgNode, add_section
 from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..structures.class_facts import ClassFacts, join_facts
@@ -25,6 +25,10 @@ __all__ = [
     "complete_num_classes",
     "join_class_facts",
 ]
+
+add_section(
+    "", TASK="detection"
+)  # which module of modist_det/tasks/ wires data, model and evaluators together
 
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import CfgNode
+from ..core import CfgNode
 from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch.utils.data import ConcatDataset
 
-from ..config import CfgNode
+from ..core import CfgNode, Key, Limit, add_section
 from ..data.catalog import DatasetCatalog
 from ..data.datasets.ava import AVADataset, DetectionRecord, DetectionRecords
 from ..data.few_labels import keyframe_share
@@ -22,6 +22,14 @@ from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_
 from .pictures import ScorePictures
 
 __all__ = ["DetectionTask", "detection"]
+
+add_section(
+    "TEST.AVA",
+    MODE="official",  # or "pyslowfast", to compare with its published numbers
+    # How many detections of a keyframe count in the official metric, over all classes. -1: AVA's 50 where the label map
+    # has AVA's classes, no limit for other data; 0: no limit.
+    MAX_DETECTIONS=Key(-1, Limit(-1, 1_000_000)),
+)
 
 
 @TASK_REGISTRY.register()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import CfgNode
+from ..core import COUNT, POSITIVE, CfgNode, Key, add_section
 from ..data.catalog import DatasetCatalog
 from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
@@ -21,6 +21,14 @@ from .base import TASK_REGISTRY, Mapper, check_titles
 from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
+
+# How features are judged (evaluation/feature_evaluator.py).
+add_section(
+    "TEST.FEATURES",
+    NEIGHBOURS=Key(20, COUNT),  # that vote in k-NN
+    TEMPERATURE=Key(0.07, POSITIVE),  # a neighbour's vote is exp(similarity / TEMPERATURE)
+    LINEAR_PROBE=True,  # fit a linear classifier, too
+)
 
 
 @TASK_REGISTRY.register()

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..config import CfgNode
+from ..core import COUNT, CfgNode, Key, add_section
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .errors import VideoError, reason_of
@@ -28,6 +28,14 @@ from .info import Timing, VideoInfo, as_indices, as_seconds, nearest, output_siz
 from .reader import FrameFolder, VideoReader, open_video
 
 __all__ = ["CachedFrames", "FrameCache", "OpenVideo", "video_opener"]
+
+add_section(
+    "DATALOADER",
+    # A folder in which decoded frames are kept, so that a video is decoded once: for sets of short clips that fit into
+    # memory. "": decode each time.
+    FRAME_CACHE="",
+    FRAME_CACHE_SIDE=Key(256, COUNT),  # short side with which the frames of larger videos are kept
+)
 
 OpenVideo = Callable[..., "VideoReader | FrameFolder | CachedFrames"]
 

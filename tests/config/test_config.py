@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modist_det.config import get_cfg
-from modist_det.config.elsewhere import ELSEWHERE
+from modist_det.core.elsewhere import ELSEWHERE
 from modist_det.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from modist_det.config import get_cfg
-from modist_det.config.limits import _LIMITS, _LISTS, find_fault
-from modist_det.config.node import _flatten
 from modist_det.utils.errors import UserError
 
 
@@ -65,10 +63,3 @@ def test_what_is_right_is_taken():
     cfg = get_cfg()
     cfg.merge_from_list([*pairs, "SOLVER.STEPS", [0, 0.5, 1]])  # whatever the value before
     assert cfg.SOLVER.STEPS == [0, 0.5, 1] and cfg.MODEL.RESNET3D.TEMPORAL_KERNELS == [1, [3, 1], 1, 3]
-
-
-def test_defaults_are_inside_the_limits_and_no_limit_is_of_a_key_that_is_gone():
-    defaults = _flatten(get_cfg())
-    assert {key: fault for key, value in defaults.items() if (fault := find_fault(key, value))} == {}
-    assert set(_LIMITS) | set(_LISTS) <= set(defaults)
-    assert {key for key, value in defaults.items() if isinstance(value, list)} == set(_LISTS)

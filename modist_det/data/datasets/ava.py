@@ -37,11 +37,19 @@ from .records import DetectionRecord, DetectionRecords
 from .unlabelled import VideoRecord
 from .videos import equal_pair, locate, number_files
 
-__all__ = ["BOX_SOURCES", "AVADataset", "AVAMetadata", "DetectionRecord", "DetectionRecords"]
+__all__ = [
+    "BOX_SOURCES",
+    "PERSON_SCORE_THRESH",
+    "AVADataset",
+    "AVAMetadata",
+    "DetectionRecord",
+    "DetectionRecords",
+]
 
 logger = logging.getLogger(__name__)
 
 BOX_SOURCES = ("ground_truth", "detected", "both")
+PERSON_SCORE_THRESH = 0.9  # detected boxes below it are left out, unless a config says otherwise
 
 
 @dataclass(frozen=True)
@@ -207,7 +215,9 @@ class AVADataset:
             f"data set {self.name}: {first!r} and {second!r} are one video, {path}; call it by one name in every row"
         )
 
-    def records(self, boxes: str = "ground_truth", min_score: float = 0.9) -> DetectionRecords:
+    def records(
+        self, boxes: str = "ground_truth", min_score: float = PERSON_SCORE_THRESH
+    ) -> DetectionRecords:
         """Keyframes that have at least one person, in order of video and second; excluded ones are left out.
 
         Rows of one keyframe with the same box are one person with several actions.

@@ -13,7 +13,6 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from ...config.data import datasets_defaults
 from ...formats.ava.files import (
     EXCLUSIONS,
     GROUND_TRUTH,
@@ -29,7 +28,7 @@ from ...utils.errors import UserError
 from ...video.info import longest_pause
 from ...video.listing import VIDEO_EXTENSIONS, extension, scan
 from ...video.reader import FrameFolder, VideoError, open_video
-from .ava import AVADataset
+from .ava import PERSON_SCORE_THRESH, AVADataset
 
 __all__ = ["Report", "check_dataset", "duration_of", "format_report"]
 
@@ -294,7 +293,7 @@ def _summarize(
         ]
     if person_boxes is not None:
         detected = set(person_boxes.names())
-        usual = datasets_defaults().PERSON_SCORE_THRESH
+        usual = PERSON_SCORE_THRESH
         sure = int((person_boxes.score >= usual).sum())
         report.summary.append(
             (

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from ...config import CfgNode
+from ...core import CfgNode, add_section
 from ..registry import BACKBONE_REGISTRY, lookup
 from .base import Backbone
 
 __all__ = ["build_backbone"]
+
+add_section(
+    "MODEL.BACKBONE",
+    NAME="ResNet3D",
+    FREEZE=False,  # no gradients, always in evaluation mode
+    # BN normalizes with its stored statistics in training, too; its weights still learn.
+    FREEZE_BN=False,
+)
 
 
 def build_backbone(cfg: CfgNode) -> Backbone:

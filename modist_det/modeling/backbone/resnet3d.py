@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
@@ -21,7 +21,38 @@ from .blocks import (
     zero_last_layers,
 )
 
-__all__ = ["PRESETS", "STAGE_DEPTHS", "ResNet3D", "TemporalKernels"]
+__all__ = [
+    "KERNEL",
+    "PRESETS",
+    "RESNET3D_KEYS",
+    "STAGES",
+    "STAGE_BLOCKS",
+    "STAGE_DEPTHS",
+    "ResNet3D",
+    "TemporalKernels",
+]
+
+KERNEL = ListOf(int, 3, COUNT)
+STAGES = ListOf(int, 4, COUNT, nested=True)
+STAGE_BLOCKS = ListOf(int, 4, NOT_NEGATIVE, lists=True)
+
+RESNET3D_KEYS = add_section(
+    "MODEL.RESNET3D",
+    DEPTH=50,  # 18, 50 or 101
+    WIDTH=Key(64, COUNT),
+    STEM_KERNEL=Key([1, 7, 7], KERNEL),  # (T, H, W)
+    STEM_STRIDE=Key([1, 2, 2], KERNEL),
+    # Of the first convolution of each block: one size a stage, or a list per stage to alternate.
+    TEMPORAL_KERNELS=Key([1, 1, 3, 3], STAGES),
+    POOL_AFTER_RES2=Key(1, COUNT),  # temporal size and stride of a max pool (I3D, C2D: 2)
+    DILATE_RES5=False,  # stride 1, dilation 2: the last map keeps 1/16 resolution
+    NORM="BN",  # "BN", "GN" (32 groups or fewer) or "none"
+    ZERO_INIT_FINAL_NORM=True,
+    # Of res2 to res5: the blocks (from 0) that a non-local block follows.
+    NONLOCAL_BLOCKS=Key([[], [], [], []], STAGE_BLOCKS),
+    NONLOCAL_KIND="softmax",  # or "dot_product"
+    NONLOCAL_POOL=Key([1, 2, 2], KERNEL),  # (T, H, W) max pool before keys and values
+)
 
 # Per stage (res2 to res5): one size, or sizes that repeat over the stage's blocks.
 TemporalKernels = Sequence[int | Sequence[int]]

@@ -7,14 +7,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 from .blocks import conv3d, initialize, make_norm
-from .resnet3d import ResNet3D, TemporalKernels
+from .resnet3d import KERNEL, STAGE_BLOCKS, STAGES, ResNet3D, TemporalKernels
 
 __all__ = ["FuseFastToSlow", "SlowFast", "slow_frame_indices"]
+
+add_section(
+    "MODEL.SLOWFAST",
+    DEPTH=50,
+    WIDTH=Key(64, COUNT),
+    ALPHA=Key(4, COUNT),  # the slow pathway sees every ALPHA-th frame
+    BETA_INV=Key(8, COUNT),  # the fast pathway has 1 / BETA_INV of the channels
+    FUSION_KERNEL=Key(7, COUNT),
+    FUSION_RATIO=Key(2, COUNT),
+    SLOW_TEMPORAL_KERNELS=Key([1, 1, 3, 3], STAGES),  # as RESNET3D.TEMPORAL_KERNELS
+    FAST_TEMPORAL_KERNELS=Key([3, 3, 3, 3], STAGES),
+    DILATE_RES5=False,
+    NORM="BN",
+    ZERO_INIT_FINAL_NORM=True,
+    NONLOCAL_BLOCKS=Key([[], [], [], []], STAGE_BLOCKS),  # of the slow pathway, as RESNET3D.NONLOCAL_BLOCKS
+    NONLOCAL_KIND="dot_product",
+    NONLOCAL_POOL=Key([1, 2, 2], KERNEL),
+)
 
 
 def slow_frame_indices(num_frames: int, alpha: int) -> list[int]:

@@ -10,12 +10,19 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import CfgNode, add_section
 from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 
 __all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo"]
+
+add_section(
+    "MODEL.TORCHVISION",
+    NAME="r2plus1d_18",  # the others: docs/BACKBONES.md
+    # "map", or "pooled": what torchvision's own classifier sees, to classify with its weights.
+    FEATURES="map",
+)
 
 FEATURES = ("map", "pooled")
 

@@ -6,12 +6,28 @@ import math
 
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, POSITIVE, CfgNode, Key, add_section
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 from .blocks import ResidualBlock, conv3d, initialize, make_norm, zero_last_layers
 
 __all__ = ["X3D", "SqueezeExcite", "X3DBlock", "X3DStem"]
+
+# XS, S and M; L has DEPTH_FACTOR 5.0.
+add_section(
+    "MODEL.X3D",
+    WIDTH_FACTOR=Key(2.0, POSITIVE),
+    DEPTH_FACTOR=Key(2.2, POSITIVE),
+    BOTTLENECK_FACTOR=Key(
+        2.25, POSITIVE
+    ),  # channels of the 3x3x3 convolutions per channel of a block's output
+    STEM_CHANNELS=Key(12, COUNT),  # before WIDTH_FACTOR
+    DILATE_RES5=False,
+    NORM="BN",
+    ZERO_INIT_FINAL_NORM=True,
+    RES2_SHORTCUT_NORM=True,  # False: PyTorchVideo's hub
+    HEAD_CHANNELS=Key(2048, COUNT),  # of X3DHead's second convolution
+)
 
 # Blocks of res2 to res5 before they are multiplied by the depth factor.
 _STAGE_DEPTHS = (1, 2, 5, 3)

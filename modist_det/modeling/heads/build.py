@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...config import CfgNode
+from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY, lookup
 
 __all__ = ["build_head"]
+
+add_section(
+    "MODEL.HEAD",
+    NAME="RoIActionHead",  # or "ClassificationHead", "X3DHead"
+    DROPOUT=Key(0.5, SHARE),
+    # Of scores at test time: "sigmoid" (many labels a person) or "softmax" (one).
+    ACTIVATION="sigmoid",
+    ROI_RESOLUTION=Key(7, COUNT),
+    ROI_SAMPLING_RATIO=Key(0, NOT_NEGATIVE),  # 0: adaptive, as PySlowFast
+    ROI_ALIGNED=True,  # False for models of Caffe2's time
+    INIT_STD=Key(0.01, NOT_NEGATIVE),
+)
 
 
 def build_head(cfg: CfgNode, backbone: Backbone) -> Any:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...config import CfgNode
+from ...core import CfgNode
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
 from .linear import LinearHead

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from ...config import CfgNode
+from ...core import CfgNode
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY

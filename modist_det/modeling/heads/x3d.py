@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import CfgNode
 from ...utils.errors import UserError
 from ..backbone import X3D, Backbone
 from ..backbone.blocks import conv3d, initialize, make_norm

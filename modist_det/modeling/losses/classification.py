@@ -12,11 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...config import CfgNode
+from ...core import NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ...utils.comm import all_reduce_mean, get_world_size
 from ..registry import LOSS_REGISTRY, lookup
 
 __all__ = ["Loss", "bce_with_logits", "build_loss", "cross_entropy", "mean_over_ranks"]
+
+add_section(
+    "MODEL.LOSS",
+    NAME="bce_with_logits",
+    WEIGHT=Key(1.0, NOT_NEGATIVE),
+    LABEL_SMOOTHING=Key(0.0, SHARE),  # classification: share of a target spread over all classes
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

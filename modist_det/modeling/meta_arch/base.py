@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ...config import CfgNode
+from ...core import CfgNode
 from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
 from ..clip_normalizer import ClipNormalizer

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...config import CfgNode
+from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..losses import mean_over_ranks
 from ..mixing import ClipMixer
@@ -17,6 +17,20 @@ from ..registry import META_ARCH_REGISTRY
 from .base import ClipModel
 
 __all__ = ["VideoClassifier"]
+
+# Classification: clips of a batch mixed with each other; with both alphas, each in half of the batches.
+add_section(
+    "INPUT.MIX",
+    ENABLED=False,
+    PROB=Key(1.0, SHARE),  # share of batches
+    MIXUP_ALPHA=Key(0.8, NOT_NEGATIVE),  # 0: no mixup
+    CUTMIX_ALPHA=Key(1.0, NOT_NEGATIVE),
+)
+add_section(
+    "TEST",
+    VIEW_FUSION="mean",  # of the views' scores, or "max"
+    CLIPS_PER_FORWARD=Key(32, COUNT),  # so many views go through the model at once
+)
 
 VIEW_FUSIONS = ("mean", "max")
 

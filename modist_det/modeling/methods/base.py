@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import CfgNode
 from ..backbone import Backbone
 from ..registry import META_ARCH_REGISTRY
 

@@ -9,14 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, SHARE, CfgNode, Key, add_section
 from ..clip_normalizer import ClipNormalizer
 from ..heads.projection import mlp
 from ..losses.regression import cosine_regression
 from ..registry import META_ARCH_REGISTRY
-from .pathways import Encoder, MomentumMethod, Term
+from .pathways import PATHWAY_KEYS, Encoder, MomentumMethod, Term
 
 __all__ = ["BYOL"]
+
+add_section(
+    "MODEL.BYOL",
+    PATHWAY_KEYS,
+    DIM=256,
+    PROJECTION_HIDDEN=4096,
+    PROJECTION_NORM="BN",  # of the predictor, too
+    PREDICTOR_HIDDEN=Key(4096, COUNT),
+    MOMENTUM=Key(0.996, SHARE),
+    ANNEAL_MOMENTUM=True,
+)
 
 
 @META_ARCH_REGISTRY.register()

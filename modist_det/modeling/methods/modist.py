@@ -8,14 +8,26 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, POSITIVE, SHARE, CfgNode, Key, add_section
 from ..clip_normalizer import ClipNormalizer
 from ..contrastive import KeyQueue, gather_keys, shuffle_batch, unshuffle_batch
 from ..losses.infonce import info_nce
 from ..registry import META_ARCH_REGISTRY
-from .pathways import Encoder, MomentumMethod, Term
+from .pathways import PATHWAY_KEYS, Encoder, MomentumMethod, Term
 
 __all__ = ["MoDist"]
+
+add_section(
+    "MODEL.MODIST",
+    PATHWAY_KEYS,
+    CROSS_WEIGHT=1.0,
+    QUEUE_SIZE=Key(65536, COUNT),  # keys of all processes
+    TEMPERATURE=Key(0.1, POSITIVE),
+    MOMENTUM=Key(0.999, SHARE),
+    ANNEAL_MOMENTUM=False,  # from MOMENTUM to 1 along a cosine
+    SHUFFLE_BN=True,
+    MASK_SAME_VIDEO=False,  # keys of the query's own video are no negatives
+)
 
 
 @META_ARCH_REGISTRY.register()

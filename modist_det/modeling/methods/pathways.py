@@ -7,15 +7,42 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from ...config import CfgNode
+from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
+from ..backbone.resnet3d import RESNET3D_KEYS
 from ..clip_normalizer import ClipNormalizer
 from ..contrastive import MomentumEncoders
 from ..heads.projection import ProjectionHead, pool
 from .base import PretrainingMethod, Views
 
-__all__ = ["MOTION", "VISUAL", "Encoder", "MomentumMethod", "PathwayMethod", "Term"]
+__all__ = ["MOTION", "PATHWAY_KEYS", "VISUAL", "Encoder", "MomentumMethod", "PathwayMethod", "Term"]
+
+# Of each method's own section.
+PATHWAY_KEYS = {
+    "VISUAL_WEIGHT": Key(1.0, NOT_NEGATIVE),  # of the RGB-RGB term; 0 leaves a term out
+    # Of RGB-motion and motion-RGB; 0: no motion unless MOTION_WEIGHT asks for it.
+    "CROSS_WEIGHT": Key(0.0, NOT_NEGATIVE),
+    "MOTION_WEIGHT": Key(0.0, NOT_NEGATIVE),  # of motion-motion
+    "SAME_TIME": False,  # cross-modal terms within one clip instead of between two
+    "DIM": Key(128, COUNT),  # length of a projection
+    "PROJECTION_HIDDEN": Key(2048, COUNT),
+    "PROJECTION_LAYERS": Key(2, COUNT),
+    "PROJECTION_NORM": "none",  # or "BN"
+    # Of the motion pathway's input after division by 255, one entry a channel; its std is 1. The task sets it to what
+    # MOTION.KIND has where nothing moves.
+    "MOTION_MEAN": Key([0.0, 0.0, 0.0], ListOf(float)),
+}
+
+# The motion pathway, a ResNet3D with these keys.
+add_section(
+    "MODEL.MOTION_PATHWAY",
+    RESNET3D_KEYS,
+    WIDTH=8,
+    STEM_KERNEL=[5, 7, 7],
+    STEM_STRIDE=[2, 2, 2],
+    TEMPORAL_KERNELS=[1, 1, 1, 1],  # [3, 3, 3, 3]: the 3D variant
+)
 
 VISUAL, MOTION = "visual", "motion"
 

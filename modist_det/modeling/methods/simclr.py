@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from ...config import CfgNode
+from ...core import POSITIVE, CfgNode, Key, add_section
 from ..clip_normalizer import ClipNormalizer
 from ..losses.nt_xent import nt_xent
 from ..registry import META_ARCH_REGISTRY
-from .pathways import Encoder, PathwayMethod, Term
+from .pathways import PATHWAY_KEYS, Encoder, PathwayMethod, Term
 
 __all__ = ["SimCLR"]
+
+add_section("MODEL.SIMCLR", PATHWAY_KEYS, PROJECTION_LAYERS=3, TEMPERATURE=Key(0.1, POSITIVE))
 
 
 @META_ARCH_REGISTRY.register()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ from ..utils.paths import local_path
 from ..utils.text_files import expand_user, find_bad_character
 from ..utils.yaml_reading import parse_yaml, read_yaml
 from .elsewhere import ELSEWHERE
-from .limits import find_fault
+from .limits import Limit, ListOf, find_fault
+from .sections import SECTIONS, Key, add_section
 
-__all__ = ["CONFIG_VERSION", "CfgNode"]
+__all__ = ["CONFIG_VERSION", "CfgNode", "default_config", "flatten", "limit_of", "read_config"]
 
 CONFIG_VERSION = 1
+add_section("", VERSION=CONFIG_VERSION)
+
 _TYPE_NAMES = {float: "a number", int: "a whole number", bool: "True or False", str: "text", list: "a list"}
 
 
-def _flatten(node: dict, prefix: str = "") -> dict[str, Any]:
+def flatten(node: dict, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
+            flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -51,8 +56,7 @@ class CfgNode(_FvcoreCfgNode):
                 ``VERSION``, or sets a key that does not exist or a value of the wrong type.
         """
         path = Path(local_path(cfg_filename))
-        loaded = _load_with_bases(path)
-        self._merge_checked(loaded, str(path))
+        self._merge_checked(read_config(path), str(path))
 
     def merge_from_text(self, text: str, where: str) -> None:
         """Merge YAML text, such as the config that a checkpoint carries; ``where`` names its origin in errors.
@@ -83,13 +87,22 @@ class CfgNode(_FvcoreCfgNode):
         Raises:
             UserError: ``text`` is no YAML mapping; ``where`` names its origin.
         """
-        before = _flatten(_mapping(parse_yaml(text, where), where))
-        now = _flatten(_mapping(parse_yaml(self.dump(), "this config"), "this config"))
+        before = flatten(_mapping(parse_yaml(text, where), where))
+        now = flatten(_mapping(parse_yaml(self.dump(), "this config"), "this config"))
         return [
             f"{key} {value!r}, before {before[key]!r}"
             for key, value in now.items()
             if key in before and before[key] != value
         ]
+
+    def join_sections(self) -> None:
+        """Add the sections and keys that were declared since this tree was made, with their defaults."""
+        for name in sorted(SECTIONS):  # a section before those inside it, whatever was imported first
+            node = self
+            for part in name.split(".") if name else []:
+                node = node.setdefault(part, CfgNode())
+            for key, declared in SECTIONS[name].items():
+                node.setdefault(key, copy.deepcopy(declared.default))
 
     def _merge_checked(self, loaded: dict, where: str) -> None:
         version = loaded.get("VERSION", CONFIG_VERSION)
@@ -98,7 +111,7 @@ class CfgNode(_FvcoreCfgNode):
                 f"{where}: VERSION is {version!r}, but this release reads version {CONFIG_VERSION}; "
                 "update the file's keys and set its VERSION"
             )
-        for key, value in _flatten(loaded).items():
+        for key, value in flatten(loaded).items():
             self._assign(key, value, where)
 
     def _assign(self, key: str, value: Any, where: str) -> None:
@@ -108,12 +121,12 @@ class CfgNode(_FvcoreCfgNode):
         for section in sections:
             node = node[section]
         node[leaf] = _coerce(value, node[leaf], key, where)
-        reason = find_fault(key, node[leaf])
+        reason = find_fault(node[leaf], limit_of(key))
         if reason:
             raise UserError(f"{where}: {key} is {value!r}, but {reason}")
 
     def _check_key(self, key: str, where: str) -> None:
-        known = _flatten(self)
+        known = flatten(self)
         if key in known:
             return
         if key in ELSEWHERE:
@@ -124,8 +137,21 @@ class CfgNode(_FvcoreCfgNode):
         # A key set in the wrong section is the commonest slip: compare last words first.
         leaf = key.rsplit(".", 1)[-1]
         same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
-        hint = f"; did you mean {same_leaf[0]!r}?" if same_leaf else nearest(key, known)
+        hint = f"; did you mean {min(same_leaf, key=len)!r}?" if same_leaf else nearest(key, known)
         raise UserError(f"{where}: there is no config key {key!r}{hint}")
+
+
+def default_config() -> CfgNode:
+    """The defaults of all sections that are declared by now."""
+    cfg = CfgNode()
+    cfg.join_sections()
+    return cfg
+
+
+def limit_of(key: str) -> Limit | ListOf:
+    """What the dotted ``key`` takes; of a key that is not declared any finite number."""
+    section, _, leaf = key.rpartition(".")
+    return SECTIONS.get(section, {}).get(leaf, Key(None)).limit
 
 
 def _coerce(value: Any, default: Any, key: str, where: str) -> Any:
@@ -166,8 +192,12 @@ def _check_key_names(loaded: dict, where: str) -> None:
             _check_key_names(value, where)
 
 
-def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
-    """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them)."""
+def read_config(path: Path, seen: tuple[Path, ...] = ()) -> dict:
+    """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them), unchecked.
+
+    Raises:
+        UserError: a file is missing or no mapping, or a ``_BASE_`` leads back to its file.
+    """
     name = f"config file {path}"
     loaded = _mapping(read_yaml(path, name), name)
     resolved = path.resolve()
@@ -183,7 +213,7 @@ def _load_with_bases(path: Path, seen: tuple[Path, ...] = ()) -> dict:
         base_path = base_path if base_path.is_absolute() else path.parent / base_path
         if not base_path.is_file():
             raise UserError(f"config file {path}: its {BASE_KEY} {base_path} does not exist")
-        merged = _lay_over(merged, _load_with_bases(base_path, (*seen, resolved)))
+        merged = _lay_over(merged, read_config(base_path, (*seen, resolved)))
     return _lay_over(merged, loaded)
 
 
