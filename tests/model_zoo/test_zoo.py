@@ -129,7 +129,7 @@ def test_configs_come_with_the_package(root):
 def test_listing_needs_no_torch():
     code = (
         "import sys\nfrom modist_det import model_zoo\nmodel_zoo.list('detection')\n"
-        "model_zoo.get_config('pytorchvideo/slow_8x8_r50_k400')\nassert 'torch' not in sys.modules\n"
+        "model_zoo.get_entry('pytorchvideo/slow_8x8_r50_k400')\nassert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
