@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from fvcore.common.config import BASE_KEY
 from fvcore.common.config import CfgNode as _FvcoreCfgNode
 
 from ..utils.errors import UserError, nearest
-from ..utils.paths import local_path
+from ..utils.paths import is_remote, local_path
+from ..utils.plugins import import_modules, named_modules
 from ..utils.text_files import expand_user, find_bad_character
 from ..utils.yaml_reading import parse_yaml, read_yaml
 from .elsewhere import ELSEWHERE
@@ -22,7 +24,14 @@ from .sections import SECTIONS, Key, add_section
 __all__ = ["CONFIG_VERSION", "CfgNode", "default_config", "flatten", "limit_of", "read_config"]
 
 CONFIG_VERSION = 1
-add_section("", VERSION=CONFIG_VERSION)
+_IMPORTS = "IMPORTS"
+add_section(
+    "",
+    VERSION=CONFIG_VERSION,
+    # Modules that are imported before the rest of a config is read: their classes register themselves, with their
+    # sections. What --import names is in it, too, so that a run's config.yaml is complete.
+    IMPORTS=Key([], ListOf(str)),
+)
 
 _TYPE_NAMES = {float: "a number", int: "a whole number", bool: "True or False", str: "text", list: "a list"}
 
@@ -51,20 +60,25 @@ class CfgNode(_FvcoreCfgNode):
     def merge_from_file(self, cfg_filename: str | os.PathLike, allow_unsafe: bool = False) -> None:
         """Merge a YAML file or URL, and before it the files that its ``_BASE_`` names (relative to it).
 
+        The modules of its ``IMPORTS`` are imported first, unless it is a URL: see :meth:`merge_from_text`.
+
         Raises:
             UserError: the file is missing, is not a YAML mapping, was written for another config
                 ``VERSION``, or sets a key that does not exist or a value of the wrong type.
         """
         path = Path(local_path(cfg_filename))
-        self._merge_checked(read_config(path), str(path))
+        self._merge_checked(read_config(path), str(path), may_import=not is_remote(cfg_filename))
 
     def merge_from_text(self, text: str, where: str) -> None:
         """Merge YAML text, such as the config that a checkpoint carries; ``where`` names its origin in errors.
 
+        Nothing is imported because of it: a file from elsewhere may not choose what code runs. The modules of its
+        ``IMPORTS`` have to be imported already.
+
         Raises:
-            UserError: as :meth:`merge_from_file`.
+            UserError: as :meth:`merge_from_file`, or a module of ``IMPORTS`` has not been imported.
         """
-        self._merge_checked(_mapping(parse_yaml(text, where), where), where)
+        self._merge_checked(_mapping(parse_yaml(text, where), where), where, may_import=False)
 
     def merge_from_list(self, cfg_list: list) -> None:
         """Merge ``[KEY, VALUE, KEY, VALUE, ...]``; keys are dotted, values Python literals or text.
@@ -76,8 +90,13 @@ class CfgNode(_FvcoreCfgNode):
             raise UserError(
                 f"config overrides come in KEY VALUE pairs, but {len(cfg_list)} words were given: {cfg_list}"
             )
-        for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
-            self._assign(key, self._decode_cfg_value(value), "the command line")
+        pairs = list(zip(cfg_list[0::2], cfg_list[1::2], strict=True))
+        for key, value in pairs:
+            if key == _IMPORTS:
+                self._import(self._decode_cfg_value(value), "the command line")
+        for key, value in pairs:
+            if key != _IMPORTS:
+                self._assign(key, self._decode_cfg_value(value), "the command line")
 
     def changes_from(self, text: str, where: str) -> list[str]:
         """The keys that have another value than in ``text``, an earlier :meth:`dump`: ``"KEY 2, before 1"``.
@@ -104,15 +123,34 @@ class CfgNode(_FvcoreCfgNode):
             for key, declared in SECTIONS[name].items():
                 node.setdefault(key, copy.deepcopy(declared.default))
 
-    def _merge_checked(self, loaded: dict, where: str) -> None:
+    def _merge_checked(self, loaded: dict, where: str, may_import: bool) -> None:
         version = loaded.get("VERSION", CONFIG_VERSION)
         if version != CONFIG_VERSION:
             raise UserError(
                 f"{where}: VERSION is {version!r}, but this release reads version {CONFIG_VERSION}; "
                 "update the file's keys and set its VERSION"
             )
+        if _IMPORTS in loaded:
+            self._import(loaded[_IMPORTS], where, may_import)
         for key, value in flatten(loaded).items():
-            self._assign(key, value, where)
+            if key != _IMPORTS:
+                self._assign(key, value, where)
+
+    def _import(self, value: Any, where: str, may_import: bool = True) -> None:
+        """Import modules and add their sections; nothing that was imported before is forgotten."""
+        before = self.get(_IMPORTS, [])
+        self._assign(_IMPORTS, value, where)
+        names = self[_IMPORTS]
+        missing = [name for name in names if name not in sys.modules]
+        if missing and not may_import:
+            raise UserError(
+                f"{where}: it was made with the module {missing[0]} ({_IMPORTS}), which has not been imported, as a "
+                f"file from elsewhere may not choose what code runs; if you know the module, add --import {missing[0]} "
+                f"(in Python: import {missing[0]})"
+            )
+        import_modules(names, f"{where}: {_IMPORTS}")
+        self[_IMPORTS] = list(dict.fromkeys([*before, *names]))
+        self.join_sections()
 
     def _assign(self, key: str, value: Any, where: str) -> None:
         self._check_key(key, where)
@@ -145,6 +183,7 @@ def default_config() -> CfgNode:
     """The defaults of all sections that are declared by now."""
     cfg = CfgNode()
     cfg.join_sections()
+    cfg.IMPORTS = named_modules()
     return cfg
 
 
@@ -203,6 +242,8 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> dict:
     resolved = path.resolve()
     if resolved in seen:
         raise UserError(f"config file {path}: {BASE_KEY} leads back to the file itself")
+    if isinstance(loaded.get(_IMPORTS), str):
+        loaded[_IMPORTS] = [loaded[_IMPORTS]]
     bases = loaded.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -222,6 +263,8 @@ def _lay_over(below: dict, above: dict) -> dict:
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = _lay_over(merged[key], value)
+        elif key == _IMPORTS and isinstance(value, list) and isinstance(merged.get(key), list):
+            merged[key] = merged[key] + value  # a file needs the modules of those below it, too
         else:
             merged[key] = value
     return merged

@@ -9,6 +9,7 @@ from ..core import CfgNode
 from ..evaluation.report import results_table
 from ..tasks import build_task
 from ..utils import comm
+from ..utils.plugins import import_modules
 from .evaluate import evaluate_only
 from .setup import evaluation_folder, hold_output_dir, prepare_run
 from .train import refuse_to_start_over, train
@@ -26,6 +27,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
     Raises:
         UserError: the config, the data or the weights cannot be used; the loss became NaN or infinite.
     """
+    import_modules(cfg.IMPORTS, "IMPORTS")  # a process that was started for the run has not imported them yet
     task = build_task(cfg)
     task.complete_config(cfg)
     cfg.freeze()

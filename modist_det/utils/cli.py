@@ -1,4 +1,4 @@
-"""What every command line of the project shares: errors, exit status, ``--debug``.
+"""What every command line of the project shares: errors, exit status, ``--debug``, ``--import``.
 
 Imports nothing large, so that ``--help`` answers at once.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import UserError
+from .plugins import import_modules
 from .signals import stop_on_signals
 
 __all__ = ["at_least", "make_parser", "number_from", "parse_option", "run_cli"]
@@ -72,13 +73,21 @@ def parse_option(argument: str, text: str) -> tuple[str, Any]:
 
 
 def make_parser(doc: str, example: str) -> argparse.ArgumentParser:
-    """An argument parser whose ``--help`` ends with ``example`` and that knows ``--debug``."""
+    """An argument parser whose ``--help`` ends with ``example`` and that knows ``--debug`` and ``--import``."""
     parser = argparse.ArgumentParser(
         description=doc,
         epilog=f"example:\n{example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        dest="imports",
+        metavar="MODULE",
+        help="import a Python module first, which registers models, datasets, tasks, ... (may be repeated)",
+    )
     return parser
 
 
@@ -111,6 +120,7 @@ def run_cli(
     try:
         # Without ``argv`` this is the command of the process, which ends after it.
         with stop_on_signals(until_exit=argv is None):
+            import_modules(args.imports, "--import")
             return main(args) or 0
     except UserError as error:
         if args.debug:

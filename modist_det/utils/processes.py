@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from .errors import UserError
 from .files import remove_unfinished
+from .plugins import import_modules, named_modules
 
 __all__ = ["map_in_processes"]
 
@@ -42,7 +43,9 @@ def map_in_processes(
     # Not fork: threads of the caller and of its libraries do not survive it.
     context = multiprocessing.get_context("spawn")
     others = multiprocessing.active_children()
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(start,)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=_start_worker, initargs=(start, named_modules())
+    ) as pool:
         try:
             futures = deque([pool.submit(function, item) for item in items])
             while futures:
@@ -61,11 +64,12 @@ def map_in_processes(
             raise
 
 
-def _start_worker(start: Callable[[], None]) -> None:
+def _start_worker(start: Callable[[], None], modules: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _end(128 + signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    import_modules(modules, "--import")
     start()
 
 
