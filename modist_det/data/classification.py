@@ -34,9 +34,8 @@ add_section(
     # Frames of a "clip" (SAMPLING_RATE apart), the same number spread over all of its "span" (PySlowFast's
     # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
     SAMPLING="clip",
-    REPEATS=Key(
-        1, COUNT
-    ),  # clips of a video in a batch, augmented anew after one decoding (repeated augmentation)
+    # Clips of a video in a batch, augmented anew after one decoding (repeated augmentation).
+    REPEATS=Key(1, COUNT),
     ERASE_PROB=Key(0.0, SHARE),  # of a random rectangle of noise in all frames
 )
 add_section(

@@ -22,10 +22,8 @@ __all__ = ["PretrainingMapper"]
 
 add_section(
     "INPUT",
-    # Each clip has a random resized crop of CROP_SIZE.
-    CLIP_SHIFT=Key(
-        [0.5, 10.0], ListOf(float, 2, NOT_NEGATIVE, range=True)
-    ),  # seconds between their beginnings
+    # Seconds from the beginning of a clip to that of the video's next one.
+    CLIP_SHIFT=Key([0.5, 10.0], ListOf(float, 2, NOT_NEGATIVE, range=True)),
     BLUR_PROB=Key(0.0, SHARE),  # 3x3 Gaussian
 )
 add_section(

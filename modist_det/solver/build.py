@@ -19,9 +19,8 @@ add_section(
     BASE_LR=Key(0.1, NOT_NEGATIVE),
     MOMENTUM=Key(0.9, SHARE),
     NESTEROV=True,
-    LARS_TRUST=Key(
-        0.001, POSITIVE
-    ),  # a layer's step is this share of its weights' norm, times the learning rate
+    # A layer's step is this share of its weights' norm, times the learning rate.
+    LARS_TRUST=Key(0.001, POSITIVE),
     BETAS=Key([0.9, 0.999], ListOf(float, 2, Limit(0, 1, open_high=True))),  # AdamW
     WEIGHT_DECAY=Key(1e-4, NOT_NEGATIVE),
     WEIGHT_DECAY_NORM=Key(0.0, NOT_NEGATIVE),

@@ -18,9 +18,8 @@ add_section(
     "MODEL.X3D",
     WIDTH_FACTOR=Key(2.0, POSITIVE),
     DEPTH_FACTOR=Key(2.2, POSITIVE),
-    BOTTLENECK_FACTOR=Key(
-        2.25, POSITIVE
-    ),  # channels of the 3x3x3 convolutions per channel of a block's output
+    # Channels of the 3x3x3 convolutions per channel of a block's output.
+    BOTTLENECK_FACTOR=Key(2.25, POSITIVE),
     STEM_CHANNELS=Key(12, COUNT),  # before WIDTH_FACTOR
     DILATE_RES5=False,
     NORM="BN",
