@@ -69,8 +69,17 @@ class LoadReport:
         if lacking:
             raise UserError(
                 f"{self.path} (format {self.format}) lacks a part of the model, or has it in another shape: "
-                f"{_some(lacking)}; check MODEL.META_ARCHITECTURE and MODEL.NUM_CLASSES"
+                f"{_some(lacking)}; {self._remedy()}"
             )
+
+    def _remedy(self) -> str:
+        for name, theirs, ours in self.mismatched:
+            if name.startswith(_LAST_LAYER) and theirs[1:] == ours[1:]:
+                return (
+                    f"the checkpoint has {theirs[0]} classes and the model {ours[0]}: use a dataset with the label map "
+                    "of the checkpoint, or set MODEL.NUM_CLASSES"
+                )
+        return "check MODEL.META_ARCHITECTURE and MODEL.NUM_CLASSES"
 
     def __str__(self) -> str:
         shapes = [f"{m.name} {list(m.checkpoint_shape)} -> {list(m.model_shape)}" for m in self.mismatched]

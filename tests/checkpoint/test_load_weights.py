@@ -161,6 +161,8 @@ def test_head_for_other_classes_is_left_and_reported(save, caplog):
     assert "2 of another shape in the file: head.projection.weight [7, 64] -> [3, 64]" in str(report)
     with pytest.raises(UserError, match="head.projection.weight"):
         report.require_complete()
+    with pytest.raises(UserError, match="checkpoint has 7 classes and the model 3: .*label map"):
+        report.require_complete()
 
 
 def test_other_kind_of_head_is_unexpected(save):
