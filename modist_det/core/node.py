@@ -27,7 +27,7 @@ CONFIG_VERSION = 1
 _IMPORTS = "IMPORTS"
 add_section(
     "",
-    VERSION=CONFIG_VERSION,
+    VERSION=Key(CONFIG_VERSION, Limit(CONFIG_VERSION, CONFIG_VERSION)),
     # Modules that are imported before the rest of a config is read: their classes register themselves, with their
     # sections. What --import names is in it, too, so that a run's config.yaml is complete.
     IMPORTS=Key([], ListOf(str)),

@@ -13,6 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import UserError
@@ -99,6 +100,19 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
         return parser.parse_args(argv)
 
 
+def _keep_inputs(args: argparse.Namespace) -> None:
+    """Refuse an output (``--out``, ``--json``) that is one of the inputs."""
+    files = [
+        (name, Path(value))
+        for name, values in vars(args).items()
+        for value in (values if isinstance(values, (list, tuple)) else [values])
+        if isinstance(value, (str, os.PathLike)) and Path(value).is_file()
+    ]
+    for output, path in files:
+        if output in ("out", "json") and any(path.samefile(other) for name, other in files if name != output):
+            raise UserError(f"{path} is the input, too; name another file to write")
+
+
 def run_cli(
     parser: argparse.ArgumentParser,
     main: Callable[[argparse.Namespace], int | None],
@@ -120,6 +134,7 @@ def run_cli(
     try:
         # Without ``argv`` this is the command of the process, which ends after it.
         with stop_on_signals(until_exit=argv is None):
+            _keep_inputs(args)
             import_modules(args.imports, "--import")
             return main(args) or 0
     except UserError as error:

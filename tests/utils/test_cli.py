@@ -49,6 +49,20 @@ def test_an_error_of_the_system_is_one_line_too(capsys, tmp_path):
         call(below_a_file, "--debug")
 
 
+@pytest.mark.parametrize("output", ["--out", "--json"])
+def test_an_output_that_is_an_input_is_refused(capsys, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("data")
+    (tmp_path / "link.csv").symlink_to("in.csv")
+    parser = make_parser("does things", "x")
+    parser.add_argument("inputs", nargs="*")
+    parser.add_argument(output)
+    assert run_cli(parser, lambda args: None, ["in.csv", output, "link.csv"]) == 1
+    assert "link.csv is the input, too" in capsys.readouterr().err
+    assert run_cli(parser, lambda args: None, ["in.csv", output, "other.csv"]) == 0
+    assert run_cli(parser, lambda args: None, ["x\0y", output, "in.csv"]) == 0
+
+
 def test_options_between_other_arguments():
     seen = []
     parser = run_net_parser()
