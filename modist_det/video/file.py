@@ -75,7 +75,7 @@ class VideoReader:
 
     The timeline is that of ``ffmpeg`` (its ``showinfo`` filter), also in a file whose times jump or restart, as MPEG-TS
     recordings that were joined, AVI with dropped frames, edit lists with several parts
-    (:mod:`.video_timeline`); such files are decoded from their start for each request, too.
+    (:mod:`.timeline`); such files are decoded from their start for each request, too.
 
     Not to be shared by processes or threads: open it where it is used. Opening takes a few
     milliseconds.

@@ -4,7 +4,7 @@ The tests of this folder compare the code of today with what is in ``recorded/``
 
     git worktree add --detach /tmp/before f2892db
     cp -r tests/compatibility /tmp/before/tests/
-    cd /tmp/before && PYTHONPATH=. python -W ignore -m tests.compatibility.record OUT
+    cd /tmp/before && PYTHONPATH=$PWD python -W ignore -m tests.compatibility.record OUT
 
 Run it again only to add a network or a list, on that commit: what was published before stays as it is.
 
@@ -131,7 +131,8 @@ def record_network(name: str, out: Path) -> None:
     Path(f"{name}.yaml").write_text(yaml.safe_dump(NETWORKS[name]))
     command = [sys.executable, str(ROOT / "tools/run_net.py"), "--cfg", f"{name}.yaml", "--num-gpus", "0"]
     settings = ["OUTPUT_DIR", f"output/{name}", "DATALOADER.NUM_WORKERS", "0"]
-    subprocess.run([*command, *settings], check=True, env=os.environ | {"MODIST_DATASETS": "."})
+    environment = os.environ | {"MODIST_DATASETS": ".", "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, *settings], check=True, env=environment)
     text = Path(f"output/{name}/config.yaml").read_text()
     loaded = Checkpointer(f"output/{name}/checkpoints").load_last()
     assert loaded is not None
@@ -226,6 +227,7 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out.resolve()
+    assert str(ROOT) in sys.path, "PYTHONPATH has to name this checkout: the current folder changes"
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     record_interface(out)

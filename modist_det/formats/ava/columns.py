@@ -1,7 +1,7 @@
 """The fast parser of AVA's csv files: whole columns by pyarrow, no loop over rows.
 
 It takes what nearly all files are: UTF-8, commas, ordinary numbers, names quoted or not. Where it is not sure of
-something it raises :class:`NotPlain` and says nothing about what is wrong; :func:`.ava_parsers.parse_exact` does.
+something it raises :class:`NotPlain` and says nothing about what is wrong; :func:`.rows.parse_exact` does.
 Numbers are those that ``float(text)`` gives, to the last bit.
 """
 
@@ -31,7 +31,7 @@ class NotPlain(Exception):
 
 
 def parse_plain(path: str, data: bytes, first_line: int, layout: Layout) -> BoxTable:
-    """The table of :func:`.ava_parsers.parse_exact`, or :class:`NotPlain`."""
+    """The table of :func:`.rows.parse_exact`, or :class:`NotPlain`."""
     if b"\r" in data:
         raise NotPlain
     builder, names = TableBuilder(), _Names()

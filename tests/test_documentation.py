@@ -1,0 +1,58 @@
+"""Links of the Markdown pages lead somewhere, and the API reference has all packages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def pages() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True)
+    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
+
+
+def anchors(path: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    found: dict[str, int] = {}
+    for heading in re.findall(r"^#+ +(.+?)\s*$", _FENCE.sub("", path.read_text()), re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        found[slug] = found.get(slug, 0) + 1
+    return {
+        slug if number == 0 else f"{slug}-{number}"
+        for slug, count in found.items()
+        for number in range(count)
+    }
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_of_a_page(page):
+    path = ROOT / page
+    broken = []
+    for target in _LINK.findall(_CODE.sub("", _FENCE.sub("", path.read_text()))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_anchors_are_those_of_github(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b` (c), d-e\n```\n# no heading\n```\n## Twice\n## Twice\n### [Link](x.md) it\n")
+    assert anchors(page) == {"a-b-c-d-e", "twice", "twice-1", "link-it"}
+
+
+def test_every_package_is_in_the_api_reference():
+    listed = re.findall(r"^_api/modist_det\.(\w+)$", (ROOT / "docs/API.md").read_text(), re.MULTILINE)
+    assert listed == sorted(path.parent.name for path in ROOT.glob("modist_det/[a-z]*/__init__.py"))
