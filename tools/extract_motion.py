@@ -73,8 +73,8 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     check(args)
+    from modist_det.data.motion_sources import find_sources
     from modist_det.motion.extract import ExtractionSettings, extract_motion
-    from modist_det.motion.sources import find_sources
 
     settings = ExtractionSettings(
         kind=args.kind,

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
         entry = model_zoo.get_entry(args.name)
         print(commands.describe(entry))
         if args.tensors:
-            from modist_det.model_zoo.build import expected_tensors
+            from modist_det.model_zoo.zoo import expected_tensors
 
             for name, shape in expected_tensors(entry).items():
                 print(f"  {name} {list(shape)}")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from ..core import CfgNode
+from ..core.node import flatten
+from ..modeling.registry import BACKBONE_REGISTRY
 from ..utils.yaml_reading import parse_yaml
 
 __all__ = ["unlike_settings"]
 
-_OF_BACKBONES = {
-    "ResNet3D": ("RESNET3D.STEM_STRIDE", "RESNET3D.POOL_AFTER_RES2"),
-    "SlowFast": ("SLOWFAST.ALPHA",),
-}
-_OF_INPUT = ("PIXEL_MEAN", "PIXEL_STD", "INPUT_FORMAT")
+_OF_INPUT = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.INPUT_FORMAT")
 
 
 def unlike_settings(cfg: CfgNode, config: str) -> list[str]:
@@ -23,15 +21,12 @@ def unlike_settings(cfg: CfgNode, config: str) -> list[str]:
         cfg: of the run that starts.
         config: that of the weights, as YAML; "" where it is not known.
     """
-    of_weights = (parse_yaml(config, "the config of the weights") or {}).get("MODEL", {}) if config else {}
-    lines = []
-    for key in (*_OF_BACKBONES.get(cfg.MODEL.BACKBONE.NAME, ()), *_OF_INPUT):
-        here, there = cfg.MODEL, of_weights
-        for part in key.split("."):
-            here, there = here[part], there.get(part) if isinstance(there, dict) else None
-        if there is not None and there != here:
-            lines.append(
-                f"MODEL.{key} is {here}, but the weights were trained with {there}: they load, but compute "
-                f"something else; set MODEL.{key} to that, unless this is meant"
-            )
-    return lines
+    of_weights = flatten((parse_yaml(config, "the config of the weights") or {}) if config else {})
+    here = flatten(cfg)
+    backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
+    return [
+        f"{key} is {here[key]}, but the weights were trained with {of_weights[key]}: they load, but compute "
+        f"something else; set {key} to that, unless this is meant"
+        for key in (*getattr(backbone, "untraced_keys", ()), *_OF_INPUT)
+        if of_weights.get(key) not in (None, here[key])
+    ]

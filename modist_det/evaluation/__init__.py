@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .ava import evaluate_ava
@@ -13,20 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AVAEvaluator", "ClassificationEvaluator", "Evaluator", "evaluate_ava", "inference_on_dataset"]
 
-_MODULES = {
-    "AVAEvaluator": "ava_evaluator",
-    "ClassificationEvaluator": "classification",
-    "Evaluator": "evaluator",
-    "evaluate_ava": "ava",
-    "inference_on_dataset": "evaluator",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "AVAEvaluator": "ava_evaluator",
+        "ClassificationEvaluator": "classification",
+        "Evaluator": "evaluator",
+        "evaluate_ava": "ava",
+        "inference_on_dataset": "evaluator",
+    },
+)

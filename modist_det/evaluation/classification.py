@@ -19,6 +19,7 @@ from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.spreadsheet import as_text
+from ..visualization.confusion import draw_confusion_matrix
 from .accuracy import (
     average_precisions,
     confusion_matrix,
@@ -131,8 +132,6 @@ class ClassificationEvaluator:
             logger.info("%s: most often confused\n%s", self._dataset_name, table)
         if self._output_dir is None:
             return
-        from ..visualization.confusion import draw_confusion_matrix
-
         header = ["label \\ predicted", *self._class_names]
         rows = [[name, *counts] for name, counts in zip(self._class_names, matrix.tolist(), strict=True)]
         _write_csv(self._file("confusion.csv"), [header, *rows])

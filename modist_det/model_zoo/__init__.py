@@ -10,8 +10,16 @@ Example::
     path = model_zoo.get_checkpoint_path("modist/maclr")
 """
 
-from .entry import Entry, Figure
-from .zoo import get, get_checkpoint_path, get_config, get_entry
-from .zoo import list_names as list
+from typing import TYPE_CHECKING
+
+from ..checkpoint.entry import Entry, Figure
+from ..checkpoint.handlers import get_checkpoint_path, get_entry
+from ..checkpoint.handlers import list_names as list
+from ..utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .zoo import get, get_config
 
 __all__ = ["Entry", "Figure", "get", "get_checkpoint_path", "get_config", "get_entry", "list"]
+
+__getattr__ = lazy_names(__name__, {"get": "zoo", "get_config": "zoo"})

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checkpoint.catalogue import ENTRIES
+from ..checkpoint.entry import Entry
+from ..checkpoint.handlers import ZOO, get_entry
 from ..utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
 from ..utils.download import file_sha256, why_incomplete
 from ..utils.errors import UserError
 from ..utils.paths import is_remote, local_path
-from .catalogue import ENTRIES
-from .entry import Entry
-from .handler import PREFIX
 from .page import figures_text
-from .zoo import get_entry
 
 __all__ = ["describe", "download", "lock", "verify"]
 
@@ -46,9 +45,9 @@ def describe(entry: Entry) -> str:
 
 def download(names: Sequence[str]) -> list[Path]:
     """The files of ``names``, downloaded where needed: entries, or paths such as ``torchvision://NAME/WEIGHTS``."""
-    paths = [name if is_remote(name) else PREFIX + name for name in names]
+    paths = [name if is_remote(name) else ZOO + name for name in names]
     for path in paths:  # all names before the first byte
-        if path.startswith(PREFIX):
+        if path.startswith(ZOO):
             get_entry(path)
     return [Path(local_path(path)) for path in paths]
 
@@ -117,7 +116,7 @@ def _does_not_load(entry: Entry, path: Path) -> str:
     """Why the file does not fill the entry's network; detectron2's are not tried."""
     if entry.format == "detectron2":
         return ""
-    from .build import build, fill
+    from .zoo import build, fill
 
     try:
         fill(build(entry), entry, path)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from ..checkpoint.catalogue import ENTRIES
+from ..checkpoint.entry import Entry
 from ..utils.cache import cached_path
-from .catalogue import ENTRIES
-from .entry import Entry
 
 __all__ = ["figures_text", "markdown_page", "table"]
 
@@ -22,7 +22,7 @@ _TITLES = {
 _HEAD = """\
 # Model zoo
 
-Public weights that load into this project's models under a name. Made from `modist_det/model_zoo/catalogue.py` by
+Public weights that load into this project's models under a name. Made from `modist_det/checkpoint/catalogue.py` by
 `python tools/model_zoo.py list --markdown`: edit the catalogue, not this page.
 
 ```bash

@@ -1,59 +1,32 @@
-"""What the catalogue is used through. Imports neither torch nor models until :func:`get` is called."""
+"""The config and the network of a catalogue entry, and what its file must hold."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import os
 
-from ..utils.cache import fetch
-from ..utils.errors import UserError, nearest
-from .catalogue import ENTRIES
-from .configs import config_folder
-from .entry import TASKS, Entry
+import torch
+from torch import nn
 
-if TYPE_CHECKING:
-    from torch import nn
+from ..checkpoint import load_weights
+from ..checkpoint.configs import config_folder
+from ..checkpoint.entry import Entry
+from ..checkpoint.formats import names_in_format
+from ..checkpoint.handlers import ZOO, get_checkpoint_path, get_entry, list_names
+from ..checkpoint.reading import read_state_dict
+from ..config import CfgNode, get_cfg
+from ..modeling import build_backbone, build_model
+from ..utils.errors import UserError
 
-    from ..config import CfgNode
-
-__all__ = ["get", "get_checkpoint_path", "get_config", "get_entry", "list_names"]
-
-
-def list_names(task: str | None = None) -> list[str]:
-    """Names of the entries, all or those of one task.
-
-    Args:
-        task: "detection", "classification", "pretraining" (backbones to fine-tune) or "person_detection".
-    """
-    if task is not None and task not in TASKS:
-        raise UserError(
-            f"the model zoo has no task {task!r}{nearest(task, TASKS)} (known: {', '.join(TASKS)})"
-        )
-    return [name for name, entry in ENTRIES.items() if task is None or entry.task == task]
-
-
-def get_entry(name: str) -> Entry:
-    """What the catalogue says of ``name``; a leading ``zoo://`` is allowed.
-
-    Raises:
-        UserError: there is no such entry.
-    """
-    name = name.removeprefix("zoo://")
-    if name not in ENTRIES:
-        raise UserError(
-            f"the model zoo has no {name!r}{nearest(name, ENTRIES, 3)}; python tools/model_zoo.py list shows all names"
-        )
-    return ENTRIES[name]
-
-
-def get_checkpoint_path(name: str) -> Path:
-    """The local file of an entry's weights, downloaded if it is not in the cache.
-
-    Raises:
-        UserError: no such entry, or see :func:`~modist_det.utils.cache.fetch`.
-    """
-    entry = get_entry(name)
-    return fetch(entry.url, size=entry.size, sha256=entry.sha256, name=f"zoo://{entry.name}")
+__all__ = [
+    "build",
+    "expected_tensors",
+    "fill",
+    "get",
+    "get_checkpoint_path",
+    "get_config",
+    "get_entry",
+    "list_names",
+]
 
 
 def get_config(name: str, trained: bool = True) -> CfgNode:
@@ -65,8 +38,6 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
     Raises:
         UserError: no such entry, or it is not a network of this project.
     """
-    from ..config import get_cfg
-
     entry = get_entry(name)
     if not entry.config:
         raise UserError(
@@ -76,7 +47,7 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
     cfg = get_cfg()
     cfg.merge_from_file(config_folder() / entry.config)
     # A config may name weights of its own.
-    cfg.MODEL.WEIGHTS = f"zoo://{entry.name}" if trained else ""
+    cfg.MODEL.WEIGHTS = f"{ZOO}{entry.name}" if trained else ""
     return cfg
 
 
@@ -97,10 +68,73 @@ def get(name: str, trained: bool = True) -> nn.Module:
         model = model_zoo.get("pytorchvideo/slow_8x8_r50_k400")
         scores = model({"video": clip})[0]["scores"]  # clip: uint8 RGB (1, 3, 8, H, W)
     """
-    from .build import build, fill
-
     entry = get_entry(name)
     model = build(entry)
     if trained:
         fill(model, entry, get_checkpoint_path(entry.name))
     return model.eval()
+
+
+def build(entry: Entry) -> nn.Module:
+    """With fresh weights: a meta architecture, for pretrained backbones the backbone alone.
+
+    Raises:
+        UserError: it is a network of detectron2 (see :func:`~modist_det.model_zoo.get_config`).
+    """
+    if entry.builder:
+        import torchvision
+
+        return torchvision.models.get_model(entry.builder, weights=None, weights_backbone=None)
+    cfg = get_config(entry.name, trained=False)
+    return build_backbone(cfg) if entry.task == "pretraining" else build_model(cfg)
+
+
+def fill(network: nn.Module, entry: Entry, path: str | os.PathLike) -> None:
+    """Load the entry's file into its network.
+
+    Raises:
+        UserError: something of the network is not in the file, or in another shape.
+    """
+    if not entry.builder:
+        load_weights(network, path).require_complete()
+        return
+    try:
+        network.load_state_dict(read_state_dict(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} does not fit {entry.builder}: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that the entry's file must have, as the file names them, worked out from its
+    config. It may have more: heads of another task, BN's counters, the solver's state.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    with torch.device("meta"):
+        network = build(entry)
+    prefix = "backbone." if entry.task == "pretraining" else ""
+    shapes = {
+        prefix + name: tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    if entry.builder:
+        return shapes
+    cfg = get_config(entry.name, trained=False)
+    theirs = names_in_format(
+        shapes,
+        entry.format,
+        pool_after_res2=cfg.MODEL.RESNET3D.POOL_AFTER_RES2 > 1,
+        detection=entry.task == "detection",
+    )
+    if missing := shapes.keys() - theirs.keys():
+        raise UserError(f"{entry.name}: the format {entry.format} has no name for {sorted(missing)[0]}")
+    expected = {entry.prefix + theirs[name]: shape for name, shape in shapes.items()}
+    if entry.name.startswith("torchvision/s3d"):  # its classifier is a convolution of size 1
+        expected["classifier.1.weight"] += (1, 1, 1)
+    if entry.format == "torchvision":  # 2D kernels
+        expected = {name: (*s[:2], *s[3:]) if len(s) == 5 else s for name, s in expected.items()}
+    return expected

@@ -24,6 +24,7 @@ from fvcore.common.registry import Registry
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..checkpoint.torchvision_files import load_torchvision_weights
 from ..utils.errors import UserError, nearest
 
 __all__ = ["FLOW_REGISTRY", "RAFT", "DIS", "Farneback", "FlowEstimator", "build_flow_estimator"]
@@ -215,8 +216,6 @@ class RAFT:
 
 def _build_raft(size: str, weights: str) -> torch.nn.Module:
     from torchvision.models import get_model
-
-    from ..model_zoo.torchvision_files import load_torchvision_weights
 
     model = get_model(f"raft_{size}", weights=None)
     load_torchvision_weights(model, f"raft_{size}", weights)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -24,11 +24,18 @@ from .build import build_motion_reader
 from .cached import describe_source
 from .map_file import DEFAULT_QUALITY, MapFile, MapFileError, MapFileInfo, write_map_file
 from .reader import DEFAULT_GAP, MotionReader, Video
-from .sources import Source
 
-__all__ = ["ExtractionReport", "ExtractionSettings", "extract_motion"]
+__all__ = ["ExtractionReport", "ExtractionSettings", "Source", "extract_motion"]
 
 _SETTINGS_FILE = "extraction.json"
+
+
+class Source(NamedTuple):
+    """A video (file or folder of frames with its ``fps``), and the file that its maps go to."""
+
+    video: str
+    fps: float | None
+    target: str
 
 
 @dataclass(frozen=True)

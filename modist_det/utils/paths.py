@@ -1,5 +1,4 @@
-"""Paths that may be remote: ``zoo://NAME``, ``torchvision://NAME/WEIGHTS``, ``https://...``, those of detectron2, and
-plain ones.
+"""Paths that may be remote: ``https://...``, those of detectron2 and of registered handlers, and plain ones.
 
 :func:`local_path` works wherever a path is read. It goes through one iopath ``PathManager``, so that somebody's own
 handler (of a store in a cluster, say) becomes known to every part at once::
@@ -21,7 +20,7 @@ from iopath.common.file_io import PathHandler, PathManager
 from .cache import fetch
 from .errors import UserError
 
-__all__ = ["WebHandler", "is_remote", "local_path", "path_manager"]
+__all__ = ["WebHandler", "is_remote", "local_path", "path_manager", "register_handler"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
@@ -43,24 +42,33 @@ def local_path(path: str | os.PathLike) -> str:
     match = _SCHEME.match(text)
     if match is None:
         return text
-    manager = path_manager()
-    prefixes = manager._path_handlers
-    if not any(text.startswith(prefix) for prefix in prefixes):
-        known = ", ".join(sorted(prefix for prefix in prefixes if "://" in prefix))
-        detectron2 = " (detectron2's need detectron2)" if match[1] in ("detectron2", "catalog") else ""
-        raise UserError(f"{text}: nothing here reads {match[1]}:// paths{detectron2}; known are {known}")
-    return manager.get_local_path(text)
+    for managed in (_manager, path_manager):  # detectron2 is loaded only where nobody else knows the scheme
+        manager = managed()
+        prefixes = manager._path_handlers
+        if any(text.startswith(prefix) for prefix in prefixes):
+            return manager.get_local_path(text)
+    known = ", ".join(sorted(prefix for prefix in prefixes if "://" in prefix))
+    detectron2 = " (detectron2's need detectron2)" if match[1] in ("detectron2", "catalog") else ""
+    raise UserError(f"{text}: nothing here reads {match[1]}:// paths{detectron2}; known are {known}")
+
+
+@functools.cache
+def _manager() -> PathManager:
+    manager = PathManager()
+    manager.register_handler(WebHandler())
+    return manager
+
+
+def register_handler(handler: PathHandler) -> None:
+    """Let :func:`local_path` read the paths of ``handler``; :mod:`modist_det.checkpoint` adds those of weights."""
+    _manager().register_handler(handler)
 
 
 @functools.cache
 def path_manager() -> PathManager:
-    """The one manager of this process, with the handlers of the zoo, of the web and, where installed, of detectron2."""
-    from ..model_zoo.handler import TorchvisionHandler, ZooHandler
-
-    manager = PathManager()
-    manager.register_handler(WebHandler())
-    manager.register_handler(ZooHandler())
-    manager.register_handler(TorchvisionHandler())
+    """The one manager of this process, with the handlers of the web, of all that was registered and, where it is
+    installed, of detectron2."""
+    manager = _manager()
     try:
         from detectron2.utils.file_io import PathManager as theirs
     except ImportError:

@@ -14,8 +14,8 @@ import pytest
 import torch
 from foreign import pytorchvideo_resnet, randomize
 
+from modist_det.checkpoint import catalogue
 from modist_det.inference import ActionPredictor, PipelineSettings, predict_video
-from modist_det.model_zoo import catalogue
 from modist_det.utils.cli import run_cli
 from modist_det.utils.errors import UserError
 from modist_det.video.reader import open_video

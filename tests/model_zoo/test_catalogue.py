@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from modist_det import model_zoo
+from modist_det.checkpoint import catalogue
+from modist_det.checkpoint.catalogue import ENTRIES
+from modist_det.checkpoint.entry import TASKS
 from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.config import get_cfg
-from modist_det.model_zoo import catalogue
-from modist_det.model_zoo.build import build, expected_tensors
-from modist_det.model_zoo.catalogue import ENTRIES
-from modist_det.model_zoo.entry import TASKS
+from modist_det.model_zoo.zoo import build, expected_tensors
 from modist_det.utils.errors import UserError
 
 OURS = [name for name, entry in ENTRIES.items() if entry.config]

@@ -8,10 +8,11 @@ import json
 import pytest
 import torch
 
-from modist_det.model_zoo import catalogue, commands
-from modist_det.model_zoo.build import build
-from modist_det.model_zoo.entry import Entry
+from modist_det.checkpoint import catalogue
+from modist_det.checkpoint.entry import Entry
+from modist_det.model_zoo import commands
 from modist_det.model_zoo.page import markdown_page
+from modist_det.model_zoo.zoo import build
 from modist_det.utils.cache import cached_path, lock_file
 from modist_det.utils.errors import UserError
 
@@ -34,8 +35,8 @@ def entry(tmp_path, monkeypatch):
         input="8x8",
     )
     monkeypatch.setattr(catalogue, "ENTRIES", {small.name: small})
-    for module in ("commands", "zoo", "page"):
-        monkeypatch.setattr(f"modist_det.model_zoo.{module}.ENTRIES", {small.name: small})
+    for module in ("model_zoo.commands", "checkpoint.handlers", "model_zoo.page"):
+        monkeypatch.setattr(f"modist_det.{module}.ENTRIES", {small.name: small})
     path = cached_path(small.url)
     path.parent.mkdir(parents=True)
     torch.save(build(small).state_dict(), path)
@@ -78,8 +79,8 @@ def test_a_catalogue_that_knows_better(entry, monkeypatch):
     import dataclasses
 
     known = dataclasses.replace(entry, sha256="0" * 64, size=3)
-    for module in ("commands", "zoo"):
-        monkeypatch.setattr(f"modist_det.model_zoo.{module}.ENTRIES", {entry.name: known})
+    for module in ("model_zoo.commands", "checkpoint.handlers"):
+        monkeypatch.setattr(f"modist_det.{module}.ENTRIES", {entry.name: known})
     assert "the catalogue says 0000" in commands.verify([])["test/small"]
     with pytest.raises(UserError, match="is not the file on record"):
         commands.lock([])

@@ -13,7 +13,7 @@ import torchvision
 from torchvision.models import get_model_weights
 
 from modist_det.checkpoint import load_weights
-from modist_det.model_zoo.torchvision_files import torchvision_file
+from modist_det.checkpoint.torchvision_files import torchvision_file
 from modist_det.modeling import TorchvisionVideo
 from modist_det.utils.cache import cached_path, read_lock
 from modist_det.utils.errors import UserError

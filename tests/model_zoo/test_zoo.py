@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from modist_det import model_zoo
-from modist_det.checkpoint import load_weights
+from modist_det.checkpoint import catalogue, configs, load_weights
+from modist_det.checkpoint.entry import Entry
 from modist_det.checkpoint.pyslowfast import to_pyslowfast
-from modist_det.model_zoo import catalogue, zoo
-from modist_det.model_zoo.entry import Entry
 from modist_det.modeling import ResNet3D, build_model
 from modist_det.utils.cache import cached_path
 from modist_det.utils.errors import UserError
@@ -123,7 +122,7 @@ def test_offline_names_the_entry_and_the_place(monkeypatch, shelf):
 
 
 def test_configs_come_with_the_package(root):
-    assert zoo.config_folder().resolve() == (root / "configs").resolve()
+    assert configs.config_folder().resolve() == (root / "configs").resolve()
 
 
 def test_listing_needs_no_torch():

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from modist_det.data.motion_sources import find_sources
 from modist_det.motion import CachedMotion, build_motion_reader, build_motion_source
 from modist_det.motion.cached import find_map_file
 from modist_det.motion.extract import ExtractionSettings, extract_motion
 from modist_det.motion.map_file import DEFAULT_QUALITY, MapFileError
-from modist_det.motion.sources import find_sources
 from modist_det.utils.errors import UserError
 from modist_det.video.reader import open_video
 

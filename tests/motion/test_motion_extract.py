@@ -9,10 +9,10 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_small
 
+from modist_det.data.motion_sources import find_sources
 from modist_det.motion.cached import find_map_file
 from modist_det.motion.extract import ExtractionSettings, extract_motion
 from modist_det.motion.map_file import MapFile
-from modist_det.motion.sources import find_sources
 from modist_det.utils.errors import UserError
 
 SETTINGS = ExtractionSettings(short_side=32, options=(("preset", "ultrafast"),))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -84,14 +87,31 @@ def test_help_shows_an_example(command):
     assert "python tools/evaluate_ava.py -l" in done.stdout
 
 
+@pytest.fixture
+def server(tmp_path):
+    """The address at which the files of ``tmp_path`` are."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}/"
+        serving.shutdown()
+
+
 @pytest.mark.parametrize(
-    "options", [["--help"], ["-l", "l.pbtxt", "-g", "g.csv", "-d", "d.csv", "--json", "o.json"]]
+    "options",
+    [
+        ["--help"],
+        ["-l", "l.pbtxt", "-g", "g.csv", "-d", "d.csv", "--json", "o.json"],
+        ["-l", "SERVER/l.pbtxt", "-g", "SERVER/g.csv", "-d", "SERVER/d.csv"],
+    ],
 )
-def test_no_torch(command, root, tmp_path, options):
+def test_no_torch(command, root, tmp_path, server, monkeypatch, options):
     command()  # writes the files
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "cache"))
+    words = [option.replace("SERVER/", server) for option in options]
     code = (
         "import runpy, sys\n"
-        f"sys.argv = ['evaluate_ava.py', *{options!r}]\n"
+        f"sys.argv = ['evaluate_ava.py', *{words!r}]\n"
         "try:\n"
         f"    runpy.run_path({str(root / 'tools' / 'evaluate_ava.py')!r}, run_name='__main__')\n"
         "except SystemExit as stop:\n"
@@ -104,3 +124,5 @@ def test_no_torch(command, root, tmp_path, options):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    if words != options:
+        assert len(list((tmp_path / "cache").rglob("*.csv"))) == 2

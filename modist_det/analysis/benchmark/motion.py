@@ -12,9 +12,9 @@ import numpy as np
 
 from ...config import CfgNode, get_cfg
 from ...data.datasets.records import VideoRecord
+from ...data.motion_sources import find_sources
 from ...data.pretraining import PretrainingMapper
 from ...motion.extract import ExtractionSettings, extract_motion
-from ...motion.sources import find_sources
 from ...utils.cli import parse_option
 from ...video.reader import open_video
 from .data import one_thread, video_files

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ...checkpoint.torchvision_files import load_torchvision_weights
 from ...engine.setup import resolve_device
-from ...model_zoo.torchvision_files import load_torchvision_weights
 from ...utils.errors import UserError, nearest
 from ..results import PersonBoxes
 from .base import PERSON_DETECTOR_REGISTRY, Picture

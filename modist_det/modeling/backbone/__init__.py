@@ -1,10 +1,19 @@
 """Backbones: clip -> feature maps, one per pathway."""
 
 from .base import Backbone
-from .build import build_backbone
+from .build import backbone_classes, build_backbone, keys_of
 from .resnet3d import ResNet3D
 from .slowfast import SlowFast
 from .torchvision_video import TorchvisionVideo
 from .x3d import X3D
 
-__all__ = ["X3D", "Backbone", "ResNet3D", "SlowFast", "TorchvisionVideo", "build_backbone"]
+__all__ = [
+    "X3D",
+    "Backbone",
+    "ResNet3D",
+    "SlowFast",
+    "TorchvisionVideo",
+    "backbone_classes",
+    "build_backbone",
+    "keys_of",
+]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...core import CfgNode
 
 __all__ = ["Backbone"]
 
@@ -15,7 +20,12 @@ class Backbone(nn.Module):
     (B, ``out_channels[p]``, T_p, H', W'). H' and W' are those of the clip divided by
     ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``. Strides of 0: one cell for the whole
     clip, in which nothing can be located.
+
+    Attributes:
+        untraced_keys: config keys that change what a trained network computes and leave no trace in its weights.
     """
+
+    untraced_keys: ClassVar[tuple[str, ...]] = ()
 
     out_channels: tuple[int, ...]
     temporal_strides: tuple[int, ...]
@@ -25,6 +35,31 @@ class Backbone(nn.Module):
         super().__init__()
         self._fixed_statistics = False
         self._frozen = False
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> Backbone:
+        """Built from ``cfg.MODEL``."""
+        raise NotImplementedError
+
+    @classmethod
+    def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The config keys of a network of this class with these parameters, as far as names and shapes tell.
+
+        Errors about weights that do not fit say by it what would; a class that leaves it out is not proposed.
+
+        Args:
+            tensors: by the network's own names.
+
+        Returns:
+            Dotted key -> value; ``{}``: it is no network of this class, or none that a config can build.
+        """
+        return {}
+
+    @classmethod
+    def describe(cls, tensors: Mapping[str, Tensor]) -> str:
+        """What tells this network from others of its class, in a few words; ``""``: it is none of this class."""
+        keys = cls.config_of(tensors)
+        return ", ".join(f"{key.rpartition('.')[2].lower()} {value}" for key, value in keys.items())
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         raise NotImplementedError

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
 from ...core import CfgNode, add_section
 from ..registry import BACKBONE_REGISTRY, lookup
 from .base import Backbone
 
-__all__ = ["build_backbone"]
+__all__ = ["backbone_classes", "build_backbone", "keys_of"]
 
 add_section(
     "MODEL.BACKBONE",
@@ -29,3 +34,17 @@ def build_backbone(cfg: CfgNode) -> Backbone:
     if cfg.MODEL.BACKBONE.FREEZE_BN:
         return backbone.fix_statistics()
     return backbone
+
+
+def backbone_classes() -> list[tuple[str, type[Backbone]]]:
+    """The registered classes that are a :class:`Backbone`, by their names in ``MODEL.BACKBONE.NAME``."""
+    return [(n, c) for n, c in BACKBONE_REGISTRY if isinstance(c, type) and issubclass(c, Backbone)]
+
+
+def keys_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The config keys, ``MODEL.BACKBONE.NAME`` first, of the backbone with these parameters; see
+    :meth:`Backbone.config_of`."""
+    for name, backbone in backbone_classes():
+        if keys := backbone.config_of(tensors):
+            return {"MODEL.BACKBONE.NAME": name, **keys}
+    return {}

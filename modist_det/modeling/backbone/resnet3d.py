@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from .blocks import (
     make_stage,
     zero_last_layers,
 )
+from .shapes import kernel_shape, nonlocal_blocks, pattern, stage_kernels
 
 __all__ = [
     "KERNEL",
@@ -30,6 +31,8 @@ __all__ = [
     "STAGE_DEPTHS",
     "ResNet3D",
     "TemporalKernels",
+    "describe_pathway",
+    "pathway_keys",
 ]
 
 KERNEL = ListOf(int, 3, COUNT)
@@ -120,6 +123,8 @@ class ResNet3D(Backbone):
         UserError: an unknown depth, norm or kind, an even kernel, not four temporal kernels, a non-local block
             behind a block that is not there.
     """
+
+    untraced_keys = ("MODEL.RESNET3D.STEM_STRIDE", "MODEL.RESNET3D.POOL_AFTER_RES2")
 
     def __init__(
         self,
@@ -212,7 +217,61 @@ class ResNet3D(Backbone):
             nonlocal_pool=node.NONLOCAL_POOL,
         )
 
+    @classmethod
+    def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        keys = pathway_keys(tensors)
+        if not keys or "stem.conv_xy.weight" in tensors:
+            return {}
+        return {f"MODEL.RESNET3D.{key}": value for key, value in keys.items()}
+
+    @classmethod
+    def describe(cls, tensors: Mapping[str, Tensor]) -> str:
+        return "" if "stem.conv_xy.weight" in tensors else describe_pathway(tensors)
+
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]."""
         x = self.pool(self.res2(self.stem(clip)))
         return [self.res5(self.res4(self.res3(x)))]
+
+
+def pathway_keys(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """Keys of ``MODEL.RESNET3D`` for the ResNet whose parameters' names begin with ``prefix``, as far as shapes tell;
+    ``{}`` where it is none."""
+    stem, kernels = kernel_shape(tensors, f"{prefix}stem.conv.weight"), stage_kernels(tensors, prefix)
+    depth = _depth_of(kernels)
+    if stem is None or depth is None:
+        return {}
+    return {
+        "DEPTH": depth,
+        "WIDTH": stem[0],
+        "STEM_KERNEL": list(stem[2:]),
+        "TEMPORAL_KERNELS": [pattern(stage) for stage in kernels],
+        "NONLOCAL_BLOCKS": nonlocal_blocks(tensors, prefix),
+    }
+
+
+def describe_pathway(tensors: Mapping[str, Tensor], prefix: str = "") -> str:
+    """The same in words, of any depth; ``""`` without a stem."""
+    stem, stages = kernel_shape(tensors, f"{prefix}stem.conv.weight"), stage_kernels(tensors, prefix)
+    if stem is None:
+        return ""
+    known = _depth_of(stages)
+    depth = f"depth {known}" if known else f"{'+'.join(str(len(stage)) for stage in stages)} blocks"
+    nonlocals = sum(map(len, nonlocal_blocks(tensors, prefix)))
+    return (
+        f"{depth}, width {stem[0]}, {stem[1]} input channels, stem kernel {'x'.join(map(str, stem[2:]))}, "
+        f"temporal kernels {'/'.join(_shortened(kernels) for kernels in stages)}"
+        + (f", {nonlocals} non-local blocks" if nonlocals else "")
+    )
+
+
+def _depth_of(stages: Sequence[Sequence[int]]) -> int | None:
+    blocks = tuple(len(stage) for stage in stages)
+    return next((depth for depth, counts in STAGE_DEPTHS.items() if counts == blocks), None)
+
+
+def _shortened(kernels: Sequence[int]) -> str:
+    """``1`` for a stage of one size, ``3+1+3+1`` otherwise."""
+    if not kernels:
+        return "none"
+    return str(kernels[0]) if len(set(kernels)) == 1 else "+".join(map(str, kernels))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from ...utils.errors import UserError
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 from .blocks import conv3d, initialize, make_norm
-from .resnet3d import KERNEL, STAGE_BLOCKS, STAGES, ResNet3D, TemporalKernels
+from .resnet3d import KERNEL, STAGE_BLOCKS, STAGES, ResNet3D, TemporalKernels, describe_pathway, pathway_keys
+from .shapes import kernel_shape
 
 __all__ = ["FuseFastToSlow", "SlowFast", "slow_frame_indices"]
 
@@ -90,6 +92,8 @@ class SlowFast(Backbone):
         UserError: as :class:`ResNet3D`; ``width`` is no multiple of ``beta_inv``.
     """
 
+    untraced_keys = ("MODEL.SLOWFAST.ALPHA",)
+
     def __init__(
         self,
         depth: int = 50,
@@ -164,6 +168,33 @@ class SlowFast(Backbone):
             nonlocal_kind=node.NONLOCAL_KIND,
             nonlocal_pool=node.NONLOCAL_POOL,
         )
+
+    @classmethod
+    def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        slow, fast = pathway_keys(tensors, "slow."), pathway_keys(tensors, "fast.")
+        fusion = kernel_shape(tensors, "fuse_stem.conv.weight")
+        if not slow or not fast or fusion is None:
+            return {}
+        keys = {
+            "DEPTH": slow["DEPTH"],
+            "WIDTH": slow["WIDTH"],
+            "BETA_INV": slow["WIDTH"] // fast["WIDTH"],
+            "FUSION_KERNEL": fusion[2],
+            "FUSION_RATIO": fusion[0] // fusion[1],
+            "SLOW_TEMPORAL_KERNELS": slow["TEMPORAL_KERNELS"],
+            "FAST_TEMPORAL_KERNELS": fast["TEMPORAL_KERNELS"],
+            "NONLOCAL_BLOCKS": slow["NONLOCAL_BLOCKS"],
+        }
+        return {f"MODEL.SLOWFAST.{key}": value for key, value in keys.items()}
+
+    @classmethod
+    def describe(cls, tensors: Mapping[str, Tensor]) -> str:
+        fast = describe_pathway(tensors, "fast.")
+        if not fast:
+            return ""
+        fusion = kernel_shape(tensors, "fuse_stem.conv.weight")
+        fused = f"; fusion kernel {fusion[2]}, ratio {fusion[0] // fusion[1]}" if fusion else ""
+        return f"slow: {describe_pathway(tensors, 'slow.')}; fast: {fast}{fused}"
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> slow map (T / alpha frames) and fast map (T frames).

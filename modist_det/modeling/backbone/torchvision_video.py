@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 
-__all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo"]
+__all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo", "torchvision_family"]
 
 add_section(
     "MODEL.TORCHVISION",
@@ -125,6 +125,15 @@ TORCHVISION_MODELS = {
     "swin3d_b": _Model(1024, 2, 32, "head", _encode_swin, _same, _mean),
 }
 
+# A parameter that only one family has.
+_FAMILIES = {
+    "stem.3.weight": "R(2+1)D",
+    "layer1.0.conv1.0.weight": "MC3 or R3D",
+    "features.0.0.0.weight": "S3D",
+    "pos_encoding.class_token": "MViT",
+    "features.0.0.attn.relative_position_bias_table": "Swin3D",
+}
+
 
 @BACKBONE_REGISTRY.register()
 class TorchvisionVideo(Backbone):
@@ -172,6 +181,15 @@ class TorchvisionVideo(Backbone):
         node = cfg.MODEL.TORCHVISION
         return cls(name=node.NAME, features=node.FEATURES, in_channels=len(cfg.MODEL.PIXEL_MEAN))
 
+    @classmethod
+    def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        name = _model_of({key.removeprefix("network."): tensor for key, tensor in tensors.items()})
+        return {"MODEL.TORCHVISION.NAME": name} if name else {}
+
+    @classmethod
+    def describe(cls, tensors: Mapping[str, Tensor]) -> str:
+        return cls.config_of(tensors).get("MODEL.TORCHVISION.NAME", "")
+
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, 3, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')], of pooled features T', H' and W' 1.
 
@@ -187,3 +205,22 @@ class TorchvisionVideo(Backbone):
 
 def _clip_size(clip: Tensor) -> str:
     return f"{clip.shape[2]} of {clip.shape[3]}x{clip.shape[4]}"
+
+
+def torchvision_family(names: Iterable[str]) -> str:
+    """Which of torchvision's video networks has parameters of these names; ``""``: none."""
+    return next((_FAMILIES[name] for name in names if name in _FAMILIES), "")
+
+
+def _model_of(tensors: Mapping[str, Tensor]) -> str:
+    """The name in ``torchvision.models`` of the network with these parameters; ``""``: none."""
+    family = torchvision_family(tensors)
+    if family == "MC3 or R3D":
+        kernel = tensors.get("layer2.0.conv1.0.weight")
+        return "r3d_18" if kernel is not None and kernel.shape[2] > 1 else "mc3_18"
+    if family == "MViT":
+        return "mvit_v1_b" if "pos_encoding.spatial_pos" in tensors else "mvit_v2_s"
+    if family == "Swin3D":
+        last = tensors.get("features.4.17.norm1.weight")
+        return "swin3d_t" if last is None else "swin3d_s" if len(last) == 384 else "swin3d_b"
+    return {"R(2+1)D": "r2plus1d_18", "S3D": "s3d"}.get(family, "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from ...core import COUNT, POSITIVE, CfgNode, Key, add_section
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 from .blocks import ResidualBlock, conv3d, initialize, make_norm, zero_last_layers
+from .shapes import kernel_shape, stage_kernels
 
 __all__ = ["X3D", "SqueezeExcite", "X3DBlock", "X3DStem"]
 
@@ -32,6 +35,7 @@ add_section(
 _STAGE_DEPTHS = (1, 2, 5, 3)
 # Channels inside squeeze-and-excitation, as a share of those it weighs.
 _SQUEEZE_RATIO = 1 / 16
+_RES2_NORM = "res2.0.shortcut_norm.weight"  # PyTorchVideo's networks have none
 
 
 class X3DStem(nn.Module):
@@ -188,6 +192,33 @@ class X3D(Backbone):
             zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
             res2_shortcut_norm=node.RES2_SHORTCUT_NORM,
         )
+
+    @classmethod
+    def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """For networks whose ``STEM_CHANNELS`` are 12."""
+        stem, narrow = (
+            kernel_shape(tensors, f"{layer}.weight") for layer in ("stem.conv_xy", "res2.0.conv_c")
+        )
+        blocks = [len(stage) for stage in stage_kernels(tensors)]
+        depth = min(count / base for count, base in zip(blocks, _STAGE_DEPTHS, strict=True))
+        if stem is None or narrow is None or blocks != [math.ceil(depth * base) for base in _STAGE_DEPTHS]:
+            return {}
+        keys = {
+            "WIDTH_FACTOR": stem[0] / 12,
+            "DEPTH_FACTOR": depth,
+            "BOTTLENECK_FACTOR": narrow[1] / narrow[0],
+            "RES2_SHORTCUT_NORM": _RES2_NORM in tensors,
+        }
+        return {f"MODEL.X3D.{key}": value for key, value in keys.items()}
+
+    @classmethod
+    def describe(cls, tensors: Mapping[str, Tensor]) -> str:
+        stem = kernel_shape(tensors, "stem.conv_xy.weight")
+        if stem is None:
+            return ""
+        blocks = "+".join(str(len(stage)) for stage in stage_kernels(tensors))
+        norm = "" if _RES2_NORM in tensors else ", no norm after res2's shortcut"
+        return f"{blocks} blocks, {stem[0]} channels in the stem, {stem[1]} input channels{norm}"
 
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T, H', W')]."""

@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from ..data.catalog import DatasetCatalog
+from ..motion.cached import MAP_SUFFIX, place_of
+from ..motion.extract import Source
 from ..utils.errors import UserError
 from ..utils.text_files import expand_user, read_text
 from ..video.listing import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, extension, is_unknown, walk, warn_of_unknown
-from .cached import MAP_SUFFIX, place_of
+from .catalog import DatasetCatalog
 
 __all__ = ["Source", "find_sources"]
-
-
-class Source(NamedTuple):
-    """A video (file or folder of frames with its ``fps``), and the file that its maps go to."""
-
-    video: str
-    fps: float | None
-    target: str
 
 
 def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | None = None) -> list[Source]:

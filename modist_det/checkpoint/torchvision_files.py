@@ -8,16 +8,15 @@ from pathlib import Path
 
 from torch import nn
 
-from ..checkpoint.reading import read_state_dict
 from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
 from ..utils.paths import is_remote
 from ..utils.text_files import expand_user
+from .reading import read_state_dict
 
 __all__ = ["SCHEME", "load_torchvision_weights", "torchvision_file"]
 
-# torchvision://NAME/WEIGHTS, such as torchvision://r2plus1d_18/KINETICS400_V1.
-SCHEME = "torchvision://"
+SCHEME = "torchvision://"  # NAME/WEIGHTS, such as torchvision://r2plus1d_18/KINETICS400_V1
 
 
 def torchvision_file(path: str) -> Path:
