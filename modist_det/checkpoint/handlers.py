@@ -14,9 +14,9 @@ from ..utils.paths import WebHandler, register_handler
 from .catalogue import ENTRIES
 from .entry import TASKS, Entry
 
-__all__ = ["ZOO", "TorchvisionHandler", "ZooHandler", "get_checkpoint_path", "get_entry", "list_names"]
+__all__ = ["PREFIX", "TorchvisionHandler", "ZooHandler", "get_checkpoint_path", "get_entry", "list_names"]
 
-ZOO = "zoo://"
+PREFIX = "zoo://"
 
 
 def list_names(task: str | None = None) -> list[str]:
@@ -38,7 +38,7 @@ def get_entry(name: str) -> Entry:
     Raises:
         UserError: there is no such entry.
     """
-    name = name.removeprefix(ZOO)
+    name = name.removeprefix(PREFIX)
     if name not in ENTRIES:
         raise UserError(
             f"the model zoo has no {name!r}{nearest(name, ENTRIES, 3)}; python tools/model_zoo.py list shows all names"
@@ -53,14 +53,14 @@ def get_checkpoint_path(name: str) -> Path:
         UserError: no such entry, or see :func:`~modist_det.utils.cache.fetch`.
     """
     entry = get_entry(name)
-    return fetch(entry.url, size=entry.size, sha256=entry.sha256, name=f"{ZOO}{entry.name}")
+    return fetch(entry.url, size=entry.size, sha256=entry.sha256, name=f"{PREFIX}{entry.name}")
 
 
 class ZooHandler(WebHandler):
     """Read only."""
 
     def _get_supported_prefixes(self) -> list[str]:
-        return [ZOO]
+        return [PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         return str(get_checkpoint_path(path))

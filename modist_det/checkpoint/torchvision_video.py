@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..modeling.backbone.torchvision_video import torchvision_family
+from ..modeling.backbone.torchvision_video import torchvision_family, torchvision_model
 
-__all__ = ["from_torchvision_video", "to_torchvision_video", "torchvision_family"]
+__all__ = ["from_torchvision_video", "to_torchvision_video", "torchvision_family", "torchvision_model"]
 
 # Family -> its classifier; the others' is "fc".
 _CLASSIFIER_OF = {"S3D": "classifier.1", "MViT": "head.1", "Swin3D": "head"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..checkpoint.catalogue import ENTRIES
 from ..checkpoint.entry import Entry
-from ..checkpoint.handlers import ZOO, get_entry
+from ..checkpoint.handlers import PREFIX, get_entry
 from ..utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
 from ..utils.download import file_sha256, why_incomplete
 from ..utils.errors import UserError
@@ -45,9 +45,9 @@ def describe(entry: Entry) -> str:
 
 def download(names: Sequence[str]) -> list[Path]:
     """The files of ``names``, downloaded where needed: entries, or paths such as ``torchvision://NAME/WEIGHTS``."""
-    paths = [name if is_remote(name) else ZOO + name for name in names]
+    paths = [name if is_remote(name) else PREFIX + name for name in names]
     for path in paths:  # all names before the first byte
-        if path.startswith(ZOO):
+        if path.startswith(PREFIX):
             get_entry(path)
     return [Path(local_path(path)) for path in paths]
 

@@ -11,7 +11,7 @@ from ..checkpoint import load_weights
 from ..checkpoint.configs import config_folder
 from ..checkpoint.entry import Entry
 from ..checkpoint.formats import names_in_format
-from ..checkpoint.handlers import ZOO, get_checkpoint_path, get_entry, list_names
+from ..checkpoint.handlers import PREFIX, get_checkpoint_path, get_entry, list_names
 from ..checkpoint.reading import read_state_dict
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
@@ -47,7 +47,7 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
     cfg = get_cfg()
     cfg.merge_from_file(config_folder() / entry.config)
     # A config may name weights of its own.
-    cfg.MODEL.WEIGHTS = f"{ZOO}{entry.name}" if trained else ""
+    cfg.MODEL.WEIGHTS = f"{PREFIX}{entry.name}" if trained else ""
     return cfg
 
 

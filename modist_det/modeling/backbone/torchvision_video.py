@@ -15,7 +15,7 @@ from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone
 
-__all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo", "torchvision_family"]
+__all__ = ["FEATURES", "TORCHVISION_MODELS", "TorchvisionVideo", "torchvision_family", "torchvision_model"]
 
 add_section(
     "MODEL.TORCHVISION",
@@ -183,7 +183,7 @@ class TorchvisionVideo(Backbone):
 
     @classmethod
     def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        name = _model_of({key.removeprefix("network."): tensor for key, tensor in tensors.items()})
+        name = torchvision_model({key.removeprefix("network."): tensor for key, tensor in tensors.items()})
         return {"MODEL.TORCHVISION.NAME": name} if name else {}
 
     @classmethod
@@ -212,7 +212,7 @@ def torchvision_family(names: Iterable[str]) -> str:
     return next((_FAMILIES[name] for name in names if name in _FAMILIES), "")
 
 
-def _model_of(tensors: Mapping[str, Tensor]) -> str:
+def torchvision_model(tensors: Mapping[str, Tensor]) -> str:
     """The name in ``torchvision.models`` of the network with these parameters; ``""``: none."""
     family = torchvision_family(tensors)
     if family == "MC3 or R3D":
