@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import contextlib
 import importlib
 import inspect
 import pkgutil
@@ -30,9 +30,11 @@ myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_mock_imports = ["detectron2"]
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
 nitpicky = True
 suppress_warnings = ["myst.header"]  # pages that begin with a small heading
@@ -60,51 +62,46 @@ def _write_api(app: Sphinx) -> None:
         (folder / f"{info.name}.rst").write_text("\n".join(lines) + "\n")
 
 
-def _find(target: str, scope: str) -> Any:
-    """The object that a reference names: in full, or as seen from the module or class that it stands in."""
-    target = target.lstrip(".")
+def _find(target: str, scope: str) -> str:
+    """Full name of what a reference in a class or module ``scope`` means; "" if there is no such thing."""
     tries = [target]
-    while scope:  # a class, its module, and the packages above
+    while scope:
         tries.append(f"{scope}.{target}")
         scope = scope.rpartition(".")[0]
-    for name in tries:
+    for name in [*reversed(tries), f"torch.{target}", f"builtins.{target}"]:
         parts = name.split(".")
         for count in range(len(parts), 0, -1):
-            try:
+            with contextlib.suppress(ImportError, AttributeError):
                 found = importlib.import_module(".".join(parts[:count]))
                 for part in parts[count:]:
                     found = getattr(found, part)
-            except (ImportError, AttributeError):
-                continue
-            return found
-    return getattr(builtins, target, None)
+                if inspect.isroutine(found) or inspect.isclass(found):
+                    return f"{found.__module__}.{found.__qualname__}"
+                return name
+    return ""
 
 
-def _resolve(
+def _name_in_full(app: Sphinx, page: nodes.document) -> None:
+    """Give references the full names of what they mean, so that a name which a package passes on leads to its page.
+
+    What names nothing stays as it is, and ends the build.
+    """
+    for node in page.findall(pending_xref):
+        target = node.get("reftarget", "").lstrip(".")
+        if node.get("refdomain") != "py":
+            continue
+        # detectron2 may not be installed. A type that is no single word is a sentence in the place of a type.
+        known = target.startswith("detectron2.") or not target.replace(".", "").isidentifier()
+        scope = ".".join(filter(None, (node.get("py:module"), node.get("py:class"))))
+        if name := target if known else _find(target, scope):
+            node.attributes |= {"reftarget": name, "refspecific": False, "found": True}
+
+
+def _undocumented(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
-    """References to names that are documented elsewhere (a package passes them on), or not at all (other libraries).
-
-    What names nothing stays unresolved, which ends the build.
-    """
-    if node.get("refdomain") != "py":
-        return None
-    target = node["reftarget"]
-    # detectron2 may not be installed. A type that is no single word is a sentence in the place of a type.
-    if target.startswith("detectron2.") or not target.replace(".", "").isidentifier():
-        return content
-    found = _find(target, ".".join(filter(None, (node.get("py:module"), node.get("py:class")))))
-    if found is None:
-        return None
-    home = inspect.getmodule(found)
-    if inspect.ismodule(found) or home is None or not hasattr(found, "__qualname__"):
-        return content
-    name = f"{home.__name__}.{found.__qualname__}"
-    domain = env.domains.python_domain
-    if name not in domain.objects:
-        return content
-    node["reftarget"] = name
-    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, content)
+    """What is there, but has no page: of other libraries, or private."""
+    return content if node.get("found") else None
 
 
 # The contents at the side, which the pages themselves do not need.
@@ -139,6 +136,7 @@ def _skip(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: An
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", _write_api)
-    app.connect("missing-reference", _resolve)
+    app.connect("doctree-read", _name_in_full)
+    app.connect("missing-reference", _undocumented)
     app.connect("autodoc-skip-member", _skip)
     app.connect("source-read", _add_contents)

@@ -47,6 +47,17 @@ def test_links_of_a_page(page):
     assert broken == []
 
 
+def test_modules_that_pages_name_exist():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    missing = []
+    for page in pages():
+        for code in _CODE.findall(_FENCE.sub("", (ROOT / page).read_text())):
+            for name in re.findall(r"(?<![\w{*<./-])[\w./-]*\w\.(?:py|sh)(?![\w/])", code):
+                if not any(f"/{file}".endswith(f"/{name}") for file in listed):
+                    missing.append(f"{page}: {name}")
+    assert missing == []
+
+
 def test_anchors_are_those_of_github(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A `b` (c), d-e\n```\n# no heading\n```\n## Twice\n## Twice\n### [Link](x.md) it\n")
