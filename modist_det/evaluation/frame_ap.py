@@ -93,10 +93,27 @@ def average_precisions(
 ) -> tuple[NDArray[np.float64], IntArray]:
     """AP of each class, NaN where it has no ground truth, and its number of detections; both (C,)."""
     ap = np.full(len(num_groundtruth), np.nan)
-    for c, ranking in _rankings(detections, num_groundtruth):
-        hits = is_hit[ranking]
-        ap[c] = _envelope(hits)[hits].sum() / num_groundtruth[c]
+    for c, of_class in _classes(detections, num_groundtruth):
+        ranks = _ranks_of_hits(detections.score[of_class], is_hit[of_class])
+        ap[c] = _monotone(np.arange(1, len(ranks) + 1) / ranks).sum() / num_groundtruth[c]
     return ap, np.bincount(detections.class_index, minlength=len(num_groundtruth))
+
+
+def _ranks_of_hits(score: NDArray[np.float64], is_hit: NDArray[np.bool_]) -> IntArray:
+    """Places, from 1, of the true positives in the ranking of one class, ascending.
+
+    The many detections that hit nothing are only counted: sorting them takes most of the time otherwise.
+    """
+    levels = np.unique(score[is_hit])
+    level = np.searchsorted(levels, score)
+    is_equal = np.append(levels, np.nan)[level] == score
+    # Detections with the score of a hit, in their order; and before the first of a level, all others above it.
+    ranked = np.flatnonzero(is_equal)
+    ranked = ranked[np.argsort(score[ranked], kind="stable")[::-1]]
+    between = np.bincount(level[~is_equal], minlength=len(levels) + 1)
+    above = np.cumsum(between[::-1])[::-1][1:]
+    place = np.flatnonzero(is_hit[ranked])
+    return place + 1 + above[level[ranked[place]]]
 
 
 @dataclass(frozen=True)
@@ -116,26 +133,25 @@ def precision_recall(
 ) -> dict[int, PrecisionRecall]:
     """The curve of each class that has ground truth, by its index."""
     curves = {}
-    for c, ranking in _rankings(detections, num_groundtruth):
-        hits = is_hit[ranking]
-        recall = np.cumsum(hits) / num_groundtruth[c]
-        curves[c] = PrecisionRecall(detections.score[ranking], _envelope(hits), recall)
+    for c, of_class in _classes(detections, num_groundtruth):
+        ranking = of_class[np.argsort(detections.score[of_class], kind="stable")[::-1]]
+        found = np.cumsum(is_hit[ranking])
+        precision = _monotone(found / np.arange(1, len(found) + 1))
+        curves[c] = PrecisionRecall(detections.score[ranking], precision, found / num_groundtruth[c])
     return curves
 
 
-def _rankings(detections: Detections, num_groundtruth: IntArray) -> Iterator[tuple[int, IntArray]]:
-    """Each class that has ground truth, and its detections from the highest score down."""
+def _classes(detections: Detections, num_groundtruth: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """Each class that has ground truth, and its detections in their order."""
     num_detections = np.bincount(detections.class_index, minlength=len(num_groundtruth))
     ends = np.cumsum(num_detections)
     by_class = np.argsort(detections.class_index, kind="stable")
     for c in np.flatnonzero(num_groundtruth).tolist():
-        of_class = by_class[ends[c] - num_detections[c] : ends[c]]
-        yield c, of_class[np.argsort(detections.score[of_class], kind="stable")[::-1]]
+        yield c, by_class[ends[c] - num_detections[c] : ends[c]]
 
 
-def _envelope(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Precision after each detection of a ranking, made monotone."""
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+def _monotone(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The highest precision at this or a greater recall."""
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 

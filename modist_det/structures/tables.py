@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .keyframes import IntArray, pack_keyframes
 
 __all__ = ["BoxTable", "KeyTable", "KeyframeColumns"]
+
+_Table = TypeVar("_Table", bound="KeyframeColumns")
 
 
 class KeyframeColumns:
@@ -43,6 +47,14 @@ class KeyframeColumns:
         """Video and second of each row."""
         return [(self.videos[v], s) for v, s in zip(self.video.tolist(), self.second.tolist(), strict=True)]
 
+    def columns(self) -> dict[str, NDArray]:
+        """The arrays by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def take(self: _Table, rows: NDArray[np.bool_ | np.integer]) -> _Table:
+        """These rows (their numbers, or a mask); of a :class:`BoxTable` those with a box, and all of ``keyframes``."""
+        return replace(self, **{name: column[rows] for name, column in self.columns().items()})  # type: ignore[type-var]
+
     def name(self, row: int) -> str:
         """Video and second of one row, for messages."""
         return f"{self.videos[self.video[row]]},{self.second[row]:g}"
@@ -65,6 +77,19 @@ class KeyTable(KeyframeColumns):
     video: NDArray[np.int32]
     second: NDArray[np.float64]
     line: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        videos: Sequence[str] = (),
+        video: ArrayLike = (),
+        second: ArrayLike = (),
+        line: ArrayLike = (),
+    ) -> KeyTable:
+        """From columns of any types; without columns, a table without rows."""
+        numbers, lines = np.asarray(video, np.int32), np.asarray(line, np.int64)
+        return cls(path, tuple(videos), numbers, np.asarray(second, np.float64), lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +119,26 @@ class BoxTable(KeyframeColumns):
     person: NDArray[np.int32]
     line: NDArray[np.int64]
     keyframes: KeyTable
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        videos: Sequence[str] = (),
+        video: ArrayLike = (),
+        second: ArrayLike = (),
+        boxes: ArrayLike = (),
+        action: ArrayLike = (),
+        score: ArrayLike = (),
+        person: ArrayLike = (),
+        line: ArrayLike = (),
+        *,
+        keyframes: KeyTable | None = None,
+    ) -> BoxTable:
+        """From columns of any types; without columns, a table without rows."""
+        numbers, actions, persons = (np.asarray(column, np.int32) for column in (video, action, person))
+        seconds, corners, scores = (np.asarray(column, np.float64) for column in (second, boxes, score))
+        lines, names = np.asarray(line, np.int64), tuple(videos)
+        bare = KeyTable.of(path, names) if keyframes is None else keyframes
+        corners = corners.reshape(-1, 4)
+        return cls(path, names, numbers, seconds, corners, actions, scores, persons, lines, bare)

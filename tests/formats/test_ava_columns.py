@@ -109,27 +109,35 @@ def assert_plain(text: str, layout) -> None:
     ("text", "layout"),
     [
         ('"a","1","0","0","1","1","3","0.5"\n"b","2","0","0","1","1","3","0.5"\n', DETECTIONS),
-        ('"a, ""b""",1,0,0,1,1,3,0.5\n"x\ny",2,0,0,1,1,3,0.5\nz,3,0,0,1,1,3,0.5\n', DETECTIONS),
+        ('"a, ""b""",1,0,0,1,1,3,0.5\n"x",2,0,0,1,1,3,0.5\nz,3,0,0,1,1,3,0.5\n', DETECTIONS),
         ('"""",1\n"""a""",2\n"a""",3\n', EXCLUSIONS),
         ("b,1\na,1,0,0,1,1,3\n\n\nc,1\na,2,0,0,1,1,3,7\na,2,0,0,1,1,4\nc,2\n", GROUND_TRUTH),
-        ("a,1,,,,,,\na,2,0,0,1,1,3,0.5\n", DETECTIONS),
-        ("a,1,,,,,,\nb,2,,,,,,\n", DETECTIONS),
         ("a,1,0,0,1,1,,0.5\na,1,0,0,1,1,-1,0.4\na,1,0,0,1,1,2.0,0.4\nb,1\n", PERSON_BOXES),
+        ("a,1\nb,2,\nc,3\n", EXCLUSIONS),
         ("a,1,0,0,1,1,3", GROUND_TRUTH),
-        ("", GROUND_TRUTH),
-        ("\n\n", GROUND_TRUTH),
     ],
 )
 def test_takes_the_fast_way(text, layout):
     assert_plain(text, layout)
 
 
-def test_pieces_are_cut_outside_of_quotes(monkeypatch):
-    """Names that span lines, at every place where a piece may end."""
-    text = "".join(f'"n{i % 5}\n\n""{i % 3},",{i},0,0,1,1,{i + 1},0.{i}\nb,{i}\n' for i in range(30))
-    for size in range(1, 60, 7):
-        monkeypatch.setattr("modist_det.formats.ava.columns.PIECE_BYTES", size)
-        assert_plain(text, DETECTIONS)
+def test_blocks_join_without_seams(monkeypatch):
+    """Quoted names, blank lines, keyframes and rows with and without persons, at every place where a block may end."""
+    monkeypatch.setattr("modist_det.formats.ava.columns.BLOCK_BYTES", 64)
+    text = "".join(
+        f'"n{i % 5},""{i % 3},",{i},0,0,1,1,{i + 1},{i}\n'
+        + "\n" * (i % 3)
+        + f"b,{i}\nc{i % 7},1,0,0,1,1,{i + 1}\n"
+        for i in range(30)
+    )
+    for start in (text, f"first,1\n{text}", f"c6,1,0,0,1,1,1\n{text}"):
+        assert_plain(start + "last,2,0,0,1,1,4,5", GROUND_TRUTH)
+
+
+def test_lines_that_end_inside_of_quotes_are_left_to_the_exact_parser():
+    for text in ('"x\ny",2,0,0,1,1,3,0.5\n', 'a,1,0,0,1,1,3,1\n"x\ny",2\n', '"x\n\ny",2\n'):
+        with pytest.raises(NotPlain):
+            parse_plain("x", text.encode(), 1, DETECTIONS)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +154,6 @@ def test_pieces_are_cut_outside_of_quotes(monkeypatch):
         '"",1',
         "a",
         "a,1,2",
-        "a,1,",
         "a,-1",
         "a,1e7",
     ]

@@ -335,18 +335,6 @@ def test_ordinary_files_take_the_plain_way(csv_file, layout):
     assert rows_of(plain) == rows_of(parse_exact("x", data, first_line, layout, pytest.fail))
 
 
-def test_chunks_join_without_seams(csv_file, monkeypatch):
-    content = "".join(
-        f"v{i // 7},{i},0.1,0.2,0.3,0.4,{i + 1}\n" + "\n" * (i % 3) + f"w{i // 7},{i}\n" for i in range(60)
-    )
-    whole = rows_of(read_ava_boxes(csv_file(content)))
-    assert len(whole) == 120
-    for size in (40, 64, 333):
-        monkeypatch.setattr("modist_det.formats.ava.columns.PIECE_BYTES", size)
-        data, first_line = read_rows(csv_file(content))
-        assert rows_of(parse_plain("x", data, first_line, GROUND_TRUTH)) == whole
-
-
 def test_real_ground_truth_is_read_exactly_and_fast(real_data):
     path = real_data / "ava" / "ava_val_v2.1_pose14.csv"
     start = time.process_time()

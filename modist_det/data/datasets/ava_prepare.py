@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
-from ...formats.ava.files import BoxTable, KeyTable, read_ava_boxes, write_ava_boxes
+from ...formats.ava.files import read_ava_boxes, write_ava_boxes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path
 from .ava import AVADataset
@@ -112,17 +111,8 @@ def split_dataset(
                 "max_missing": dataset.max_missing,
             },
         )
-        write_ava_boxes(paths[split], _of_videos(table, chosen))
+        rows = table.take(chosen[table.video])
+        keyframes = table.keyframes.take(chosen[table.keyframes.video])
+        write_ava_boxes(paths[split], replace(rows, keyframes=keyframes))
         result[split] = description, [n for n, c in zip(table.videos, chosen, strict=True) if c]
     return result
-
-
-def _of_videos(table: BoxTable, chosen: NDArray[np.bool_]) -> BoxTable:
-    """The rows of those videos."""
-    rows, bare = chosen[table.video], chosen[table.keyframes.video]
-    columns = ("video", "second", "boxes", "action", "score", "person", "line")
-    keyframes: KeyTable = replace(
-        table.keyframes,
-        **{name: getattr(table.keyframes, name)[bare] for name in ("video", "second", "line")},
-    )
-    return replace(table, keyframes=keyframes, **{name: getattr(table, name)[rows] for name in columns})

@@ -1,4 +1,4 @@
-"""The fast parser of AVA's csv files: whole columns by pyarrow, no loop over rows.
+"""The fast parser of AVA's csv files: whole columns by pyarrow.
 
 It takes what nearly all files are: UTF-8, commas, ordinary numbers, names quoted or not. Where it is not sure of
 something it raises :class:`NotPlain` and says nothing about what is wrong; :func:`.rows.parse_exact` does.
@@ -7,23 +7,22 @@ Numbers are those that ``float(text)`` gives, to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from .rows import MAX_INT
-from .tables import MAX_SECOND, BoxTable, Layout, TableBuilder
+from .rows import MAX_INT, parse_rows
+from .tables import MAX_SECOND, BoxTable, KeyTable, Layout
 
 __all__ = ["NotPlain", "parse_plain"]
 
-# Pieces are cut at line ends; the number of pieces does not matter, and a piece's columns stay small.
-PIECE_BYTES = 4 << 20
+BLOCK_BYTES = 4 << 20  # parsed at a time; the columns of a block stay in the processor's cache
 _QUOTE, _NEWLINE, _COMMA = b'"\n,'
-_NUMBERS = ("second", "x1", "y1", "x2", "y2", "action", "last")
-_VIDEO = pa.dictionary(pa.int32(), pa.string())
+_NAMES = ("video", "second", "x1", "y1", "x2", "y2", "action", "last")
 
 
 class NotPlain(Exception):
@@ -32,204 +31,166 @@ class NotPlain(Exception):
 
 def parse_plain(path: str, data: bytes, first_line: int, layout: Layout) -> BoxTable:
     """The table of :func:`.rows.parse_exact`, or :class:`NotPlain`."""
-    if b"\r" in data:
-        raise NotPlain
-    builder, names = TableBuilder(), _Names()
-    width = layout.widths[-1]
-    for piece in _pieces(data):
-        num_lines = piece.count(b"\n")
-        columns = _read(piece, width, num_lines)
-        if columns is not None:
-            groups = [(columns, np.arange(num_lines))]
-        else:  # rows of several widths, blank lines, or names that span lines
-            groups = [
-                (_read_or_refuse(part, width, len(lines)), lines)
-                for width, part, lines in _by_width(piece, layout)
-            ]
-        numbers = names.number([(group["video"], lines) for group, lines in groups])
-        for (group, lines), video in zip(groups, numbers, strict=True):
-            _add(builder, group, video, first_line + lines, layout)
-        first_line += num_lines
-    return builder.table(path, tuple(names.numbers))
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    """``data`` cut at line ends that are not inside quotes, each piece ended by one."""
-    if data and not data.endswith(b"\n"):
+    if not data.endswith(b"\n"):
         data += b"\n"
-    start, quoted = 0, b'"' in data
-    while start < len(data):
-        end = data.find(b"\n", min(start + PIECE_BYTES, len(data) - 1)) + 1
-        if quoted:
-            num_quotes = data.count(b'"', start, end)
-            while num_quotes % 2:
-                last, end = end, data.find(b"\n", end) + 1
-                if not end:
-                    raise NotPlain  # a quote that does not end
-                num_quotes += data.count(b'"', last, end)
-        yield data[start:end]
-        start = end
-
-
-# ---- pyarrow ----------------------------------------------------------------------------------
-
-
-def _read(rows: bytes, width: int, count: int) -> dict[str, pa.Array] | None:
-    """The ``width`` columns of ``count`` rows; None where the rows are not of this form."""
-    names = ("video", *_NUMBERS)[:width]
-    if rows.count(b'"') and not _quotes_are_around_cells(rows):
+    quoted = b'"' in data
+    if b"\r" in data or (quoted and not _quotes_are_around_cells(data)):
         raise NotPlain
+    last = data.rfind(b"\n", 0, len(data) - 1) + 1
+    width = max(_width(data[: data.find(b"\n", 1)]), _width(data[last:]))
+    if width not in layout.widths:
+        raise NotPlain
+    others: list[tuple[int, str]] = []  # rows of another width, by their numbers among all
+
+    def set_aside(row: Any) -> str:
+        others.append((row.number - 1, row.text))
+        return "skip"
+
+    num_lines = data.count(b"\n")
+    columns = _Columns(num_lines, layout)
+    names = _NAMES[:width]
+    may_be_empty = layout.action_optional or layout.last == "person"
     try:
-        table = pyarrow.csv.read_csv(
-            pa.BufferReader(rows),
-            pyarrow.csv.ReadOptions(use_threads=False, block_size=len(rows) + 1, column_names=names),
-            pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=True),
+        batches = pyarrow.csv.open_csv(
+            pa.BufferReader(data),
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names),
+            pyarrow.csv.ParseOptions(quote_char=quoted and '"', invalid_row_handler=set_aside),
             pyarrow.csv.ConvertOptions(
-                column_types={name: pa.float64() for name in names} | {"video": _VIDEO},
-                null_values=[""],
+                column_types=dict.fromkeys(names, pa.float64())
+                | {"video": pa.dictionary(pa.int32(), pa.string())},
+                null_values=[""] if may_be_empty else [],
                 strings_can_be_null=False,
             ),
         )
-    except pa.ArrowInvalid:
-        return None
-    if table.num_rows != count:
-        return None
-    return {name: table.column(name).combine_chunks() for name in names}
+        for batch in batches:
+            columns.add(batch)
+    except pa.ArrowInvalid as error:
+        raise NotPlain from error
+    num_rows = columns.size + len(others)
+    lines = first_line + (np.arange(num_lines) if num_rows == num_lines else _filled_lines(data, num_rows))
+    numbers = [number for number, _ in others]
+    plain = columns.table(path, np.delete(lines, numbers) if numbers else lines, with_boxes=width > 2)
+    if not others:
+        return plain
+    cells = (next(csv.reader([text], strict=True)) for _, text in others)
+    rows = zip(lines[numbers].tolist(), cells, strict=True)
+    return _merged(plain, parse_rows(path, rows, layout, _refuse))
 
 
-def _read_or_refuse(rows: bytes, width: int, count: int) -> dict[str, pa.Array]:
-    columns = _read(rows, width, count)
-    if columns is None:
-        raise NotPlain
-    return columns
+def _refuse(problem: object) -> None:
+    raise NotPlain
 
 
-def _quotes_are_around_cells(rows: bytes) -> bool:
-    """Whether each quote begins or ends a cell or is one of two that stand for one: then all csv parsers agree."""
-    text = np.frombuffer(rows, dtype=np.uint8)
-    quotes = np.flatnonzero(text == _QUOTE)
-    before = text[quotes[::2] - 1]
-    if quotes[0] == 0:
-        before[0] = _NEWLINE
-    after = text[quotes[1::2] + 1]  # the last byte of all is a line end
-    return len(quotes) % 2 == 0 and all(
-        bool(((near == _COMMA) | (near == _NEWLINE) | (near == _QUOTE)).all()) for near in (before, after)
-    )
+def _width(row: bytes) -> int:
+    try:
+        return len(next(csv.reader([row.decode()], strict=True), ()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise NotPlain from error
 
 
-def _by_width(piece: bytes, layout: Layout) -> Iterator[tuple[int, bytes, NDArray[np.int64]]]:
-    """(columns, the rows that have so many, their lines from 0) of the rows of a piece; blank lines are left out.
-
-    Rows with boxes come together and in order: those without the last column get an empty one where others have it.
+def _quotes_are_around_cells(data: bytes) -> bool:
+    """Whether each quote begins or ends a cell or is one of two that stand for one, and no line ends inside of quotes:
+    then all csv parsers agree.
     """
-    text = np.frombuffer(piece, dtype=np.uint8)
-    is_end, is_comma = text == _NEWLINE, text == _COMMA
-    lines = np.cumsum(is_end) - is_end  # of each byte
-    if piece.count(b'"'):
-        outside = np.cumsum(text == _QUOTE, dtype=np.int32) % 2 == 0
-        is_end &= outside
-        is_comma &= outside
-    ends = np.flatnonzero(is_end)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    widths = np.diff(np.concatenate([[0], np.cumsum(is_comma)[ends]])) + 1
-    filled = ends > starts
-    if not np.isin(widths[filled], layout.widths).all():
+    text = np.frombuffer(b"\n" + data, dtype=np.uint8)
+    quotes = np.flatnonzero(text == _QUOTE)
+    near = np.concatenate([text[quotes[::2] - 1], text[quotes[1::2] + 1]])
+    before = np.searchsorted(quotes, np.flatnonzero(text == _NEWLINE))
+    return not (before % 2).any() and bool(np.isin(near, (_COMMA, _NEWLINE, _QUOTE)).all())
+
+
+def _filled_lines(data: bytes, num_rows: int) -> NDArray[np.int64]:
+    """Numbers, from 0, of the lines that are not blank."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _NEWLINE)
+    lines = np.flatnonzero(np.diff(ends, prepend=-1) > 1)
+    if len(lines) != num_rows:
         raise NotPlain
-    most = int(widths[filled].max(initial=0))
-    for boxes in (False, True):
-        chosen = filled & ((widths > 2) == boxes)
-        if not chosen.any():
-            continue
-        wanted = np.repeat(chosen, ends - starts + 1)
-        width = most if boxes else 2
-        short = np.flatnonzero(chosen & (widths < width))  # 7 columns among 8
-        if len(short):
-            padded = np.insert(text, ends[short], _COMMA)
-            wanted = np.insert(wanted, ends[short], True)
-            yield width, padded[wanted].tobytes(), lines[starts[chosen]]
+    return lines
+
+
+class _Columns:
+    """The columns of a table, filled with one batch of rows after another; all numbers are checked.
+
+    Args:
+        most: rows that there may be.
+    """
+
+    def __init__(self, most: int, layout: Layout) -> None:
+        self.size = 0
+        self._layout = layout
+        self._videos: dict[str, int] = {}
+        self._boxes = np.empty((most, 4))
+        self._score, self._person = np.ones(most), np.full(most, -1, np.int32)
+        self._arrays = {"video": np.empty(most, np.int32), "second": np.empty(most)}
+        self._arrays |= {name: self._boxes[:, i] for i, name in enumerate(_NAMES[2:6])}
+        self._arrays["action"] = np.empty(most, np.int32)
+        self._arrays["last"] = self._score if layout.last == "score" else self._person
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        rows = slice(self.size, self.size + len(batch))
+        self.size = rows.stop
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            array = self._arrays[name]
+            if name == "video":
+                names = column.dictionary.to_pylist()
+                numbers = [self._videos.setdefault(video, len(self._videos)) for video in names]
+                array[rows] = np.array(numbers, np.int32)[column.indices.to_numpy()]
+            else:
+                array[rows] = self._checked(name, column, array.dtype)
+        if "" in self._videos:
+            raise NotPlain
+
+    def _checked(self, name: str, column: pa.Array, dtype: np.dtype) -> NDArray:
+        """The numbers of a column; -1 for cells that may be empty and are."""
+        if column.null_count:
+            if name != ("action" if self._layout.action_optional else "last"):
+                raise NotPlain
+            column = column.fill_null(-1.0)
+        values = column.to_numpy()
+        if dtype == np.int32:
+            lowest = -1 if name == "last" else 1
+            good = (np.floor(values) == values) & (values >= lowest) & (values <= MAX_INT)
+            if name == "action" and self._layout.action_optional:
+                good |= values == -1
+        elif name == "second":
+            good = (values >= 0) & (values <= MAX_SECOND)
         else:
-            yield width, text[wanted].tobytes(), lines[starts[chosen]]
-
-
-# ---- columns ----------------------------------------------------------------------------------
-
-
-class _Names:
-    """Numbers of the videos, in the order of their first rows."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-
-    def number(self, groups: list[tuple[pa.DictionaryArray, NDArray[np.int64]]]) -> list[NDArray[np.int32]]:
-        """The number of each row's video, for groups of rows of one piece and the lines that they are in."""
-        first: dict[str, int] = {}
-        parts = []
-        for column, lines in groups:
-            codes = column.indices.to_numpy()
-            names = column.dictionary.to_pylist()
-            first_lines = np.zeros(len(names), dtype=np.int64)
-            first_lines[codes[::-1]] = lines[::-1]
-            for name, line in zip(names, first_lines.tolist(), strict=True):
-                first[name] = min(line, first.get(name, line))
-            parts.append((codes, names))
-        if "" in first:
+            good = np.isfinite(values)
+        if not good.all():
             raise NotPlain
-        for name in sorted(first, key=first.__getitem__):
-            self.numbers.setdefault(name, len(self.numbers))
-        return [
-            np.array([self.numbers[name] for name in names], dtype=np.int32)[codes] for codes, names in parts
-        ]
+        return values
 
-
-def _add(
-    builder: TableBuilder,
-    columns: dict[str, pa.Array],
-    video: NDArray[np.int32],
-    line: NDArray[np.int64],
-    layout: Layout,
-) -> None:
-    """Put the rows of one width into the builder after all checks of their numbers."""
-    second = _numbers(columns["second"])
-    if ((second < 0) | (second > MAX_SECOND)).any():
-        raise NotPlain
-    if len(columns) == 2:
-        builder.add_keyframes(video, second, line)
-        return
-    # Tables written by other programs fill up the rows of empty keyframes with empty cells.
-    if any(columns[name].null_count for name in ("x1", "y1", "x2", "y2")):
-        bare = np.logical_and.reduce(
-            [column.is_null().to_numpy(zero_copy_only=False) for column in list(columns.values())[2:]]
+    def table(self, path: str, line: NDArray[np.int64], with_boxes: bool) -> BoxTable:
+        """What was added."""
+        columns = {name: array[: self.size] for name, array in self._arrays.items()}
+        video, second = columns["video"], columns["second"]
+        if not with_boxes:
+            return BoxTable.of(
+                path, self._videos, keyframes=KeyTable.of(path, self._videos, video, second, line)
+            )
+        boxes, score, person = (array[: self.size] for array in (self._boxes, self._score, self._person))
+        return BoxTable.of(
+            path, tuple(self._videos), video, second, boxes, columns["action"], score, person, line
         )
-        builder.add_keyframes(video[bare], second[bare], line[bare])
-        kept = pa.array(~bare)
-        columns = {name: column.filter(kept) for name, column in columns.items() if name != "video"}
-        video, second, line = video[~bare], second[~bare], line[~bare]
-    boxes = np.stack([_numbers(columns[name]) for name in ("x1", "y1", "x2", "y2")], axis=1)
-    action = _whole_numbers(columns["action"], optional=layout.action_optional)
-    if ((action < 1) & ~(layout.action_optional & (action == -1))).any():
-        raise NotPlain
-    score, person = np.ones(len(video)), np.full(len(video), -1, dtype=np.int32)
-    if layout.last == "score":
-        score = _numbers(columns["last"])
-    elif "last" in columns:
-        person = _whole_numbers(columns["last"], optional=True)
-        if (person < -1).any():
-            raise NotPlain
-    builder.add_boxes(video, second, boxes, action, score, person, line)
 
 
-def _numbers(column: pa.Array) -> NDArray[np.float64]:
-    if column.null_count:
-        raise NotPlain
-    values = column.to_numpy(zero_copy_only=False)
-    if not np.isfinite(values).all():
-        raise NotPlain
-    return values
-
-
-def _whole_numbers(column: pa.Array, *, optional: bool) -> NDArray[np.int32]:
-    """int32 of each cell; -1 where it is empty, if that is allowed."""
-    values = _numbers(column.fill_null(-1.0) if optional else column)
-    if ((values != np.floor(values)) | (np.abs(values) > MAX_INT)).any():
-        raise NotPlain
-    return values.astype(np.int32)
+def _merged(first: BoxTable, second: BoxTable) -> BoxTable:
+    """The rows of two parts of one file, in the order of their lines."""
+    names = tuple(dict.fromkeys(first.videos + second.videos))
+    parts = []
+    for tables in ((first, second), (first.keyframes, second.keyframes)):
+        codes = [np.array([names.index(name) for name in t.videos], np.int32)[t.video] for t in tables]
+        pairs = [t.columns() | {"video": code} for t, code in zip(tables, codes, strict=True)]
+        joined = {name: np.concatenate([columns[name] for columns in pairs]) for name in pairs[0]}
+        order = np.argsort(joined["line"], kind="stable")
+        parts.append({name: column[order] for name, column in joined.items()})
+    # Videos are numbered in the order of their first rows.
+    first_line = np.full(len(names), np.iinfo(np.int64).max)
+    for part in parts:
+        np.minimum.at(first_line, part["video"], part["line"])
+    order = np.argsort(first_line)
+    videos = tuple(names[number] for number in order)
+    for part in parts:
+        part["video"] = np.argsort(order)[part["video"]]
+    boxes, keyframes = parts
+    return BoxTable.of(first.path, videos, **boxes, keyframes=KeyTable.of(first.path, videos, **keyframes))

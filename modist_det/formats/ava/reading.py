@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -31,11 +30,7 @@ def read_table(path: str | os.PathLike, layout: Layout) -> BoxTable:
     def stop(problem: Problem) -> None:
         raise UserError(str(problem))
 
-    data, first_line = read_rows(path)
-    try:
-        table = parse_plain(str(path), data, first_line, layout)
-    except NotPlain:
-        table = parse_exact(str(path), data, first_line, layout, stop)
+    table = _parse(path, layout, stop)
     for problem in _box_problems(table, layout):
         stop(problem)
     return table
@@ -60,17 +55,19 @@ def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[
         UserError: the file is missing or not text.
     """
     problems: list[Problem] = []
-    data, first_line = read_rows(path)
-    try:
-        table = parse_plain(str(path), data, first_line, layout)
-    except NotPlain:
-        table = parse_exact(str(path), data, first_line, layout, problems.append)
+    table = _parse(path, layout, problems.append)
     bad_boxes = list(_box_problems(table, layout))
     if bad_boxes:
-        right = ~np.isin(table.line, [problem.line for problem in bad_boxes])
-        columns = ("video", "second", "boxes", "action", "score", "person", "line")
-        table = replace(table, **{name: getattr(table, name)[right] for name in columns})
+        table = table.take(~np.isin(table.line, [problem.line for problem in bad_boxes]))
     return table, problems + bad_boxes
+
+
+def _parse(path: str | os.PathLike, layout: Layout, report: Callable[[Problem], None]) -> BoxTable:
+    data, first_line = read_rows(path)
+    try:
+        return parse_plain(str(path), data, first_line, layout)
+    except NotPlain:
+        return parse_exact(str(path), data, first_line, layout, report)
 
 
 def _box_problems(table: BoxTable, layout: Layout) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
 """The slow parser of AVA's csv files, and what precedes both parsers.
 
 :func:`parse_exact` goes row by row with Python's csv module: it takes whatever is a csv file and words every error.
-Large files are read by :mod:`.columns` and come here only where something in them is odd or wrong.
+Files are read by :mod:`.columns` and come here only where something in them is odd or wrong.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ...utils.errors import UserError
 from ...utils.paths import local_path
 from ...utils.text_files import read_file
-from .tables import MAX_SECOND, BoxTable, Layout, Problem, TableBuilder
+from .tables import MAX_SECOND, BoxTable, KeyTable, Layout, Problem
 
-__all__ = ["MAX_INT", "parse_exact", "read_rows"]
+__all__ = ["MAX_INT", "parse_exact", "parse_rows", "read_rows"]
 
 MAX_INT = 2**31 - 1
 _LARGEST = 1 << 34  # bytes; some 300 million rows
@@ -71,32 +71,49 @@ def parse_exact(
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         raise UserError(f"{path}:{line}: not UTF-8 text; save the file as csv in UTF-8") from error
-    numbers: dict[str, int] = {}
-    keyframes: list[tuple] = []
-    boxes: list[tuple] = []
+    return parse_rows(path, _rows(path, text, first_line, report), layout, report)
+
+
+def _rows(
+    path: str, text: str, first_line: int, report: Callable[[Problem], None]
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = first_line + reader.line_num
         try:
             cells = next(reader, None)
-            if cells is None:
-                break
-            # A blank line, which may come with spaces.
-            if len(cells) > 1 or (cells and cells[0].strip()):
-                row = _parse_row(cells, layout)
-                video = numbers.setdefault(cells[0], len(numbers))
-                (boxes if len(row) > 1 else keyframes).append((video, *row, line))
         except csv.Error as error:
             report(Problem(path, line, f"not a csv row ({error}); a quote may be missing"))
-            break  # where the next row begins is not known
+            return  # where the next row begins is not known
+        if cells is None:
+            return
+        # A blank line may come with spaces.
+        if len(cells) > 1 or (cells and cells[0].strip()):
+            yield line, cells
+
+
+def parse_rows(
+    path: str,
+    rows: Iterable[tuple[int, list[str]]],
+    layout: Layout,
+    report: Callable[[Problem], None],
+) -> BoxTable:
+    """The table of rows (line, cells); calls ``report`` for each that is wrong and goes on without it."""
+    numbers: dict[str, int] = {}
+    keyframes: list[tuple] = []
+    boxes: list[tuple] = []
+    for line, cells in rows:
+        try:
+            row = _parse_row(cells, layout)
         except _RowError as error:
             report(Problem(path, line, str(error)))
-    builder = TableBuilder()
-    if keyframes:
-        builder.add_keyframes(*zip(*keyframes, strict=True))
-    if boxes:
-        builder.add_boxes(*zip(*boxes, strict=True))
-    return builder.table(path, tuple(numbers))
+            continue
+        video = numbers.setdefault(cells[0], len(numbers))
+        (boxes if len(row) > 1 else keyframes).append((video, *row, line))
+    videos = tuple(numbers)
+    empty = KeyTable.of(path, videos, *zip(*keyframes, strict=True))
+    return BoxTable.of(path, videos, *zip(*boxes, strict=True), keyframes=empty)
 
 
 class _RowError(Exception):

@@ -1,4 +1,4 @@
-"""AVA's csv files: what rows each kind may have, and how pieces of columns become a table."""
+"""AVA's csv files: what rows each kind may have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ __all__ = [
     "KeyTable",
     "Layout",
     "Problem",
-    "TableBuilder",
     "doubt_of_scores",
 ]
 
@@ -82,33 +81,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
-
-
-class TableBuilder:
-    """Pieces of columns that become one table."""
-
-    def __init__(self) -> None:
-        self._boxes: list[tuple] = []
-        self._keyframes: list[tuple] = []
-
-    def add_boxes(self, video, second, boxes, action, score, person, line) -> None:
-        self._boxes.append((video, second, boxes, action, score, person, line))
-
-    def add_keyframes(self, video, second, line) -> None:
-        self._keyframes.append((video, second, line))
-
-    def table(self, path: str, videos: tuple[str, ...]) -> BoxTable:
-        def join(pieces: list[tuple], *types: type) -> list[np.ndarray]:
-            columns = zip(*pieces, strict=True) if pieces else ([()] for _ in types)
-            return [np.concatenate(c).astype(t, copy=False) for c, t in zip(columns, types, strict=True)]
-
-        keyframes = KeyTable(path, videos, *join(self._keyframes, np.int32, np.float64, np.int64))
-        video, second, boxes, action, score, person, line = join(
-            self._boxes, np.int32, np.float64, np.float64, np.int32, np.float64, np.int32, np.int64
-        )
-        return BoxTable(
-            path, videos, video, second, boxes.reshape(-1, 4), action, score, person, line, keyframes
-        )
 
 
 def doubt_of_scores(table: BoxTable) -> str:
