@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from .errors import UserError
@@ -10,6 +11,7 @@ from .errors import UserError
 __all__ = ["expand_user", "find_bad_character", "read_file", "read_text", "why_no_file"]
 
 _LARGEST = 1 << 30
+_FROM_SHELL = re.compile(r"/dev/stdin|/dev/fd/\d+")
 
 
 def why_no_file(path: str | os.PathLike) -> str:
@@ -23,7 +25,7 @@ def why_no_file(path: str | os.PathLike) -> str:
 
 
 def read_file(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> bytes:
-    """The bytes of a file.
+    """The bytes of a file, or of a pipe that the shell opened for this process (``<(...)``, ``/dev/stdin``).
 
     Args:
         name: what messages call the file; by default its path.
@@ -35,13 +37,24 @@ def read_file(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) 
     path = Path(path)
     name = name or str(path)
     try:
-        if reason := why_no_file(path):
+        is_pipe = bool(_FROM_SHELL.fullmatch(str(path))) and path.is_fifo()
+        if not is_pipe and (reason := why_no_file(path)):
             raise UserError(f"{name} {reason}")
-        if path.stat().st_size > largest:
-            raise UserError(f"{name} has {path.stat().st_size:,} bytes; at most {largest:,} are read")
-        return path.read_bytes()
+        data = _read_pipe(path, largest) if is_pipe else b""
+        size = len(data) if is_pipe else path.stat().st_size
+        if size > largest:
+            raise UserError(f"{name} has {size:,} bytes; at most {largest:,} are read")
+        return data if is_pipe else path.read_bytes()
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _read_pipe(path: Path, largest: int) -> bytes:
+    data = bytearray()
+    with path.open("rb") as pipe:
+        while len(data) <= largest and (part := pipe.read(1 << 20)):
+            data += part
+    return bytes(data)
 
 
 def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) -> str:

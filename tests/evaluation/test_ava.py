@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modist_det.evaluation import ava
 from modist_det.evaluation.ava import class_table, detection_limit, evaluate_ava
-from modist_det.evaluation.frame_ap import precision_recall
+from modist_det.evaluation.frame_ap import Detections, average_precisions, precision_recall
 from modist_det.formats.ava.classes import AVA_CLASSES
 from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
@@ -455,6 +455,22 @@ def test_what_finds_what_and_the_curve(tmp_path):
     assert len(wave.score) == len(wave.recall) == 0
     area = float((walk.precision * np.diff(walk.recall, prepend=0)).sum())
     assert area == ap_by_id(ava.figures(matched))[WALK] == 0.75
+
+
+def test_average_precision_of_equal_scores():
+    """Of equal scores the later detection comes first."""
+    rng = np.random.default_rng(0)
+    for levels in (1, 5, 1000):
+        score, is_hit = rng.integers(0, levels, 300) / levels, rng.random(300) < 0.3
+        index = np.zeros(300, np.int64)
+        found, precision = 0, []
+        for rank, i in enumerate(sorted(range(300), key=lambda i: (-score[i], -i)), start=1):
+            found += int(is_hit[i])
+            precision.append(found / rank if is_hit[i] else 0.0)
+        best = [max(precision[k:]) for k in range(300) if precision[k]]
+        detections = Detections(index, index.astype(np.int32), index, score)
+        ap, count = average_precisions(detections, is_hit, np.array([200]))
+        assert ap.tolist() == [pytest.approx(sum(best) / 200, abs=1e-12)] and count.tolist() == [300]
 
 
 TRUTH = "a,902,0.1,0.1,0.5,0.9,1,0\nb,902,0.1,0.1,0.5,0.9,1,7\n"

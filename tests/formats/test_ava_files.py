@@ -448,6 +448,21 @@ def test_devices_and_pipes_are_refused(tmp_path, read):
         read(tmp_path)
 
 
+def test_pipes_that_the_shell_opened_are_read():
+    """``tools/evaluate_ava.py -d <(zcat detections.csv.gz)``."""
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "wb") as out, os.fdopen(ours, "rb"):
+        out.write(b"a,1,0,0,1,1,3,0.5\na,x,0,0,1,1,3,0.5\n")
+        out.close()
+        with pytest.raises(UserError, match=f"/dev/fd/{ours}:2: second is 'x', not a finite number"):
+            read_detections(f"/dev/fd/{ours}")
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "wb") as out, os.fdopen(ours, "rb"):
+        out.write(b"a,1,0,0,1,1,3,0.5\n")
+        out.close()
+        assert read_detections(f"/dev/fd/{ours}").action.tolist() == [3]
+
+
 def test_person_boxes_with_person_ids_for_scores_are_doubted(csv_file, caplog):
     read_person_boxes(csv_file("a,1,0,0,1,1,,0.9\na,2,0,0,1,1,,1\n"))
     read_person_boxes(csv_file("a,1,0,0,1,1,,1\na,2,0,0,1,1,,1.0\n"))  # all certain

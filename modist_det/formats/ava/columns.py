@@ -121,7 +121,7 @@ class _Columns:
         self._videos: dict[str, int] = {}
         self._boxes = np.empty((most, 4))
         self._score, self._person = np.ones(most), np.full(most, -1, np.int32)
-        self._arrays = {"video": np.empty(most, np.int32), "second": np.empty(most)}
+        self._arrays: dict[str, NDArray] = {"video": np.empty(most, np.int32), "second": np.empty(most)}
         self._arrays |= {name: self._boxes[:, i] for i, name in enumerate(_NAMES[2:6])}
         self._arrays["action"] = np.empty(most, np.int32)
         self._arrays["last"] = self._score if layout.last == "score" else self._person
@@ -163,15 +163,11 @@ class _Columns:
     def table(self, path: str, line: NDArray[np.int64], with_boxes: bool) -> BoxTable:
         """What was added."""
         columns = {name: array[: self.size] for name, array in self._arrays.items()}
-        video, second = columns["video"], columns["second"]
+        videos, video, second = tuple(self._videos), columns["video"], columns["second"]
         if not with_boxes:
-            return BoxTable.of(
-                path, self._videos, keyframes=KeyTable.of(path, self._videos, video, second, line)
-            )
+            return BoxTable.of(path, videos, keyframes=KeyTable.of(path, videos, video, second, line))
         boxes, score, person = (array[: self.size] for array in (self._boxes, self._score, self._person))
-        return BoxTable.of(
-            path, tuple(self._videos), video, second, boxes, columns["action"], score, person, line
-        )
+        return BoxTable.of(path, videos, video, second, boxes, columns["action"], score, person, line)
 
 
 def _merged(first: BoxTable, second: BoxTable) -> BoxTable:
