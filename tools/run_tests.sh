@@ -8,7 +8,7 @@ if ! [ -x "$venv/bin/python" ]; then
   echo "making the environment $venv"
   "${PYTHON:-python3}" -m venv "$venv"
 fi
-if ! "$venv/bin/python" -c 'import torchvision, pyarrow, modist_det, pytest_timeout, hypothesis, mypy, selenium' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torchvision, pyarrow, modist_det, pytest_timeout, hypothesis, mypy, selenium, importlinter' 2>/dev/null; then
   echo "installing modist_det and its test tools into $venv"
   "$venv/bin/python" -m pip install --quiet --editable '.[dev]'
 fi
@@ -16,4 +16,5 @@ fi
 "$venv/bin/python" -m ruff check .
 "$venv/bin/python" -m ruff format --check .
 "$venv/bin/python" -m mypy
+"$venv/bin/lint-imports"
 exec "$venv/bin/python" -m pytest "$@"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from ...utils.errors import UserError, nearest
 from ..results import PersonBoxes
 
 __all__ = [
+    "DETECTOR_OF_FILE",
     "PERSON_DETECTOR_REGISTRY",
     "Picture",
     "PersonDetector",
@@ -26,6 +27,8 @@ __all__ = [
 
 # Name -> class; the arguments of its constructor are the options.
 PERSON_DETECTOR_REGISTRY = Registry("PERSON_DETECTOR")
+# Ending of a file -> a function of its path that gives the name of the detector for it.
+DETECTOR_OF_FILE: dict[str, Callable[[str], str]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +76,8 @@ def build_person_detector(name: str, **options: Any) -> PersonDetector:
     Raises:
         UserError: no such detector, file or option; weights that are not there; a package that is not installed.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix in (".csv", ".json"):
-        name, options = "Precomputed", {"path": name, **options}
-    elif suffix == ".onnx":
-        from .onnx import family_of
-
-        name, options = family_of(name), {"path": name, **options}
+    if detector_of := DETECTOR_OF_FILE.get(Path(name).suffix.lower()):
+        name, options = detector_of(name), {"path": name, **options}
     if name not in PERSON_DETECTOR_REGISTRY:
         known = sorted(entry for entry, _ in PERSON_DETECTOR_REGISTRY)
         raise UserError(

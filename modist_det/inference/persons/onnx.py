@@ -24,7 +24,7 @@ from ...utils.errors import UserError
 from ...utils.files import atomic_path
 from ...utils.paths import local_path
 from ..results import PersonBoxes
-from .base import PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
+from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
 from .onnx_network import Network, NetworkError, library, load_network, try_network
 
 __all__ = ["YOLOX", "FastestDet", "decode_fastestdet", "decode_yolox", "family_of", "find_model"]
@@ -347,6 +347,9 @@ def family_of(path: str | os.PathLike) -> str:
         return "FastestDet" if output.ndim == 4 else "YOLOX"
     except NetworkError:
         return "YOLOX"
+
+
+DETECTOR_OF_FILE[".onnx"] = family_of
 
 
 def model_folders() -> list[Path]:

@@ -17,12 +17,15 @@ from ...utils.json_reading import read_json
 from ...utils.text_files import read_text
 from ..files import parse_result
 from ..results import PersonBoxes
-from .base import PERSON_DETECTOR_REGISTRY, Picture
+from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Picture
 
 __all__ = ["Precomputed"]
 
 _SPACING_OF_FRAMES = 0.1  # seconds, at most
 _LISTED = 5  # names of videos in a message
+
+
+DETECTOR_OF_FILE[".csv"] = DETECTOR_OF_FILE[".json"] = lambda path: "Precomputed"
 
 
 @PERSON_DETECTOR_REGISTRY.register()
