@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..checkpoint import load_weights
 from ..core import CfgNode
-from ..data.build import Item, collate_by_size
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.ava import AVADataset
+from ..data.datasets.detection import DetectionDataset
 from ..data.mappers import DetectionMapper
 from ..modeling import build_model
 from ..structures.class_facts import check_same_classes
@@ -60,9 +59,7 @@ def compare_attention(
     if cfg.TASK != "detection":
         raise UserError(f"the config is for TASK {cfg.TASK}; give that of a detector with the same backbone")
     check_is_file(out)
-    dataset = DatasetCatalog.get(dataset_name)
-    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
-        raise UserError(f"data set {dataset_name} has no annotations in AVA's format")
+    dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, "it has no annotated persons")
     channel = _channel(dataset, action) if action else -1
     cfg = cfg.clone()
     cfg.defrost()
@@ -103,13 +100,12 @@ def compare_attention(
     return figures
 
 
-def _maps(model: Any, samples: Sequence[dict[str, Any]], channel: int, title: str) -> list[Tensor]:
+def _maps(model: Any, samples: Sequence[Any], channel: int, title: str) -> list[Tensor]:
     """(1, T, H, W) of each sample."""
     maps = []
     with progress_bar(title, "keyframe", len(samples)) as bar:
         for sample in samples:
-            (batch,) = collate_by_size([Item(sample, [])])
-            clip = model.normalizer(batch["video"])
+            clip = model.normalizer(sample["video"].unsqueeze(0))
             score: Score = feature_norm
             if channel >= 0:
                 boxes = sample["boxes"]
@@ -132,9 +128,11 @@ def _names(weights: Sequence[str | os.PathLike]) -> dict[str, str]:
     return {"/".join(part[-length:]): path for part, path in zip(parts, paths, strict=True)}
 
 
-def _channel(dataset: AVADataset, action: str) -> int:
+def _channel(dataset: DetectionDataset, action: str) -> int:
     names = dataset.metadata.class_names
     for number, name in names.items():
         if name == action:
             return number - 1
-    raise UserError(f"data set {dataset.name} has no class {action!r}{nearest(action, names.values())}")
+    raise UserError(
+        f"data set {dataset.metadata.name} has no class {action!r}{nearest(action, names.values())}"
+    )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.ava import AVADataset
+from ..data.datasets.detection import DetectionDataset
 from ..data.datasets.records import DetectionRecord
 from ..formats.ava.files import read_detections
 from ..formats.ava.tables import BoxTable
@@ -45,9 +45,7 @@ def draw_detection_sheet(
     Raises:
         UserError: files are missing or malformed, or the data set has no annotated keyframes.
     """
-    dataset = DatasetCatalog.get(dataset_name)
-    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
-        raise UserError(f"data set {dataset_name} has no annotations in AVA's format to draw")
+    dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, "there are no person boxes to draw")
     records = dataset.records(boxes="ground_truth")
     if not len(records):
         raise UserError(f"data set {dataset_name} has no annotated keyframes")

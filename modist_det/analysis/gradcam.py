@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modeling.heads.projection import pool
+from ..utils.modules import kept_modes
 from ..visualization.keyframes import BoxLabels, Image, contact_sheet, draw_people
 
 __all__ = [
@@ -53,14 +54,9 @@ def grad_cam(backbone: nn.Module, clip: Tensor, score: Score) -> Tensor:
         energy = energy_in_boxes(maps, batch["boxes"])
         print(energy.share.nanmean() / energy.area.mean())  # 1: no more than chance
     """
-    training_flags = {module: module.training for module in backbone.modules()}
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            features = [maps.float() for maps in backbone(clip)]
-    finally:
-        for module, flag in training_flags.items():
-            module.training = flag
+    with kept_modes(backbone), torch.no_grad():
+        backbone.eval()
+        features = [maps.float() for maps in backbone(clip)]
     with torch.enable_grad():
         leaves = [maps.requires_grad_() for maps in features]
         # A pathway that the score leaves out has no gradient.

@@ -112,7 +112,7 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
         scores = torch.from_numpy(softmax(classifier(of_set), axis=1))
         evaluator = task.evaluator(cfg, name, evaluation_folder(cfg))
         one_hot = torch.eye(cfg.MODEL.NUM_CLASSES)[[_only_label(record) for record in records]]
-        batch = {
+        batch: Any = {
             "video_number": [r.number for r in records],
             "id": [r.id for r in records],
             "labels": one_hot,

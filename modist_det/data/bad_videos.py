@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
 
+from ..structures.samples import BadVideo, Batch
 from ..utils.errors import UserError
 
 __all__ = ["BadVideo", "BadVideoMonitor", "describe_bad_videos", "num_samples"]
 
 logger = logging.getLogger(__name__)
 
-BadVideo = tuple[str, str]  # (path, reason)
-
 _LISTED = 5
 
 
-def num_samples(batch: dict[str, Any]) -> int:
+def num_samples(batch: Batch) -> int:
     """Samples in a batch; 0 when no video of it could be read."""
-    return len(batch.get("video", ()))
+    return next((len(entry) for name, entry in batch.items() if name != "bad_videos"), 0)  # type: ignore[arg-type]
 
 
 def describe_bad_videos(bad: Iterable[BadVideo]) -> str:
@@ -45,7 +43,7 @@ class BadVideoMonitor:
         self.failed = 0
         self.reasons: dict[str, str] = {}  # path -> reason
 
-    def watch(self, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches that have a sample, each counted; judges the share once more at the end.
 
         Raises:

@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ..core import COUNT, SHARE, Key, Limit, add_section
+from ..structures.samples import BadVideo, Batch, Collate, Mapper, Sample
 from ..utils.errors import UserError
 from ..video.reader import VideoError
-from .bad_videos import BadVideo, BadVideoMonitor, describe_bad_videos, num_samples
+from .bad_videos import BadVideoMonitor, describe_bad_videos, num_samples
 from .samplers import EvalSampler, TrainSampler, iterations_per_epoch
 from .samplers import Key as SampleKey
 from .workers import init_worker, read_batches, share, worker_context
@@ -41,6 +42,7 @@ __all__ = [
     "collate",
     "collate_by_size",
     "iterations_per_epoch",
+    "stack_samples",
 ]
 
 add_section(
@@ -53,10 +55,6 @@ add_section(
 )
 # Per process: keyframes (detection), or videos with all their views (classification).
 add_section("TEST", BATCH_SIZE=Key(8, COUNT))
-
-Batch = dict[str, Any]
-Sample = dict[str, Any]
-Mapper = Callable[[Any, np.random.Generator], Sample]
 
 # Entries of one shape in all samples of a batch; the others stay lists.
 _STACKED = {"video", "motion", "video_number"}
@@ -113,27 +111,32 @@ class MappedDataset(Dataset):
             return error
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Items with clips of one size -> a batch; items without a sample add to ``bad_videos`` only."""
-    samples = [item.sample for item in items if item.sample is not None]
-    batch: Batch = {name: [sample[name] for sample in samples] for name in (samples[0] if samples else ())}
-    if samples:
-        for name in _STACKED & batch.keys():
-            batch[name] = torch.stack(batch[name])
-    batch["bad_videos"] = [bad for item in items for bad in item.bad_videos]
+def stack_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Samples with clips of one size -> a batch: clips, motion and numbers of videos stacked, the rest as lists."""
+    batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in samples[0]}
+    for name in _STACKED & batch.keys():
+        batch[name] = torch.stack(batch[name])
     return batch
 
 
-def collate_by_size(items: Sequence[Item]) -> list[Batch]:
+def collate(items: Sequence[Item], stack: Collate = stack_samples) -> Batch:
+    """The items' samples as a batch; those without one add to ``bad_videos`` only."""
+    samples = [item.sample for item in items if item.sample is not None]
+    batch = stack(samples) if samples else {}
+    return cast(Batch, {**batch, "bad_videos": [bad for item in items for bad in item.bad_videos]})
+
+
+def collate_by_size(items: Sequence[Item], stack: Collate = stack_samples) -> list[Batch]:
     """Items with clips of any sizes -> batches of one size each, in order of first appearance.
 
     Bad videos travel with the first. When no item has a sample the only batch has ``bad_videos`` and nothing else.
     """
-    groups: dict[torch.Size | None, list[Item]] = {}
+    groups: dict[Any, list[Item]] = {}
     for item in items:
         if item.sample is not None:
-            groups.setdefault(item.sample["video"].shape, []).append(Item(item.sample, []))
-    batches = [collate(group) for group in groups.values()] or [collate([])]
+            size = getattr(item.sample.get("video"), "shape", None)
+            groups.setdefault(size, []).append(Item(item.sample, []))
+    batches = [collate(group, stack) for group in groups.values()] or [collate([])]
     batches[0]["bad_videos"] = [bad for item in items for bad in item.bad_videos]
     return batches
 
@@ -142,6 +145,7 @@ def build_train_loader(
     records: Sequence,
     mapper: Mapper,
     *,
+    stack: Collate = stack_samples,
     batch_size: int,
     seed: int = 0,
     num_workers: int = 0,
@@ -155,6 +159,7 @@ def build_train_loader(
     """An endless iterator over this rank's training batches.
 
     Args:
+        stack: samples -> batch.
         batch_size: samples an optimizer step, over all ranks and accumulation steps; a step takes
             ``accumulation_steps`` batches of ``batch_size / (world_size * accumulation_steps)``.
         start_iteration: optimizer steps already made.
@@ -174,7 +179,7 @@ def build_train_loader(
     )
     loader = _make_loader(
         MappedDataset(records, mapper, seed=seed, replace_bad=True),
-        collate,
+        partial(collate, stack=stack),
         num_workers,
         prefetch_factor,
         pin_memory,
@@ -201,6 +206,7 @@ def build_test_loader(
     records: Sequence,
     mapper: Mapper,
     *,
+    stack: Collate = stack_samples,
     batch_size: int,
     seed: int = 0,
     num_workers: int = 0,
@@ -212,12 +218,13 @@ def build_test_loader(
     """This rank's share of a test set, each record exactly once over all ranks.
 
     Args:
+        stack: samples of one size -> batch.
         batch_size: clips a batch, of this rank.
         seed: for mappers that draw random numbers in evaluation too.
     """
     loader = _make_loader(
         MappedDataset(records, mapper, seed=seed),
-        collate_by_size,
+        partial(collate_by_size, stack=stack),
         num_workers,
         prefetch_factor,
         pin_memory,

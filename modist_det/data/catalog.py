@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ..core import Key, ListOf, add_section
 from ..utils.errors import UserError, nearest
@@ -64,6 +64,17 @@ def data_root() -> Path:
     return checkout / "datasets" if is_checkout else Path("datasets")
 
 
+_Contract = TypeVar("_Contract")
+
+
+@runtime_checkable
+class ListsVideos(Protocol):
+    """A data set that pretraining can use."""
+
+    def video_records(self) -> Sequence[VideoRecord]:
+        """Each video once, without annotations."""
+
+
 class Catalog:
     """Maps names to functions that make the data set when it is asked for."""
 
@@ -96,19 +107,29 @@ class Catalog:
             f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
         )
 
+    def get_as(self, name: str | os.PathLike, contract: type[_Contract], needs: str) -> _Contract:
+        """The data set of this name, which fulfils a contract: a base class or protocol.
+
+        Args:
+            needs: what for, in the error: "TASK detection needs keyframes with person boxes".
+
+        Raises:
+            UserError: as :meth:`get`, or it is a data set of another kind.
+        """
+        dataset = self.get(name)
+        if not isinstance(dataset, contract):
+            raise UserError(f"data set {name} is a {type(dataset).__name__}; {needs}")
+        return dataset
+
     def videos(self, name: str | os.PathLike) -> Sequence[VideoRecord]:
         """Each video of the data set once, without annotations.
 
         Raises:
             UserError: as :meth:`get`, or the data set does not list its videos.
         """
-        dataset = self.get(name)
-        if not hasattr(dataset, "video_records"):
-            raise UserError(
-                f"data set {name} is a {type(dataset).__name__}, which does not list its videos; name their folder in "
-                "a description file with the lines 'format: videos' and 'videos: FOLDER'"
-            )
-        return dataset.video_records()
+        needs = "it does not list its videos: name their folder in a description file with the lines "
+        needs += "'format: videos' and 'videos: FOLDER'"
+        return self.get_as(name, ListsVideos, needs).video_records()
 
 
 def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str) -> AVADataset:

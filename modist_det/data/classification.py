@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, Limit, add_section
+from ..structures.samples import ClassificationSample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import VideoError, VideoInfo, open_video
@@ -141,7 +141,7 @@ class ClassificationMapper:
             open_video=video_opener(cfg),
         )
 
-    def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
+    def __call__(self, record: VideoRecord, rng: np.random.Generator) -> ClassificationSample:
         return self.transform(record, self.decode(record, rng), rng)
 
     def decode(self, record: VideoRecord, rng: np.random.Generator) -> Tensor:
@@ -152,7 +152,9 @@ class ClassificationMapper:
             frames = video.frames_at_indices(indices, short_side=short_side)
         return torch.from_numpy(frames).permute(3, 0, 1, 2)
 
-    def transform(self, record: VideoRecord, frames: Tensor, rng: np.random.Generator) -> dict[str, Any]:
+    def transform(
+        self, record: VideoRecord, frames: Tensor, rng: np.random.Generator
+    ) -> ClassificationSample:
         """The second half of a call: from what :meth:`decode` returned to the sample."""
         labels = torch.zeros(self.num_classes)
         labels[list(record.labels)] = 1.0

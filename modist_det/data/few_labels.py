@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Subset
 
 from ..core import NOT_NEGATIVE, Key, Limit, add_section
-from .datasets.records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords
+from .datasets.records import DetectionRecord, VideoRecord, VideoRecords
 
 __all__ = ["keyframe_share", "stratified_share", "video_share"]
 
@@ -60,15 +62,20 @@ def video_share(records: Sequence[VideoRecord], share: float, seed: int) -> Sequ
     return records.take(kept)
 
 
-def keyframe_share(records: DetectionRecords, share: float, seed: int) -> Sequence[DetectionRecord]:
+def keyframe_share(records: Sequence[DetectionRecord], share: float, seed: int) -> Sequence[DetectionRecord]:
     """The stratified share of keyframes, each counting for the rarest action in it; see :func:`stratified_share`."""
     if share == 1:
         return records
-    keyframe_of_person = np.repeat(np.arange(len(records)), np.diff(records.box_starts))
-    items = np.repeat(keyframe_of_person, np.diff(records.action_starts))
-    kept = stratified_share(items, records.actions, len(records), share, seed)
+    pairs = [
+        (place, action)
+        for place, record in enumerate(records)
+        for actions in record.actions
+        for action in actions
+    ]
+    items, labels = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    kept = stratified_share(items, labels, len(records), share, seed)
     _report(len(kept), len(records), "keyframes")
-    return records.take(kept)
+    return cast(Sequence[DetectionRecord], Subset(cast(Any, records), cast(Any, kept)))
 
 
 def _report(kept: int, total: int, what: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import COUNT, POSITIVE, CfgNode, Key, Limit, add_section
+from ..structures.samples import DetectionSample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
@@ -98,7 +97,7 @@ class DetectionMapper:
             open_video=video_opener(cfg),
         )
 
-    def __call__(self, record: DetectionRecord, rng: np.random.Generator) -> dict[str, Any]:
+    def __call__(self, record: DetectionRecord, rng: np.random.Generator) -> DetectionSample:
         clip, original_size = self.decode(record, rng)
         return self.transform(record, clip, original_size, rng)
 
@@ -112,7 +111,7 @@ class DetectionMapper:
 
     def transform(
         self, record: DetectionRecord, clip: Tensor, original_size: tuple[int, int], rng: np.random.Generator
-    ) -> dict[str, Any]:
+    ) -> DetectionSample:
         """The second half of a call: from what :meth:`decode` returned to the sample."""
         height, width = clip.shape[-2:]
         boxes = T.clip_boxes(T.scale_boxes(record.boxes, height, width), height, width)

@@ -10,6 +10,7 @@ import torch
 from ..core import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, ListOf, add_section
 from ..motion.build import build_motion_source
 from ..motion.reader import MotionSource, read_frames
+from ..structures.samples import PretrainingSample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
@@ -121,13 +122,13 @@ class PretrainingMapper:
             open_video=video_opener(cfg),
         )
 
-    def __call__(self, record: VideoRecord, rng: np.random.Generator) -> dict[str, Any]:
+    def __call__(self, record: VideoRecord, rng: np.random.Generator) -> PretrainingSample:
         with self.open_video(record.video, record.fps) as video:
             starts = draw_clips(video.info.duration, self.span, self.shift, self.num_clips, rng)
             # Both are read from one open file; the crops are drawn afterwards.
             clips = [self._read(video, start, rng) for start in starts]
         views = [self.augmentation(view, rng) for view in clips]
-        sample = {
+        sample: PretrainingSample = {
             "video": torch.stack([view.clip for view in views]),
             "video_number": torch.tensor(record.number),
             "id": record.id,

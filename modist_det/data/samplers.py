@@ -48,9 +48,7 @@ class TrainSampler:
         accumulation_steps: int = 1,
     ) -> None:
         if size < 1:
-            raise UserError(
-                "the training data has no keyframe with a person box (DATASETS.TRAIN, DATASETS.TRAIN_BOXES)"
-            )
+            raise UserError("there is nothing to train on (DATASETS.TRAIN)")
         shares = world_size * accumulation_steps
         if batch_size < 1 or batch_size % shares:
             raise UserError(

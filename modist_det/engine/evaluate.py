@@ -17,12 +17,13 @@ from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.settings import unlike_settings
 from ..core import CfgNode
 from ..data.bad_videos import BadVideoMonitor, describe_bad_videos
-from ..data.build import TestLoader, build_test_loader
+from ..data.build import TestLoader, build_test_loader, stack_samples
 from ..evaluation.evaluator import Evaluator, inference_on_dataset
 from ..modeling import PretrainingMethod, build_model
 from ..structures.class_facts import ClassFacts, check_same_classes
+from ..structures.samples import Collate
 from ..tasks import Task
-from ..tasks.base import Mapper, class_facts
+from ..tasks.base import Mapper
 from ..utils import comm
 from ..utils.errors import UserError
 from .precision import autocast_factory
@@ -84,14 +85,17 @@ class TestSet:
 
     title: str
     loader: TestLoader
-    evaluator: Evaluator
+    evaluator: Evaluator[Any, Any]
 
 
-def make_test_loader(cfg: CfgNode, records: Sequence[Any], mapper: Mapper) -> TestLoader:
+def make_test_loader(
+    cfg: CfgNode, records: Sequence[Any], mapper: Mapper, stack: Collate = stack_samples
+) -> TestLoader:
     """This rank's share of a test set, as ``TEST`` and ``DATALOADER`` say."""
     return build_test_loader(
         records,
         mapper,
+        stack=stack,
         batch_size=cfg.TEST.BATCH_SIZE,
         seed=cfg.SEED,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -112,10 +116,8 @@ def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
     for name in cfg.DATASETS.TEST:
         records, mapper = task.test_data(cfg, name)
         if not len(records):
-            raise UserError(
-                f"data set {name} has nothing to evaluate: no labelled video, or no keyframe with a person box"
-            )
-        loader = make_test_loader(cfg, records, mapper)
+            raise UserError(f"data set {name} has nothing to evaluate: no {task.record_name}")
+        loader = make_test_loader(cfg, records, mapper, task.collate)
         evaluator = task.evaluator(cfg, name, evaluation_folder(cfg))
         test_sets.append(TestSet(task.title(name), loader, evaluator))
     return test_sets
@@ -170,7 +172,7 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
     model = build_model(cfg)
     report = start_from_weights(model, weights, cfg)
     report.require_complete()
-    if (classes := class_facts(task)) is not None:
+    if (classes := task.class_facts()) is not None:
         if report.classes is not None:
             check_same_classes(report.classes, classes)
         else:

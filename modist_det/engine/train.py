@@ -23,10 +23,11 @@ from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epo
 from ..modeling import build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
 from ..structures.class_facts import ClassFacts, check_same_classes
+from ..structures.samples import Batch
 from ..tasks import Task
-from ..tasks.base import class_facts
 from ..utils import comm
 from ..utils.errors import UserError
+from ..utils.modules import kept_modes
 from . import hooks
 from .evaluate import (
     build_test_sets,
@@ -190,7 +191,7 @@ def train(
     total = cfg.SOLVER.MAX_EPOCH * epoch_length
     max_iter = max(1, round(total))
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
-    state = TrainingState.build(cfg, device, len(records), class_facts(task))
+    state = TrainingState.build(cfg, device, len(records), task.class_facts())
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
     write_config(cfg)  # not before it is known to fit what is in OUTPUT_DIR
     logger.info(
@@ -201,10 +202,11 @@ def train(
         state.iteration,
     )
 
-    def batches(first_iteration: int) -> Iterator[dict[str, Any]]:
+    def batches(first_iteration: int) -> Iterator[Batch]:
         loader = build_train_loader(
             records,
             mapper,
+            stack=task.collate,
             batch_size=cfg.SOLVER.IMS_PER_BATCH,
             seed=cfg.SEED,
             start_iteration=first_iteration,
@@ -354,14 +356,14 @@ def _build_picture_hooks(
     """The main process's hook for pictures, if PICTURE_PERIOD asks for any."""
     if cfg.PICTURE_PERIOD == 0:
         return []
-    if not hasattr(task, "pictures"):
-        raise UserError(
-            f"PICTURE_PERIOD is {cfg.PICTURE_PERIOD}, but TASK {cfg.TASK} has no pictures; set it to 0"
-        )
     boards = [writer for writer in writers if isinstance(writer, TensorBoardWriter)]
     if not boards:
         return []
     pictures = task.pictures(cfg)
+    if pictures is None:
+        raise UserError(
+            f"PICTURE_PERIOD is {cfg.PICTURE_PERIOD}, but TASK {cfg.TASK} has no pictures; set it to 0"
+        )
 
     def draw(iteration: int) -> dict[str, Any]:
         with autocast_factory(cfg, device)():
@@ -379,25 +381,22 @@ def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
     return model
 
 
-def _recompute_bn_statistics(model: nn.Module, batches: Iterator[dict[str, Any]], number: int) -> None:
+def _recompute_bn_statistics(model: nn.Module, batches: Iterator[Batch], number: int) -> None:
     """Replace running averages of BN statistics by true averages over ``number`` training batches.
 
     Nothing else of the model changes, and nothing at all where it fails: it may be saved then.
     """
-    was_training = model.training
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.train()
     done = False
-    try:
-        with torch.no_grad():
+    with kept_modes(model), torch.no_grad():
+        model.train()
+        try:
             update_bn_stats(model, batches, number)
-        done = True
-    finally:
-        with torch.no_grad():
+            done = True
+        finally:
             for name, tensor in model.state_dict().items():
                 if not done or not name.endswith(("running_mean", "running_var")):
                     tensor.copy_(before[name])
-        model.train(was_training)
 
 
 def _broadcast_buffers(model: nn.Module) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..structures.samples import Batch
 from ..utils import comm
 from ..utils.signals import Stopped
 from .metrics import LossBuffer, is_loss
@@ -70,7 +70,7 @@ class Trainer:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        batches: Iterator[dict[str, Any]],
+        batches: Iterator[Batch],
         max_iter: int,
         *,
         start_iteration: int = 0,
@@ -151,7 +151,7 @@ class Trainer:
         finally:
             self.may_stop_now = False
 
-    def _next_batch(self, first: bool) -> dict[str, Any]:
+    def _next_batch(self, first: bool) -> Batch:
         """The next batch; between two steps the wait for it can be stopped."""
         began = time.perf_counter()
         self.waiting_since = time.monotonic()

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..formats.ava.files import (
     read_label_map,
     write_detections,
 )
+from ..structures.samples import DetectionBatch, Scores
 from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
@@ -85,7 +86,7 @@ class AVAEvaluator:
         self._boxes: list[NDArray[np.float32]] = []
         self._scores: list[NDArray[np.float32]] = []
 
-    def process(self, batch: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, batch: DetectionBatch, predictions: Sequence[Scores]) -> None:
         """Take one batch.
 
         Args:

@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
+from ..structures.samples import ClassificationBatch, Scores
 from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
@@ -63,7 +64,7 @@ class ClassificationEvaluator:
         self._labels: list[NDArray[np.bool_]] = []
         self._scores: list[NDArray[np.float32]] = []
 
-    def process(self, batch: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, batch: ClassificationBatch, predictions: Sequence[Scores]) -> None:
         """Take one batch.
 
         Args:

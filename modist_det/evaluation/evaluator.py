@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
 
+from ..structures.samples import Batch
 from ..utils import comm
+from ..utils.modules import kept_modes
 from ..utils.progress import progress_bar
 
 __all__ = ["Evaluator", "inference_on_dataset"]
@@ -21,7 +23,11 @@ logger = logging.getLogger(__name__)
 _WARMUP_BATCHES = 3
 
 
-class Evaluator(Protocol):
+_Batch_contra = TypeVar("_Batch_contra", bound=Batch, contravariant=True)
+_Prediction_contra = TypeVar("_Prediction_contra", contravariant=True)
+
+
+class Evaluator(Protocol[_Batch_contra, _Prediction_contra]):
     """Collects predictions batch by batch and turns them into figures once.
 
     ``process`` runs on every rank for the rank's own shard of the data; ``evaluate`` is called on
@@ -31,7 +37,7 @@ class Evaluator(Protocol):
 
     def reset(self) -> None: ...
 
-    def process(self, batch: dict[str, Any], predictions: Sequence[dict[str, Any]]) -> None: ...
+    def process(self, batch: _Batch_contra, predictions: Sequence[_Prediction_contra]) -> None: ...
 
     def evaluate(self) -> dict[str, Any]: ...
 
@@ -39,8 +45,8 @@ class Evaluator(Protocol):
 @torch.no_grad()
 def inference_on_dataset(
     model: nn.Module,
-    batches: Iterable[dict[str, Any]],
-    evaluator: Evaluator,
+    batches: Iterable[Batch],
+    evaluator: Evaluator[Any, Any],
     *,
     num_clips: int | None = None,
     title: str = "evaluation",
@@ -57,12 +63,11 @@ def inference_on_dataset(
         title: what the progress bar and the log call this run.
     """
     evaluator.reset()
-    training_flags = {module: module.training for module in model.modules()}
-    model.eval()
     data_seconds = compute_seconds = 0.0
     timed_clips = clips = 0
     bar = progress_bar(title, "clip", num_clips, show=comm.is_main_process())
-    try:
+    with kept_modes(model), bar:
+        model.eval()
         last = time.perf_counter()
         for number, batch in enumerate(batches):
             arrived = time.perf_counter()
@@ -76,10 +81,6 @@ def inference_on_dataset(
                 timed_clips += len(batch["id"])
             bar.update(len(batch["id"]))
             last = done
-    finally:
-        bar.close()
-        for module, flag in training_flags.items():
-            module.training = flag
     if timed_clips:
         logger.info(
             "%s: %d clips, %.1f ms a clip (%.1f data, %.1f model)",

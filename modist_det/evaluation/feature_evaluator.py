@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..structures.samples import Batch, Features
 from ..utils import comm
 from ..utils.errors import UserError
 from .linear_probe import linear_probe_accuracy
@@ -56,7 +56,7 @@ class FeatureEvaluator:
     def reset(self) -> None:
         self._features: dict[str, NDArray[np.float32]] = {}
 
-    def process(self, batch: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, batch: Batch, predictions: Sequence[Features]) -> None:
         """Take one batch: ``batch["id"]``, B ids; ``predictions``, B dicts with ``features`` (D,)."""
         for video, prediction in zip(batch["id"], predictions, strict=True):
             features = prediction["features"].detach().float().cpu().numpy()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.catalog import DatasetCatalog as OurCatalog
-from ..data.datasets.ava import AVADataset
+from ..data.datasets.detection import DetectionDataset
 from ..utils.errors import UserError
 from ..video.reader import open_video
 
@@ -65,7 +65,7 @@ def register_datasets(names: Iterable[str] | None = None) -> list[str]:
     """
     registered = []
     for source in _built_in() if names is None else names:
-        name = source if source in OurCatalog.list() else _ava(source).name
+        name = source if source in OurCatalog.list() else _open(source).metadata.name
         if name not in DatasetCatalog.list():
             DatasetCatalog.register(name, partial(_load, source, name))
             _registered[name] = source
@@ -85,7 +85,7 @@ def _built_in() -> list[str]:
 _registered: dict[str, str] = {}  # which of ours stands behind a name in detectron2's catalogue
 
 
-def dataset_dicts(dataset: AVADataset, boxes: str = "ground_truth") -> list[dict[str, Any]]:
+def dataset_dicts(dataset: DetectionDataset, boxes: str = "ground_truth") -> list[dict[str, Any]]:
     """Keyframes in detectron2's format, with one annotation for each person and action, as in AVA's csv.
 
     ``category_id`` is the class id minus 1, a channel of our models. Beyond the standard fields (``file_name`` is the
@@ -193,23 +193,18 @@ def draw_keyframe(
     return visualizer.overlay_instances(boxes=boxes, labels=labels).get_image()
 
 
-def _ava(name: str | os.PathLike) -> AVADataset:
-    dataset = OurCatalog.get(name)
-    if not isinstance(dataset, AVADataset):
-        raise UserError(
-            f"data set {name} is a {type(dataset).__name__}; only AVA-style ones can be registered"
-        )
-    return dataset
+def _open(name: str | os.PathLike) -> DetectionDataset:
+    return OurCatalog.get_as(name, DetectionDataset, "only those with person boxes can be registered")
 
 
 def _load(name: str, target: str) -> list[dict[str, Any]]:
-    dataset = _ava(name)
+    dataset = _open(name)
     facts = dataset.metadata
     classes = [facts.class_names.get(c + 1, f"class {c + 1}") for c in range(facts.num_classes)]
     MetadataCatalog.get(target).set(
         thing_classes=classes,
         thing_dataset_id_to_contiguous_id={c + 1: c for c in range(facts.num_classes)},
-        evaluator_type="ava",
+        evaluator_type="ava" if facts.groundtruth else "",
         groundtruth=facts.groundtruth,
         label_map=facts.label_map,
         exclusions=facts.exclusions,

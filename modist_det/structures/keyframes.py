@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SECOND", "keyframe_id", "pack_keyframes", "unpack_keyframes"]
+__all__ = ["MAX_SECOND", "VideoKeyframes", "keyframe_id", "pack_keyframes", "unpack_keyframes"]
 
 IntArray = NDArray[np.int64]
 
@@ -32,3 +34,24 @@ def pack_keyframes(video: NDArray[np.integer], second: NDArray[np.float64]) -> I
 def unpack_keyframes(keys: IntArray) -> tuple[IntArray, NDArray[np.float64]]:
     """The videos' numbers (n,) and the seconds (n,), to six decimals, of what :func:`pack_keyframes` made."""
     return keys >> _SECOND_BITS, (keys & ((1 << _SECOND_BITS) - 1)) / _TICKS
+
+
+@dataclass(frozen=True)
+class VideoKeyframes:
+    """A video and its keyframes.
+
+    Attributes:
+        name: id.
+        path: file or folder of frames.
+        fps: of a folder of frames.
+        first_second: what the annotation calls the first frame.
+        seconds: as annotated; None: every ``spacing`` seconds of the whole video.
+        spacing: seconds.
+    """
+
+    name: str
+    path: str
+    fps: float
+    first_second: float = 0.0
+    seconds: tuple[float, ...] | None = None
+    spacing: float = 1.0

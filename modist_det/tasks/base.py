@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+import numpy as np
 from fvcore.common.registry import Registry
+from numpy.typing import NDArray
+from torch import nn
 
 from ..core import CfgNode, add_section
+from ..data.build import stack_samples
 from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..structures.class_facts import ClassFacts, join_facts
+from ..structures.samples import Collate, Mapper
 from ..utils.errors import UserError, nearest
 
 __all__ = [
     "TASK_REGISTRY",
     "Mapper",
+    "Pictures",
     "Task",
     "build_task",
     "check_titles",
@@ -33,30 +39,50 @@ add_section(
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")
 
-Mapper = Callable[..., dict[str, Any]]
+# Called with the model and the number of steps made; images, uint8 RGB (H, W, 3), by name.
+Pictures = Callable[[nn.Module, int], "dict[str, NDArray[np.uint8]]"]
 
 
-class Task(Protocol):
+class Task:
     """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`.
 
-    A task may also have ``pictures(cfg)``, which returns what PICTURE_PERIOD draws (see ``tasks/pictures.py``), and
-    ``class_facts()``: what the outputs of its models mean, or None (see :func:`class_facts`).
+    A task of your own is a subclass, and a function registered in ``TASK_REGISTRY`` that makes it. Its records may be
+    anything that its mapper understands; the engine asks nothing of a sample but its ``id``.
+
+    Attributes:
+        record_name: what one record is called in messages.
+        collate: samples -> batch. The default stacks clips and makes lists of everything else.
     """
+
+    record_name: ClassVar[str] = "record"
+    collate: Collate = staticmethod(stack_samples)
 
     def complete_config(self, cfg: CfgNode) -> None:
         """Fill in what the data decides (``MODEL.NUM_CLASSES``); raise ``UserError`` where they disagree."""
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[Any], Mapper]:
         """Records of all training sets together, and the training mapper."""
+        raise NotImplementedError
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[Any], Mapper]:
         """Records of the test set ``name`` and the evaluation mapper."""
+        raise NotImplementedError
 
     def title(self, name: str) -> str:
-        """What figures and files of the data set ``name`` are called; unique among the test sets."""
+        """What metrics and files of the data set ``name`` are called; unique among the test sets."""
+        return name
 
-    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator:
-        """What turns predictions on the test set ``name`` into figures; it may write into ``output_dir``."""
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
+        """What turns predictions on the test set ``name`` into metrics; it may write into ``output_dir``."""
+        raise NotImplementedError
+
+    def class_facts(self) -> ClassFacts | None:
+        """What the outputs of the task's models mean, by its datasets; None: it does not say."""
+        return None
+
+    def pictures(self, cfg: CfgNode) -> Pictures | None:
+        """What PICTURE_PERIOD draws (see ``tasks/pictures.py``); None: nothing."""
+        return None
 
 
 def build_task(cfg: CfgNode) -> Task:
@@ -77,8 +103,8 @@ def _check_architecture(cfg: CfgNode) -> None:
 
 
 def class_facts(task: Task) -> ClassFacts | None:
-    """What the outputs of the task's models mean, by its datasets; None for a task that does not say."""
-    return task.class_facts() if hasattr(task, "class_facts") else None
+    """What the outputs of the task's models mean; None for a task that does not say."""
+    return task.class_facts()
 
 
 def join_class_facts(datasets: Mapping[str, Any]) -> ClassFacts | None:

@@ -17,10 +17,13 @@ from ..evaluation.classification import ClassificationEvaluator
 from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_classified
-from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts
+from .base import TASK_REGISTRY, Task, check_titles, complete_num_classes, join_class_facts
 from .pictures import ScorePictures
 
 __all__ = ["ClassificationTask", "classification"]
+
+
+_NEEDS = "TASK classification needs videos with class labels"
 
 
 @TASK_REGISTRY.register()
@@ -29,15 +32,17 @@ def classification(cfg: CfgNode) -> ClassificationTask:
     return ClassificationTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
 
 
-class ClassificationTask:
+class ClassificationTask(Task):
     """Train on clips of labelled videos, test on several views of each.
 
     Args:
         names: catalogue names or description files of every data set used; each is opened once.
     """
 
+    record_name = "labelled video"
+
     def __init__(self, names: Sequence[str]) -> None:
-        self._datasets = {name: _open(name) for name in names}
+        self._datasets = {name: DatasetCatalog.get_as(name, ClassificationDataset, _NEEDS) for name in names}
         self._facts = join_class_facts(self._datasets)
 
     def class_facts(self) -> ClassFacts | None:
@@ -92,12 +97,3 @@ class ClassificationTask:
         records, mapper = self.test_data(cfg, name)
         class_names = dict(enumerate(self.class_names(name), start=1))
         return ScorePictures(records, mapper, class_names, "classes", draw_classified)
-
-
-def _open(name: str) -> ClassificationDataset:
-    dataset = DatasetCatalog.get(name)
-    if not isinstance(dataset, ClassificationDataset):
-        raise UserError(
-            f"data set {name} is a {type(dataset).__name__}; TASK classification needs videos with class labels"
-        )
-    return dataset

@@ -10,15 +10,15 @@ from torch.utils.data import ConcatDataset
 
 from ..core import CfgNode, Key, Limit, add_section
 from ..data.catalog import DatasetCatalog
-from ..data.datasets.ava import AVADataset, DetectionRecord, DetectionRecords
+from ..data.datasets.detection import DetectionDataset
+from ..data.datasets.records import DetectionRecord
 from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
-from ..evaluation import AVAEvaluator
-from ..evaluation.ava import MODES, detection_limit
+from ..evaluation.evaluator import Evaluator
 from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
-from .base import TASK_REGISTRY, check_titles, complete_num_classes, join_class_facts
+from .base import TASK_REGISTRY, Task, check_titles, complete_num_classes, join_class_facts
 from .pictures import ScorePictures
 
 __all__ = ["DetectionTask", "detection"]
@@ -32,21 +32,26 @@ add_section(
 )
 
 
+_NEEDS = "TASK detection needs keyframes with person boxes"
+
+
 @TASK_REGISTRY.register()
 def detection(cfg: CfgNode) -> DetectionTask:
     """``TASK: detection``."""
     return DetectionTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
 
 
-class DetectionTask:
-    """Train on the keyframes of AVA-style data sets, test by frame mAP.
+class DetectionTask(Task):
+    """Train on keyframes with person boxes; each test set brings its own evaluator.
 
     Args:
         names: catalogue names or description files of every data set used; each is opened once.
     """
 
+    record_name = "keyframe with a person box"
+
     def __init__(self, names: Sequence[str]) -> None:
-        self._datasets = {name: _open(name) for name in names}
+        self._datasets = {name: DatasetCatalog.get_as(name, DetectionDataset, _NEEDS) for name in names}
         self._facts = join_class_facts(self._datasets)
 
     def class_facts(self) -> ClassFacts | None:
@@ -72,6 +77,10 @@ class DetectionTask:
         records = (
             parts[0] if len(parts) == 1 else cast(Sequence[DetectionRecord], ConcatDataset(cast(Any, parts)))
         )
+        if not len(records):
+            raise UserError(
+                f"the training data has no {self.record_name} (DATASETS.TRAIN, DATASETS.TRAIN_BOXES)"
+            )
         return records, DetectionMapper.from_config(cfg, is_train=True)
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
@@ -79,19 +88,8 @@ class DetectionTask:
             cfg, is_train=False
         )
 
-    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> AVAEvaluator:
-        if cfg.TEST.AVA.MODE not in MODES:
-            raise UserError(f"TEST.AVA.MODE is {cfg.TEST.AVA.MODE!r}; known: {', '.join(map(repr, MODES))}")
-        metadata = self._datasets[name].metadata
-        return AVAEvaluator(
-            metadata.groundtruth,
-            metadata.label_map,
-            metadata.exclusions,
-            output_dir=output_dir,
-            dataset_name=metadata.name,
-            mode=cfg.TEST.AVA.MODE,
-            max_detections=detection_limit(metadata.class_names, cfg.TEST.AVA.MAX_DETECTIONS),
-        )
+    def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
+        return self._datasets[name].evaluator(cfg, output_dir)
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:
         """Of the first test set, or of the training data where there is none."""
@@ -103,12 +101,5 @@ class DetectionTask:
             self._records(cfg, name, boxes), mapper, class_names, "detections", draw_predictions
         )
 
-    def _records(self, cfg: CfgNode, name: str, boxes: str) -> DetectionRecords:
+    def _records(self, cfg: CfgNode, name: str, boxes: str) -> Sequence[DetectionRecord]:
         return self._datasets[name].records(boxes=boxes, min_score=cfg.DATASETS.PERSON_SCORE_THRESH)
-
-
-def _open(name: str) -> AVADataset:
-    dataset = DatasetCatalog.get(name)
-    if not isinstance(dataset, AVADataset):
-        raise UserError(f"data set {name} is a {type(dataset).__name__}; TASK detection needs AVA-style data")
-    return dataset

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..data.build import Item, collate_by_size
+from ..structures.samples import Sample
+from ..utils.modules import kept_modes
 from ..utils.spread import evenly_spread
 from ..video.reader import VideoError
 from ..visualization.training import draw_views
-from .base import Mapper
+from .base import Mapper, Pictures
 
 __all__ = ["Pictures", "PretrainingPictures", "ScorePictures"]
 
 logger = logging.getLogger(__name__)
-
-# Called with the model and the number of steps made; pictures, uint8 RGB (H, W, 3), by name.
-Pictures = Callable[[nn.Module, int], dict[str, NDArray[np.uint8]]]
 
 
 class ScorePictures:
@@ -41,7 +40,7 @@ class ScorePictures:
         mapper: Mapper,
         class_names: Mapping[int, str],
         name: str,
-        draw: Callable[[Sequence[Mapping[str, Any]], Sequence[Tensor], Mapping[int, str]], NDArray[np.uint8]],
+        draw: Callable[[Sequence[Any], Sequence[Tensor], Mapping[int, str]], NDArray[np.uint8]],
         count: int = 6,
     ) -> None:
         chosen = [records[i] for i in evenly_spread(len(records), count)]
@@ -77,23 +76,19 @@ class PretrainingPictures:
 
 
 @torch.no_grad()
-def _scores(model: nn.Module, samples: Sequence[dict[str, Any]]) -> list[Tensor]:
-    """What the model in evaluation mode gives for each sample; its modules' modes are as before afterwards."""
-    training_flags = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+def _scores(model: nn.Module, samples: Sequence[Sample]) -> list[Tensor]:
+    """What the model in evaluation mode gives for each sample."""
+    with kept_modes(model):
+        model.eval()
         scores = {
             identity: prediction["scores"]
             for batch in collate_by_size([Item(sample, []) for sample in samples])
             for identity, prediction in zip(batch["id"], model(batch), strict=True)
         }
-    finally:
-        for module, flag in training_flags.items():
-            module.training = flag
     return [scores[sample["id"]] for sample in samples]
 
 
-def _read(records: Sequence[Any], mapper: Mapper, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _read(records: Sequence[Any], mapper: Mapper, rng: np.random.Generator) -> list[Sample]:
     """Samples of those records whose video can be read."""
     samples = []
     for record in records:

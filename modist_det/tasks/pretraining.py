@@ -17,7 +17,7 @@ from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..motion.maps import motion_kind
 from ..utils.errors import UserError
-from .base import TASK_REGISTRY, Mapper, check_titles
+from .base import TASK_REGISTRY, Mapper, Task, check_titles
 from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
@@ -31,13 +31,16 @@ add_section(
 )
 
 
+_NEEDS = "DATASETS.TEST and GALLERY of TASK pretraining need videos with one class each (formats ucf101, kinetics, ...)"
+
+
 @TASK_REGISTRY.register()
 def pretraining(cfg: CfgNode) -> PretrainingTask:
     """``TASK: pretraining``."""
     return PretrainingTask(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST, cfg.DATASETS.GALLERY)
 
 
-class PretrainingTask:
+class PretrainingTask(Task):
     """Clips of each video of the training sets; test videos look for neighbours in a gallery.
 
     Args:
@@ -45,9 +48,14 @@ class PretrainingTask:
         test, gallery: of labelled data sets with the same classes.
     """
 
+    record_name = "video"
+
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
         self._records = VideoRecords.join([DatasetCatalog.videos(name) for name in train])
-        self._labelled = {name: _open_labelled(name) for name in dict.fromkeys([*test, *gallery])}
+        self._labelled = {
+            name: DatasetCatalog.get_as(name, ClassificationDataset, _NEEDS)
+            for name in dict.fromkeys([*test, *gallery])
+        }
         self._labelled_records = {
             name: _with_paths_for_ids(d.records()) for name, d in self._labelled.items()
         }
@@ -106,16 +114,6 @@ class PretrainingTask:
 
     def pictures(self, cfg: CfgNode) -> PretrainingPictures:
         return PretrainingPictures(*self.train_data(cfg), cfg.SEED)
-
-
-def _open_labelled(name: str) -> ClassificationDataset:
-    dataset = DatasetCatalog.get(name)
-    if not isinstance(dataset, ClassificationDataset):
-        raise UserError(
-            f"data set {name} is a {type(dataset).__name__}; DATASETS.TEST and GALLERY of TASK pretraining need "
-            "videos with one class each (formats ucf101, kinetics, ...)"
-        )
-    return dataset
 
 
 def _with_paths_for_ids(records: VideoRecords) -> VideoRecords:

@@ -219,7 +219,7 @@ next(batches)
 
 
 def test_no_records() -> None:
-    with pytest.raises(UserError, match="no keyframe with a person box"):
+    with pytest.raises(UserError, match="nothing to train on"):
         build_train_loader([], train_mapper(), batch_size=4)
 
 

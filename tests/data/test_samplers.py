@@ -76,7 +76,7 @@ def test_a_batch_that_cannot_be_shared_is_an_error() -> None:
 
 
 def test_no_record_is_an_error() -> None:
-    with pytest.raises(UserError, match="no keyframe with a person box"):
+    with pytest.raises(UserError, match="nothing to train on"):
         TrainSampler(0, 4)
 
 

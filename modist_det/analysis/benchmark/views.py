@@ -67,7 +67,7 @@ def benchmark_views(cfg: CfgNode, videos: str, *, num_videos: int, num_workers: 
         for number in range(num_videos)
     ]
 
-    def forward(batch: dict[str, Any]) -> None:
+    def forward(batch: Any) -> None:
         for prediction in model(batch):
             prediction["scores"].cpu()
 
@@ -87,7 +87,7 @@ def benchmark_views(cfg: CfgNode, videos: str, *, num_videos: int, num_workers: 
                         sample = mapper(record, rng)
                     with each.sample():
                         _decode_each_view(mapper, record, rng)
-                batch = {"video": sample["video"].unsqueeze(0)}
+                batch: Any = {"video": sample["video"].unsqueeze(0)}
                 with forwards.sample():
                     forward(batch)
             loader = build_test_loader(

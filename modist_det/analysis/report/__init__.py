@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from ...data.catalog import DatasetCatalog
-from ...data.datasets.ava import AVADataset
+from ...data.datasets.detection import DetectionDataset
 from ...evaluation.ava import detection_limit, match_ava
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file
@@ -48,12 +48,15 @@ def write_report(
         UserError: files are missing or malformed, or the data set has no annotated keyframes.
     """
     check_is_file(out)
-    dataset = DatasetCatalog.get(dataset_name)
-    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
-        raise UserError(f"data set {dataset_name} has no annotations in AVA's format to compare with")
+    needs = "there are no annotations in AVA's format to compare with"
+    dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, needs)
     metadata = dataset.metadata
+    if metadata.groundtruth is None or metadata.label_map is None:
+        raise UserError(f"data set {dataset_name}: {needs}")
     limit = detection_limit(metadata.class_names, max_detections)
-    matched = match_ava(dataset.annotations, detections, metadata.label_map, metadata.exclusions, mode, limit)
+    matched = match_ava(
+        metadata.groundtruth, detections, metadata.label_map, metadata.exclusions, mode, limit
+    )
     if not len(matched.boxes.keyframes):
         raise UserError(f"data set {dataset_name} has no annotated keyframes")
     content = report_content(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.datasets.ava import AVADataset
+from ...data.datasets.detection import DetectionDataset
 from ...evaluation.ava import AVAMatch, figures
 from ...evaluation.frame_ap import PrecisionRecall, precision_recall
 from ...utils.progress import progress_bar
@@ -30,7 +30,7 @@ _CLIP_SECONDS = 2.0
 
 
 def report_content(
-    dataset: AVADataset,
+    dataset: DetectionDataset,
     matched: AVAMatch,
     detections: str | os.PathLike,
     *,
@@ -186,7 +186,7 @@ def _rounded(score: float) -> float | None:
 
 
 def _add_media(
-    dataset: AVADataset, keyframes: list[dict[str, Any]], with_clips: list[int], max_clip_bytes: int
+    dataset: DetectionDataset, keyframes: list[dict[str, Any]], with_clips: list[int], max_clip_bytes: int
 ) -> None:
     """Put ``image``, ``width``, ``height``, ``clip`` and ``note`` into the keyframes; no clips beyond the bytes."""
     found = dataset.find_videos(list(dict.fromkeys(keyframe["video"] for keyframe in keyframes)))

@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core import CfgNode
+from ...evaluation.ava import MODES, detection_limit
 from ...formats.ava.files import (
     read_ava_boxes,
     read_exclusions,
@@ -24,18 +27,21 @@ from ...formats.ava.files import (
     read_person_boxes,
 )
 from ...structures.boxes import has_area
-from ...structures.class_facts import ClassFacts, KeyframeFacts
-from ...structures.keyframes import unpack_keyframes
+from ...structures.keyframes import VideoKeyframes, unpack_keyframes
 from ...structures.tables import BoxTable
 from ...utils.errors import UserError, nearest
 from ...video.frame_list import ListedFolder
 from ...video.listing import file_key
 from .columns import Strings
 from .description import check_number, check_share, register_format
+from .detection import DetectionDataset, DetectionMetadata
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
 from .unlabelled import VideoRecord
-from .videos import equal_pair, locate, number_files
+from .videos import equal_pair, locate, number_files, videos_of_folder
+
+if TYPE_CHECKING:
+    from ...evaluation.ava_evaluator import AVAEvaluator
 
 __all__ = [
     "BOX_SOURCES",
@@ -52,47 +58,10 @@ BOX_SOURCES = ("ground_truth", "detected", "both")
 PERSON_SCORE_THRESH = 0.9  # detected boxes below it are left out, unless a config says otherwise
 
 
-@dataclass(frozen=True)
-class AVAMetadata:
-    """Facts about an AVA-style data set.
-
-    Attributes:
-        name: of the data set.
-        class_names: name of each class id of the label map; ids begin at 1 and may have gaps.
-        num_classes: width of a model's output; class id ``c`` is channel ``c - 1``.
-        fps: frames per second of folders of frames (video files know their own rate).
-        first_second: the annotation's second at the first frame of every video.
-        keyframe_spacing: seconds between keyframes.
-        groundtruth: the annotations' file; None when there are only detected persons.
-        label_map: the label map's file.
-        exclusions: file of keyframes that are neither trained on nor evaluated.
-        class_types: label type of each class id for which the label map says one.
-    """
-
-    name: str
-    class_names: Mapping[int, str]
-    num_classes: int
-    fps: float
-    first_second: float
-    keyframe_spacing: float
-    groundtruth: str | None
-    label_map: str
-    exclusions: str | None
-    class_types: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def class_facts(self) -> ClassFacts:
-        return ClassFacts(
-            "detection",
-            self.num_classes,
-            self.class_names,
-            self.class_types,
-            KeyframeFacts(self.fps, self.first_second, self.keyframe_spacing),
-            f"dataset {self.name}",
-        )
+AVAMetadata = DetectionMetadata
 
 
-class AVADataset:
+class AVADataset(DetectionDataset):
     """Videos with annotations in AVA's formats. Parses files when something is asked of it; opens no video.
 
     Args:
@@ -277,6 +246,52 @@ class AVADataset:
             VideoRecord(number, video_id, video, self.fps)
             for number, (video_id, video) in enumerate(zip(records.video_ids, records.videos, strict=True))
         ]
+
+    def keyframes(self) -> list[VideoKeyframes]:
+        """The annotated keyframes of each video, those without people too.
+
+        Without annotations: all videos of the folders, every ``keyframe_spacing`` seconds.
+
+        Raises:
+            UserError: files are missing, or none of the videos is there.
+        """
+        facts = self.metadata
+        if self.annotations is None:
+            found = [video for folder in self.videos for video in videos_of_folder(folder)]
+            return [
+                replace(video, fps=facts.fps, first_second=facts.first_second, spacing=facts.keyframe_spacing)
+                for video in found
+            ]
+        table = read_ava_boxes(self.annotations)
+        seconds: dict[str, set[float]] = {}
+        for part in (table, table.keyframes):
+            for name, second in part.names():
+                seconds.setdefault(name, set()).add(second)
+        paths = self.find_videos(list(seconds))
+        if not paths:
+            raise UserError(
+                f"none of the {len(seconds)} videos of {self.name} is in {', '.join(self.videos)}"
+            )
+        return [
+            VideoKeyframes(name, path, facts.fps, facts.first_second, tuple(sorted(seconds[name])))
+            for name, path in paths.items()
+        ]
+
+    def evaluator(self, cfg: CfgNode, output_dir: Path) -> AVAEvaluator:
+        """AVA's frame mAP, as ``TEST.AVA`` says."""
+        from ...evaluation.ava_evaluator import AVAEvaluator  # needs torch, as nothing else here does
+
+        if cfg.TEST.AVA.MODE not in MODES:
+            raise UserError(f"TEST.AVA.MODE is {cfg.TEST.AVA.MODE!r}; known: {', '.join(map(repr, MODES))}")
+        return AVAEvaluator(
+            self.annotations,
+            self.label_map,
+            self.exclusions,
+            output_dir=output_dir,
+            dataset_name=self.name,
+            mode=cfg.TEST.AVA.MODE,
+            max_detections=detection_limit(self.metadata.class_names, cfg.TEST.AVA.MAX_DETECTIONS),
+        )
 
     def _annotated(self, names: dict[str, int]) -> Persons:
         if self.annotations is None:

@@ -272,23 +272,5 @@ class DetectionRecords(Rows[DetectionRecord]):
             scores=self.scores[start:stop],
         )
 
-    def take(self, index: NDArray[np.integer]) -> DetectionRecords:
-        """These keyframes, with the same persons."""
-        box_starts, persons = take_ragged(self.box_starts, np.arange(len(self.boxes)), index)
-        action_starts, actions = take_ragged(self.action_starts, self.actions, persons)
-        return DetectionRecords(
-            self.video_ids,
-            self.videos,
-            self.video_index[index],
-            self.seconds[index],
-            self.first_second,
-            self.fps,
-            box_starts,
-            self.boxes[persons],
-            self.scores[persons],
-            action_starts,
-            actions,
-        )
-
     def __repr__(self) -> str:
         return f"<{len(self)} keyframes of {len(self.videos)} videos with {len(self.boxes)} persons>"

@@ -6,6 +6,7 @@ Folders are listed; no file is looked at by itself, of which a data set may have
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...structures.keyframes import VideoKeyframes
 from ...utils.errors import UserError
 from ...video.listing import (
     VIDEO_EXTENSIONS,
@@ -21,7 +23,9 @@ from ...video.listing import (
     file_key,
     identity,
     is_unknown,
+    natural_key,
     scan,
+    videos_in,
     warn_of_unknown,
 )
 from .columns import Strings, release_memory
@@ -185,3 +189,25 @@ def _check_one_file_a_name(row: NDArray[np.int64], paths: Strings, wanted: Strin
                 f"video {wanted[row[order[k]]]!r} could be {first} or {second}; remove or rename one, "
                 "or name fewer folders of videos"
             )
+
+
+def videos_of_folder(
+    folder: str | os.PathLike, spacing: float = 1.0, fps: float = 25.0
+) -> list[VideoKeyframes]:
+    """The video files, and folders of frames, in a folder.
+
+    Raises:
+        UserError: there is no such folder, nothing in it, or two videos have the same name.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"there is neither a data set nor a folder {folder}")
+    paths = {path: Path(path).stem for path in videos_in(folder)}
+    paths |= {entry.path: entry.name for entry in scan(folder) if entry.is_dir()}
+    if not paths:
+        raise UserError(f"there are no videos in {folder}")
+    by_name: dict[str, str] = {}
+    for path, name in paths.items():
+        if by_name.setdefault(name, path) != path:
+            raise UserError(f"{by_name[name]} and {path} would both be called {name}; rename one")
+    ordered = sorted(paths, key=lambda path: natural_key(Path(path).name))
+    return [VideoKeyframes(paths[path], path, fps, spacing=spacing) for path in ordered]

@@ -15,13 +15,14 @@ from urllib.parse import quote
 import numpy as np
 
 from ...data.catalog import DatasetCatalog
-from ...data.datasets.ava import AVADataset
-from ...formats.ava.files import detection_lines, read_ava_boxes
+from ...data.datasets.detection import DetectionDataset
+from ...data.datasets.videos import videos_of_folder
+from ...formats.ava.files import detection_lines
+from ...structures.keyframes import VideoKeyframes
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file, remove_leftovers
 from ...utils.json_reading import read_json
 from ...utils.progress import progress_bar
-from ...video.listing import natural_key, scan, videos_in
 from ...video.reader import open_video
 from ..files import person_table
 from .base import PersonDetector, Picture
@@ -32,25 +33,7 @@ _SETTINGS_FILE = "settings.json"
 _LONGEST_NAME = 180  # of the 255 bytes that a file name may have, temporary names included
 
 
-@dataclass(frozen=True)
-class VideoToSearch:
-    """A video and where in it people are looked for.
-
-    Attributes:
-        name: id.
-        path: file or folder of frames.
-        fps: of a folder of frames.
-        first_second: what the annotation calls the first frame.
-        seconds: as annotated; None: every ``spacing`` seconds of the whole video.
-        spacing: seconds.
-    """
-
-    name: str
-    path: str
-    fps: float
-    first_second: float = 0.0
-    seconds: tuple[float, ...] | None = None
-    spacing: float = 1.0
+VideoToSearch = VideoKeyframes
 
 
 @dataclass
@@ -67,60 +50,13 @@ class DetectionReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def videos_of_dataset(name: str) -> list[VideoToSearch]:
-    """The videos of an AVA-style data set with their annotated keyframes, those without people too.
-
-    Without annotations: all of a folder's videos, every ``keyframe_spacing`` seconds.
+def videos_of_dataset(name: str) -> list[VideoKeyframes]:
+    """The videos of a detection dataset with their annotated keyframes.
 
     Raises:
-        UserError: no such data set, files are missing, or none of its videos is there.
+        UserError: no such dataset, files are missing, or none of its videos is there.
     """
-    dataset = DatasetCatalog.get(name)
-    if not isinstance(dataset, AVADataset):
-        raise UserError(f"data set {name} is a {type(dataset).__name__}, not AVA-style data with keyframes")
-    metadata = dataset.metadata
-    if metadata.groundtruth is None:
-        found = [video for folder in dataset.videos for video in videos_of_folder(folder)]
-        return [
-            VideoToSearch(
-                v.name, v.path, metadata.fps, metadata.first_second, None, metadata.keyframe_spacing
-            )
-            for v in found
-        ]
-    table = read_ava_boxes(metadata.groundtruth)
-    seconds: dict[str, set[float]] = {}
-    for part in (table, table.keyframes):
-        for video, second in part.names():
-            seconds.setdefault(video, set()).add(second)
-    paths = dataset.find_videos(list(seconds))
-    if not paths:
-        raise UserError(f"none of the {len(seconds)} videos of {name} is in {', '.join(dataset.videos)}")
-    return [
-        VideoToSearch(video, path, metadata.fps, metadata.first_second, tuple(sorted(seconds[video])))
-        for video, path in paths.items()
-    ]
-
-
-def videos_of_folder(
-    folder: str | os.PathLike, spacing: float = 1.0, fps: float = 25.0
-) -> list[VideoToSearch]:
-    """The video files, and folders of frames, in a folder.
-
-    Raises:
-        UserError: there is no such folder, nothing in it, or two videos have the same name.
-    """
-    if not Path(folder).is_dir():
-        raise UserError(f"there is neither a data set nor a folder {folder}")
-    paths = {path: Path(path).stem for path in videos_in(folder)}
-    paths |= {entry.path: entry.name for entry in scan(folder) if entry.is_dir()}
-    if not paths:
-        raise UserError(f"there are no videos in {folder}")
-    by_name: dict[str, str] = {}
-    for path, name in paths.items():
-        if by_name.setdefault(name, path) != path:
-            raise UserError(f"{by_name[name]} and {path} would both be called {name}; rename one")
-    ordered = sorted(paths, key=lambda path: natural_key(Path(path).name))
-    return [VideoToSearch(paths[path], path, fps, spacing=spacing) for path in ordered]
+    return DatasetCatalog.get_as(name, DetectionDataset, "keyframes are wanted").keyframes()
 
 
 def detect_persons(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...structures.samples import DetectionBatch, Losses, Scores
 from ...utils.errors import UserError
 from ..losses import mean_over_ranks
 from ..registry import META_ARCH_REGISTRY
@@ -25,7 +25,7 @@ class ActionDetector(ClipModel):
 
     task = "detection"
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(self, batch: DetectionBatch) -> Losses | list[Scores]:
         """Losses in training mode, predictions in evaluation mode.
 
         Args:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
+from ...structures.samples import ClassificationBatch, Losses, Scores
 from ...utils.errors import UserError
 from ..losses import mean_over_ranks
 from ..mixing import ClipMixer
@@ -78,7 +79,7 @@ class VideoClassifier(ClipModel):
             "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
         }
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(self, batch: ClassificationBatch) -> Losses | list[Scores]:
         """Losses in training mode, predictions in evaluation mode.
 
         Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...core import CfgNode
+from ...structures.samples import Features, Losses, PretrainingBatch
 from ..backbone import Backbone
 from ..registry import META_ARCH_REGISTRY
 
@@ -80,7 +81,7 @@ class PretrainingMethod(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Called before each step with the share of training that is done, in [0, 1]."""
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
         raise NotImplementedError
 
 

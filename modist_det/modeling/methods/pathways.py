@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
+from ...structures.samples import Features, Losses, PretrainingBatch
 from ...utils.errors import UserError
 from ..backbone import Backbone, build_backbone
 from ..backbone.resnet3d import RESNET3D_KEYS
@@ -180,7 +181,7 @@ class PathwayMethod(PretrainingMethod):
         for encoder in self.query.values():
             encoder.compile(*args, **kwargs)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
         """Losses in training mode, features in evaluation mode; see :class:`PretrainingMethod`.
 
         Returns:

@@ -1,0 +1,130 @@
+"""What passes from mappers to models to evaluators: samples, batches and predictions, as typed dicts.
+
+A sample is a dict of what one record gives, a batch holds the same entries of several samples: tensors of one shape
+stacked, everything else as lists. A task of your own extends :class:`Sample` and :class:`Batch` by its own entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+__all__ = [
+    "BadVideo",
+    "Batch",
+    "ClassificationBatch",
+    "ClassificationSample",
+    "Collate",
+    "DetectionBatch",
+    "DetectionSample",
+    "Features",
+    "Losses",
+    "Mapper",
+    "PretrainingBatch",
+    "PretrainingSample",
+    "Sample",
+    "Scores",
+]
+
+BadVideo = tuple[str, str]  # (path, reason)
+
+
+class Sample(TypedDict):
+    """What every sample has: the id by which messages and results call it."""
+
+    id: str
+
+
+class Batch(TypedDict):
+    """What every batch has: the samples' ids, and the videos that could not be read on the way."""
+
+    id: list[str]
+    bad_videos: list[BadVideo]
+
+
+class DetectionSample(Sample):
+    """The clip around a keyframe, and its N persons."""
+
+    video: Tensor  # uint8 (3, T, H, W)
+    boxes: Tensor  # float32 (N, 4), x1y1x2y2 in pixels of the clip
+    labels: Tensor  # float32 (N, K) of 0 and 1; class id c is column c - 1
+    video_id: str
+    second: float  # as annotated
+    original_boxes: Tensor  # float32 (N, 4) in [0, 1]
+    original_size: tuple[int, int]  # (height, width) of the video
+
+
+class DetectionBatch(Batch):
+    """B clips of one size."""
+
+    video: Tensor  # uint8 (B, 3, T, H, W); floats are taken as normalized already
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    video_id: list[str]
+    second: list[float]
+    original_boxes: list[Tensor]
+    original_size: list[tuple[int, int]]
+
+
+class ClassificationSample(Sample):
+    """A clip of a video, or several."""
+
+    video: Tensor  # uint8 (3, T, S, S), or (V, 3, T, S, S): V views
+    labels: Tensor  # float32 (K,) of 0 and 1
+    video_number: Tensor  # int64 (), equal for clips of one video
+    video_id: str
+
+
+class ClassificationBatch(Batch):
+    """B videos."""
+
+    video: Tensor  # uint8 (B, 3, T, S, S) or (B, V, 3, T, S, S)
+    labels: list[Tensor]
+    video_number: Tensor  # int64 (B,)
+    video_id: list[str]
+
+
+class _Motion(TypedDict, total=False):
+    motion: (
+        Tensor  # uint8 (clips, C, T', S, S), of a batch (B, clips, C, T', S, S); where the method asks for it
+    )
+
+
+class PretrainingSample(Sample, _Motion):
+    """Clips of one video, as many as the method asks for, with their motion."""
+
+    video: Tensor  # uint8 (clips, 3, T, S, S)
+    video_number: Tensor  # int64 (), equal for clips of one video
+    video_id: str
+
+
+class PretrainingBatch(Batch, _Motion):
+    """B videos."""
+
+    video: Tensor  # uint8 (B, clips, 3, T, S, S)
+    video_number: Tensor  # int64 (B,)
+    video_id: list[str]
+
+
+class Scores(TypedDict):
+    """A detector's or classifier's prediction of one sample."""
+
+    scores: Tensor  # float32 in [0, 1], (N, K) of N persons or (K,) of a video
+
+
+class Features(TypedDict):
+    """A pretraining method's prediction of one sample."""
+
+    features: Tensor  # float32 (D,)
+
+
+# What a model returns in training mode, by name; those named "loss..." are summed and minimized.
+Losses = dict[str, "Tensor"]
+# A record and the sample's own random generator -> the sample.
+Mapper = Callable[[Any, "np.random.Generator"], Sample]
+# Samples -> the batch, without its ``bad_videos``.
+Collate = Callable[[Sequence[Any]], dict[str, Any]]
