@@ -5,6 +5,7 @@ from __future__ import annotations
 from .ava import AVADataset, AVAMetadata
 from .classification import ClassificationDataset, ClassificationMetadata
 from .description import load_description, register_format
+from .detection import DetectionDataset, DetectionMetadata
 from .hmdb51 import HMDB51Dataset
 from .kinetics import KineticsDataset
 from .records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords, keyframe_id
@@ -19,6 +20,8 @@ __all__ = [
     "ClassFolders",
     "ClassificationDataset",
     "ClassificationMetadata",
+    "DetectionDataset",
+    "DetectionMetadata",
     "DetectionRecord",
     "DetectionRecords",
     "HMDB51Dataset",
