@@ -6,19 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..structures.boxes import has_area
-from ..structures.tables import BoxTable, KeyframeColumns
+from ..structures.tables import BoxTable
 from .frame_ap import Detections, GroundTruth, IntArray, run_starts
 
 __all__ = [
     "MAX_PER_KEYFRAME",
     "beyond",
-    "keyframe_keys",
     "select_detections",
     "select_groundtruth",
 ]
 
 MAX_PER_KEYFRAME = 50  # of the official metric
-keyframe_keys = KeyframeColumns.keys  # as it was called before
 
 
 def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
