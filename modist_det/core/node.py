@@ -140,7 +140,7 @@ class CfgNode(_FvcoreCfgNode):
         """Import modules and add their sections; nothing that was imported before is forgotten."""
         before = self.get(_IMPORTS, [])
         self._assign(_IMPORTS, value, where)
-        names = self[_IMPORTS]
+        names, self[_IMPORTS] = self[_IMPORTS], before
         missing = [name for name in names if name not in sys.modules]
         if missing and not may_import:
             raise UserError(

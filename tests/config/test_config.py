@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,13 @@ def test_config_from_text_and_from_the_web(tmp_path, monkeypatch):
     (tmp_path / "example.org" / "small.yaml").write_text("SEED: 7\n")
     cfg.merge_from_file("https://example.org/small.yaml")
     assert cfg.SEED == 7
+    # What is imported is not for a page of the web to choose.
+    (tmp_path / "example.org" / "small.yaml").write_text("IMPORTS: [antigravity]\nSEED: 8\n")
+    with pytest.raises(
+        UserError, match=r"small.yaml: it was made with the module antigravity .* --import antigravity"
+    ):
+        cfg.merge_from_file("https://example.org/small.yaml")
+    assert "antigravity" not in sys.modules and (cfg.SEED, cfg.IMPORTS) == (7, [])
 
 
 def test_keys_of_other_code_bases_lead_to_ours():
