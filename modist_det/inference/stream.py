@@ -162,12 +162,12 @@ class FileSource:
                 self._first = next(self._frames, None)
                 if self._first is None:
                     raise VideoError(text, "no frame of it can be decoded")
-                self._describe(self._first[0])
+                self._describe(*self._first)
         except BaseException:
             self._container.close()
             raise
 
-    def _describe(self, first: av.VideoFrame) -> None:
+    def _describe(self, first: av.VideoFrame, ticks: int | None) -> None:
         check_colours(first, self._stream, self.path)
         self._orientation = Orientation.of_frame(first)
         self.height, self.width = self._orientation.size(first.height, first.width)
@@ -182,7 +182,7 @@ class FileSource:
         if not self.live:
             facts = survey(self.path, self._container, self._stream)
             self._counted = facts.counted
-            if not facts.rising:
+            if not facts.rising or (ticks is None and not facts.counted):
                 self._times = decoded_times(self.path)
                 self.duration = float(self._times[-1])
 

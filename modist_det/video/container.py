@@ -49,8 +49,8 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
         VideoError: the file is damaged.
     """
     packets = container.demux(stream)
-    # AVI numbers its chunks in decoding order and has no presentation times; those that later versions of FFmpeg
-    # derive are wrong where a chunk was left out for a dropped frame.
+    # AVI numbers its chunks in decoding order and has no presentation times. Those that later versions of FFmpeg
+    # derive show that there are B-frames, and are wrong where a chunk was left out for a dropped frame.
     avi, reordered = container.format.name == "avi", bool(stream.codec_context.has_b_frames)
     while True:
         try:
@@ -64,6 +64,7 @@ def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iter
             return
         if packet.size:
             if avi:
+                reordered = reordered or packet.pts not in (None, packet.dts)
                 packet.pts = None if reordered else packet.dts
             yield packet
 

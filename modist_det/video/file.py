@@ -34,7 +34,7 @@ from .info import (
 from .orientation import Orientation
 from .packets import TimedPacket, UntimedError, plan_runs, timed_packet
 from .scaling import FrameScaler, check_colours
-from .timeline import decode_in_order, decoded_times, survey
+from .timeline import decode_in_order, decoded_times, print_of, survey
 
 __all__ = ["VideoReader"]
 
@@ -52,9 +52,6 @@ _SKIPPABLE = {"h264", "mpeg4", "mpeg1video", "mpeg2video"}
 # Several frames may share one time stamp here; FFmpeg gives the others (without a place in the file) a
 # guess, which is wrong after a seek.
 _PES_FORMATS = {"mpeg", "mpegts"}
-
-# How many packets before a keyframe may be marked as corrupt only because a new recording begins with it.
-_MARKED_BEFORE = 2
 
 # For each frame wanted (its number or its time in ticks) the rows of the result that show it.
 Rows = dict[int, NDArray[np.intp]]
@@ -119,6 +116,7 @@ class VideoReader:
         self._listed_frames = 0  # by packets with a time; 0: not counted yet
         facts = survey(self.path, self._container, self._stream)
         self._rising, self._is_even = facts.rising, facts.counted
+        self._prints, self._broken = facts.prints, facts.broken
         self._ordered_by_pts = first.pts is not None and facts.rising and not facts.reordered
 
     @cached_property
@@ -229,31 +227,34 @@ class VideoReader:
     # Packets
 
     def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[TimedPacket]:
-        """Packets from the next keyframe on, without the broken ones in which a truncated file ends."""
-        started = False
-        held: list[TimedPacket] = []  # from one that is marked as broken on
+        """Packets from the next keyframe on, without the broken ones in which a truncated file ends.
+
+        Raises:
+            UntimedError: they are not those that the file has when it is read from its start.
+        """
+        prints, broken = self._prints, self._broken
+        place = -1
         for packet in demux(container, stream, self.path):
-            started = started or packet.is_keyframe
-            if not started:
+            if place < 0 and not packet.is_keyframe:
                 continue
             if packet.pos is None and container.format.name in _PES_FORMATS:
                 raise UntimedError
-            timed = timed_packet(packet, self._codec_name, self._origin)
-            if not held and not timed.corrupt:
-                yield timed
-                continue
-            begins = timed.keyframe and not timed.corrupt
-            if begins:
-                # Where recordings are joined, the counters that reveal losses restart, and a frame shortly before is
-                # marked without need. The decoder finds whether it is whole.
-                held[-_MARKED_BEFORE:] = [one._replace(corrupt=False) for one in held[-_MARKED_BEFORE:]]
-            held.append(timed)
-            if begins or not any(one.corrupt for one in held[-_MARKED_BEFORE:]):
-                yield from held
-                held.clear()
-        while held and held[-1].corrupt:
-            held.pop()
-        yield from held
+            damaged = packet.is_corrupt
+            if prints is None or broken is None:
+                place = 0
+                if damaged:
+                    return
+            else:
+                own = print_of(packet)
+                place = place + 1 if place >= 0 else int(np.argmax(np.append(prints == own, True)))
+                if place >= len(prints):
+                    return
+                if prints[place] != own:
+                    raise UntimedError
+                damaged = bool(broken[place])
+            yield timed_packet(packet, self._codec_name, self._origin, damaged)
+        if prints is not None and 0 <= place < len(prints) - 1:
+            raise UntimedError
 
     def _packets_around(self, first: float, last: float) -> list[TimedPacket]:
         """All packets that may be needed for the frames nearest to ticks in ``[first, last]``."""
@@ -267,9 +268,12 @@ class VideoReader:
             if packets:
                 return packets
         # From the very start, opened anew: not every format can go back there.
+        self._reopen()
+        return self._packets_until(last, first_keyframe_by=np.inf)
+
+    def _reopen(self) -> None:
         self._container.close()
         self._container, self._stream = open_container(self.path, self._threads)
-        return self._packets_until(last, first_keyframe_by=np.inf)
 
     def _packets_until(self, last: float, first_keyframe_by: float) -> list[TimedPacket]:
         """Packets up to the frame after tick ``last``; none if they begin later than they should."""
@@ -303,7 +307,11 @@ class VideoReader:
                 int(pts): np.flatnonzero(np.isin(ticks, group[chosen == pts])) for pts in np.unique(chosen)
             }
             for first, last in plan_runs(packets, rows):
-                self._decode_run(packets[first : last + 1], rows, out)
+                try:
+                    self._decode_run(packets[first : last + 1], rows, out)
+                except (UntimedError, VideoError):
+                    self._reopen()  # damage may have left settings of its own in the decoder
+                    raise
             if rows:
                 raise UntimedError  # the decoder gave no frame for a packet
         return out
@@ -351,14 +359,16 @@ class VideoReader:
         out = self._empty(len(indices), size, short_side)
         rows: Rows = {int(index): np.flatnonzero(indices == index) for index in np.unique(indices)}
         whole = True
-        for index, frame in enumerate(self._decode_all()):
-            if not rows:
-                return out
-            whole = (whole or frame.key_frame) and not frame.is_corrupt
-            if index in rows:
-                if not whole:
-                    raise self._damaged(index / float(self._stated_rate))
-                self._convert(frame, out, rows.pop(index))
+        container, stream = open_container(self.path, self._threads)
+        with container:
+            for index, frame in enumerate(self._decode_from_start(container, stream)):
+                if not rows:
+                    return out
+                whole = (whole or frame.key_frame) and not frame.is_corrupt
+                if index in rows:
+                    if not whole:
+                        raise self._damaged(index / float(self._stated_rate))
+                    self._convert(frame, out, rows.pop(index))
         if self._listed_frames > index + 1 and min(rows, default=self._listed_frames) < self._listed_frames:
             raise VideoError(
                 self.path,
@@ -368,23 +378,23 @@ class VideoReader:
             self._convert(frame, out, beyond)
         return out
 
-    def _decode_all(self) -> Iterator[av.VideoFrame]:
-        container, stream = open_container(self.path, self._threads)
-        with container:
-            yield from self._decode_from_start(container, stream)
-
     def _decode_from_start(
         self, container: InputContainer, stream: av.VideoStream
     ) -> Iterator[av.VideoFrame]:
         """All frames in the order of showing; packets at the end that cannot be decoded are passed over."""
         errors: list[BaseException] = []
-        started = False
+        count = 0
         for frame, _ in decode_in_order(container, stream, self.path, errors.append):
-            if errors:
-                raise VideoError(self.path, f"damaged (FFmpeg: {reason_of(errors[0])})") from errors[0]
-            started = True
+            if errors:  # how many frames are missing here is not known
+                raise VideoError(
+                    self.path,
+                    f"after frame {count} there is a packet that cannot be decoded (FFmpeg: {reason_of(errors[0])}): it is "
+                    "damaged, or recordings are joined (a chained Ogg file); make a file of what can be decoded: "
+                    "ffmpeg -i IN OUT.mp4",
+                ) from errors[0]
+            count += 1
             yield frame
-        if not started:
+        if not count:
             why = f" (FFmpeg: {reason_of(errors[0])})" if errors else ""
             raise VideoError(self.path, f"no frame of it can be decoded{why}")
 

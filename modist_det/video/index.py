@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 __all__ = ["has_sound_index"]
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -19,9 +17,8 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 def has_sound_index(path: Path, format_name: str) -> bool:
     """Whether times of frames rise all through the file, as far as its structure tells.
 
-    True for mp4 and mov without fragments and with at most one edit, Matroska and WebM whose segment says how long it
-    is and fills the file, and AVI whose index is that of its chunks. False for everything else, which is to be read
-    through.
+    True for mp4 and mov without fragments and with at most one edit, and for Matroska and WebM whose segment says how
+    long it is and fills the file. False for everything else, which is to be read through.
 
     Args:
         format_name: FFmpeg's, such as ``"mov,mp4,m4a,3gp,3g2,mj2"``.
@@ -29,8 +26,6 @@ def has_sound_index(path: Path, format_name: str) -> bool:
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
-            if format_name == "avi":
-                return _lists_every_chunk(file, size)
             if "mp4" in format_name.split(","):
                 return not _has_fragments_or_cuts(file, size)
             return "matroska" in format_name.split(",") and _is_one_segment(file, size)
@@ -95,38 +90,6 @@ def _is_one_segment(file: BinaryIO, size: int) -> bool:
     length, used = _ebml_length(head, position + 4)
     unknown = length == (1 << 7 * used) - 1
     return not unknown and position + 4 + used + length >= size
-
-
-def _lists_every_chunk(file: BinaryIO, size: int) -> bool:
-    """Whether an AVI file is whole: its index lists all chunks of its one list, and each is where it should be.
-
-    A frame's time is its number. In a file that lost a chunk, FFmpeg counts those that are there when it reads on, and
-    goes by the index when it seeks.
-    """
-    movi, position = (0, 0), 12
-    while True:
-        file.seek(position)
-        kind, length, form = file.read(4), int.from_bytes(file.read(4), "little"), file.read(4)
-        position += 8
-        if kind == b"idx1" or position >= size:
-            break
-        if kind == b"LIST" and form == b"movi":
-            movi = position, position + length
-        position += length + length % 2
-    file.seek(position + length)
-    # After the index there may be filling, or another part with an index of its own.
-    if kind != b"idx1" or not movi[1] or length < 16 or file.read(4) == b"RIFF":
-        return False
-    file.seek(position)
-    entries = np.frombuffer(file.read(length - length % 16), np.uint8).reshape(-1, 16)
-    offsets, lengths = entries[:, 8:].copy().view("<u4").astype(np.int64).T
-    offsets += movi[0] if offsets[0] < movi[0] else 0  # counted from the list or from the file's start
-    ends = offsets + 8 + lengths + lengths % 2
-    if offsets[0] != movi[0] + 4 or ends[-1] != movi[1] or (ends[:-1] != offsets[1:]).any():
-        return False
-    data = np.memmap(file, np.uint8, "r")
-    heads = data[offsets[:, None] + np.arange(8)]
-    return bool((heads[:, :4] == entries[:, :4]).all() and (heads[:, 4:] == entries[:, 12:]).all())
 
 
 def _ebml_length(data: bytes, position: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ class TimedPacket(NamedTuple):
     corrupt: bool = False
 
 
-def timed_packet(packet: av.Packet, codec: str, origin: int) -> TimedPacket:
+def timed_packet(packet: av.Packet, codec: str, origin: int, corrupt: bool = False) -> TimedPacket:
     """A packet of a video stream with its time counted from ``origin``, the first frame shown.
 
     Raises:
@@ -48,7 +48,7 @@ def timed_packet(packet: av.Packet, codec: str, origin: int) -> TimedPacket:
     visible = not (codec == "vp8" and not memoryview(packet)[0] & 0x10)
     pts = packet.pts - origin
     return TimedPacket(
-        pts, packet.is_keyframe, visible and not packet.is_discard and pts >= 0, packet, packet.is_corrupt
+        pts, packet.is_keyframe, visible and not packet.is_discard and pts >= 0, packet, corrupt
     )
 
 

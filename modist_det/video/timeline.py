@@ -8,8 +8,9 @@ put the parts one after the other where the format is one that breaks off and go
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from .container import demux, open_container
 from .errors import PYAV_ERRORS, VideoError, reason_of
 from .index import has_sound_index
 
-__all__ = ["FrameClock", "PacketClock", "Survey", "decode_in_order", "decoded_times", "survey"]
+__all__ = ["FrameClock", "PacketClock", "Survey", "decode_in_order", "decoded_times", "print_of", "survey"]
 
 _BREAKS_OFF = 0x0200  # AVFMT_TS_DISCONT
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
@@ -32,6 +33,9 @@ _MAX_JUMP = 10.0
 _MAX_STEP_BACK = 0.1
 # Seconds by which presentation times may go back where parts meet; with more the file is refused.
 _MAX_OVERLAP = 0.5
+_GAP = 1.0  # seconds between packets where something may be missing
+# How many packets before a keyframe may be marked as broken only because a new recording begins with it.
+_MARKED_BEFORE = 2
 _REMEMBERED = 64  # files, in a process
 
 
@@ -59,7 +63,8 @@ class PacketClock:
         if not self._active:
             return
         if packet.dts is not None:
-            dts = packet.dts + self.shift
+            # No frame is shown before it is decoded: where a file says so, its decoding time is wrong.
+            dts = (packet.dts if packet.pts is None else min(packet.dts, packet.pts)) + self.shift
             if self._expected is not None:
                 ahead = dts - self._expected
                 if abs(ahead) > self._jump or dts + self._back < self._last:
@@ -118,16 +123,25 @@ class Survey:
     """What the packets of a file say about its times.
 
     Attributes:
-        rising: times of decoding never go back, need no shift and are the same after a seek, so that the file can be
-            sought in by time.
+        rising: times of decoding never go back and need no shift, so that the file can be sought in by time.
         counted: frames have no times of their own, and frame ``i`` is shown at ``i / rate``: raw streams, and AVI with
             B-frames in which each chunk has a frame.
         reordered: the file says in which order frames are decoded, not in which they are shown (AVI with B-frames).
+        prints: uint32 (N,), :func:`print_of` each packet in the order of the file, without broken ones at its end;
+            None where the file has an index that is trusted.
+        broken: bool (N,), the packets that the demuxer marks as incomplete.
     """
 
     rising: bool = True
     counted: bool = False
     reordered: bool = False
+    prints: NDArray[np.uint32] | None = None
+    broken: NDArray[np.bool_] | None = None
+
+
+def print_of(packet: av.Packet) -> int:
+    """A fingerprint of a packet's content and time."""
+    return zlib.crc32(packet, (packet.pts or 0) & 0xFFFFFFFF)
 
 
 def survey(path: Path, container: InputContainer, stream: av.VideoStream) -> Survey:
@@ -142,10 +156,10 @@ def survey(path: Path, container: InputContainer, stream: av.VideoStream) -> Sur
     if int(container.format.flags) & _NO_TIMESTAMPS:
         return Survey(counted=True)
     reordered = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
-    if not reordered and has_sound_index(path, container.format.name):
+    if has_sound_index(path, container.format.name):
         return Survey()
-    rising, even = _remembered(_read_through, path)
-    return Survey(rising, reordered and even, reordered)
+    facts: Survey = _remembered(_read_through, path)
+    return replace(facts, counted=reordered and facts.counted, reordered=reordered)
 
 
 def decoded_times(path: Path) -> NDArray[np.float64]:
@@ -193,43 +207,33 @@ def _with_end(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
     yield None
 
 
-def _read_through(path: Path) -> tuple[bool, bool]:
-    """Whether times of packets never go back, and whether none is left out (AVI numbers its chunks)."""
+def _read_through(path: Path) -> Survey:
+    """``counted``: no number is left out (AVI numbers its chunks)."""
     container, stream = open_container(path, 1)
     with container:
         clock = PacketClock(container, stream)
-        stamps: list[int] = []
-        places: dict[int | None, int | None] = {}
+        stamps, prints, broken, keys = list[int](), list[int](), list[bool](), list[bool]()
         for packet in demux(container, stream, path):
+            prints.append(print_of(packet))
+            broken.append(packet.is_corrupt)
+            keys.append(packet.is_keyframe)
             clock.correct(packet)
             if clock.shift:
-                return False, False
+                return Survey(rising=False)
             if packet.dts is not None:
                 stamps.append(packet.dts)
-                places[packet.dts] = packet.pos
-        sought = container.format.name != "avi" or _index_agrees(container, stream, path, places)
     steps = np.diff(np.array(stamps, np.int64))
-    return sought and not (steps < 0).any(), bool((steps == 1).all())
-
-
-def _index_agrees(
-    container: InputContainer, stream: av.VideoStream, path: Path, places: dict[int | None, int | None]
-) -> bool:
-    """Whether packets that are sought have the times that they have when all are read.
-
-    Args:
-        places: where the packet of each time is in the file, in order of the times.
-    """
-    stamps = list(places)
-    for stamp in stamps[-1:] + stamps[len(stamps) // 2 :][:1]:
-        try:
-            container.seek(stamp or 0, stream=stream)
-        except PYAV_ERRORS:
-            return False
-        packet = next(demux(container, stream, path), None)
-        if packet is None or places.get(packet.dts) != packet.pos:
-            return False
-    return True
+    marks = np.array(broken, np.bool_)
+    length = int(np.flatnonzero(~marks).max(initial=-1)) + 1
+    for begin in np.flatnonzero(keys & ~marks).tolist():
+        # Where recordings are joined, the counters that reveal losses restart, and a frame shortly before is
+        # marked without need. The decoder finds whether it is whole.
+        marks[max(begin - _MARKED_BEFORE, 0) : begin] = False
+    even = bool((steps == 1).all())
+    # A recording that was joined after a pause, or lost a part: a decoder may give fewer frames there than packets.
+    gap = max(_GAP / float(stream.time_base or 1), 10 * float(np.median(steps))) if len(steps) else 0
+    rising = not (steps < 0).any() and (container.format.name == "avi" or not (steps > gap).any())
+    return Survey(rising, even, prints=np.array(prints[:length], np.uint32), broken=marks[:length])
 
 
 def _decode_times(path: Path) -> NDArray[np.float64]:
@@ -239,9 +243,11 @@ def _decode_times(path: Path) -> NDArray[np.float64]:
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         tick = float(stream.time_base or 1)
     known = np.array([ticks for ticks in stamps if ticks is not None], np.float64)
-    if not stamps or len(known) < len(stamps):
+    if not len(known):
         return np.arange(len(stamps)) / rate
-    times = (known - known[0]) * tick
+    # Only the first frames may have no time (Matroska with times below 0): they come one by one before the others.
+    before = (np.arange(len(known) - len(stamps), 0)) / rate
+    times = np.concatenate([before, (known - known[0]) * tick]) + (len(stamps) - len(known)) / rate
     latest = np.maximum.accumulate(times)
     back = latest - times
     if back.max() > _MAX_OVERLAP:

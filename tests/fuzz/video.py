@@ -61,21 +61,29 @@ class Truth:
     vague: bool = False
 
 
-def packets_of(*videos: Original) -> set[bytes]:
-    """The packets of originals, and their decoders' settings."""
-    found = set()
+def packets_of(*videos: Original) -> dict[bytes, set[bytes]]:
+    """The packets of originals, each with those that come before it, and their decoders' settings.
+
+    None come before packets of another codec than the first video's.
+    """
+    found: dict[bytes, set[bytes]] = {}
+    codecs = []
     for video in videos:
         with av.open(io.BytesIO(video.data), **ANY_TITLES) as container:
             stream = container.streams.video[0]
-            found |= {bytes(packet) for packet in container.demux(stream)}
-            found.add(b"extradata" + (stream.codec_context.extradata or b""))
+            before = b""
+            codecs.append(stream.codec_context.name)
+            for packet in container.demux(stream):
+                found.setdefault(bytes(packet), set()).update({before} if codecs[-1] == codecs[0] else ())
+                before = bytes(packet)
+            found[b"extradata" + (stream.codec_context.extradata or b"")] = set()
     return found
 
 
-def decode(path: Path, originals: set[bytes] | None = None) -> Truth | None:
+def decode(path: Path, originals: dict[bytes, set[bytes]] | None = None) -> Truth | None:
     """Decode all of a file; None where there is no frame (or where there are thousands).
 
-    ``originals``: the packets that are not damaged; default: all.
+    ``originals``: the packets that are not damaged, and what each follows; default: all.
     """
     frames: list[NDArray[np.uint8]] = []
     stamps: list[int | None] = []
@@ -83,6 +91,8 @@ def decode(path: Path, originals: set[bytes] | None = None) -> Truth | None:
     dirty: set[int | None] = set()  # stamps of frames that need a damaged packet
     damaged_before = damaged_now = False  # in the packets before the last keyframe, and since
     last_key = 0
+    before = b""
+    strange = False  # whether a packet is of another codec, or made the decoder fail although it is intact
     errors = 0
     try:
         container = av.open(str(path), **ANY_TITLES)
@@ -111,17 +121,23 @@ def decode(path: Path, originals: set[bytes] | None = None) -> Truth | None:
             if packet.size and packet.pts is not None and not packet.is_discard:
                 packets.add(packet.pts)
             if packet.size and originals is not None:
-                is_damaged = bytes(packet) not in originals
+                # An intact one that lacks the one before it is as good as a damaged one.
+                follows = originals.get(bytes(packet), {b"no packet"})
+                strange |= not follows
+                is_damaged = bytes(packet) not in originals or not (packet.is_keyframe or before in follows)
+                before = bytes(packet)
                 if packet.is_keyframe:
                     damaged_before, damaged_now, last_key = damaged_now, is_damaged, packet.pts or 0
                 damaged_now |= is_damaged
                 # Frames shown before the last keyframe may refer to what came before it.
-                if damaged_now or (damaged_before and (packet.pts or 0) < last_key):
+                # A packet of another codec may leave its settings in the decoder, for all that follows.
+                if strange or damaged_now or (damaged_before and (packet.pts or 0) < last_key):
                     dirty.add(packet.pts)
             try:
                 decoded = packet.decode()
             except (av.FFmpegError, ValueError):
                 errors += 1
+                strange |= originals is not None and bytes(packet) in originals
                 continue
             for frame in decoded:
                 small = frame.width * frame.height > _NATIVE_PIXELS
@@ -148,6 +164,8 @@ def decode(path: Path, originals: set[bytes] | None = None) -> Truth | None:
         clean[:] = False
     made_up = path.suffix == ".avi" and reordered
     vague = originals is not None and (made_up or (path.suffix != ".avi" and not (steps > 0).all()))
+    if strange or (vague and not clean.any()):
+        times = None  # what FFmpeg makes of such stamps changes from version to version
     return Truth(np.stack(frames), times, errors, ranks, clean, vague)
 
 
@@ -176,7 +194,7 @@ def played_times(path: Path, count: int) -> NDArray[np.float64] | None:
     steps = np.diff(times)
     if len(times) != count or not (steps > 0).all():
         return None
-    if path.suffix == ".avi" and len(steps) > 2 and steps[-1] > 4 * np.median(steps):
+    if path.suffix == ".avi" and len(steps) > 1 and steps[-1] > 4 * np.median(steps[:-1]):
         return None  # the last frame comes out when the decoder is emptied, and players guess its time
     return times - times[0]
 

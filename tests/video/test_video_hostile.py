@@ -342,12 +342,3 @@ def test_an_avi_that_lost_a_chunk_is_read_as_it_plays(lost, tmp_path, encode, de
             assert np.array_equal(video.frames_at_indices([index])[0], frames[index])
     with VideoReader(path) as video:
         assert video.info.num_frames == 59
-
-
-def test_an_avi_with_filling_at_its_end_is_whole(tmp_path, encode):
-    path = encode(tmp_path / "clip.avi", "mpeg4", 20, sound=True)
-    assert has_sound_index(path, "avi")
-    path.write_bytes(path.read_bytes() + bytes(2000))  # as VirtualDub leaves it
-    assert has_sound_index(path, "avi")
-    path.write_bytes(path.read_bytes()[:-3000])
-    assert not has_sound_index(path, "avi")
