@@ -388,8 +388,8 @@ class VideoReader:
             if errors:  # how many frames are missing here is not known
                 raise VideoError(
                     self.path,
-                    f"after frame {count} there is a packet that cannot be decoded (FFmpeg: {reason_of(errors[0])}): it is "
-                    "damaged, or recordings are joined (a chained Ogg file); make a file of what can be decoded: "
+                    f"after frame {count} there is a packet that cannot be decoded (FFmpeg: {reason_of(errors[0])}): "
+                    "it is damaged, or recordings are joined (a chained Ogg file); make a file of what can be decoded: "
                     "ffmpeg -i IN OUT.mp4",
                 ) from errors[0]
             count += 1

@@ -231,8 +231,11 @@ def _read_through(path: Path) -> Survey:
         marks[max(begin - _MARKED_BEFORE, 0) : begin] = False
     even = bool((steps == 1).all())
     # A recording that was joined after a pause, or lost a part: a decoder may give fewer frames there than packets.
-    gap = max(_GAP / float(stream.time_base or 1), 10 * float(np.median(steps))) if len(steps) else 0
-    rising = not (steps < 0).any() and (container.format.name == "avi" or not (steps > gap).any())
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    longest = (
+        max(_GAP / float(stream.time_base or 1), 10 * usual) if container.format.name != "avi" else np.inf
+    )
+    rising = int(steps.min(initial=0)) >= 0 and int(steps.max(initial=0)) <= longest
     return Survey(rising, even, prints=np.array(prints[:length], np.uint32), broken=marks[:length])
 
 

@@ -13,7 +13,6 @@ import pytest
 from modist_det.utils.errors import UserError
 from modist_det.video.container import ANY_TITLES, demux
 from modist_det.video.errors import reading
-from modist_det.video.index import has_sound_index
 from modist_det.video.reader import VideoError, VideoReader, open_video, probe
 
 X264 = {"preset": "veryfast", "g": "12", "bf": "2"}

@@ -9,6 +9,7 @@ import pytest
 from modist_det.inference import open_source
 from modist_det.utils.errors import UserError
 from modist_det.video.writer import VideoWriter
+from tests.inference.conftest import write_film as film
 
 GREY = np.full((48, 64, 3), 90, np.uint8)
 
@@ -25,7 +26,7 @@ def write(path, seconds, **options):
             writer.write(GREY, second)
 
 
-def test_sound_is_copied_as_it_is(film, tmp_path):
+def test_sound_is_copied_as_it_is(tmp_path):
     seconds = np.arange(50) / 25
     source = film(tmp_path / "a.mp4", seconds, sound="aac")
     write(tmp_path / "out.mp4", seconds, sound=source)
@@ -52,7 +53,7 @@ def test_sound_that_mp4_cannot_hold_is_encoded_anew(tmp_path):
     assert np.abs(samples).max() > 0.15  # the tone, not silence
 
 
-def test_sound_moves_with_the_first_picture(film, tmp_path):
+def test_sound_moves_with_the_first_picture(tmp_path):
     """The pictures begin at 1 s of the file: sound before that is left out, the rest comes 1 s earlier."""
     source = film(tmp_path / "a.mp4", np.arange(50) / 25, sound="aac")
     write(tmp_path / "out.mp4", np.arange(25) / 25, sound=source, origin=1.0)
@@ -62,7 +63,7 @@ def test_sound_moves_with_the_first_picture(film, tmp_path):
     np.testing.assert_allclose([t for t, _ in after], [t for t, _ in late], atol=2e-3)
 
 
-def test_no_sound_and_damaged_sound(film, tmp_path):
+def test_no_sound_and_damaged_sound(tmp_path):
     silent = film(tmp_path / "a.mp4", np.arange(5) / 25)
     write(tmp_path / "out.mp4", [0.0, 0.04], sound=silent)
     with av.open(str(tmp_path / "out.mp4")) as container:
