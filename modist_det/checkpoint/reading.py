@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..structures.class_facts import ClassFacts, parse_facts
+from ..utils.download import TORCH_MAGIC
 from ..utils.errors import UserError
 from ..utils.paths import local_path
 from ..utils.text_files import why_no_file
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 # "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
-_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -105,14 +105,14 @@ def classes_inside(content: Mapping[str, Any], path: str) -> ClassFacts | None:
 
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
-        head = file.read(len(_TORCH_MAGIC))
+        head = file.read(len(TORCH_MAGIC))
     if is_safetensors(path):
         tensors, metadata = read_safetensors(path)
         return {"model": tensors, "metadata": metadata}
     # A pickle by itself: Caffe2's. PyTorch's begin with its magic number or are inside of a zip archive.
-    if head[:1] == b"\x80" and head != _TORCH_MAGIC:
+    if head[:1] == b"\x80" and head != TORCH_MAGIC:
         return read_array_pickle(path)
-    if head == _TORCH_MAGIC:
+    if head == TORCH_MAGIC:
         check_legacy_file(path)
     elif zipfile.is_zipfile(path):
         check_archive(path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol, runtime_checkable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core import COUNT, POSITIVE, CfgNode, Key, Limit, add_section
-from ..structures.samples import DetectionSample
+from ..structures.samples import DetectionSample, Sample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
@@ -17,7 +19,7 @@ from . import transforms as T
 from .augmentation import Augmentation, View, train_augmentation
 from .datasets.records import DetectionRecord
 
-__all__ = ["DetectionMapper"]
+__all__ = ["DetectionMapper", "InHalves"]
 
 # Of a clip. Far above what anybody trains with, far below what takes all memory before the first batch.
 FRAMES = Limit(1, 10_000)
@@ -30,6 +32,17 @@ add_section(
     TARGET_FPS=Key(30.0, POSITIVE),
     MIN_SIZE_TEST=Key(256, COUNT),  # short side at test time
 )
+
+
+@runtime_checkable
+class InHalves(Protocol):
+    """A mapper whose two halves can be timed apart."""
+
+    def decode(self, record: Any, rng: np.random.Generator) -> Any:
+        """The frames wanted; a tuple: what ``transform`` takes between the record and the generator."""
+
+    def transform(self, *args: Any) -> Sample:
+        """The sample, of the record, what ``decode`` gave, and the generator."""
 
 
 class DetectionMapper:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ __all__ = [
     "AverageHook",
     "CheckpointHook",
     "EvaluationHook",
+    "FollowsProgress",
     "LogHook",
     "PictureHook",
     "ProgressHook",
@@ -55,24 +56,32 @@ def is_due(iteration: int, period: float) -> bool:
     return period > 0 and math.floor(iteration / period) > math.floor((iteration - 1) / period)
 
 
+@runtime_checkable
+class FollowsProgress(Protocol):
+    """A model with a schedule inside."""
+
+    def set_progress(self, progress: float) -> None:
+        """Called before each step with the share of training that is done, in [0, 1]."""
+
+
 class ScheduleHook(Hook):
     """Before each step, sets the learning rate from ``schedule(progress)`` and tells the model the progress.
 
     Args:
         schedule: learning rate at a progress in [0, 1].
         total: steps of the whole run; ``MAX_EPOCH`` times the steps of an epoch, possibly fractional.
-        model: if it has a method ``set_progress``, that is called with the progress (schedules inside a model).
+        model: is told the progress if it :class:`FollowsProgress`.
     """
 
     def __init__(self, schedule: ParamScheduler, total: float, model: nn.Module | None = None) -> None:
         self.schedule = schedule
         self.total = total
-        self.tell_model: Callable[[float], None] | None = getattr(model, "set_progress", None)
+        self.follower = model if isinstance(model, FollowsProgress) else None
 
     def before_step(self, trainer: Trainer) -> None:
         progress = min(trainer.iteration / self.total, 1.0)
-        if self.tell_model is not None:
-            self.tell_model(progress)
+        if self.follower is not None:
+            self.follower.set_progress(progress)
         rate = self.schedule(progress)
         for group in trainer.optimizer.param_groups:
             group["lr"] = rate

@@ -84,10 +84,10 @@ _TYPE_NAMES = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERS
 
 
 def evaluate_ava(
-    groundtruth: str | os.PathLike | BoxTable,
-    detections: str | os.PathLike | BoxTable,
-    labelmap: str | os.PathLike | Mapping[int, LabelEntry],
-    exclusions: str | os.PathLike | KeyTable | None = None,
+    groundtruth: str | os.PathLike[str] | BoxTable,
+    detections: str | os.PathLike[str] | BoxTable,
+    labelmap: str | os.PathLike[str] | Mapping[int, LabelEntry],
+    exclusions: str | os.PathLike[str] | KeyTable | None = None,
     mode: str = "official",
     max_detections: int = MAX_PER_KEYFRAME,
 ) -> dict[str, Any]:
@@ -171,10 +171,10 @@ class AVAMatch:
 
 
 def match_ava(
-    groundtruth: str | os.PathLike | BoxTable,
-    detections: str | os.PathLike | BoxTable,
-    labelmap: str | os.PathLike | Mapping[int, LabelEntry],
-    exclusions: str | os.PathLike | KeyTable | None = None,
+    groundtruth: str | os.PathLike[str] | BoxTable,
+    detections: str | os.PathLike[str] | BoxTable,
+    labelmap: str | os.PathLike[str] | Mapping[int, LabelEntry],
+    exclusions: str | os.PathLike[str] | KeyTable | None = None,
     mode: str = "official",
     max_detections: int = MAX_PER_KEYFRAME,
 ) -> AVAMatch:

@@ -62,10 +62,10 @@ class AVAEvaluator:
 
     def __init__(
         self,
-        groundtruth: str | os.PathLike | None,
-        label_map: str | os.PathLike,
-        exclusions: str | os.PathLike | None = None,
-        output_dir: str | os.PathLike | None = None,
+        groundtruth: str | os.PathLike[str] | None,
+        label_map: str | os.PathLike[str],
+        exclusions: str | os.PathLike[str] | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
         dataset_name: str = "ava",
         mode: str = "official",
         max_detections: int = MAX_PER_KEYFRAME,
@@ -149,7 +149,7 @@ class AVAEvaluator:
         if not np.isfinite(scores).all():
             raise UserError(f"{where}: the model gave scores that are not finite")
 
-    def _table(self, shards: list[tuple]) -> BoxTable:
+    def _table(self, shards: list[tuple[Any, ...]]) -> BoxTable:
         """All detections of classes of the label map, by video and second: the same for any number of processes."""
         keyframes = [key for keys, _, _ in shards for key in keys]
         boxes = [array for _, arrays, _ in shards for array in arrays]

@@ -50,7 +50,7 @@ class ClassificationEvaluator:
     def __init__(
         self,
         class_names: Sequence[str],
-        output_dir: str | os.PathLike | None = None,
+        output_dir: str | os.PathLike[str] | None = None,
         dataset_name: str = "videos",
     ) -> None:
         self._class_names = list(class_names)

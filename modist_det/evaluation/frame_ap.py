@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +156,7 @@ def _monotone(precision: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum.accumulate(precision[::-1])[::-1]
 
 
-def run_starts(values: NDArray) -> IntArray:
+def run_starts(values: NDArray[Any]) -> IntArray:
     """Where a value differs from the one before it; 0 included."""
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1
     return np.concatenate(([0] if len(values) else [], changes)).astype(np.int64)

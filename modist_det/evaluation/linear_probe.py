@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -15,7 +17,9 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 class LinearClassifier:
     """Standardized features times ``weights`` (D, K) plus ``bias`` (K,)."""
 
-    def __init__(self, mean: NDArray, std: NDArray, weights: NDArray, bias: NDArray) -> None:
+    def __init__(
+        self, mean: NDArray[Any], std: NDArray[Any], weights: NDArray[Any], bias: NDArray[Any]
+    ) -> None:
         self.mean = mean
         self.std = std
         self.weights = weights
@@ -45,7 +49,7 @@ def fit_linear_classifier(
     x = (x - mean) / std
     rows = np.arange(len(x))
 
-    def objective(flat: NDArray) -> tuple[float, NDArray]:
+    def objective(flat: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         weights, bias = flat[:-num_classes].reshape(-1, num_classes), flat[-num_classes:]
         logits = x @ weights + bias
         log_share = logits - logsumexp(logits, axis=1, keepdims=True)

@@ -26,8 +26,8 @@ Key = tuple[str, float]
 
 
 def evaluate_person_boxes(
-    groundtruth: str | os.PathLike,
-    detections: str | os.PathLike,
+    groundtruth: str | os.PathLike[str],
+    detections: str | os.PathLike[str],
     thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9),
 ) -> dict[str, Any]:
     """COCO's figures, and recall at IoU 0.5 for several least scores.
@@ -88,7 +88,7 @@ def _detections(table: BoxTable, keyframes: dict[Key, int]) -> tuple[Places, NDA
     return (rows[:, 0].astype(np.int64), rows[:, 1:5]), rows[:, 5], int((index < 0).sum())
 
 
-def _coco(people: Places, boxes: Places, scores: NDArray, num_keyframes: int) -> dict[str, float]:
+def _coco(people: Places, boxes: Places, scores: NDArray[Any], num_keyframes: int) -> dict[str, float]:
     if not len(people[0]) or not len(scores):
         return dict.fromkeys(_FIGURES, 0.0 if len(people[0]) else float("nan"))
     # Here: it takes a while to import.
@@ -128,7 +128,7 @@ def _entries(places: Places) -> list[dict[str, Any]]:
 
 
 def _recall(
-    people: Places, boxes: Places, scores: NDArray, min_score: float, num_keyframes: int
+    people: Places, boxes: Places, scores: NDArray[Any], min_score: float, num_keyframes: int
 ) -> dict[str, float]:
     """Share of the people whom some box with at least this score overlaps with IoU 0.5 or more."""
     kept = scores >= min_score

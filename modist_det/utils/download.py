@@ -39,7 +39,8 @@ _LONGEST_PAUSE = 60.0
 _LARGEST = 100 << 30  # limit in bytes for a file of unknown size
 # The server, not the request, is at fault, perhaps only now.
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# How files begin that torch.save wrote before it wrote zip archives.
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def why_incomplete(path: Path) -> str:
         return "is a web page, not a file of weights"
     if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
         return "is cut short (a zip archive without its end)"
-    if head.startswith(b"\x80") and not head.startswith(_TORCH_MAGIC) and last != b".":
+    if head.startswith(b"\x80") and not head.startswith(TORCH_MAGIC) and last != b".":
         return "is cut short (a pickle without its end)"
     return ""
 

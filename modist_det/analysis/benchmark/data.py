@@ -21,7 +21,7 @@ from ...data.build import BadVideoMonitor, Item, build_train_loader, collate
 from ...data.classification import ClassificationMapper
 from ...data.datasets import DetectionRecord
 from ...data.datasets.records import VideoRecord
-from ...data.mappers import DetectionMapper
+from ...data.mappers import DetectionMapper, InHalves
 from ...tasks import build_task
 from ...utils.errors import UserError
 from ...video.container import ANY_TITLES
@@ -185,7 +185,7 @@ def _single_clips(
     decode, scale = Series("decode"), Series("... of it scaling, to RGB")
     transform, resize = Series("transform"), Series("... of it crop, resize")
     sample, joining = Series("decode + transform"), Series("collate", items=batch_size)
-    in_halves = hasattr(mapper, "decode")
+    in_halves = isinstance(mapper, InHalves)
     rng = np.random.default_rng(0)
     # The first clip pays for what is loaded on first use.
     mapper(records[0], rng)
