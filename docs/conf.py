@@ -34,7 +34,6 @@ autodoc_inherit_docstrings = False
 autodoc_mock_imports = ["detectron2"]
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
 
 nitpicky = True
 suppress_warnings = ["myst.header"]  # pages that begin with a small heading
@@ -74,7 +73,8 @@ def _find(target: str, scope: str) -> str:
             with contextlib.suppress(ImportError, AttributeError):
                 found = importlib.import_module(".".join(parts[:count]))
                 for part in parts[count:]:
-                    found = getattr(found, part)
+                    declared = getattr(found, "__annotations__", {})  # attributes without a value
+                    found = getattr(found, part, declared[part]) if part in declared else getattr(found, part)
                 if inspect.isroutine(found) or inspect.isclass(found):
                     return f"{found.__module__}.{found.__qualname__}"
                 return name
@@ -128,7 +128,9 @@ def _add_contents(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _skip(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
-    """Names that a module only passes on are documented where they are defined."""
+    """Names that a module passes on are documented where they are defined; fields of named tuples, in a docstring."""
+    if type(found).__name__ == "_tuplegetter":
+        return True
     here = app.env.current_document.autodoc_module
     home = getattr(found, "__module__", None)
     return True if what == "module" and home is not None and home != here else None
