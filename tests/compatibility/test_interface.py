@@ -17,6 +17,7 @@ RECORDED = json.loads((Path(__file__).parent / "recorded" / "interface.json").re
 
 # Parts of other modules that nobody outside had a use for, and what there is instead.
 GONE = {
+    "modist_det.utils.ava_tables.TableBuilder": "pyarrow makes the columns",
     "modist_det.config.data": "get_cfg(): each key is declared beside the class that reads it",
     "modist_det.config.model": "get_cfg()",
     "modist_det.config.solver": "get_cfg()",
