@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find out who does what in a video: annotated mp4 (sound kept), JSON, AVA csv, COCO-style JSON, contact sheet.
+"""Detect who does what in a video: annotated mp4 (sound kept), JSON, AVA csv, COCO-style JSON, contact sheet.
 
 Takes video files, folders of them, folders of frames, cameras (0, /dev/video0) and addresses (rtsp://...). Without
 --checkpoint or --zoo it uses the detection run below output/ that was trained last, or else an AVA model of the zoo.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modist_det.utils.cli import at_least, make_parser, number_from, parse_option, run_cli
+from modist_det.utils.cli import at_least, make_parser, number_from, parse_options, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.signals import heard, stop_signals
 
@@ -52,7 +52,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--cfg", metavar="FILE", help="config of a checkpoint that carries none")
     model.add_argument(
-        "--label-map", metavar="FILE", help="names of the classes (default: of the model's data set)"
+        "--label-map", metavar="FILE", help="names of the classes (default: of the model's dataset)"
     )
     model.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
     model.add_argument("--batch-size", type=at_least(1), default=1, help="keyframes in one pass (default: 1)")
@@ -101,7 +101,7 @@ def get_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--short-side", type=at_least(2), help="of the mp4 (default: as it is, from 480 to 720)"
     )
-    what.add_argument("--no-video", action="store_true", help="only data and contact sheet")
+    what.add_argument("--no-video", action="store_true", help="only result files and contact sheet")
     what.add_argument(
         "--first-second",
         type=number_from(0),
@@ -131,22 +131,27 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     from modist_det.engine.setup import setup_logger
-    from modist_det.inference.choose import find_inputs
-    from modist_det.inference.pipeline import PipelineSettings
+    from modist_det.inference import PipelineSettings
+    from modist_det.inference.choose import choose_detector, choose_predictor, find_inputs
+    from modist_det.inference.class_names import read_names
 
     setup_logger(None)
-    settings = PipelineSettings(
-        keyframe_every=args.keyframe_every,
-        detect_every=args.detect_every,
-        smoothing=args.smoothing,
-        min_score=args.min_score,
-        keep_share=args.keep_share,
-        batch_size=args.batch_size,
-        realtime=args.realtime,
+    names = (
+        "keyframe_every",
+        "detect_every",
+        "smoothing",
+        "min_score",
+        "keep_share",
+        "batch_size",
+        "realtime",
     )
+    settings = PipelineSettings(**{name: getattr(args, name) for name in names})
     inputs = find_inputs(args.inputs)
-    detector = make_detector(args)
-    predictor = make_predictor(args)
+    detector = choose_detector(args.persons, parse_options("--person-option", args.person_option))
+    class_names = read_names(args.label_map) if args.label_map else None
+    predictor = choose_predictor(
+        args.checkpoint, args.zoo, args.cfg, class_names, overrides=["MODEL.DEVICE", args.device]
+    )
     print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
     failed = 0
     for name, place in inputs.items():
@@ -177,8 +182,7 @@ def run_one(
     with ended_by_signals(source) if source.live else contextlib.nullcontext():
         report = annotate(source, predictor, detector, settings, outputs, args.max_seconds)
     print(f"{name}: {report}")
-    files = (outputs.video, outputs.json, outputs.csv, outputs.coco, outputs.sheet)
-    print(f"wrote {', '.join(str(file) for file in files if file is not None)}")
+    print(f"wrote {', '.join(map(str, outputs.files()))}")
 
 
 @contextlib.contextmanager
@@ -202,23 +206,6 @@ def ended_by_signals(source: Source) -> Iterator[None]:
         yield
     finally:
         restore()
-
-
-def make_detector(args: argparse.Namespace) -> PersonDetector:
-    from modist_det.inference.choose import choose_detector
-
-    options = dict(parse_option("--person-option", option) for option in args.person_option)
-    return choose_detector(args.persons, options)
-
-
-def make_predictor(args: argparse.Namespace) -> ActionPredictor:
-    from modist_det.inference.choose import choose_predictor
-    from modist_det.inference.class_names import read_names
-
-    names = read_names(args.label_map) if args.label_map else None
-    return choose_predictor(
-        args.checkpoint, args.zoo, args.cfg, names, overrides=["MODEL.DEVICE", args.device]
-    )
 
 
 def outputs_for(name: str, args: argparse.Namespace) -> Outputs:

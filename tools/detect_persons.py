@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Detect the people of a data set, or of a folder of videos, and write their boxes in AVA's person-box format.
+"""Detect the people of a dataset, or of a folder of videos, and write their boxes in AVA's person-box format.
 
 Finished videos are kept: a run that was stopped goes on where it was, and --shard divides the work between processes
 and machines. The shard that is done last writes the csv.
@@ -11,7 +11,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from modist_det.utils.cli import at_least, make_parser, number_from, parse_option, run_cli
+from modist_det.utils.cli import (
+    add_shards,
+    at_least,
+    check_shard,
+    make_parser,
+    number_from,
+    parse_options,
+    run_cli,
+)
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -23,7 +31,7 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("data", metavar="DATA", help="data set (name or *.yaml: its keyframes), or folder of videos")
+    add("data", metavar="DATA", help="dataset (name or *.yaml: its keyframes), or folder of videos")
     add(
         "--out", type=Path, required=True, metavar="CSV", help="file to write; OUT.parts holds a file a video"
     )
@@ -41,9 +49,8 @@ def get_parser() -> argparse.ArgumentParser:
         default=25.0,
         help="of folders of frames in a folder (default: %(default)s)",
     )
-    add("--batch-size", type=at_least(1), default=8, help="pictures at once (default: %(default)s)")
-    add("--shard", type=int, default=0, help="which share of the videos, from 0 (default: %(default)s)")
-    add("--num-shards", type=at_least(1), default=1, help="how many shares there are (default: %(default)s)")
+    add("--batch-size", type=at_least(1), default=8, help="frames at once (default: %(default)s)")
+    add_shards(parser)
     return parser
 
 
@@ -52,8 +59,7 @@ def main(args: argparse.Namespace) -> int:
     from modist_det.inference.choose import choose_detector
     from modist_det.inference.persons.extract import detect_persons, videos_of_dataset, videos_of_folder
 
-    if not 0 <= args.shard < args.num_shards:
-        raise UserError(f"--shard {args.shard} of {args.num_shards} does not exist; shards count from 0")
+    check_shard(args)
     if not 0 < args.every < float("inf"):
         raise UserError(f"--every is {args.every}, but has to be above 0")
     is_dataset = args.data in DatasetCatalog.list() or args.data.endswith((".yaml", ".yml"))
@@ -61,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
         videos = videos_of_dataset(args.data)
     else:
         videos = videos_of_folder(args.data, args.every, args.fps)
-    options = dict(parse_option("--person-option", option) for option in args.person_option)
+    options = parse_options("--person-option", args.person_option)
     detector = choose_detector(args.persons, options)
     settings = {
         "data": args.data,

@@ -19,10 +19,10 @@ def parser() -> argparse.ArgumentParser:
         "Draw detections (orange) and ground truth (green) on keyframes, on one sheet.", _EXAMPLE
     )
     made.add_argument(
-        "--data", required=True, metavar="NAME", help="data set: catalogue name or description file"
+        "--data", required=True, metavar="NAME", help="dataset: catalogue name or description file"
     )
     made.add_argument("--detections", required=True, metavar="CSV", help="detections in AVA's format")
-    made.add_argument("--out", required=True, type=Path, metavar="PNG", help="picture to write")
+    made.add_argument("--out", required=True, type=Path, metavar="PNG", help="image to write")
     made.add_argument(
         "--keyframes", type=at_least(1), default=12, help="how many keyframes, evenly spread (default 12)"
     )

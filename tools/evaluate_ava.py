@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, evaluate_ava, figures, match_ava
 from modist_det.evaluation.chance import with_random_scores
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
-from modist_det.utils.files import atomic_path
+from modist_det.utils.files import write_json
 
 EXAMPLE = """\
   python tools/evaluate_ava.py -l ava_action_list_v2.2_for_activitynet_2019.pbtxt \\
@@ -72,8 +71,7 @@ def main(args: argparse.Namespace) -> None:
     for warning in result["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     if args.json:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
+        write_json(args.json, result, allow_nan=False)
         print(f"wrote {args.json}")
     if args.plots:
         from modist_det.analysis.plots import write_plots  # matplotlib takes a while to load

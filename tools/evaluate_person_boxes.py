@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from modist_det.utils.cli import make_parser, run_cli
-from modist_det.utils.files import atomic_path
+from modist_det.utils.files import write_json
 
 EXAMPLE = """\
   python tools/evaluate_person_boxes.py -g datasets/puppets/val.csv -d datasets/puppets/person_boxes_val.csv"""
@@ -20,25 +19,24 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-g", "--groundtruth", required=True, metavar="CSV", help="ground truth in AVA's format")
     add("-d", "--detections", required=True, metavar="CSV", help="person boxes in AVA's format")
-    add("--json", type=Path, metavar="FILE", help="also write the figures there")
+    add("--json", type=Path, metavar="FILE", help="also write the metrics there")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     from modist_det.evaluation.person_boxes import evaluate_person_boxes
 
-    figures = evaluate_person_boxes(args.groundtruth, args.detections)
-    print(f"{figures['persons']} people in {figures['keyframes']} keyframes, {figures['detections']} boxes")
-    if figures["ignored"]:
-        print(f"{figures['ignored']} boxes at keyframes without ground truth were left out")
+    metrics = evaluate_person_boxes(args.groundtruth, args.detections)
+    print(f"{metrics['persons']} people in {metrics['keyframes']} keyframes, {metrics['detections']} boxes")
+    if metrics["ignored"]:
+        print(f"{metrics['ignored']} boxes at keyframes without ground truth were left out")
     for name in ("AP", "AP50", "AP75", "AR@1", "AR@10", "AR@100"):
-        print(f"{name:7} {figures[name]:.4f}")
+        print(f"{name:7} {metrics[name]:.4f}")
     print("least score  recall at IoU 0.5  boxes a keyframe")
-    for row in figures["recall"]:
+    for row in metrics["recall"]:
         print(f"{row['min_score']:11.2f}  {row['recall']:17.4f}  {row['per_keyframe']:16.2f}")
     if args.json is not None:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        write_json(args.json, metrics)
         print(f"wrote {args.json}")
 
 

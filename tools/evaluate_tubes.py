@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare the JSON results of tools/demo.py on generated videos with what their people really do."""
+"""Evaluate the JSON results of tools/demo.py on generated videos against their ground truth."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def main(args: argparse.Namespace) -> None:
             f"none of the {len(scores)} action tubes in {args.results} reaches --min-score {args.min_score:g} "
             f"(best {max(scores):g})"
         )
-    figures = evaluate_tubes(truth, found, args.min_iou)
-    print(f"{len(found)} videos, {figures['tubes']} action tubes, {figures['true_tubes']} true ones")
+    metrics = evaluate_tubes(truth, found, args.min_iou)
+    print(f"{len(found)} videos, {metrics['tubes']} action tubes, {metrics['true_tubes']} true ones")
     print(
-        f"tubes, IoU {args.min_iou:g}: precision {figures['tube_precision']:.3f}  recall {figures['tube_recall']:.3f}"
+        f"tubes, IoU {args.min_iou:g}: precision {metrics['tube_precision']:.3f}  recall {metrics['tube_recall']:.3f}"
     )
     print(
-        f"time:            precision {figures['time_precision']:.3f}  recall {figures['time_recall']:.3f}  "
-        f"({figures['seconds']:.1f} s of person-actions said, {figures['true_seconds']:.1f} s true)"
+        f"time:            precision {metrics['time_precision']:.3f}  recall {metrics['time_recall']:.3f}  "
+        f"({metrics['seconds']:.1f} s of person-actions said, {metrics['true_seconds']:.1f} s true)"
     )
     if right:
         moments = [correct for track in right for correct in track]

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 
-from modist_det.utils.cli import make_parser, parse_option, run_cli
+from modist_det.utils.cli import add_shards, check_shard, make_parser, parse_options, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -30,10 +30,10 @@ def get_parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="VIDEOS",
-        help="folders of videos, video files, text files with a path on each line, or data sets (name or *.yaml)",
+        help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
     )
     add("--out", metavar="FOLDER", help="folder of the maps")
-    add("--sheet", metavar="PNG", help="draw a few of the videos, their flow and their maps on one picture")
+    add("--sheet", metavar="PNG", help="draw a few of the videos, their flow and their maps in one image")
     add("--sheet-videos", type=int, default=6, metavar="N", help="how many (default: %(default)s)")
     add("--kind", default="edges", help="edges (default), magnitude, flow or difference")
     add("--estimator", default="DIS", help="DIS (default), Farneback or RAFT")
@@ -58,7 +58,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="between the frames compared (default: 5/30)",
     )
-    add("--quality", type=int, default=90, help="of the JPEG pictures, 1 to 100 (default: %(default)s)")
+    add("--quality", type=int, default=90, help="of the JPEG images, 1 to 100 (default: %(default)s)")
     add("--fps", type=float, help="frames per second of folders of images, which are videos then")
     add(
         "--workers",
@@ -66,8 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=os.cpu_count(),
         help="processes; 0: only this one (default: one a core)",
     )
-    add("--shard", type=int, default=0, help="which share of the videos, from 0 (default: %(default)s)")
-    add("--num-shards", type=int, default=1, help="how many shares there are (default: %(default)s)")
+    add_shards(parser)
     return parser
 
 
@@ -79,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
     settings = ExtractionSettings(
         kind=args.kind,
         estimator=args.estimator,
-        options=tuple(sorted(parse_option("--option", option) for option in args.option)),
+        options=tuple(sorted(parse_options("--option", args.option).items())),
         gap_seconds=args.gap,
         short_side=args.short_side or None,
         quality=args.quality,
@@ -111,9 +110,8 @@ def main(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> None:
     if not args.out and not args.sheet:
-        raise UserError("nothing to do: give --out FOLDER for the maps, --sheet PNG for a picture, or both")
-    if not 0 <= args.shard < args.num_shards:
-        raise UserError(f"--shard {args.shard} of {args.num_shards} does not exist; shards count from 0")
+        raise UserError("nothing to do: give --out FOLDER for the maps, --sheet PNG for an image, or both")
+    check_shard(args)
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality is {args.quality}, but goes from 1 to 100")
     if args.fps is not None and not 0 < args.fps < math.inf:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Show where a network looks: Grad-CAM on keyframes, one column for each checkpoint, and the share of it on people.
 
-Any checkpoint with the config's backbone will do, a pretrained one too: what is explained is the length of the pooled
-feature, or with --action the score of a class.
+Takes any checkpoint with the config's backbone, a pretrained one, too: the maps explain the norm of the pooled feature,
+or with --action the score of a class.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
     add("--cfg", required=True, metavar="FILE", help="config of a detector with that backbone")
-    add(
-        "--data", required=True, metavar="NAME", help="AVA-style data set: catalogue name or description file"
-    )
+    add("--data", required=True, metavar="NAME", help="AVA-style dataset: catalogue name or description file")
     add(
         "--weights",
         required=True,
@@ -31,7 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help='checkpoints; "" stands for fresh weights',
     )
-    add("--out", required=True, metavar="PNG", help="picture to write")
+    add("--out", required=True, metavar="PNG", help="image to write")
     add("--action", default="", help="explain this class's score of the annotated persons (needs its head)")
     add("--keyframes", type=at_least(1), default=48, help="how many are looked at (default: %(default)s)")
     add("--shown", type=at_least(1), default=6, help="how many of them are drawn (default: %(default)s)")
@@ -44,10 +42,8 @@ def main(args: argparse.Namespace) -> None:
     from modist_det.analysis.attention import compare_attention
     from modist_det.config import get_cfg
 
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    figures = compare_attention(
-        cfg,
+    metrics = compare_attention(
+        get_cfg(args.cfg),
         args.weights,
         args.data,
         args.out,
@@ -55,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
         num_shown=args.shown,
         action=args.action,
     )
-    rows = [(name, share, area, share / area) for name, (share, area) in figures.items()]
+    rows = [(name, share, area, share / area) for name, (share, area) in metrics.items()]
     headers = ["weights", "share of the map on people", "their share of the frame", "ratio"]
     print(tabulate(rows, headers=headers, floatfmt=".3f"))
     print(f"wrote {args.out}")

@@ -33,9 +33,7 @@ def main(args: argparse.Namespace) -> None:
     from modist_det.config import get_cfg
     from modist_det.evaluation.report import results_table
 
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     print(results_table(probe(cfg, args.features)))
 
 

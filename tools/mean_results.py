@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""The mean over several runs of the figures of their last evaluation, such as over the three splits of HMDB51."""
+"""Mean, over several runs, of the metrics of their last evaluation, such as over the three splits of HMDB51."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from modist_det.analysis.mean_results import mean_results, mean_table
 from modist_det.utils.cli import make_parser, run_cli
-from modist_det.utils.files import atomic_path
+from modist_det.utils.files import write_json
 
 EXAMPLE = """\
   python tools/mean_results.py output/HMDB51/split1 output/HMDB51/split2 output/HMDB51/split3"""
@@ -26,8 +25,7 @@ def main(args: argparse.Namespace) -> None:
     results = mean_results(args.runs)
     print(mean_table(results, args.runs))
     if args.json:
-        with atomic_path(args.json) as temporary:
-            temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        write_json(args.json, results)
         print(f"wrote {args.json}")
 
 

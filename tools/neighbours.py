@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw what a backbone takes for alike: test videos, each with its nearest training videos, by the features' cosine.
+"""Draw test videos, each with its nearest training videos by the cosine similarity of their features.
 
 Takes a config of TASK classification. A neighbour of the query's class has a green border, any other a red one.
 Features are kept in OUTPUT_DIR/features, as tools/linear_probe.py keeps them, and used again while nothing has changed.
@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
     add("--cfg", required=True, metavar="FILE", help="config file (YAML)")
-    add("--out", required=True, metavar="PNG", help="picture to write")
+    add("--out", required=True, metavar="PNG", help="image to write")
     add("--queries", type=at_least(1), default=8, help="test videos, evenly spread (default: %(default)s)")
     add("--count", type=at_least(1), default=6, help="neighbours of each (default: %(default)s)")
     add("--features", type=Path, metavar="DIR", help="folder of the features")
@@ -34,9 +34,7 @@ def main(args: argparse.Namespace) -> None:
     from modist_det.analysis.neighbours import show_neighbours
     from modist_det.config import get_cfg
 
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     show_neighbours(cfg, args.out, num_queries=args.queries, count=args.count, folder=args.features)
     print(f"wrote {args.out}")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write one HTML file that shows what a detection run found, missed and made up.
+"""Write one HTML file that shows the true positives, misses and false positives of a detection run.
 
-Open it in any browser, send it to anybody: pictures, clips and figures are inside the file.
+It can be opened in any browser and sent to anybody: images, clips and metrics are inside the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("--data", required=True, metavar="NAME", help="data set: catalogue name or description file")
+    add("--data", required=True, metavar="NAME", help="dataset: catalogue name or description file")
     add("--detections", required=True, metavar="CSV", help="detections in AVA's format")
     add("--out", required=True, metavar="HTML", help="file to write")
     add("--mode", choices=MODES, default="official", help="of the metric (default: %(default)s)")
@@ -37,7 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=at_least(1),
         default=90,
         metavar="N",
-        help="keyframes with their picture in the file, at most: the worst misses, the worst false positives and "
+        help="keyframes with their image in the file, at most: the worst misses, the worst false positives and "
         "others, evenly spread (default: %(default)s)",
     )
     add(

@@ -17,9 +17,7 @@ def main(args: argparse.Namespace) -> int:
     from modist_det.engine.launch import Timeouts, launch
     from modist_det.engine.run import run
 
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     if args.num_gpus == 0:
         cfg.MODEL.DEVICE = "cpu"
     timeouts = Timeouts(cfg.DISTRIBUTED.RANK_TIMEOUT, cfg.DISTRIBUTED.GROUP_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Where networks look on the keyframes of a data set: a picture, and how much of it is people."""
+"""Where networks look on the keyframes of a dataset: heat maps, and how much of them lies on people."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def compare_attention(
     num_shown: int = 6,
     action: str = "",
 ) -> dict[str, tuple[float, float]]:
-    """Grad-CAM of several checkpoints on the same keyframes: a PNG, and figures at the keyframe itself; on the CPU.
+    """Grad-CAM of several checkpoints on the same keyframes: a PNG, and metrics at the keyframe itself; on the CPU.
 
     Args:
         cfg: of a detector whose backbone the checkpoints have.
         weights: checkpoints in any format; "": fresh weights, as something to compare with.
-        dataset_name: an AVA-style data set with annotations.
+        dataset_name: an AVA-style dataset with annotations.
         num_keyframes: evenly spread ones that are looked at.
-        num_shown: of these, in the picture.
+        num_shown: of these, in the PNG.
         action: name of a class whose score is explained, of the annotated persons (detectors only); "": length of the
             pooled feature.
 
@@ -66,12 +66,12 @@ def compare_attention(
     cfg.MODEL.NUM_CLASSES = cfg.MODEL.NUM_CLASSES or dataset.metadata.num_classes
     records = dataset.records()
     if not len(records):
-        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+        raise UserError(f"dataset {dataset_name} has no annotated keyframes")
     chosen = evenly_spread(len(records), num_keyframes)
     mapper = DetectionMapper.from_config(cfg, is_train=False)
     samples = [mapper(records[i], np.random.default_rng(0)) for i in chosen]
     shown = evenly_spread(len(samples), num_shown)
-    figures, pictures = {}, {}
+    metrics, heat_maps = {}, {}
     for name, path in _names(weights).items():
         torch.manual_seed(cfg.SEED)  # for fresh weights
         model = build_model(cfg)
@@ -84,20 +84,20 @@ def compare_attention(
         energies = [energy_in_boxes(m, [sample["boxes"]]) for m, sample in zip(middle, samples, strict=True)]
         share, area = (torch.cat(column) for column in zip(*energies, strict=True))
         known = ~share.isnan()
-        figures[name] = (float(share[known].mean()), float(area[known].mean()))
-        pictures[name] = maps
+        metrics[name] = (float(share[known].mean()), float(area[known].mean()))
+        heat_maps[name] = maps
     size = samples[0]["video"].shape
-    same = [i for i in shown if samples[i]["video"].shape == size]  # those that make one picture
+    same = [i for i in shown if samples[i]["video"].shape == size]  # those that fit into one image
     write_png(
         out,
         draw_heat_maps(
             torch.stack([samples[i]["video"] for i in same]),
-            {name: torch.cat([maps[i] for i in same]) for name, maps in pictures.items()},
+            {name: torch.cat([maps[i] for i in same]) for name, maps in heat_maps.items()},
             [samples[i]["boxes"] for i in same],
             [samples[i]["id"] for i in same],
         ),
     )
-    return figures
+    return metrics
 
 
 def _maps(model: Any, samples: Sequence[Any], channel: int, title: str) -> list[Tensor]:
@@ -134,5 +134,5 @@ def _channel(dataset: DetectionDataset, action: str) -> int:
         if name == action:
             return number - 1
     raise UserError(
-        f"data set {dataset.metadata.name} has no class {action!r}{nearest(action, names.values())}"
+        f"dataset {dataset.metadata.name} has no class {action!r}{nearest(action, names.values())}"
     )

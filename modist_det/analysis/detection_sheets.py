@@ -36,19 +36,19 @@ def draw_detection_sheet(
     """Write a PNG with detections (orange) and ground truth (green) on evenly spread annotated keyframes.
 
     Args:
-        dataset_name: catalogue name or description file of an AVA-style data set with annotations.
+        dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
         detections: csv in AVA's format.
         keyframes: how many, at most.
         top: actions written per person, the best ones.
         min_score: actions with a lower score are not written.
 
     Raises:
-        UserError: files are missing or malformed, or the data set has no annotated keyframes.
+        UserError: files are missing or malformed, or the dataset has no annotated keyframes.
     """
     dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, "there are no person boxes to draw")
     records = dataset.records(boxes="ground_truth")
     if not len(records):
-        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+        raise UserError(f"dataset {dataset_name} has no annotated keyframes")
     table = read_detections(detections)
     names = dataset.metadata.class_names
     images, titles = [], []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modeling.heads.projection import pool
 from ..utils.modules import kept_modes
-from ..visualization.keyframes import BoxLabels, Image, contact_sheet, draw_people
+from ..visualization.heat_maps import draw_heat_maps
 
 __all__ = [
     "BoxEnergy",
@@ -154,55 +152,3 @@ def _inside(boxes: Tensor, shape: torch.Size) -> Tensor:
     x = (torch.arange(width, device=boxes.device) + 0.5).view(1, -1)
     x1, y1, x2, y2 = boxes.unsqueeze(-1).unsqueeze(-1).unbind(dim=2)  # each (T, N, 1, 1)
     return ((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(dim=1)
-
-
-def draw_heat_maps(
-    clips: Tensor,
-    maps: Mapping[str, Tensor],
-    boxes: Sequence[Tensor] | None = None,
-    titles: Sequence[str] | None = None,
-    frame: int | None = None,
-    cell_width: int = 240,
-) -> Image:
-    """A picture with a row for each clip: a frame of it, then the same frame under each method's map.
-
-    A map is drawn relative to its own largest value in the clip, blue (0) to red.
-
-    Args:
-        clips: uint8 (B, 3, T, H, W), RGB.
-        maps: (B, T, H, W) by name of the method.
-        boxes: B tensors (N, 4) or (T, N, 4) in pixels, drawn on every cell.
-        titles: of the clips, above their frames.
-        frame: which one; default: the middle.
-
-    Returns:
-        uint8 (H', W', 3), RGB.
-    """
-    batch, _, length, height, width = clips.shape
-    number = length // 2 if frame is None else frame
-    images, names = [], []
-    for b in range(batch):
-        picture = np.ascontiguousarray(clips[b, :, number].permute(1, 2, 0).cpu().numpy())
-        shown = [] if boxes is None else _outlines(boxes[b], number, height, width)
-        images.append(_enlarge(picture, cell_width, shown))
-        names.append(titles[b] if titles else f"clip {b}")
-        for method, values in maps.items():
-            heat = (values[b, number] / values[b].max().clamp(min=1e-12)).cpu().float().numpy()
-            coloured = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_JET)
-            mixed = picture // 2 + cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB).astype(np.uint8) // 2
-            images.append(_enlarge(mixed, cell_width, shown))
-            names.append(method)
-    return contact_sheet(images, names, columns=1 + len(maps), cell_width=cell_width)
-
-
-def _outlines(boxes: Tensor, frame: int, height: int, width: int) -> list[BoxLabels]:
-    of_frame = (boxes if boxes.dim() == 2 else boxes[frame]).cpu().tolist()
-    return [
-        BoxLabels((x1 / width, y1 / height, x2 / width, y2 / height), (), truth=True)
-        for x1, y1, x2, y2 in of_frame
-    ]
-
-
-def _enlarge(picture: Image, width: int, people: list[BoxLabels]) -> Image:
-    scale = width / picture.shape[1]
-    return draw_people(cv2.resize(picture, None, fx=scale, fy=scale).astype(np.uint8), people)

@@ -79,7 +79,7 @@ class _Collector:
 def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Fit a linear classifier to the features of DATASETS.TRAIN and evaluate it on each of DATASETS.TEST.
 
-    Features of a video are the mean over its test views, without augmentation. Those of each data set are kept in
+    Features of a video are the mean over its test views, without augmentation. Those of each dataset are kept in
     ``folder`` and used again while backbone, views and videos stay the same. Needs one process.
 
     Args:
@@ -87,7 +87,7 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
         folder: of the features; default: ``OUTPUT_DIR/features``.
 
     Returns:
-        Figures of each test set, by its name.
+        Metrics of each test set, by its name.
 
     Raises:
         UserError: another task, several labels a video, or data that cannot be read.
@@ -129,7 +129,7 @@ def prepare_features(cfg: CfgNode, purpose: str) -> tuple[ClassificationTask, nn
         purpose: what they are for, in messages.
 
     Raises:
-        UserError: another task, or no data sets.
+        UserError: another task, or no datasets.
     """
     task = build_task(cfg)
     if not isinstance(task, ClassificationTask):
@@ -151,7 +151,7 @@ def prepare_features(cfg: CfgNode, purpose: str) -> tuple[ClassificationTask, nn
 def extract_features(
     cfg: CfgNode, task: ClassificationTask, model: nn.Module, device: torch.device, name: str, folder: Path
 ) -> tuple[NDArray[np.float32], list[VideoRecord]]:
-    """Features (N, D) of the readable videos of a data set, and their records; from a file where there is one.
+    """Features (N, D) of the readable videos of a dataset, and their records; from a file where there is one.
 
     Raises:
         UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE).

@@ -1,4 +1,4 @@
-"""The mean of several runs' figures, such as those of HMDB51's three splits."""
+"""The mean of several runs' metrics, such as those of HMDB51's three splits."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tabulate import tabulate
 from ..engine.metrics import read_metrics
 from ..utils.errors import UserError
 
-__all__ = ["last_figures", "mean_results", "mean_table"]
+__all__ = ["last_figures", "last_metrics", "mean_results", "mean_table"]
 
 
-def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
-    """The figures of a run's last evaluation, by name without the test set's.
+def last_metrics(output_dir: str | os.PathLike) -> dict[str, float]:
+    """The metrics of a run's last evaluation, by name without the test set's.
 
-    Figures of single classes (``AP/<class>``) and those that are no number (undefined) are left out.
+    Metrics of single classes (``AP/<class>``) and those that are no number (undefined) are left out.
 
     Raises:
-        UserError: the folder holds no evaluation, or a test set has a figure that another one has, too.
+        UserError: the folder holds no evaluation, or a test set has a metric that another one has, too.
     """
     path = Path(output_dir) / "metrics.json"
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the OUTPUT_DIR of a run")
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     test_sets: dict[str, str] = {}
     for row in read_metrics(path):
         for key, value in row.items():
@@ -39,16 +39,19 @@ def last_figures(output_dir: str | os.PathLike) -> dict[str, float]:
                     f"{path}: {name} of both {test_sets[name]} and {test_set}; use runs of one test set"
                 )
             if isinstance(value, (int, float)):
-                figures[name] = value
+                metrics[name] = value
             else:
-                figures.pop(name, None)
-    if not figures:
+                metrics.pop(name, None)
+    if not metrics:
         raise UserError(f"{path} has no metrics of an evaluation; did the run end?")
-    return figures
+    return metrics
+
+
+last_figures = last_metrics  # the name of earlier versions
 
 
 def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str, Any]]:
-    """``mean``, ``std`` (of the sample, 0 for one run) and ``values`` of each figure that all runs have.
+    """``mean``, ``std`` (of the sample, 0 for one run) and ``values`` of each metric that all runs have.
 
     Raises:
         UserError: a folder is no run's or is there twice, or the runs have no metric in common.
@@ -57,7 +60,7 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:
         raise UserError(f"{twice} is named twice; a mean is over different runs")
-    runs = [last_figures(folder) for folder in output_dirs]
+    runs = [last_metrics(folder) for folder in output_dirs]
     names = [name for name in runs[0] if all(name in run for run in runs)]
     if not names:
         raise UserError(f"{', '.join(map(str, output_dirs))} have no metric in common")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torchvision.utils import flow_to_image
 
 from ..motion.maps import flow_edges
@@ -17,6 +15,7 @@ from ..motion.reader import MotionReader
 from ..utils.errors import UserError
 from ..video.reader import open_video
 from ..visualization.keyframes import contact_sheet, write_png
+from ..visualization.training import image_of
 
 __all__ = ["draw_motion_sheet"]
 
@@ -30,8 +29,8 @@ def draw_motion_sheet(
     """Write a PNG with a row for each video: a frame, the flow to an earlier one, and its edges.
 
     Of nine moments spread over a video the one with the median amount of edges is shown: neither a still
-    nor a cut. Hue is the flow's direction, saturation its length relative to the longest on the picture. White is
-    the strongest edge of the picture.
+    nor a cut. Hue is the flow's direction, saturation its length relative to the longest in the image. White is
+    the strongest edge of the image.
 
     Args:
         videos: (path, frames per second of folders of images).
@@ -54,8 +53,8 @@ def draw_motion_sheet(
         stretched = edges[typical].float() * (255 / max(strongest, 1))
         images += [
             frames[typical],
-            _image(flow_to_image(flow[typical])),
-            _image(stretched.to(torch.uint8).expand(3, -1, -1)),
+            image_of(flow_to_image(flow[typical])),
+            image_of(stretched.to(torch.uint8).expand(3, -1, -1)),
         ]
         titles += [
             f"{Path(path).name}  {seconds[typical]:.1f} s",
@@ -64,8 +63,3 @@ def draw_motion_sheet(
         ]
     sheet = contact_sheet(images, titles, columns=3, cell_width=_CELL_WIDTH)
     write_png(out, sheet)
-
-
-def _image(picture: Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) -> (H, W, 3)."""
-    return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())

@@ -1,4 +1,4 @@
-"""Figures of a detection run as pictures: precision-recall curves, AP of each class, scores of hits and misses."""
+"""Plots of a detection run: precision-recall curves, AP of each class, scores of hits and misses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BINS = 20
 
 
 def write_plots(matched: AVAMatch, folder: str | os.PathLike) -> list[Path]:
-    """Write the three pictures below into ``folder``; returns their paths."""
+    """Write the three plots below into ``folder``; returns their paths."""
     drawers = {
         "precision_recall.png": draw_precision_recall,
         "class_ap.png": draw_class_ap,

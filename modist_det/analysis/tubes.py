@@ -1,9 +1,9 @@
-"""How good tubes are: precision and recall against people who are known at every moment.
+"""Evaluation of tubes: precision and recall against ground truth that is known at every moment.
 
 Two measures. *Tubes*: an action of a person counts as found if one of the same class overlaps it with a
 spatio-temporal IoU of at least 0.5 (IoU of the times, times the mean IoU of the boxes where both are). *Time*: at
-moments 0.1 s apart, a person doing an action counts as found if somebody whose box has IoU 0.5 or more is said to do
-it then. And of poses, of which a person does one at a time: how often the best one is right.
+moments 0.1 s apart, an action of a person counts as found if it is also predicted for a box with an IoU of at
+least 0.5. And for poses, of which a person has one at a time: how often the best one is right.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ..inference.results import VideoActions, interpolate
+from ..inference.results import VideoActions
 from ..puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..puppets.tracks import convert_tracks
+from ..structures.actions import interpolate
 from ..structures.boxes import iou, iou_matrix
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
@@ -54,7 +55,7 @@ def tubes_of_result(found: VideoActions) -> list[ActionTube]:
 
 
 def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:
-    """What the people of generated videos really do, by video, from ``tracks_<split>.json``.
+    """The ground truth of generated videos, by video, from ``tracks_<split>.json``.
 
     Stretches that follow each other with the same action are one; one ends where its person is not to be seen.
 
@@ -94,7 +95,7 @@ def evaluate_tubes(
 
     Args:
         min_iou: of tubes, and of boxes at a moment.
-        min_seconds: true tubes that are shorter, somebody on the way out of the picture, need not be found.
+        min_seconds: true tubes that are shorter, of people who are leaving the frame, need not be found.
 
     Returns:
         ``tube_precision``, ``tube_recall``, ``time_precision``, ``time_recall``: shares, NaN of nothing; ``tubes``,

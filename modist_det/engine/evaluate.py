@@ -57,7 +57,7 @@ def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Modu
 def start_from_weights(
     model: nn.Module, path: str | os.PathLike, cfg: CfgNode, classes: ClassFacts | None = None
 ) -> LoadReport:
-    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which is all that it is judged by.
+    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which alone is evaluated.
 
     ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows. ``classes``:
     what the model's outputs mean; see :func:`~modist_det.checkpoint.load_weights`.
@@ -116,7 +116,7 @@ def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
     for name in cfg.DATASETS.TEST:
         records, mapper = task.test_data(cfg, name)
         if not len(records):
-            raise UserError(f"data set {name} has nothing to evaluate: no {task.record_name}")
+            raise UserError(f"dataset {name} has nothing to evaluate: no {task.record_name}")
         loader = make_test_loader(cfg, records, mapper, task.collate)
         evaluator = task.evaluator(cfg, name, evaluation_folder(cfg))
         test_sets.append(TestSet(task.title(name), loader, evaluator))
@@ -160,7 +160,7 @@ def evaluate(
 
 
 def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Figures of the model in MODEL.WEIGHTS, or else of the last checkpoint in OUTPUT_DIR."""
+    """Metrics of the model in MODEL.WEIGHTS, or else of the last checkpoint in OUTPUT_DIR."""
     if not cfg.DATASETS.TEST:
         raise UserError("--eval-only, but DATASETS.TEST is empty")
     weights = cfg.MODEL.WEIGHTS or Checkpointer(checkpoint_folder(cfg)).last()

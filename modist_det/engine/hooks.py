@@ -34,6 +34,7 @@ __all__ = [
     "EvaluationHook",
     "FollowsProgress",
     "LogHook",
+    "PeriodicHook",
     "PictureHook",
     "ProgressHook",
     "ScheduleHook",
@@ -98,14 +99,37 @@ class AverageHook(Hook):
         self.averaged.update_parameters(self.model)
 
 
-class EvaluationHook(Hook):
+class PeriodicHook(Hook):
+    """Does its work every ``period`` steps (possibly fractional) and after the last one.
+
+    Args:
+        missing: also before the first step: the run was killed in an evaluation and continues with it.
+    """
+
+    def __init__(self, period: float, missing: bool = False) -> None:
+        self.period = period
+        self.missing = missing
+
+    def before_train(self, trainer: Trainer) -> None:
+        if self.missing:
+            self.work(trainer)
+
+    def after_step(self, trainer: Trainer) -> None:
+        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
+            self.work(trainer)
+
+    def work(self, trainer: Trainer) -> None:
+        raise NotImplementedError
+
+
+class EvaluationHook(PeriodicHook):
     """Evaluates every ``period`` steps and after the last one; keeps the latest results in ``results``.
 
     Its place is behind the checkpoint hook: whatever happens in an evaluation, the steps before it are saved.
 
     Args:
         evaluate: ``evaluate(iteration)`` returns the metrics of each test set.
-        missing: evaluate before the first step, too, as a run that was killed in an evaluation goes on.
+        period, missing: see :class:`PeriodicHook`.
     """
 
     def __init__(
@@ -115,10 +139,9 @@ class EvaluationHook(Hook):
         writers: Sequence[Writer],
         missing: bool = False,
     ) -> None:
+        super().__init__(period, missing)
         self.evaluate = evaluate
-        self.period = period
         self.writers = writers
-        self.missing = missing
         self.results: dict[str, dict[str, Any]] = {}
 
     def before_train(self, trainer: Trainer) -> None:
@@ -127,20 +150,16 @@ class EvaluationHook(Hook):
                 logger.info("all %d steps were made before: only evaluating", trainer.max_iter)
             else:
                 logger.info("the evaluation after %d steps was cut off: evaluating now", trainer.iteration)
-            self._evaluate(trainer)
+        super().before_train(trainer)
 
-    def after_step(self, trainer: Trainer) -> None:
-        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
-            self._evaluate(trainer)
-
-    def _evaluate(self, trainer: Trainer) -> None:
+    def work(self, trainer: Trainer) -> None:
         trainer.losses.flush()
         with trainer.stoppable():
             self.results = self.evaluate(trainer.iteration)
         numbers = {
             f"{test_set}/{name}": value
-            for test_set, figures in self.results.items()
-            for name, value in figures.items()
+            for test_set, metrics in self.results.items()
+            for name, value in metrics.items()
             if isinstance(value, (int, float))
         }
         for writer in self.writers if numbers else ():
@@ -181,7 +200,7 @@ class LogHook(Hook):
             writer.close()
 
 
-class PictureHook(Hook):
+class PictureHook(PeriodicHook):
     """Every ``period`` steps and after the last one, writes what ``draw(iteration)`` returns, pictures by name."""
 
     def __init__(
@@ -190,50 +209,36 @@ class PictureHook(Hook):
         period: float,
         writer: TensorBoardWriter,
     ) -> None:
+        super().__init__(period)
         self.draw = draw
-        self.period = period
         self.writer = writer
 
-    def after_step(self, trainer: Trainer) -> None:
-        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
-            with trainer.stoppable():
-                self.writer.write_pictures(trainer.iteration, self.draw(trainer.iteration))
+    def work(self, trainer: Trainer) -> None:
+        with trainer.stoppable():
+            self.writer.write_pictures(trainer.iteration, self.draw(trainer.iteration))
 
 
 def _peak_memory_mb() -> float:
-    """Most memory held so far: of the GPU where there is one, otherwise of this process."""
+    """Peak memory in use so far: of the GPU where there is one, otherwise of this process."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-class StatisticsHook(Hook):
-    """Before each evaluation, ``compute(iteration)`` makes the statistics with which the model is evaluated and saved.
-
-    Args:
-        missing: as :class:`EvaluationHook`'s.
-    """
+class StatisticsHook(PeriodicHook):
+    """Before each evaluation, ``compute(iteration)`` makes the statistics of the model that is evaluated and saved."""
 
     def __init__(self, compute: Callable[[int], None], period: float, missing: bool = False) -> None:
+        super().__init__(period, missing)
         self.compute = compute
-        self.period = period
-        self.missing = missing
 
-    def before_train(self, trainer: Trainer) -> None:
-        if self.missing:
-            self._compute(trainer)
-
-    def after_step(self, trainer: Trainer) -> None:
-        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
-            self._compute(trainer)
-
-    def _compute(self, trainer: Trainer) -> None:
+    def work(self, trainer: Trainer) -> None:
         with trainer.stoppable():
             self.compute(trainer.iteration)
 
 
-class CheckpointHook(Hook):
+class CheckpointHook(PeriodicHook):
     """Saves every ``period`` steps, after the last one, and when training is asked to stop.
 
     Args:
@@ -243,20 +248,16 @@ class CheckpointHook(Hook):
     def __init__(
         self, checkpointer: Checkpointer, state: Callable[[Trainer], dict[str, Any]], period: float
     ) -> None:
+        super().__init__(period)
         self.checkpointer = checkpointer
         self.state = state
-        self.period = period
         self._saved_at = -1
-
-    def after_step(self, trainer: Trainer) -> None:
-        if trainer.iteration == trainer.max_iter or is_due(trainer.iteration, self.period):
-            self._save(trainer)
 
     def after_train(self, trainer: Trainer) -> None:
         if self._saved_at != trainer.iteration:
-            self._save(trainer)
+            self.work(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def work(self, trainer: Trainer) -> None:
         trainer.losses.flush()
         if comm.is_main_process():
             state = self.state(trainer)
@@ -267,13 +268,11 @@ class CheckpointHook(Hook):
 
 
 def _check_finite(weights: Mapping[str, torch.Tensor], iteration: int) -> None:
-    floating = [tensor for tensor in weights.values() if tensor.is_floating_point()]
-    if floating and not torch.stack([tensor.isfinite().all() for tensor in floating]).all():
-        bad = [
-            name
-            for name, tensor in weights.items()
-            if tensor.is_floating_point() and not tensor.isfinite().all()
-        ]
+    floating = {
+        name: tensor.isfinite().all() for name, tensor in weights.items() if tensor.is_floating_point()
+    }
+    if floating and not torch.stack(list(floating.values())).all():
+        bad = [name for name, finite in floating.items() if not finite]
         raise NonFiniteError(
             f"weights are not finite after {iteration} steps ({len(bad)} tensors, the first {bad[0]}); "
             "lower SOLVER.BASE_LR, warm up longer, or clip gradients (SOLVER.CLIP_GRADIENTS)"

@@ -175,7 +175,7 @@ class TrainingState:
 
 
 def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Torch takes the settings of another kind of optimizer and fails in the next step, for want of its own."""
+    """Torch accepts the settings of another kind of optimizer, and would fail in the next step."""
     telling = {"momentum", "betas", "trust"}
     if telling & optimizer.param_groups[0].keys() != telling & saved["param_groups"][0].keys():
         raise ValueError("it was made with another SOLVER.OPTIMIZER")
@@ -184,7 +184,7 @@ def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any
 def train(
     cfg: CfgNode, task: Task, device: torch.device, resume: bool
 ) -> tuple[dict[str, dict[str, Any]], int]:
-    """Train as ``cfg`` says; the figures of the last evaluation and the exit status (see ``run``)."""
+    """Train as ``cfg`` says; the metrics of the last evaluation and the exit status (see ``run``)."""
     records, mapper = task.train_data(cfg)
     test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -25,7 +24,7 @@ from ..formats.ava.files import (
 from ..structures.samples import DetectionBatch, Scores
 from ..utils import comm
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
+from ..utils.files import write_json
 from .ava import MAX_PER_KEYFRAME, class_table, evaluate_ava
 
 __all__ = ["AVAEvaluator"]
@@ -128,8 +127,7 @@ class AVAEvaluator:
             logger.warning("%s", warning)
         if self._output_dir is not None:
             write_detections(self._file("detections.csv"), detections)
-            with atomic_path(self._file("ava_result.json")) as temporary:
-                temporary.write_text(json.dumps(result, indent=1, allow_nan=False), encoding="utf-8")
+            write_json(self._file("ava_result.json"), result, allow_nan=False)
         figures = {"mAP": result["mAP"]}
         figures.update((f"mAP/{name}", value) for name, value in result["mAP_by_type"].items())
         figures.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])

@@ -1,6 +1,6 @@
 """From a video to who does what, where and when: predictor, person detectors, tracking, result files."""
 
-from .persons import PERSON_DETECTOR_REGISTRY, Picture, build_person_detector
+from .persons import PERSON_DETECTOR_REGISTRY, Frame, Picture, build_person_detector
 from .pipeline import PipelineSettings
 from .predictor import ActionPredictor
 from .results import (
@@ -22,6 +22,7 @@ __all__ = [
     "ActionPredictor",
     "ActionSegment",
     "ClipActions",
+    "Frame",
     "KeyframeActions",
     "Outputs",
     "PersonBoxes",

@@ -1,4 +1,4 @@
-"""What to use where the user names nothing, and what his words mean."""
+"""How the command line's arguments are interpreted: inputs, action model and person detector, and their defaults."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..video.listing import videos_in
 from .persons import PersonDetector, build_person_detector
 from .persons.onnx import FastestDet, find_model, model_folders
 from .predictor import ActionPredictor, newest_run
+from .stream import input_name, is_camera
 
 __all__ = ["choose_detector", "choose_predictor", "find_inputs"]
 
@@ -27,22 +28,19 @@ def choose_predictor(
     class_names: Mapping[int, str] | None = None,
     overrides: Sequence[str] = (),
 ) -> ActionPredictor:
-    """From a checkpoint, with a config if it carries none, or an entry of the zoo.
+    """The action model of a checkpoint, with a config if it carries none, or of an entry of the zoo.
 
     Default: the detection run below ``output`` that was trained last, otherwise a small AVA model of the zoo.
 
     Raises:
-        UserError: two models are named; or the one that is named, or any, cannot be had.
+        UserError: two models are named, or the model is not available.
     """
     if checkpoint and zoo:
         raise UserError("--checkpoint and --zoo both name a model; give one of them")
     if cfg and not checkpoint:
         raise UserError("--cfg goes with --checkpoint FILE")
-    if cfg and checkpoint:
-        node = get_cfg()
-        node.merge_from_file(cfg)
-        node.MODEL.WEIGHTS = str(checkpoint)
-        node.merge_from_list(list(overrides))
+    if cfg:
+        node = get_cfg(cfg, ["MODEL.WEIGHTS", str(checkpoint), *overrides])
         return ActionPredictor(node, class_names)
     if checkpoint:
         return ActionPredictor.from_checkpoint(checkpoint, overrides, class_names)
@@ -55,7 +53,7 @@ def choose_predictor(
         return ActionPredictor.from_zoo(_ZOO_DEFAULT, overrides, class_names)
     except UserError as error:
         raise UserError(
-            f"no action model: no trained run below output/, and {_ZOO_DEFAULT} of the zoo cannot be had ({error}). "
+            f"no action model: no trained run below output/, and {_ZOO_DEFAULT} of the zoo is not available ({error}). "
             "Name one with --checkpoint, or train a small one in minutes: python datasets/prepare_puppets.py && "
             "python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml"
         ) from error
@@ -65,7 +63,7 @@ def choose_detector(name: str | None = None, options: Mapping[str, Any] | None =
     """A person detector by name or file; default: FastestDet where its file is found, otherwise torchvision's.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it is not available.
     """
     options = options or {}
     if name:
@@ -82,9 +80,9 @@ def choose_detector(name: str | None = None, options: Mapping[str, Any] | None =
 
 
 def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
-    """Name for the files of results -> video file, folder of frames, camera or address.
+    """Inputs by the name of their result files: video files, folders of frames, cameras, addresses.
 
-    A folder that holds videos stands for them; without one, for a video made of its images.
+    A folder that holds videos stands for all of them; any other is one video made of its images.
 
     Raises:
         UserError: there is no such file, or two inputs have the same name.
@@ -95,23 +93,14 @@ def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
         places = [text]
         if path.is_dir():
             places = videos_in(path) or [text]
-        elif not (path.exists() or text.isdigit() or text.startswith("/dev/video") or "://" in text):
+        elif not (path.exists() or is_camera(text) or "://" in text):
             # Before models are loaded, or downloaded, for nothing.
             raise UserError(f"{text} does not exist; give a video, a folder, a camera's number or an address")
         for place in places:
-            name = _name(place)
+            name = input_name(place)
             if name in found:
                 raise UserError(
                     f"{found[name]} and {place} would both be called {name}; rename one, or use two runs"
                 )
             found[name] = place
     return found
-
-
-def _name(place: str) -> str:
-    if place.isdigit() or place.startswith("/dev/video"):
-        return f"camera{place.removeprefix('/dev/video')}"
-    if "://" in place:
-        return place.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
-    path = Path(place)
-    return path.resolve().name if path.is_dir() else path.stem

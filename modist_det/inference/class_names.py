@@ -66,9 +66,9 @@ def choose_names(
 
 
 def names_of_config(cfg: CfgNode) -> dict[int, str]:
-    """Names from the first of the config's data sets that is on this machine; ``{}`` where none is.
+    """Names from the first of the config's datasets that is on this machine; ``{}`` where none is.
 
-    Weights outlive their data: the names of AVA and of Puppets are known without it.
+    The names of AVA and of Puppets are known without the data.
     """
     return _names_and_origin(cfg)[0]
 

@@ -1,4 +1,4 @@
-"""``ActionPredictor``: a trained detector ready for use on clips of one's own."""
+"""``ActionPredictor``: a trained action detector, ready to use on clips."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ..engine.evaluate import place_model
 from ..engine.precision import autocast_factory
 from ..engine.setup import resolve_device
 from ..modeling import ActionDetector, build_model
+from ..structures.actions import ClipActions
 from ..utils.errors import UserError
 from ..utils.paths import local_path
 from ..video.info import output_size
 from .class_names import choose_names, complete_names, names_of_config
-from .results import ClipActions
 
 __all__ = ["ActionPredictor"]
 
@@ -36,7 +36,7 @@ class ActionPredictor:
     Args:
         cfg: of a detection model; ``MODEL.WEIGHTS`` names its checkpoint, ``MODEL.DEVICE`` the device.
         class_names: name of each class id; default: those that the checkpoint carries, or else those of the config's
-            data sets, where these are there.
+            datasets, where these are there.
 
     Attributes:
         class_names: the classes that results have, ascending.

@@ -1,155 +1,241 @@
-"""What inference gives: who does what, where and when, as small typed objects.
+"""Everything found in a video, and its files: JSON, AVA's csv, COCO-style video JSON; see docs/RESULT_FILES.md.
 
-Boxes are x1y1x2y2 in [0, 1] of the picture's width and height; times are seconds since the video's first frame.
-Columns of ``scores`` belong to the entries of ``class_names``, in their order. :mod:`.files` writes and reads all.
+A writer is given keyframes and tubes as they come and puts them on disk at once, so that a run of any length
+takes the same memory. The file appears, whole, when the ``with`` block ends without an error.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..formats.ava.files import detection_lines
+from ..formats.ava.tables import BoxTable, KeyTable
+from ..structures.actions import (
+    ActionSegment,
+    ClipActions,
+    KeyframeActions,
+    PersonBoxes,
+    Tube,
+    VideoHeader,
+)
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from ..utils.json_reading import malformed
+from ..utils.json_reading import read_json as read_any_json
 
 __all__ = [
+    "FORMAT",
     "ActionSegment",
     "ClipActions",
+    "CocoWriter",
+    "CsvWriter",
+    "JsonWriter",
     "KeyframeActions",
     "PersonBoxes",
+    "ResultWriter",
     "Tube",
     "VideoActions",
     "VideoHeader",
+    "parse_result",
+    "person_table",
+    "read_json",
     "to_instances",
 ]
 
-Boxes = NDArray[np.float32]
-Scores = NDArray[np.float32]
+FORMAT = "modist_det.video_actions/1"
 
 
-def _no_boxes() -> Boxes:
-    return np.zeros((0, 4), np.float32)
+class ResultWriter:
+    """Base: an open temporary file that becomes ``path`` when the block ends."""
+
+    def __init__(self, path: str | os.PathLike, header: VideoHeader) -> None:
+        self.path = Path(path)
+        self.header = header
+        self._out: TextIO
+
+    def __enter__(self) -> ResultWriter:
+        self._stack = contextlib.ExitStack()
+        with self._stack:
+            temporary = self._stack.enter_context(atomic_path(self.path))
+            self._out = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+            self.begin()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def begin(self) -> None:
+        """Write what comes before the first keyframe."""
+
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        """Add a keyframe; they come in order of time."""
+
+    def tube(self, tube: Tube) -> None:
+        """Add a tube, or a part of one."""
+
+    def finish(self, duration: float, num_frames: int) -> None:
+        """The last call inside the block: what is known only at the end."""
 
 
-@dataclass(frozen=True, eq=False)
-class PersonBoxes:
-    """The people that a detector found in one picture.
+class JsonWriter(ResultWriter):
+    """Everything, one keyframe and one tube a line."""
 
-    Attributes:
-        boxes: float32 (N, 4) in [0, 1].
-        scores: float32 (N,) in [0, 1].
-    """
+    def begin(self) -> None:
+        header = self.header
+        facts = {
+            "format": FORMAT,
+            "video": header.video,
+            "width": header.width,
+            "height": header.height,
+            "model": header.model,
+            "person_detector": header.person_detector,
+            "classes": [
+                {"id": number, "name": name}
+                | ({"type": header.class_types[number]} if number in header.class_types else {})
+                for number, name in header.class_names.items()
+            ],
+        }
+        self._out.write(json.dumps(facts, ensure_ascii=False)[:-1] + ',\n"keyframes": [')
+        # Tubes come between keyframes, but are a list of their own.
+        self._tubes = self._stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
+        self._keyframe_mark = self._tube_mark = "\n"
 
-    boxes: Boxes = field(default_factory=_no_boxes)
-    scores: Scores = field(default_factory=lambda: np.zeros(0, np.float32))
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        people = [
+            {"track_id": track, "box": box, "person_score": person, "scores": scores}
+            for track, box, person, scores in zip(
+                keyframe.track_ids.tolist(),
+                _rounded(keyframe.boxes),
+                _rounded(keyframe.person_scores),
+                _rounded(keyframe.scores),
+                strict=True,
+            )
+        ]
+        self._out.write(
+            self._keyframe_mark + json.dumps({"second": _round(keyframe.second), "people": people})
+        )
+        self._keyframe_mark = ",\n"
 
-    def __len__(self) -> int:
-        return len(self.boxes)
+    def tube(self, tube: Tube) -> None:
+        names = self.header.class_names
+        content = {
+            "track_id": tube.track_id,
+            "start": _round(tube.start),
+            "end": _round(tube.end),
+            "actions": [
+                {
+                    "id": segment.action,
+                    "name": names[segment.action],
+                    "start": _round(segment.start),
+                    "end": _round(segment.end),
+                    "score": _round(segment.score),
+                }
+                for segment in tube.actions
+            ],
+            "times": _rounded(tube.times),
+            "boxes": _rounded(tube.boxes),
+        }
+        self._tubes.write(self._tube_mark + json.dumps(content, ensure_ascii=False))
+        self._tube_mark = ",\n"
 
-
-@dataclass(frozen=True, eq=False)
-class ClipActions:
-    """Scores of the people of one clip.
-
-    Attributes:
-        boxes: float32 (N, 4), in pixels of the clip, as given.
-        scores: float32 (N, C) in [0, 1].
-        class_names: C names by class id.
-    """
-
-    boxes: Boxes
-    scores: Scores
-    class_names: Mapping[int, str]
-
-    def top(self, person: int, k: int = 3) -> list[tuple[str, float]]:
-        """The ``k`` best actions of a person: (name, score), best first."""
-        return top_actions(self.scores[person], list(self.class_names.values()), k)
-
-
-@dataclass(frozen=True, eq=False)
-class KeyframeActions:
-    """The people of one keyframe.
-
-    Attributes:
-        second: of the keyframe.
-        boxes: float32 (N, 4).
-        person_scores: float32 (N,), the person detector's.
-        track_ids: int64 (N,), from 1.
-        scores: float32 (N, C) in [0, 1], smoothed along the track where smoothing is on.
-    """
-
-    second: float
-    boxes: Boxes
-    person_scores: Scores
-    track_ids: NDArray[np.int64]
-    scores: Scores
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-
-@dataclass(frozen=True)
-class ActionSegment:
-    """A stretch of time in which a person does an action: id, seconds, mean score of its keyframes."""
-
-    action: int
-    start: float
-    end: float
-    score: float
-
-
-@dataclass(frozen=True, eq=False)
-class Tube:
-    """One person from coming in to going out. Very long ones are given in parts with the same ``track_id``.
-
-    Attributes:
-        track_id: from 1.
-        times: float64 (M,), ascending: when the person was seen. The tube starts and ends with them.
-        boxes: float32 (M, 4), where.
-        actions: in order of their start.
-    """
-
-    track_id: int
-    times: NDArray[np.float64]
-    boxes: Boxes
-    actions: tuple[ActionSegment, ...] = ()
-
-    @property
-    def start(self) -> float:
-        return float(self.times[0])
-
-    @property
-    def end(self) -> float:
-        return float(self.times[-1])
-
-    def box_at(self, second: float) -> Boxes:
-        """The box (4,), linear between the times at which the person was seen; the nearest one outside of them."""
-        return interpolate(self.times, self.boxes, second)
+    def finish(self, duration: float, num_frames: int) -> None:
+        self._out.write('\n],\n"tubes": [')
+        self._tubes.seek(0)
+        for line in self._tubes:
+            self._out.write(line)
+        self._out.write(f'\n],\n"duration": {_round(duration)}, "num_frames": {num_frames}}}\n')
 
 
-@dataclass(frozen=True)
-class VideoHeader:
-    """What is known of a video before its first keyframe.
+class CsvWriter(ResultWriter):
+    """AVA's detections: a row for each person and class of a keyframe."""
 
-    Attributes:
-        video: its id: the file's name without extension.
-        width, height: pixels of a frame.
-        class_names: name of each class id, ascending.
-        model: where the action model came from.
-        person_detector: likewise.
-        class_types: label type, such as "PERSON_MOVEMENT", of the class ids that have one.
-    """
+    def __init__(self, path: str | os.PathLike, header: VideoHeader, first_second: float = 0.0) -> None:
+        super().__init__(path, header)
+        self.first_second = first_second
 
-    video: str
-    width: int
-    height: int
-    class_names: Mapping[int, str]
-    model: str = ""
-    person_detector: str = ""
-    class_types: Mapping[int, str] = field(default_factory=dict)
+    def keyframe(self, keyframe: KeyframeActions) -> None:
+        people, classes = keyframe.scores.shape
+        table = _table(
+            self.header.video,
+            round(keyframe.second + self.first_second, 6),
+            np.repeat(np.clip(keyframe.boxes, 0, 1), classes, axis=0),
+            np.tile(np.fromiter(self.header.class_names, np.int32, classes), people),
+            keyframe.scores.ravel(),
+        )
+        self._out.writelines(detection_lines(table))
+
+
+class CocoWriter(ResultWriter):
+    """An annotation for each action of a tube, with its boxes over time."""
+
+    def begin(self) -> None:
+        categories = [{"id": number, "name": name} for number, name in self.header.class_names.items()]
+        self._out.write(f'{{"categories": {json.dumps(categories, ensure_ascii=False)},\n"annotations": [')
+        self._count = 0
+
+    def tube(self, tube: Tube) -> None:
+        size = np.array([self.header.width, self.header.height] * 2)
+        for segment in tube.actions:
+            inside = (tube.times >= segment.start) & (tube.times <= segment.end)
+            corners = tube.boxes[inside] * size
+            self._count += 1
+            content = {
+                "id": self._count,
+                "video_id": 1,
+                "category_id": segment.action,
+                "track_id": tube.track_id,
+                "score": _round(segment.score),
+                "start": _round(segment.start),
+                "end": _round(segment.end),
+                "times": _rounded(tube.times[inside]),
+                "bboxes": _rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])),
+            }
+            self._out.write(("\n" if self._count == 1 else ",\n") + json.dumps(content))
+
+    def finish(self, duration: float, num_frames: int) -> None:
+        video = {
+            "id": 1,
+            "name": self.header.video,
+            "width": self.header.width,
+            "height": self.header.height,
+            "length": num_frames,
+            "duration": _round(duration),
+        }
+        self._out.write(f'\n],\n"videos": [{json.dumps(video, ensure_ascii=False)}]}}\n')
+
+
+def person_table(video: str, second: float, boxes: Iterable, scores: Iterable) -> BoxTable:
+    """People of one keyframe as rows of AVA's person-box csv (no action)."""
+    array = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return _table(video, second, array, np.full(len(array), -1, np.int32), np.asarray(scores, np.float64))
+
+
+def _table(video: str, second: float, boxes: Any, action: Any, score: Any) -> BoxTable:
+    count = len(action)
+    empty = np.zeros(0)
+    return BoxTable(
+        path="",
+        videos=(video,),
+        video=np.zeros(count, np.int32),
+        second=np.full(count, float(second)),
+        boxes=boxes,
+        action=action,
+        score=score,
+        person=np.full(count, -1, np.int32),
+        line=np.zeros(count, np.int64),
+        keyframes=KeyTable("", (video,), empty.astype(np.int32), empty, empty.astype(np.int64)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +258,6 @@ class VideoActions:
 
     def to_json(self, path: str | os.PathLike) -> None:
         """Write everything as JSON; :meth:`from_json` reads it. Schema: docs/RESULT_FILES.md."""
-        from .files import JsonWriter
-
         self._write(JsonWriter(path, self.header))
 
     def to_csv(self, path: str | os.PathLike, first_second: float = 0.0) -> None:
@@ -182,14 +266,10 @@ class VideoActions:
         Args:
             first_second: what the annotation calls the video's first frame.
         """
-        from .files import CsvWriter
-
         self._write(CsvWriter(path, self.header, first_second))
 
     def to_coco(self, path: str | os.PathLike) -> None:
         """Write the tubes' actions as COCO-style video JSON: videos, categories, annotations with boxes over time."""
-        from .files import CocoWriter
-
         self._write(CocoWriter(path, self.header))
 
     @classmethod
@@ -199,11 +279,9 @@ class VideoActions:
         Raises:
             UserError: the file is missing or not of this format.
         """
-        from .files import read_json
-
         return read_json(Path(path))
 
-    def _write(self, writer: Any) -> None:
+    def _write(self, writer: ResultWriter) -> None:
         with writer:
             for keyframe in self.keyframes:
                 writer.keyframe(keyframe)
@@ -212,21 +290,112 @@ class VideoActions:
             writer.finish(self.duration, self.num_frames)
 
 
-def top_actions(scores: Scores, names: list[str], k: int, min_score: float = 0.0) -> list[tuple[str, float]]:
-    """The ``k`` best of (C,) scores that are at least ``min_score``: (name, score), best first."""
-    best = np.argsort(-scores, kind="stable")[:k]
-    return [(names[i], float(scores[i])) for i in best if scores[i] >= min_score]
+def read_json(path: Path) -> VideoActions:
+    """See :meth:`.VideoActions.from_json`."""
+    return parse_result(read_any_json(path), path)
 
 
-def interpolate(times: NDArray[np.float64], boxes: Boxes, second: float) -> Boxes:
-    """The box (4,) at ``second`` between boxes (M, 4) at ascending ``times`` (M,), linear; clamped at the ends."""
-    after = int(np.searchsorted(times, second))
-    if after == 0:
-        return boxes[0]
-    if after == len(times):
-        return boxes[-1]
-    share = (second - times[after - 1]) / (times[after] - times[after - 1])
-    return ((1 - share) * boxes[after - 1] + share * boxes[after]).astype(np.float32)
+def parse_result(content: Any, path: Path) -> VideoActions:
+    """The result that JSON from ``path`` holds.
+
+    Raises:
+        UserError: it is not of this format.
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not a result file: its 'format' is not {FORMAT!r}")
+    with malformed(f"{path} is not of format {FORMAT}"):
+        return _parse(content)
+
+
+def _parse(content: dict[str, Any]) -> VideoActions:
+    names = {int(entry["id"]): str(entry["name"]) for entry in content["classes"]}
+    if len(names) != len(content["classes"]) or min(names, default=1) < 1:
+        raise ValueError("a class id is there twice, or below 1")
+    if min(content["width"], content["height"]) < 1:
+        raise ValueError(f"its frames are {content['width']}x{content['height']}")
+    header = VideoHeader(
+        content["video"],
+        int(content["width"]),
+        int(content["height"]),
+        names,
+        content["model"],
+        content["person_detector"],
+        {int(entry["id"]): str(entry["type"]) for entry in content["classes"] if "type" in entry},
+    )
+    keyframes = tuple(
+        KeyframeActions(
+            second=_finite("a second", entry["second"]),
+            boxes=_boxes([person["box"] for person in entry["people"]]),
+            person_scores=_scores([person["person_score"] for person in entry["people"]]),
+            track_ids=np.array([person["track_id"] for person in entry["people"]], np.int64),
+            scores=_scores([person["scores"] for person in entry["people"]], len(names)),
+        )
+        for entry in content["keyframes"]
+    )
+    tubes = tuple(
+        Tube(
+            track_id=int(entry["track_id"]),
+            times=_times(entry["times"]),
+            boxes=_boxes(entry["boxes"]),
+            actions=tuple(_segment(segment, names) for segment in entry["actions"]),
+        )
+        for entry in content["tubes"]
+    )
+    if any(len(tube.times) != len(tube.boxes) for tube in tubes):
+        raise ValueError("a tube has not one box for each of its times")
+    duration = _finite("its duration", content["duration"])
+    return VideoActions(header, keyframes, tubes, duration, int(content["num_frames"]))
+
+
+def _finite(name: str, value: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}")
+    return float(value)
+
+
+def _segment(content: dict[str, Any], names: dict[int, str]) -> ActionSegment:
+    numbers = [_finite(f"{name} of an action", content[name]) for name in ("start", "end", "score")]
+    if content["id"] not in names:
+        raise ValueError(f"an action has class id {content['id']!r}, which is not among its classes")
+    return ActionSegment(int(content["id"]), *numbers)
+
+
+def _times(values: list) -> Any:
+    times = np.array(values, np.float64)
+    if times.ndim != 1 or not len(times) or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise ValueError("the times of a tube are not ascending numbers, or there are none")
+    return times
+
+
+def _boxes(values: list) -> Any:
+    """float32 (N, 4). A tracker may extend a box beyond the edge; coordinates far outside are pixels."""
+    boxes = np.array(values, np.float32)
+    boxes = boxes.reshape(0, 4) if not boxes.size else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError("a box has not four numbers")
+    wrong = ~((boxes >= -1) & (boxes <= 2)).all(axis=1) | (boxes[:, :2] > boxes[:, 2:]).any(axis=1)
+    for box in boxes[wrong].tolist():  # NaN is neither above nor below
+        raise ValueError(f"box {box} is inverted, not finite, or not in fractions of the frame")
+    return boxes
+
+
+def _scores(values: list, width: int | None = None) -> Any:
+    scores = np.array(values, np.float32)
+    scores = scores if width is None else scores.reshape(len(values), width)
+    if not ((scores >= -1e-6) & (scores <= 1 + 1e-6)).all():
+        raise ValueError("a score is not a number from 0 to 1")
+    return scores
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}") if abs(value) < 1000 else round(float(value), 3)
+
+
+def _rounded(values: Any) -> list:
+    """Nested lists of numbers with six digits (times beyond 1000 s: milliseconds)."""
+    if np.ndim(values) > 1:
+        return [_rounded(row) for row in values]
+    return [_round(value) for value in np.asarray(values).tolist()]
 
 
 def to_instances(keyframe: KeyframeActions, header: VideoHeader) -> Any:

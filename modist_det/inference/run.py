@@ -1,4 +1,4 @@
-"""A video in, who does what out: as an object, or as files written while it is read."""
+"""Action detection in a whole video: the result as an object, or as files written while it is read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..structures.actions import KeyframeActions, Tube, VideoHeader, top_actions
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..utils.spread import evenly_spread
@@ -23,11 +24,10 @@ from ..video.scaling import FrameScaler
 from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
-from .files import CocoWriter, CsvWriter, JsonWriter, ResultWriter
 from .persons import PersonDetector
 from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, find_people, mark_due
 from .predictor import ActionPredictor
-from .results import KeyframeActions, Tube, VideoActions, VideoHeader, top_actions
+from .results import CocoWriter, CsvWriter, JsonWriter, ResultWriter, VideoActions
 from .stream import Source, in_background, open_source, paced
 
 __all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"]
@@ -63,19 +63,24 @@ class Outputs:
     min_score: float = 0.1
     sheet_frames: int = 12
 
+    def files(self) -> list[Path]:
+        """The files that are asked for."""
+        files = (self.video, self.json, self.csv, self.coco, self.sheet)
+        return [file for file in files if file is not None]
+
 
 @dataclass
 class RunReport:
-    """What was done, and how fast.
+    """Counts and times of a run.
 
     Attributes:
         frames, keyframes, tubes: how many.
-        people: tracks that were believed.
+        people: tracks in the results.
         duration: seconds of video.
-        wall: seconds that it took.
+        wall: seconds that the run took.
         times: of the stages, which run side by side.
-        dropped_keyframes: left out in real time.
-        damaged: packets or pictures passed over.
+        dropped_keyframes: dropped in real time.
+        damaged: packets or images that were skipped.
     """
 
     frames: int = 0
@@ -102,9 +107,9 @@ class RunReport:
                 f"  {stage:17} {speed:8.2f}x real time  {each:8.2f} ms each, {self.times.counts[stage]} times"
             )
         if self.dropped_keyframes:
-            lines.append(f"  {self.dropped_keyframes} keyframes left out, the action model was busy")
+            lines.append(f"  {self.dropped_keyframes} keyframes dropped, as the action model was busy")
         if self.damaged:
-            lines.append(f"  {self.damaged} damaged places passed over")
+            lines.append(f"  {self.damaged} damaged places skipped")
         return "\n".join(lines)
 
 
@@ -115,8 +120,11 @@ def stream_actions(
     settings: PipelineSettings,
     report: RunReport,
 ) -> Generator[Event, None, None]:
-    """Frames with people, keyframes and tubes of a source as they come, made by three threads; closing ends them."""
-    # Said before anything is read.
+    """Frames with people, keyframes and tubes of a source as they come, made by three threads; closing ends them.
+
+    ``report`` counts them.
+    """
+    # An error about the size comes before anything is read.
     output_size(source.height, source.width, None, predictor.short_side, source.name)
     times = report.times
     ahead = _AHEAD_LIVE if settings.realtime else _AHEAD
@@ -132,7 +140,18 @@ def stream_actions(
         ) as searched,
         contextlib.closing(in_background(stream.run(searched), ahead)) as events,
     ):
-        yield from events
+        tracks: set[int] = set()
+        for event in events:
+            if isinstance(event, Shown):
+                report.frames += 1
+                report.duration = _end_of(event.frame.second, report.frames, source)
+            elif isinstance(event, Tube):
+                report.tubes += 1
+                tracks.add(event.track_id)
+                report.people = len(tracks)
+            else:
+                report.keyframes += 1
+            yield event
     report.dropped_keyframes, report.damaged = stream.dropped_keyframes, source.damaged
 
 
@@ -154,17 +173,15 @@ def predict_video(
     """
     source = open_source(video, fps)
     report = RunReport()
-    keyframes, tubes = [], []
-    for event in stream_actions(source, predictor, detector, settings or PipelineSettings(), report):
-        if isinstance(event, Shown):
-            report.frames += 1
-            report.duration = _end_of(event.frame.second, report.frames, source)
-        elif isinstance(event, Tube):
-            tubes.append(event)
-        else:
-            keyframes.append(event)
-    header = make_header(source, predictor, detector)
-    return VideoActions(header, tuple(keyframes), tuple(tubes), report.duration, report.frames)
+    events = stream_actions(source, predictor, detector, settings or PipelineSettings(), report)
+    found = [event for event in events if not isinstance(event, Shown)]
+    return VideoActions(
+        make_header(source, predictor, detector),
+        tuple(event for event in found if isinstance(event, KeyframeActions)),
+        tuple(event for event in found if isinstance(event, Tube)),
+        report.duration,
+        report.frames,
+    )
 
 
 def _end_of(second: float, num_frames: int, source: Source) -> float:
@@ -207,7 +224,6 @@ def annotate(
     aspect = Fraction(getattr(source, "pixel_aspect", 1))
     height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     sheet = _SheetFrames(outputs.sheet_frames)
-    people: set[int] = set()
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _result_writers(outputs, header)]
         film = None
@@ -235,8 +251,6 @@ def annotate(
         canvas_of = _Drawing(predictor, outputs, (height, width))
         for event in events:
             if isinstance(event, Shown):
-                report.frames += 1
-                report.duration = _end_of(event.frame.second, report.frames, source)
                 progress.update()
                 if film is not None or sheet.wants(report.frames - 1):
                     with report.times.measure("drawing"):
@@ -248,12 +262,9 @@ def annotate(
                 if report.duration >= max_seconds:
                     source.stop()
             elif isinstance(event, KeyframeActions):
-                report.keyframes += 1
                 for writer in writers:
                     writer.keyframe(event)
             else:
-                report.tubes += 1
-                people.add(event.track_id)
                 for writer in writers:
                     writer.tube(event)
         for writer in writers:
@@ -262,7 +273,6 @@ def annotate(
         sheet.write(outputs.sheet, source.name)
     if film is not None and film.error is not None:
         raise UserError(f"{film.error}; the other files are complete") from film.error
-    report.people = len(people)
     remark = getattr(detector, "remark", None)
     if remark is not None and (text := remark(source.name)):
         logger.warning("%s", text)
@@ -282,7 +292,7 @@ def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]
 
 
 class _Film:
-    """The mp4, up to the frame that cannot be written: ``error`` says why, and no file is left."""
+    """The mp4. Where a frame cannot be written, ``error`` says why, and no file is left."""
 
     def __init__(self, writer: VideoWriter) -> None:
         self._writer = writer

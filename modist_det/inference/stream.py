@@ -1,7 +1,7 @@
 """Where frames come from, one after the other: a file, a folder of frames, a camera; and stages that run side by side.
 
-A source is read once, from front to back, and keeps nothing. It makes the best of what it is given: damaged packets are
-passed over and counted, a file that is cut off ends early, and a camera that goes away ends the stream.
+A source is read once, from front to back, and keeps nothing. Damaged packets are skipped and counted, a file that is
+cut off ends early, and a camera that is unplugged ends the stream.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ class StreamFrame:
     Attributes:
         index: from 0.
         second: since the first frame; ascending.
-        picture: as the decoder gave it, or an RGB array.
-        orientation: how ``picture`` is turned to be shown.
+        image: as the decoder gave it, or an RGB array.
+        orientation: how ``image`` is turned to be shown.
     """
 
     index: int
     second: float
-    picture: av.VideoFrame | NDArray[np.uint8]
+    image: av.VideoFrame | NDArray[np.uint8]
     orientation: Orientation = Orientation()
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) as shown."""
-        if isinstance(self.picture, np.ndarray):
-            return self.picture.shape[0], self.picture.shape[1]
-        return self.orientation.size(self.picture.height, self.picture.width)
+        if isinstance(self.image, np.ndarray):
+            return self.image.shape[0], self.image.shape[1]
+        return self.orientation.size(self.image.height, self.image.width)
 
     def rgb(self, scaler: FrameScaler, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """uint8 (height, width, 3) of ``size`` (height, width).
@@ -79,16 +79,16 @@ class StreamFrame:
             scaler: of the calling thread alone.
         """
         height, width = size or self.size
-        if isinstance(self.picture, np.ndarray):
+        if isinstance(self.image, np.ndarray):
             if (height, width) == self.size:
-                return self.picture
-            return scaler(av.VideoFrame.from_ndarray(self.picture, format="rgb24"), height, width)
+                return self.image
+            return scaler(av.VideoFrame.from_ndarray(self.image, format="rgb24"), height, width)
         stored = self.orientation.size(height, width)
-        return np.ascontiguousarray(self.orientation.apply(scaler(self.picture, *stored)))
+        return np.ascontiguousarray(self.orientation.apply(scaler(self.image, *stored)))
 
 
-class Source(Protocol):
-    """A video to be read once.
+class Source:
+    """A video to be read once. Subclasses set ``width``, ``height`` and ``rate``, and what is not the usual.
 
     Attributes:
         name: id of the video.
@@ -96,30 +96,33 @@ class Source(Protocol):
         pixel_aspect: width of a pixel divided by its height, not 1 for anamorphic video.
         rate: frames per second, as stated.
         duration: seconds, as stated; 0: not known.
-        live: frames come when they come (camera).
+        live: frames arrive in real time (camera, network stream).
         origin: seconds; the file's own time of the first frame.
         sound: file whose sound belongs to the frames.
-        damaged: packets, or pictures, passed over so far.
+        damaged: packets, or images, that were skipped so far.
     """
 
-    name: str
     width: int
     height: int
-    pixel_aspect: Fraction
     rate: Fraction
-    duration: float
-    live: bool
-    origin: float
-    sound: Path | None
-    damaged: int
+    pixel_aspect = Fraction(1)
+    duration = 0.0
+    live = False
+    origin = 0.0
+    sound: Path | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.damaged = 0
+        self._stopped = threading.Event()
 
     def frames(self) -> Iterator[StreamFrame]:
         """All frames in order; once."""
-        ...
+        raise NotImplementedError
 
     def stop(self) -> None:
         """End the stream early; from any thread."""
-        ...
+        self._stopped.set()
 
 
 def open_source(where: str | os.PathLike, fps: float = 25.0) -> Source:
@@ -132,30 +135,41 @@ def open_source(where: str | os.PathLike, fps: float = 25.0) -> Source:
         VideoError: there is no such thing, or it cannot be read.
     """
     text = os.fspath(where)
-    if text.isdigit() or text.startswith("/dev/video"):
-        return CameraSource(open_camera(text), f"camera{text.removeprefix('/dev/video')}")
+    if is_camera(text):
+        return CameraSource(open_camera(text), input_name(text))
     if Path(text).is_dir():
         return FolderSource(text, fps)
     return FileSource(text)
 
 
-class FileSource:
+def is_camera(text: str) -> bool:
+    """Whether an input is a camera's number or device."""
+    return text.isdigit() or text.startswith("/dev/video")
+
+
+def input_name(text: str) -> str:
+    """Id of the video that an input is: the name of a file, folder or stream, or ``camera0``."""
+    if is_camera(text):
+        return f"camera{text.removeprefix('/dev/video')}"
+    if "://" in text:
+        return text.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
+    path = Path(text)
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+class FileSource(Source):
     """Frames of a video file, or of a network stream."""
 
     def __init__(self, where: str | os.PathLike, threads: int = 1) -> None:
         text = os.fspath(where)
+        super().__init__(input_name(text))
         self.live = "://" in text
         self.path = Path(text)
         if self.live:
-            self.name = text.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
             self._container, self._stream = _open_address(text, threads)
-            self.sound: Path | None = None
         else:
-            self.name = self.path.stem
             self._container, self._stream = open_container(self.path, threads)
             self.sound = self.path
-        self.damaged = 0
-        self._stopped = threading.Event()
         self._frames = self._decode()
         try:
             with reading(self.path):
@@ -208,9 +222,6 @@ class FileSource:
                 item = next(self._frames, None)
                 index += 1
 
-    def stop(self) -> None:
-        self._stopped.set()
-
     def _decode(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
         size = None
         decoded = decode_in_order(self._container, self._stream, self.path, self._pass_over)
@@ -238,39 +249,30 @@ class FileSource:
         self.damaged += 1
 
 
-class FolderSource:
+class FolderSource(Source):
     """Frames of a folder of images, in natural order of their names."""
 
     def __init__(self, path: str | os.PathLike, fps: float = 25.0) -> None:
+        super().__init__(input_name(os.fspath(path)))
         self._folder = FrameFolder(path, fps)
-        self.name = Path(path).resolve().name
         info = self._folder.info
         self.width, self.height, self.rate, self.duration = info.width, info.height, info.rate, info.duration
-        self.pixel_aspect = Fraction(1)
-        self.live = False
-        self.origin = 0.0
-        self.sound: Path | None = None
-        self.damaged = 0
-        self._stopped = threading.Event()
 
     def frames(self) -> Iterator[StreamFrame]:
         for index in range(self._folder.info.num_frames):
             if self._stopped.is_set():
                 return
             try:
-                picture = self._folder.frames_at_indices([index], size=(self.height, self.width))[0]
+                image = self._folder.frames_at_indices([index], size=(self.height, self.width))[0]
             except VideoError as error:
                 self.damaged += 1
-                logger.warning("passed over: %s", error)
+                logger.warning("skipped: %s", error)
                 continue
-            yield StreamFrame(index, float(index / self.rate), picture)
-
-    def stop(self) -> None:
-        self._stopped.set()
+            yield StreamFrame(index, float(index / self.rate), image)
 
 
 class Capture(Protocol):
-    """What is needed of ``cv2.VideoCapture``."""
+    """The part of ``cv2.VideoCapture`` that is used."""
 
     def read(self) -> tuple[bool, Any]: ...
 
@@ -279,65 +281,57 @@ class Capture(Protocol):
     def release(self) -> None: ...
 
 
-class CameraSource:
+class CameraSource(Source):
     """Frames of a camera, timed when they arrive.
 
     Args:
-        capture: an open ``cv2.VideoCapture``, or what reads like one: ``read()`` gives (success, BGR picture).
+        capture: an open ``cv2.VideoCapture``, or what reads like one: ``read()`` gives (success, BGR image).
         name: id of the video.
-        patience: seconds without a picture after which the camera is taken to be gone.
+        patience: seconds without an image after which the camera counts as disconnected.
 
     Raises:
-        VideoError: it gives no picture at all.
+        VideoError: it gives no image at all.
     """
 
+    live = True
+
     def __init__(self, capture: Capture, name: str = "camera", patience: float = 3.0) -> None:
+        super().__init__(name)
         self._capture = capture
         self._patience = patience
-        self._stopped = threading.Event()
-        self.name = name
-        self.damaged = 0
         self._first = self._read()
         if self._first is None:
             capture.release()
-            raise VideoError(name, "the camera gives no picture; is another program using it?")
+            raise VideoError(name, "the camera gives no image; is another program using it?")
         self.height, self.width = self._first.shape[:2]
         self.rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or 25).limit_denominator(1001)
-        self.duration = 0.0
-        self.pixel_aspect = Fraction(1)
-        self.live = True
-        self.origin = 0.0
-        self.sound: Path | None = None
 
     def frames(self) -> Iterator[StreamFrame]:
-        picture, self._first = self._first, None
+        image, self._first = self._first, None
         start, second, index = time.monotonic(), -1.0, 0
         try:
-            while picture is not None and not self._stopped.is_set():
+            while image is not None and not self._stopped.is_set():
                 second = max(time.monotonic() - start, second + 1e-3)
-                if picture.shape[:2] == (self.height, self.width):
-                    yield StreamFrame(index, second, picture)
+                if image.shape[:2] == (self.height, self.width):
+                    yield StreamFrame(index, second, image)
                     index += 1
                 else:
                     self.damaged += 1
-                picture = self._read()
-            if picture is None and not self._stopped.is_set():
+                image = self._read()
+            if image is None and not self._stopped.is_set():
                 logger.warning(
-                    "%s gave no picture for %g s and is taken to be gone", self.name, self._patience
+                    "%s gave no image for %g s; it counts as disconnected", self.name, self._patience
                 )
         finally:
             self._capture.release()
 
-    def stop(self) -> None:
-        self._stopped.set()
-
     def _read(self) -> NDArray[np.uint8] | None:
-        """The next picture, RGB; None when none came for a while."""
+        """The next image, RGB; None when none came for a while."""
         deadline = time.monotonic() + self._patience
         while not self._stopped.is_set():
-            success, picture = self._capture.read()
+            success, image = self._capture.read()
             if success:
-                return np.ascontiguousarray(picture[..., ::-1])
+                return np.ascontiguousarray(image[..., ::-1])
             if time.monotonic() > deadline:
                 break
             time.sleep(0.02)
@@ -380,14 +374,11 @@ def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
 def paced(
     frames: Iterable[StreamFrame], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[StreamFrame]:
-    """Frames of a file at the speed at which they are to be shown, as if they came from a camera."""
+    """Frames of a file in real time, as if they came from a camera."""
     start = clock()
     for frame in frames:
         time.sleep(max(frame.second - (clock() - start), 0.0))
         yield frame
-
-
-# ---- stages that run side by side -----------------------------------------------------------------
 
 
 class _End:

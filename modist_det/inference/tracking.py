@@ -1,7 +1,7 @@
-"""From boxes in single pictures to people over time: IoU with a constant-velocity prediction, assigned optimally.
+"""From boxes in single frames to tracks of people: IoU with a constant-velocity prediction, assigned optimally.
 
-Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak ones only go on with tracks that are left
-over, and never begin one.
+Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak ones only continue tracks that are left
+over, and never start one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ..structures.actions import Boxes, PersonBoxes, interpolate
 from ..structures.boxes import iou_matrix
-from .results import Boxes, PersonBoxes, interpolate
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
 
@@ -24,11 +24,11 @@ _WEAK_MIN_IOU = 0.5
 
 
 class Track:
-    """One person, as far as known.
+    """One person over time.
 
     Attributes:
         id: from 1.
-        strong_hits: how often seen with a score that would have begun a track.
+        strong_hits: detections with a score that could have started a track.
         times, boxes, scores: of the latest observations; older ones are dropped (:meth:`forget`).
         first, last: seconds of the first and the latest observation.
     """
@@ -81,16 +81,16 @@ class Track:
 
 
 class Tracker:
-    """Links the boxes of successive pictures of one video.
+    """Links the boxes of successive frames of one video.
 
     Args:
-        start_score: a box with a lower score begins no track.
+        start_score: a box with a lower score starts no track.
         min_iou: of a box and a track's prediction, to be the same person.
-        max_gap: seconds for which a person may go unseen.
+        max_gap: seconds for which a person may stay undetected.
 
     Attributes:
-        active: tracks that may still go on.
-        updates: pictures seen.
+        active: tracks that have not ended.
+        updates: frames seen.
     """
 
     def __init__(self, start_score: float = 0.5, min_iou: float = 0.25, max_gap: float = 1.2) -> None:
@@ -102,15 +102,13 @@ class Tracker:
         self._next_id = 1
 
     def update(self, second: float, people: PersonBoxes) -> list[Track]:
-        """Go on to a later picture; returns the tracks that ended, unseen for too long, in the order of their ids.
+        """Add the detections of a later frame; returns the tracks that ended, by their ids: unseen for too long.
 
         Raises:
-            ValueError: ``second`` is not later than the picture before.
+            ValueError: ``second`` is not later than the frame before.
         """
         if any(track.last >= second for track in self.active):
-            raise ValueError(
-                f"pictures come in order of time, but {second} s is not later than the one before"
-            )
+            raise ValueError(f"frames come in order of time, but {second} s is not later than the one before")
         ended = [track for track in self.active if second - track.last > self.max_gap]
         self.active = [track for track in self.active if second - track.last <= self.max_gap]
         self.updates += 1

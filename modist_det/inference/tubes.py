@@ -1,36 +1,24 @@
-"""From a person's scores over time to stretches in which an action is done."""
+"""From detections and scores over time to tubes: who was where, and when an action was done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .results import ActionSegment, Scores
+from ..structures.actions import ActionSegment, Boxes, KeyframeActions, PersonBoxes, Scores, Tube
+from .persons import PersonDetector
+from .settings import PipelineSettings
+from .smoothing import smooth_scores
+from .tracking import Track, Tracker
 
-__all__ = ["find_segments", "smooth_scores"]
+__all__ = ["ShownPerson", "TubeCollector", "find_segments", "smooth_scores"]
 
-
-def smooth_scores(times: NDArray[np.float64], scores: Scores, half_life: float) -> Scores:
-    """Means over time, in which a score's weight is halved every ``half_life`` seconds from the time asked for.
-
-    Args:
-        times: (S,), ascending.
-        scores: (S, C).
-        half_life: seconds; 0: nothing is done.
-    """
-    if half_life == 0 or len(times) < 2:
-        return scores
-    decay = 0.5 ** (np.diff(times) / half_life)
-    # A column of ones is weighted along with the scores.
-    rows = np.column_stack([scores, np.ones(len(scores))]).astype(np.float64)
-    before, after = rows.copy(), rows.copy()
-    for i in range(1, len(rows)):
-        before[i] += decay[i - 1] * before[i - 1]
-        after[-1 - i] += decay[-i] * after[-i]
-    total = before + after - rows
-    return (total[:, :-1] / total[:, -1:]).astype(np.float32)
+_MAX_TUBE = 5000  # times in one tube; a longer one is given in parts
 
 
 def find_segments(
@@ -73,3 +61,171 @@ def find_segments(
                     ActionSegment(int(number), float(bounds[first]), float(bounds[after]), float(run.mean()))
                 )
     return tuple(sorted(segments, key=lambda segment: (segment.start, segment.action)))
+
+
+class ShownPerson(NamedTuple):
+    """A person on a frame: box (4,) in [0, 1], scores (C,), None while they are not known."""
+
+    track_id: int
+    box: Boxes
+    scores: Scores | None
+
+
+class _Person:
+    """A track with its scores, and what of both is not yet in a tube."""
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self.times: list[float] = []
+        self.boxes: list[Boxes] = []
+        self.score_times: list[float] = []
+        self.scores: list[Scores] = []
+        self.recent: deque[tuple[float, Scores]] = deque()  # smoothed, to be shown
+
+    def nearest_scores(self, second: float) -> Scores | None:
+        return min(self.recent, key=lambda entry: abs(entry[0] - second))[1] if self.recent else None
+
+    def cut_tube(self, until: float, settings: PipelineSettings, class_ids: Sequence[int]) -> Tube:
+        """Everything up to ``until`` as a tube; it is removed here."""
+        count = np.searchsorted(self.times, until, "right")
+        scored = np.searchsorted(self.score_times, until, "right")
+        times, score_times = np.array(self.times[:count]), np.array(self.score_times[:scored])
+        table = np.array(self.scores[:scored], np.float32).reshape(-1, len(class_ids))
+        segments = find_segments(
+            score_times,
+            smooth_scores(score_times, table, settings.smoothing),
+            times[0],
+            times[-1],
+            class_ids,
+            settings.min_score,
+            settings.min_score * settings.keep_share,
+        )
+        tube = Tube(self.track.id, times, np.array(self.boxes[:count], np.float32), segments)
+        del self.times[:count], self.boxes[:count], self.score_times[:scored], self.scores[:scored]
+        return tube
+
+
+class TubeCollector:
+    """Tracks people, keeps their boxes and scores, and gives a tube for each of them when it is complete.
+
+    Args:
+        settings: thresholds and intervals.
+        detector: where detections come from; see :class:`.PersonDetector`.
+        class_ids: C, of the columns of scores.
+
+    Attributes:
+        max_gap: seconds after its last detection at which a track ends.
+    """
+
+    def __init__(
+        self, settings: PipelineSettings, detector: PersonDetector, class_ids: Sequence[int]
+    ) -> None:
+        interval = max(detector.spacing, settings.keyframe_every / settings.searches_per_keyframe)
+        # A box stands for the time that is nearer to it than to the detections before and after.
+        self._hold = interval / 2
+        # Rare detections must not end every track; one may fail.
+        self.max_gap = max(settings.max_gap, 2.5 * interval)
+        self._settings = settings
+        self._class_ids = class_ids
+        self._min_hits = detector.min_hits
+        self._tracker = Tracker(detector.start_score, max_gap=self.max_gap)
+        self._people: dict[int, _Person] = {}
+        self._searched = -math.inf  # second of the last detections
+
+    def update(self, second: float, people: PersonBoxes) -> None:
+        """Add the detections in the frame at ``second``; frames come in order."""
+        self._tracker.update(second, people)
+        self._searched = second
+        for track in self._tracker.active:
+            if track.last == second:
+                person = self._people.setdefault(track.id, _Person(track))
+                person.times.append(second)
+                person.boxes.append(track.boxes[-1])
+
+    def end(self) -> None:
+        """No more detections come: of a video with few of them, each one is believed."""
+        self._min_hits = min(self._min_hits, self._tracker.updates)
+
+    def is_settled(self, second: float, now: float) -> bool:
+        """Whether no detection after ``now`` can change who is there at ``second``."""
+        return self._searched > second or now - second > self.max_gap
+
+    def keyframe(self, second: float, frame_second: float) -> KeyframeActions:
+        """The keyframe at ``second``, whose frame is at ``frame_second``, with its people, still without scores."""
+        present = [(person.track, person.track.at(frame_second, self._hold)) for person in self._believed()]
+        found = [(track.id, *place) for track, place in present if place is not None]
+        return KeyframeActions(
+            second,
+            np.array([box for _, box, _ in found], np.float32).reshape(-1, 4).clip(0, 1),
+            np.array([score for _, _, score in found], np.float32),
+            np.array([number for number, _, _ in found], np.int64),
+            np.zeros((len(found), 0), np.float32),
+        )
+
+    def add_scores(self, keyframe: KeyframeActions) -> None:
+        """Keep the scores of a keyframe for the tubes of its people."""
+        for person, scores in self._rows(keyframe):
+            person.score_times.append(keyframe.second)
+            person.scores.append(scores)
+
+    def add_smoothed(self, keyframe: KeyframeActions) -> None:
+        """Keep the smoothed scores of a keyframe for showing them."""
+        for person, scores in self._rows(keyframe):
+            person.recent.append((keyframe.second, scores))
+
+    def _rows(self, keyframe: KeyframeActions) -> Iterator[tuple[_Person, Scores]]:
+        for number, scores in zip(keyframe.track_ids.tolist(), keyframe.scores, strict=True):
+            if number in self._people:
+                yield self._people[number], scores
+
+    def shown_at(self, second: float) -> list[ShownPerson]:
+        """The people on a frame, each with the scores of the keyframe nearest to it."""
+        shown = []
+        for person in self._believed():
+            track = person.track
+            place = track.at(second, self._hold)
+            if place is None and self._may_be_there(track, second):
+                place = track.predict(second).astype(np.float32), track.scores[-1]
+            if place is not None:
+                shown.append(ShownPerson(track.id, place[0].clip(0, 1), person.nearest_scores(second)))
+        return shown
+
+    def _believed(self) -> list[_Person]:
+        return [p for p in self._people.values() if p.track.strong_hits >= self._min_hits]
+
+    def _may_be_there(self, track: Track, second: float) -> bool:
+        """Whether to show a person after the last detection: none was made since, or (in real time) just one."""
+        unseen = second - track.last
+        if track.last == self._searched:
+            return 0 < unseen <= self.max_gap
+        return self._settings.realtime and 0 < unseen <= 2 * self._settings.detect_every
+
+    def tubes(self, needed: float, done: float) -> Iterator[Tube]:
+        """Tubes of people who have left, and parts of very long ones.
+
+        Args:
+            needed: second before which all keyframes have their scores and all frames were shown.
+            done: second of the last keyframe that has its smoothed scores.
+        """
+        active = {track.id for track in self._tracker.active}
+        believed = self._believed()
+        for number, person in list(self._people.items()):
+            # A box stands for some time after it was seen: a keyframe then has scores of this person, too.
+            if number not in active and needed > person.track.last + self._hold:
+                del self._people[number]
+                if person in believed and person.times:
+                    yield person.cut_tube(math.inf, self._settings, self._class_ids)
+            elif len(person.times) > _MAX_TUBE and person.times[0] <= done:
+                yield person.cut_tube(done, self._settings, self._class_ids)
+
+    def finish(self, done: float) -> Iterator[Tube]:
+        """The tubes of all who are left."""
+        self._tracker.finish()
+        return self.tubes(math.inf, done)
+
+    def forget(self, before: float) -> None:
+        """Drop what no keyframe and no frame from ``before`` on needs."""
+        for person in self._people.values():
+            person.track.forget(before)
+            while len(person.recent) > 1 and person.recent[1][0] <= before:
+                person.recent.popleft()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import cv2
 import torch
 
 from ..utils.errors import UserError
-from ..utils.files import atomic_path, remove_leftovers
+from ..utils.files import remove_leftovers, write_json
 from ..utils.json_reading import read_json
 from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
@@ -205,5 +204,4 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
                 f"{out} holds maps made with {', '.join(different)}; give the same options, or another folder"
             )
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")
+    write_json(path, noted)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,16 @@ from .errors import UserError
 from .plugins import import_modules
 from .signals import stop_on_signals
 
-__all__ = ["at_least", "make_parser", "number_from", "parse_option", "run_cli"]
+__all__ = [
+    "add_shards",
+    "at_least",
+    "check_shard",
+    "make_parser",
+    "number_from",
+    "parse_option",
+    "parse_options",
+    "run_cli",
+]
 
 
 _NOTHING_A_USER_COULD_CHANGE = (
@@ -53,6 +62,24 @@ def number_from(lowest: float, highest: float = math.inf, above: bool = False) -
         return value
 
     return number
+
+
+def add_shards(parser: argparse.ArgumentParser) -> None:
+    """Arguments that divide the videos between processes and machines; :func:`check_shard` checks them."""
+    add = parser.add_argument
+    add("--shard", type=int, default=0, help="which share of the videos, from 0 (default: %(default)s)")
+    add("--num-shards", type=at_least(1), default=1, help="how many shares there are (default: %(default)s)")
+
+
+def check_shard(args: argparse.Namespace) -> None:
+    """Raise ``UserError`` where the arguments of :func:`add_shards` name no share."""
+    if not 0 <= args.shard < args.num_shards:
+        raise UserError(f"--shard {args.shard} of {args.num_shards} does not exist; shards count from 0")
+
+
+def parse_options(argument: str, texts: Iterable[str]) -> dict[str, Any]:
+    """All of :func:`parse_option`, by name."""
+    return dict(parse_option(argument, text) for text in texts)
 
 
 def parse_option(argument: str, text: str) -> tuple[str, Any]:

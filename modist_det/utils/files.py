@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
-__all__ = ["atomic_path", "check_is_file", "inside", "remove_leftovers", "remove_unfinished"]
+__all__ = ["atomic_path", "check_is_file", "inside", "remove_leftovers", "remove_unfinished", "write_json"]
 
 # ``.NAME.tmp-RANDOM``; earlier versions put the process's number at the end, and locked nothing.
 _TEMPORARY = re.compile(r"\..*\.tmp-(?:[0-9a-f]{16}|(?P<unlocked>\d+))", re.DOTALL)
@@ -82,6 +84,19 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         if temporary is not None:
             _unfinished.discard(temporary)
             os.close(lock)
+
+
+def write_json(path: str | os.PathLike, content: Any, **options: Any) -> None:
+    """Write ``content`` as JSON, one space of indentation a level, whole or not at all.
+
+    Args:
+        options: of ``json.dumps``.
+
+    Raises:
+        UserError: as :func:`atomic_path`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, **{"indent": 1, **options}), encoding="utf-8")
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:

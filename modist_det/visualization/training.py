@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .keyframes import BoxLabels, Image, bordered, contact_sheet, draw_people
 
-__all__ = ["draw_classified", "draw_predictions", "draw_views"]
+__all__ = ["draw_classified", "draw_predictions", "draw_views", "image_of"]
 
 _WIDTH = 360  # pixels of a keyframe
 _MOMENTS = 4  # of a pretraining clip
@@ -37,7 +37,7 @@ def draw_predictions(
     """
     images = []
     for sample, rows in zip(samples, scores, strict=True):
-        frame = _image(sample["video"][:, sample["video"].shape[1] // 2])
+        frame = image_of(sample["video"][:, sample["video"].shape[1] // 2])
         height, width = frame.shape[:2]
         people = []
         for box, labels, row in zip(sample["boxes"], sample["labels"], rows.float().cpu(), strict=True):
@@ -75,7 +75,7 @@ def draw_classified(
         view = sample["video"][len(sample["video"]) // 2]
         best = row.float().cpu().topk(min(2, len(row)))
         right = bool(sample["labels"][best.indices[0]])
-        images += [bordered(_image(view[:, t]), right, cell_width) for t in _moments(view.shape[1])]
+        images += [bordered(image_of(view[:, t]), right, cell_width) for t in _moments(view.shape[1])]
         labels = [_name(class_names, c) for c in sample["labels"].nonzero().flatten().tolist()]
         written = [
             f"{_name(class_names, c)} {score:.2f}"
@@ -99,7 +99,7 @@ def draw_views(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> I
     images, titles = [], []
     for sample in samples:
         for number, clip in enumerate(sample["video"]):
-            images += [_image(clip[:, t]) for t in _moments(clip.shape[1])]
+            images += [image_of(clip[:, t]) for t in _moments(clip.shape[1])]
             titles += [f"{sample['video_id']}  {number + 1}", *[""] * (_MOMENTS - 1)]
             if "motion" in sample:
                 maps = sample["motion"][number]
@@ -116,14 +116,14 @@ def _motion_image(maps: Tensor, largest: int) -> Image:
     """(C, H, W), C 1 to 3."""
     if len(maps) == 1:
         stretched = (maps.float() * (255 / max(largest, 1))).to(torch.uint8)
-        return _image(stretched.expand(3, -1, -1))
+        return image_of(stretched.expand(3, -1, -1))
     missing = torch.full_like(maps[:1], 128).expand(3 - len(maps), -1, -1)
-    return _image(torch.cat([maps, missing]))
+    return image_of(torch.cat([maps, missing]))
 
 
-def _image(picture: Tensor) -> Image:
-    """(3, H, W) -> (H, W, 3)."""
-    return np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+def image_of(frame: Tensor) -> Image:
+    """uint8 (3, H, W) -> (H, W, 3)."""
+    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
 
 
 def _name(class_names: Mapping[int, str], channel: int) -> str:

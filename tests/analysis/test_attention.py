@@ -51,7 +51,7 @@ def test_command(config, checkpoint, tiny_puppets, tmp_path, root):
     assert cv2.imread(str(out)).shape == (2 * (22 + 180), 3 * 240, 3)
     done = run_program([*command, "--weights", checkpoint, "--out", tmp_path / "no.png", "--action", "wlak"])
     assert done.returncode == 1
-    assert done.stderr == "error: data set puppets_val has no class 'wlak'; did you mean 'walk'?\n"
+    assert done.stderr == "error: dataset puppets_val has no class 'wlak'; did you mean 'walk'?\n"
     assert not (tmp_path / "no.png").exists()
 
 

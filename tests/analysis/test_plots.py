@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from modist_det.analysis.neighbour_sheet import draw_neighbours
+from modist_det.analysis.neighbours import draw_neighbours
 from modist_det.analysis.plots import draw_class_ap, draw_precision_recall, draw_score_histograms, write_plots
 from modist_det.evaluation.ava import match_ava
 from modist_det.formats.ava.files import LabelEntry

@@ -89,7 +89,7 @@ def test_keyframes_of_a_data_set(tiny_puppets, square_detector, tmp_path):
 
 
 def test_no_videos(tmp_path):
-    with pytest.raises(UserError, match="neither a data set nor a folder"):
+    with pytest.raises(UserError, match="neither a dataset nor a folder"):
         videos_of_folder(tmp_path / "none")
     with pytest.raises(UserError, match="no videos in"):
         videos_of_folder(tmp_path)

@@ -143,7 +143,7 @@ def test_mirrored_and_tiled_views_find_the_same_place(tiny_yolox):
 
 
 def test_yolox_of_another_kind_is_refused(tiny_yolox):
-    with pytest.raises(UserError, match="does not take pictures of 640x640|gives an output of shape"):
+    with pytest.raises(UserError, match="does not take images of 640x640|gives an output of shape"):
         build_person_detector("YOLOX", path=tiny_yolox, size=640)([Picture(np.zeros((9, 9, 3), np.uint8))])
     with pytest.raises(UserError, match="FastestDet family|FastestDet's"):
         build_person_detector("FastestDet", path=tiny_yolox)([Picture(np.zeros((9, 9, 3), np.uint8))])

@@ -360,7 +360,7 @@ def still(second, height, width):
 
 
 def test_very_long_tubes_come_in_parts(predictor, square_detector, film, tmp_path, monkeypatch):
-    monkeypatch.setattr("modist_det.inference.pipeline._MAX_TUBE", 6)
+    monkeypatch.setattr("modist_det.inference.tubes._MAX_TUBE", 6)
     path = film(tmp_path / "a.mp4", np.arange(100) / 25)
     found = predict_video(path, predictor, square_detector, PLAIN)
     assert len(found.tubes) >= 2 and {tube.track_id for tube in found.tubes} == {1}

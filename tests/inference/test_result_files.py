@@ -20,7 +20,7 @@ from modist_det.inference import (
     VideoHeader,
     to_instances,
 )
-from modist_det.inference.files import JsonWriter
+from modist_det.inference.results import JsonWriter
 from modist_det.utils.errors import UserError
 
 

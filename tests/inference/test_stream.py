@@ -109,7 +109,7 @@ def test_camera_that_is_stopped():
 
 
 def test_no_camera():
-    with pytest.raises(VideoError, match="no picture"):
+    with pytest.raises(VideoError, match="no image"):
         CameraSource(FakeCapture(0), patience=0.1)
     with pytest.raises(VideoError, match="no such camera"):
         open_source("/dev/video97")

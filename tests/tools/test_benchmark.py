@@ -95,7 +95,7 @@ def test_help_of_each_command_has_an_example(benchmark, command):
         ),
         (
             ["data", "--workers", "-1"],
-            "benchmark.py data: error: argument --workers: '-1' is not a whole number",
+            "benchmark.py data: error: argument --workers: -1 is less than 0",
         ),
     ],
 )

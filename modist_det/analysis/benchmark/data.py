@@ -46,12 +46,9 @@ __all__ = [
 
 def run_data(args: argparse.Namespace) -> Report:
     """``tools/benchmark.py data``."""
-    cfg = get_cfg()
-    if args.cfg:
-        cfg.merge_from_file(args.cfg)
-    elif not args.videos:
+    if not (args.cfg or args.videos):
         raise UserError("give --videos PATH, or --cfg FILE to measure its training data")
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     node = cfg.INPUT
     node.NUM_FRAMES = args.frames or node.NUM_FRAMES
     node.SAMPLING_RATE = args.stride or node.SAMPLING_RATE

@@ -10,10 +10,10 @@ from typing import Any
 
 __all__ = ["BUSY", "describe_machine", "machine_line"]
 
-# Distributions whose versions matter to the figures. Their metadata is read, nothing is imported.
+# Distributions whose versions matter to the results. Their metadata is read, nothing is imported.
 _PACKAGES = ("torch", "torchvision", "numpy", "av", "opencv-python-headless")
 
-# More running processes per core than this, before anything was measured: somebody else is at work.
+# More running processes per core than this before the measurement: the machine is busy with other work.
 BUSY = 0.25
 
 

@@ -33,9 +33,7 @@ _STATUS = Path("/proc/self/status")
 
 def run_model(args: argparse.Namespace) -> Report:
     """``tools/benchmark.py model``."""
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     if args.amp:
         cfg.SOLVER.AMP.ENABLED, cfg.SOLVER.AMP.PRECISION = True, args.amp
     cfg.MODEL.CHANNELS_LAST |= args.channels_last

@@ -15,7 +15,7 @@ from ...data.datasets.records import VideoRecord
 from ...data.motion_sources import find_sources
 from ...data.pretraining import PretrainingMapper
 from ...motion.extract import ExtractionSettings, extract_motion
-from ...utils.cli import parse_option
+from ...utils.cli import parse_options
 from ...video.reader import open_video
 from .data import one_thread, video_files
 from .machine import describe_machine
@@ -26,9 +26,7 @@ __all__ = ["benchmark_extraction", "benchmark_motion", "run_extraction", "run_mo
 
 def run_motion(args: argparse.Namespace) -> Report:
     """``tools/benchmark.py motion``."""
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     return benchmark_motion(cfg, args.videos, args.samples)
 
 
@@ -105,7 +103,7 @@ def benchmark_extraction(videos: str, estimators: list[str], short_side: int | N
         name, *options = text.split(",")
         settings = ExtractionSettings(
             estimator=name,
-            options=tuple(sorted(parse_option("--estimators", option) for option in options)),
+            options=tuple(sorted(parse_options("--estimators", options).items())),
             short_side=short_side,
         )
         readers[text] = settings.build_reader()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import statistics
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ...utils.files import atomic_path
+from ...utils.files import write_json
 from .machine import machine_line
 
 __all__ = ["Report", "Series", "paired_ratio"]
@@ -98,7 +97,7 @@ class Report:
         title: what was measured.
         item: what the series count, in the singular ("clip").
         machine: of :func:`~.machine.describe_machine`.
-        settings: what the figures depend on.
+        settings: what the results depend on.
         series: rows of the table.
     """
 
@@ -137,8 +136,7 @@ class Report:
                 {**series.summary(), "wall_s": series.wall, "cpu_s": series.cpu} for series in self.series
             ],
         }
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        write_json(path, content, allow_nan=False)
 
 
 def _short(value: float | None) -> str:

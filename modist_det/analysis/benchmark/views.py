@@ -28,9 +28,7 @@ __all__ = ["benchmark_views", "run_views"]
 
 def run_views(args: argparse.Namespace) -> Report:
     """``tools/benchmark.py views``."""
-    cfg = get_cfg()
-    cfg.merge_from_file(args.cfg)
-    cfg.merge_from_list(args.overrides)
+    cfg = get_cfg(args.cfg, args.overrides)
     if args.threads:
         torch.set_num_threads(args.threads)
     return benchmark_views(

@@ -1,4 +1,4 @@
-"""One HTML file that shows what an action detector found, missed and made up."""
+"""One HTML file that shows the true positives, misses and false positives of an action detector."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def write_report(
     num_clips: int = 24,
     max_clip_bytes: int = 8_000_000,
 ) -> None:
-    """Write a page that needs nothing beside it: figures, curves, keyframes and clips are inside the file.
+    """Write a page that needs no other file: metrics, curves, keyframes and clips are inside the file.
 
     A third of the keyframes shows the worst misses, a third the worst false positives (classes take turns in both), the
-    others are evenly spread over the data set. Whether something is missed or false is judged at each class's own
+    others are evenly spread over the dataset. Whether something is missed or false is judged at each class's own
     threshold: the one with its highest F1.
 
     Args:
-        dataset_name: catalogue name or description file of an AVA-style data set with annotations.
+        dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
         detections: csv in AVA's format.
         mode, max_detections: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava` and, for -1,
             :func:`~modist_det.evaluation.ava.detection_limit`.
-        num_keyframes: with their picture in the page, at most.
+        num_keyframes: with their image in the page, at most.
         num_clips: how many of them, the worst first, with a clip of two seconds.
         max_clip_bytes: no more clips than fit into this.
 
     Raises:
-        UserError: files are missing or malformed, or the data set has no annotated keyframes.
+        UserError: files are missing or malformed, or the dataset has no annotated keyframes.
     """
     check_is_file(out)
     needs = "there are no annotations in AVA's format to compare with"
     dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, needs)
     metadata = dataset.metadata
     if metadata.groundtruth is None or metadata.label_map is None:
-        raise UserError(f"data set {dataset_name}: {needs}")
+        raise UserError(f"dataset {dataset_name}: {needs}")
     limit = detection_limit(metadata.class_names, max_detections)
     matched = match_ava(
         metadata.groundtruth, detections, metadata.label_map, metadata.exclusions, mode, limit
     )
     if not len(matched.boxes.keyframes):
-        raise UserError(f"data set {dataset_name} has no annotated keyframes")
+        raise UserError(f"dataset {dataset_name} has no annotated keyframes")
     content = report_content(
         dataset,
         matched,

@@ -41,7 +41,7 @@ def report_content(
     """See :func:`~modist_det.analysis.report.write_report`; the page's script documents the keys by using them.
 
     A class is given by its place in ``classes``, a keyframe by its place in ``keyframes``. A video that cannot be
-    read leaves its keyframes without pictures, with a note that says why.
+    read leaves its keyframes without images, with a note that says why.
     """
     result = figures(matched)
     points = operating_points(matched)

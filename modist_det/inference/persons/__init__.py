@@ -1,7 +1,8 @@
-"""Person detectors: pictures -> boxes and scores."""
+"""Person detectors: frames -> boxes and scores."""
 
 from .base import (
     PERSON_DETECTOR_REGISTRY,
+    Frame,
     PersonDetector,
     Picture,
     build_person_detector,
@@ -18,6 +19,7 @@ __all__ = [
     "Detectron2",
     "FasterRCNN",
     "FastestDet",
+    "Frame",
     "PersonDetector",
     "Picture",
     "Precomputed",

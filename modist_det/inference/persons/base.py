@@ -1,4 +1,4 @@
-"""What every person detector is, and how one is made from a name or a file."""
+"""The interface of person detectors, and how to build one from a name or a file."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 from fvcore.common.registry import Registry
 from numpy.typing import NDArray
 
+from ...structures.actions import PersonBoxes
 from ...structures.boxes import area, intersection
 from ...utils.errors import UserError, nearest
-from ..results import PersonBoxes
 
 __all__ = [
     "DETECTOR_OF_FILE",
     "PERSON_DETECTOR_REGISTRY",
-    "Picture",
+    "Frame",
     "PersonDetector",
+    "Picture",
     "build_person_detector",
     "non_maximum_suppression",
 ]
@@ -32,8 +33,8 @@ DETECTOR_OF_FILE: dict[str, Callable[[str], str]] = {}
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A frame in which people are looked for.
+class Frame:
+    """A frame in which people are detected.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -46,22 +47,25 @@ class Picture:
     second: float = 0.0
 
 
+Picture = Frame  # the name of earlier versions
+
+
 class PersonDetector(Protocol):
-    """Finds people in pictures.
+    """Finds people in frames.
 
     Attributes:
-        start_score: people with a lower score are only used to go on with a track, not to begin one.
-        min_hits: pictures in which a person has to be found, with that score, to be believed.
-        spacing: seconds between the pictures of which something is known, where that is not the caller's choice
-            (boxes from a file); otherwise 0.
+        start_score: detections with a lower score may continue a track, but not start one.
+        min_hits: frames in which a person must be found, with that score, to be reported.
+        spacing: seconds between the frames that boxes are known of, where the caller cannot choose them (boxes from
+            a file); otherwise 0.
     """
 
     start_score: float
     min_hits: int
     spacing: float
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
-        """The people of each picture; None where nothing is known of it (boxes from a file, another second)."""
+    def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
+        """The people of each frame; None where nothing is known of it (boxes from a file, another second)."""
         ...
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ...engine.setup import resolve_device
+from ...structures.actions import PersonBoxes
 from ...utils.errors import UserError
 from ...utils.paths import local_path
-from ..results import PersonBoxes
-from .base import PERSON_DETECTOR_REGISTRY, Picture
+from .base import PERSON_DETECTOR_REGISTRY, Frame
 
 __all__ = ["Detectron2"]
 
@@ -24,16 +24,16 @@ class Detectron2:
     """A detector of detectron2's model zoo, trained on COCO.
 
     Args:
-        config: a path in its zoo, or a config file of one's own. The default is the architecture of AVA's published
+        config: a path in its zoo, or a config file. The default is the architecture of AVA's published
             boxes, which were made after fine-tuning it on AVA.
-        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once, or of one's
-            own config.
+        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once, or of the
+            given config.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         device: "auto", "cpu", "cuda".
 
     Raises:
-        UserError: detectron2 is not installed or has no such config, or the weights cannot be had.
+        UserError: detectron2 is not installed or has no such config, or the weights are not available.
     """
 
     min_hits = 2
@@ -78,8 +78,8 @@ class Detectron2:
             ) from error
         self.start_score = start_score
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
-        return [self._detect(picture.image) for picture in pictures]
+    def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
+        return [self._detect(frame.image) for frame in frames]
 
     def _detect(self, image: np.ndarray) -> PersonBoxes:
         # DefaultPredictor takes BGR and turns it round where the model wants RGB.

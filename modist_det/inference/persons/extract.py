@@ -20,12 +20,12 @@ from ...data.datasets.videos import videos_of_folder
 from ...formats.ava.files import detection_lines
 from ...structures.keyframes import VideoKeyframes
 from ...utils.errors import UserError
-from ...utils.files import atomic_path, check_is_file, remove_leftovers
+from ...utils.files import atomic_path, check_is_file, remove_leftovers, write_json
 from ...utils.json_reading import read_json
 from ...utils.progress import progress_bar
 from ...video.reader import open_video
-from ..files import person_table
-from .base import PersonDetector, Picture
+from ..results import person_table
+from .base import Frame, PersonDetector
 
 __all__ = ["DetectionReport", "VideoToSearch", "detect_persons", "videos_of_dataset", "videos_of_folder"]
 
@@ -77,7 +77,7 @@ def detect_persons(
 
     Args:
         settings: of the detector; boxes of other settings are not mixed with these.
-        batch_size: pictures given to the detector at once.
+        batch_size: frames given to the detector at once.
 
     Raises:
         UserError: ``out`` has parts of other settings, or cannot be written.
@@ -112,8 +112,8 @@ def detect_persons(
 def _search(video: VideoToSearch, detector: PersonDetector, part: Path, batch_size: int) -> int:
     count = 0
     with atomic_path(part) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for second, picture in _pictures(video, batch_size):
-            for at, people in zip(second, detector(picture), strict=True):
+        for seconds, frames in _frames(video, batch_size):
+            for at, people in zip(seconds, detector(frames), strict=True):
                 if people is not None:
                     count += len(people)
                     file.writelines(
@@ -122,7 +122,7 @@ def _search(video: VideoToSearch, detector: PersonDetector, part: Path, batch_si
     return count
 
 
-def _pictures(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float], list[Picture]]]:
+def _frames(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float], list[Frame]]]:
     with open_video(video.path, video.fps) as reader:
         seconds = video.seconds
         if seconds is None:
@@ -131,8 +131,8 @@ def _pictures(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[floa
         for start in range(0, len(seconds), batch_size):
             batch = list(seconds[start : start + batch_size])
             times = [second - video.first_second for second in batch]
-            frames = reader.frames_at_times(times)
-            yield batch, [Picture(f, video.name, t) for f, t in zip(frames, times, strict=True)]
+            images = reader.frames_at_times(times)
+            yield batch, [Frame(f, video.name, t) for f, t in zip(images, times, strict=True)]
 
 
 def _part(parts: Path, video: VideoToSearch) -> Path:
@@ -159,5 +159,4 @@ def _note_settings(parts: Path, settings: Mapping[str, Any]) -> None:
                 "give the same options, another --out, or delete it"
             )
         return
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")
+    write_json(path, noted)

@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...structures.actions import PersonBoxes
 from ...structures.boxes import has_area
 from ...utils.cache import cache_folder
 from ...utils.download import file_sha256
 from ...utils.errors import UserError
 from ...utils.files import atomic_path
 from ...utils.paths import local_path
-from ..results import PersonBoxes
-from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Picture, non_maximum_suppression
+from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Frame, non_maximum_suppression
 from .onnx_network import Network, NetworkError, library, load_network, try_network
 
 __all__ = ["YOLOX", "FastestDet", "decode_fastestdet", "decode_yolox", "family_of", "find_model"]
@@ -40,8 +41,8 @@ def decode_fastestdet(output: NDArray[np.float32]) -> tuple[NDArray[np.float32],
     """Boxes (N, 4) in [0, 1] and person scores (N,) of one output (5 + classes, rows, columns).
 
     Channels are objectness, the centre's offset from its cell (through tanh), width and height (through the logistic
-    function, in pictures), then a probability per class. The score is ``objectness ** 0.6 * probability ** 0.4``
-    (the author's post-processing).
+    function, in shares of the image), then a probability per class. The author's score is
+    ``objectness ** 0.6 * probability ** 0.4``.
     """
     _, rows, columns = output.shape
     grid_y, grid_x = np.mgrid[:rows, :columns]
@@ -74,7 +75,7 @@ def decode_yolox(
 
 
 class _Region(NamedTuple):
-    """A part of the picture that the network is shown, in [0, 1]; ``mirrored``: left and right exchanged."""
+    """A part of the frame that the network is shown, in [0, 1]; ``mirrored``: left and right exchanged."""
 
     x1: float
     y1: float
@@ -83,53 +84,48 @@ class _Region(NamedTuple):
     mirrored: bool = False
 
 
+@dataclass(eq=False)
 class _OnnxDetector:
-    """What the families share: reading the file, looking at one or more views of a picture, suppression.
+    """What the families share: reading the file, looking at one or more views of a frame, suppression.
 
     Args:
         path: the ONNX file.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
         max_iou, max_inside: see :func:`.non_maximum_suppression`.
-        mirror: look at the mirrored picture, too; twice the time.
-        tiles: parts into which a picture is cut along its longer side, with overlap, to be looked at besides the
+        mirror: look at the mirrored frame, too; twice the time.
+        tiles: parts into which a frame is cut along its longer side, with overlap, to be looked at besides the
             whole: finds smaller people; 1 looks at the whole alone.
-        sizes: sides of the network's input that may be asked for; by default those of both families.
     """
 
-    min_hits = 2
-    spacing = 0.0
-    file_name = ""
-    how_to_get = ""
+    path: str | os.PathLike | None = None
+    min_score: float = 0.15
+    start_score: float = 0.6
+    max_iou: float = 0.5
+    max_inside: float = 0.9
+    mirror: bool = False
+    tiles: int = 1
 
-    def __init__(
-        self,
-        path: str | os.PathLike | None,
-        min_score: float,
-        start_score: float,
-        max_iou: float,
-        max_inside: float,
-        mirror: bool,
-        tiles: int,
-        sizes: Sequence[int] = (),
-    ) -> None:
+    min_hits: ClassVar[int] = 2
+    spacing: ClassVar[float] = 0.0
+    file_name: ClassVar[str] = ""
+    how_to_get: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        path = find_model(self.file_name) if self.path is None else self.path
         if path is None:
-            path = find_model(self.file_name)
-            if path is None:
-                raise UserError(
-                    f"no file {self.file_name} in {' or '.join(map(str, model_folders()))}; {self.how_to_get}"
-                )
+            raise UserError(
+                f"no file {self.file_name} in {' or '.join(map(str, model_folders()))}; {self.how_to_get}"
+            )
         self.path = Path(local_path(path))
-        self._network = read_network(self.path, sizes or (_FASTESTDET_SIZE, *_YOLOX_SIZES))
-        self.min_score = min_score
-        self.start_score = start_score
-        self.max_iou = max_iou
-        self.max_inside = max_inside
-        self.mirror = mirror
-        self.tiles = tiles
+        self._network = read_network(self.path, self._sizes())
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
-        return [self._detect(picture.image) for picture in pictures]
+    def _sizes(self) -> Sequence[int]:
+        """Sides of the network's input that may be asked for; those of both families."""
+        return (_FASTESTDET_SIZE, *_YOLOX_SIZES)
+
+    def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
+        return [self._detect(frame.image) for frame in frames]
 
     def _detect(self, image: NDArray[np.uint8]) -> PersonBoxes:
         found = [self._look(image, region) for region in self._regions(*image.shape[:2])]
@@ -155,7 +151,7 @@ class _OnnxDetector:
     def _look(
         self, image: NDArray[np.uint8], region: _Region
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes in [0, 1] of the whole picture and scores, found in one region."""
+        """Boxes in [0, 1] of the whole frame and scores, found in one region."""
         height, width = image.shape[:2]
         x1, y1 = int(region.x1 * width), int(region.y1 * height)
         part = image[y1 : max(round(region.y2 * height), 1), x1 : max(round(region.x2 * width), 1)]
@@ -168,7 +164,7 @@ class _OnnxDetector:
         return moved.astype(np.float32), scores
 
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes (N, 4) in [0, 1] of ``image`` and person scores (N,), all that the network says."""
+        """Boxes (N, 4) in [0, 1] of ``image`` and person scores (N,), all of the network's output."""
         raise NotImplementedError
 
     def _run(self, blob: Any) -> NDArray[np.float32]:
@@ -176,37 +172,26 @@ class _OnnxDetector:
             return self._network(blob)
         except NetworkError as error:
             raise UserError(
-                f"{self.path} does not take pictures of {blob.shape[-1]}x{blob.shape[-2]} pixels "
+                f"{self.path} does not take images of {blob.shape[-1]}x{blob.shape[-2]} pixels "
                 f"({library()}: {error}); is it of the {type(self).__name__} family?"
             ) from error
 
 
 @PERSON_DETECTOR_REGISTRY.register()
+@dataclass(eq=False)
 class FastestDet(_OnnxDetector):
     """FastestDet (https://github.com/dog-qiuqiu/FastestDet): 1 MB, 352x352, the fastest on a CPU.
 
-    The picture is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep weak ones too,
-    which only go on with tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md has figures.
+    The frame is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep weak ones too,
+    which only continue tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md compares them.
     """
 
-    min_hits = 3
-    file_name = "FastestDet.onnx"
-    how_to_get = (
+    min_hits: ClassVar[int] = 3
+    file_name: ClassVar[str] = "FastestDet.onnx"
+    how_to_get: ClassVar[str] = (
         "download example/onnx-runtime/FastestDet.onnx of https://github.com/dog-qiuqiu/FastestDet into one of them, "
         "or choose another detector with --persons"
     )
-
-    def __init__(
-        self,
-        path: str | os.PathLike | None = None,
-        min_score: float = 0.15,
-        start_score: float = 0.6,
-        max_iou: float = 0.5,
-        max_inside: float = 0.9,
-        mirror: bool = False,
-        tiles: int = 1,
-    ) -> None:
-        super().__init__(path, min_score, start_score, max_iou, max_inside, mirror, tiles)
 
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         size = (_FASTESTDET_SIZE, _FASTESTDET_SIZE)
@@ -221,43 +206,40 @@ class FastestDet(_OnnxDetector):
 
 
 @PERSON_DETECTOR_REGISTRY.register()
+@dataclass(eq=False)
 class YOLOX(_OnnxDetector):
     """YOLOX (https://github.com/Megvii-BaseDetection/YOLOX) as its ``tools/export_onnx.py`` writes it.
 
-    The picture keeps its shape: it is scaled to fit at the upper left of a grey square.
+    The frame keeps its shape: it is scaled to fit at the upper left of a grey square.
 
     Args:
         size: side of the network's input; 0: found by trying 640 and 416.
         decoded: the file was exported with ``--decode_in_inference``, so that it gives pixels.
     """
 
-    file_name = "yolox_tiny.onnx"
-    how_to_get = (
+    file_name: ClassVar[str] = "yolox_tiny.onnx"
+    how_to_get: ClassVar[str] = (
         "download one of the ONNX files of https://github.com/Megvii-BaseDetection/YOLOX/releases and name it: "
         "--persons yolox_s.onnx"
     )
 
-    def __init__(
-        self,
-        path: str | os.PathLike | None = None,
-        min_score: float = 0.1,
-        start_score: float = 0.4,
-        max_iou: float = 0.6,
-        max_inside: float = 1.0,
-        mirror: bool = False,
-        tiles: int = 1,
-        size: int = 0,
-        decoded: bool = False,
-    ) -> None:
-        if not 0 <= size <= _LARGEST_SIZE:
+    min_score: float = 0.1
+    start_score: float = 0.4
+    max_iou: float = 0.6
+    max_inside: float = 1.0
+    size: int = 0
+    decoded: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= _LARGEST_SIZE:
             raise UserError(
-                f"option size of person detector YOLOX is {size}, but takes 0 to {_LARGEST_SIZE} pixels"
+                f"option size of person detector YOLOX is {self.size}, but takes 0 to {_LARGEST_SIZE} pixels"
             )
-        super().__init__(
-            path, min_score, start_score, max_iou, max_inside, mirror, tiles, (size,) if size else ()
-        )
-        self.decoded = decoded
-        self.size = size or self._find_size()
+        super().__post_init__()
+        self.size = self.size or self._find_size()
+
+    def _sizes(self) -> Sequence[int]:
+        return (self.size,) if self.size else super()._sizes()
 
     def _find_size(self) -> int:
         for size in _YOLOX_SIZES:

@@ -1,8 +1,8 @@
 """ONNX networks of one image in and one tensor out, run by onnxruntime where it is installed, otherwise by OpenCV.
 
 Both are written in C++ and trust their input: a damaged or malicious file can end the process, or take all memory. So a
-file that nobody has run yet is tried in another process first, this module run as a script; for that it imports nothing
-of the package.
+file that has not been run yet is tried in another process first, which runs this module as a script; for that it
+imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def _library_errors() -> Any:
 def try_network(path: Path, name: str, sizes: Sequence[int]) -> str:
     """Read a file, and run it on black images of some sizes, in a process of its own with bounded time and memory.
 
-    That it refuses the file or a size is no fault here.
+    A file or a size that the library refuses is not a fault here.
 
     Returns:
-        What would have become of this process, such as ``"crashes"``; ``""``: nothing bad.
+        What would have happened to this process, such as ``"crashes"``; ``""``: nothing.
     """
     size = path.stat().st_size
     seconds = _SECONDS + size // _BYTES_PER_SECOND

@@ -12,12 +12,12 @@ import numpy as np
 from ...formats.ava.files import read_ava_boxes, read_person_boxes
 from ...formats.ava.tables import BoxTable
 from ...puppets.tracks import convert_tracks
+from ...structures.actions import PersonBoxes
 from ...utils.errors import UserError
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text
-from ..files import parse_result
-from ..results import PersonBoxes
-from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Picture
+from ..results import parse_result
+from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Frame
 
 __all__ = ["Precomputed"]
 
@@ -37,7 +37,7 @@ class Precomputed:
         path: of the file.
         first_second: what the file calls the video's first frame (csv).
         min_score: boxes with a lower score are left out.
-        tolerance: seconds by which a picture may be off the second in the file. Where the file has boxes of every
+        tolerance: seconds by which a frame may be off the second in the file. Where the file has boxes of every
             frame (10 a second and more), the nearest ones always count.
 
     Raises:
@@ -82,8 +82,8 @@ class Precomputed:
         self._answered: dict[str, int] = {}
         self._last: dict[str, float] = {}
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
-        return [self._look_up(picture.video, picture.second) for picture in pictures]
+    def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
+        return [self._look_up(frame.video, frame.second) for frame in frames]
 
     def _look_up(self, video: str, second: float) -> PersonBoxes | None:
         if video not in self._seconds:

@@ -10,9 +10,9 @@ import torch
 
 from ...checkpoint.torchvision_files import load_torchvision_weights
 from ...engine.setup import resolve_device
+from ...structures.actions import PersonBoxes
 from ...utils.errors import UserError, nearest
-from ..results import PersonBoxes
-from .base import PERSON_DETECTOR_REGISTRY, Picture
+from .base import PERSON_DETECTOR_REGISTRY, Frame
 
 __all__ = ["FasterRCNN"]
 
@@ -35,7 +35,7 @@ class FasterRCNN:
             "COCO_V1"), which are downloaded into the cache once.
         min_score: boxes with a lower score are left out.
         start_score: see :class:`.PersonDetector`.
-        min_size: short side (pixels) to which pictures are scaled; 0: the model's own (800; mobilenet_320: 320).
+        min_size: short side (pixels) to which frames are scaled; 0: the model's own (800; mobilenet_320: 320).
         device: "auto", "cpu", "cuda".
 
     Raises:
@@ -73,10 +73,10 @@ class FasterRCNN:
         self.start_score = start_score
 
     @torch.inference_mode()
-    def __call__(self, pictures: Sequence[Picture]) -> list[PersonBoxes | None]:
+    def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
         images = [
-            torch.from_numpy(np.ascontiguousarray(p.image)).to(self.device).permute(2, 0, 1).float() / 255
-            for p in pictures
+            torch.from_numpy(np.ascontiguousarray(f.image)).to(self.device).permute(2, 0, 1).float() / 255
+            for f in frames
         ]
         found: list[PersonBoxes | None] = []
         for image, output in zip(images, self._network(images), strict=True):

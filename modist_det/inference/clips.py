@@ -1,0 +1,54 @@
+"""The latest frames of a stream, scaled for the model, from which clips are taken."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..video.info import FrameScaler, nearest, output_size
+from .stream import StreamFrame
+
+__all__ = ["ClipBuffer"]
+
+
+class ClipBuffer:
+    """Keeps scaled frames for as long as a clip may need them.
+
+    Args:
+        offsets: float64 (T,), ascending: seconds of a clip's frames from its keyframe.
+        short_side: pixels to which frames are scaled.
+    """
+
+    def __init__(self, offsets: NDArray[np.float64], short_side: int) -> None:
+        self.offsets = offsets
+        self.short_side = short_side
+        self._scaler = FrameScaler()
+        self._frames: deque[tuple[float, NDArray[np.uint8]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, frame: StreamFrame) -> None:
+        """Add the next frame of the stream."""
+        size = output_size(*frame.size, None, self.short_side)
+        self._frames.append((frame.second, frame.rgb(self._scaler, size)))
+
+    def is_complete(self, second: float) -> bool:
+        """Whether all frames of the clip around the keyframe at ``second`` have come."""
+        return self._frames[-1][0] >= second + self.offsets[-1]
+
+    def clip(self, second: float) -> NDArray[np.uint8]:
+        """uint8 (T, H, W, 3): the frames nearest to the times of the clip around ``second``.
+
+        They are those that ``frames_at_times`` of a video reader gives.
+        """
+        seconds = np.array([second for second, _ in self._frames])
+        chosen = nearest(seconds, np.maximum(second + self.offsets, 0.0), 1e-6)
+        return np.stack([self._frames[index][1] for index in chosen.tolist()])
+
+    def forget(self, before: float) -> None:
+        """Drop frames that no clip around ``before`` or a later time needs."""
+        while len(self._frames) > 1 and self._frames[1][0] <= before + self.offsets[0]:
+            self._frames.popleft()

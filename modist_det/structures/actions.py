@@ -1,0 +1,168 @@
+"""Who does what, where and when: detected people, scores at keyframes, tubes.
+
+Boxes are x1y1x2y2 in [0, 1] of the frame's width and height; times are seconds since the video's first frame.
+Columns of ``scores`` belong to the entries of ``class_names``, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ActionSegment",
+    "Boxes",
+    "ClipActions",
+    "KeyframeActions",
+    "PersonBoxes",
+    "Scores",
+    "Tube",
+    "VideoHeader",
+    "interpolate",
+    "top_actions",
+]
+
+Boxes = NDArray[np.float32]
+Scores = NDArray[np.float32]
+
+
+def _no_boxes() -> Boxes:
+    return np.zeros((0, 4), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class PersonBoxes:
+    """The people that a detector found in one frame.
+
+    Attributes:
+        boxes: float32 (N, 4) in [0, 1].
+        scores: float32 (N,) in [0, 1].
+    """
+
+    boxes: Boxes = field(default_factory=_no_boxes)
+    scores: Scores = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipActions:
+    """Scores of the people of one clip.
+
+    Attributes:
+        boxes: float32 (N, 4), in pixels of the clip, as given.
+        scores: float32 (N, C) in [0, 1].
+        class_names: C names by class id.
+    """
+
+    boxes: Boxes
+    scores: Scores
+    class_names: Mapping[int, str]
+
+    def top(self, person: int, k: int = 3) -> list[tuple[str, float]]:
+        """The ``k`` best actions of a person: (name, score), best first."""
+        return top_actions(self.scores[person], list(self.class_names.values()), k)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyframeActions:
+    """The people of one keyframe.
+
+    Attributes:
+        second: of the keyframe.
+        boxes: float32 (N, 4).
+        person_scores: float32 (N,), the person detector's.
+        track_ids: int64 (N,), from 1.
+        scores: float32 (N, C) in [0, 1], smoothed along the track where smoothing is on.
+    """
+
+    second: float
+    boxes: Boxes
+    person_scores: Scores
+    track_ids: NDArray[np.int64]
+    scores: Scores
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class ActionSegment:
+    """A stretch of time in which a person does an action: id, seconds, mean score of its keyframes."""
+
+    action: int
+    start: float
+    end: float
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tube:
+    """One person from coming in to going out. Very long ones are given in parts with the same ``track_id``.
+
+    Attributes:
+        track_id: from 1.
+        times: float64 (M,), ascending: when the person was seen. The tube starts and ends with them.
+        boxes: float32 (M, 4), where.
+        actions: in order of their start.
+    """
+
+    track_id: int
+    times: NDArray[np.float64]
+    boxes: Boxes
+    actions: tuple[ActionSegment, ...] = ()
+
+    @property
+    def start(self) -> float:
+        return float(self.times[0])
+
+    @property
+    def end(self) -> float:
+        return float(self.times[-1])
+
+    def box_at(self, second: float) -> Boxes:
+        """The box (4,), linear between the times at which the person was seen; the nearest one outside of them."""
+        return interpolate(self.times, self.boxes, second)
+
+
+@dataclass(frozen=True)
+class VideoHeader:
+    """What is known of a video before its first keyframe.
+
+    Attributes:
+        video: its id: the file's name without extension.
+        width, height: pixels of a frame.
+        class_names: name of each class id, ascending.
+        model: where the action model came from.
+        person_detector: likewise.
+        class_types: label type, such as "PERSON_MOVEMENT", of the class ids that have one.
+    """
+
+    video: str
+    width: int
+    height: int
+    class_names: Mapping[int, str]
+    model: str = ""
+    person_detector: str = ""
+    class_types: Mapping[int, str] = field(default_factory=dict)
+
+
+def top_actions(scores: Scores, names: list[str], k: int, min_score: float = 0.0) -> list[tuple[str, float]]:
+    """The ``k`` best of (C,) scores that are at least ``min_score``: (name, score), best first."""
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [(names[i], float(scores[i])) for i in best if scores[i] >= min_score]
+
+
+def interpolate(times: NDArray[np.float64], boxes: Boxes, second: float) -> Boxes:
+    """The box (4,) at ``second`` between boxes (M, 4) at ascending ``times`` (M,), linear; clamped at the ends."""
+    after = int(np.searchsorted(times, second))
+    if after == 0:
+        return boxes[0]
+    if after == len(times):
+        return boxes[-1]
+    share = (second - times[after - 1]) / (times[after] - times[after - 1])
+    return ((1 - share) * boxes[after - 1] + share * boxes[after]).astype(np.float32)
