@@ -200,7 +200,7 @@ def videos_of_folder(
         UserError: there is no such folder, nothing in it, or two videos have the same name.
     """
     if not Path(folder).is_dir():
-        raise UserError(f"there is neither a data set nor a folder {folder}")
+        raise UserError(f"there is neither a dataset nor a folder {folder}")
     paths = {path: Path(path).stem for path in videos_in(folder)}
     paths |= {entry.path: entry.name for entry in scan(folder) if entry.is_dir()}
     if not paths:
