@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Container, Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,7 @@ _PES_FORMATS = {"mpeg", "mpegts"}
 Rows = dict[int, NDArray[np.intp]]
 
 
-class VideoReader:
+class VideoReader(AbstractContextManager["VideoReader"]):
     """Frames of one video file by number or by time.
 
     Right for variable frame rates, B-frames, any first timestamp, edit lists, turned and mirrored
@@ -181,9 +182,6 @@ class VideoReader:
     def close(self) -> None:
         """Close the file. ``info`` remains usable."""
         self._container.close()
-
-    def __enter__(self) -> VideoReader:
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
@@ -338,19 +336,17 @@ class VideoReader:
     def _decode(self, packets: list[TimedPacket], wanted: Container[int]) -> Iterator[av.VideoFrame]:
         codec = self._stream.codec_context
         codec.flush_buffers()
-        for packet in packets:
-            if packet.corrupt:
-                raise self._damaged(packet.pts * self._tick)
-            if self._codec_name in _SKIPPABLE:
-                codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-            yield from self._decoded(packet.data, packets[0])
-        yield from self._decoded(None, packets[0])
-
-    def _decoded(self, packet: av.Packet | None, first: TimedPacket) -> list[av.VideoFrame]:
-        try:
-            return self._stream.decode(packet)
-        except PYAV_ERRORS as error:
-            raise self._damaged(first.pts * self._tick, error) from error
+        for packet in [*packets, None]:  # None gives what the decoder held back
+            if packet is not None:
+                if packet.corrupt:
+                    raise self._damaged(packet.pts * self._tick)
+                if self._codec_name in _SKIPPABLE:
+                    codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            try:
+                frames = self._stream.decode(packet and packet.data)
+            except PYAV_ERRORS as error:
+                raise self._damaged(packets[0].pts * self._tick, error) from error
+            yield from frames
 
     def _read_in_order(
         self, indices: NDArray[np.int64], size: tuple[int, int] | None, short_side: int | None

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -59,7 +60,7 @@ class _Header:
     times: list[float]  # seconds of each frame
 
 
-class CachedFrames:
+class CachedFrames(AbstractContextManager["CachedFrames"]):
     """One video's decoded frames, by number and by time as :class:`modist_det.video.reader.VideoReader` gives them."""
 
     def __init__(self, path: Path, header: _Header, frames: NDArray[np.uint8]) -> None:
@@ -97,9 +98,6 @@ class CachedFrames:
 
     def close(self) -> None:
         """Nothing to do: the mapped file is released with the object."""
-
-    def __enter__(self) -> CachedFrames:
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()

@@ -20,6 +20,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -144,7 +145,7 @@ def _listed_names(folder: ListedFolder, fingerprint: str) -> tuple[str, ...]:
     return folder.names
 
 
-class FrameFolder:
+class FrameFolder(AbstractContextManager["FrameFolder"]):
     """Images of one folder in order of their numbers, shown at a constant rate.
 
     The same interface as :class:`modist_det.video.reader.VideoReader`. The module says what the names have to be.
@@ -258,9 +259,6 @@ class FrameFolder:
 
     def close(self) -> None:
         """Nothing stays open; here so that files and folders can be used alike."""
-
-    def __enter__(self) -> FrameFolder:
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
