@@ -224,8 +224,8 @@ class _Watch:
             self._take_over()
 
     def death(self) -> RuntimeError | None:
-        """What torch says of a worker that has just died; None where it says nothing within a second."""
-        deadline = time.monotonic() + 1.0
+        """What torch says of a worker that has just died; None where it says nothing within some seconds."""
+        deadline = time.monotonic() + 5.0  # the system may write its memory to disk
         while self._error is None and time.monotonic() < deadline:
             time.sleep(0.01)
         return self._take()
