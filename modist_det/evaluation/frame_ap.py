@@ -67,26 +67,33 @@ def match(
     place = detections.keyframe.astype(np.int64) * len(truth.counts) + detections.class_index
     begin = np.searchsorted(truth.place, place)
     found = np.flatnonzero(truth.place[np.minimum(begin, len(truth.place) - 1)] == place)
-    if not len(found):
-        return finds
     # All pairs of a detection and a ground-truth box of its keyframe and class.
     begin = begin[found]
     count = np.searchsorted(truth.place, place[found], side="right") - begin
-    pair_start = np.cumsum(count) - count
     pair_detection = np.repeat(found, count)
-    pair_box = np.arange(len(pair_detection)) - np.repeat(pair_start - begin, count)
+    pair_box = np.arange(len(pair_detection)) - np.repeat(np.cumsum(count) - count - begin, count)
     overlap = iou(boxes[detections.row[pair_detection]], truth.boxes[pair_box])
-    best = np.maximum.reduceat(overlap, pair_start)
-    # The first of the boxes that overlap most, if that is enough.
-    chosen = np.flatnonzero(overlap == np.repeat(np.where(best >= IOU_THRESHOLD, best, np.inf), count))
-    chosen = chosen[run_starts(pair_detection[chosen])]
+    # Each detection chooses the box that it overlaps most, if that is enough.
+    chosen = _first_best(overlap, pair_detection)
+    chosen = chosen[overlap[chosen] >= IOU_THRESHOLD]
     detection, box = pair_detection[chosen], pair_box[chosen]
     # Of the detections that chose a box, the first finds it.
-    keys = (detection, -detections.score[detection], box) if by_score else (detection, box)
-    order = np.lexsort(keys)
-    first = order[run_starts(box[order])]
+    order = np.argsort(box, kind="stable")
+    first = order[
+        _first_best(detections.score[detection[order]], box[order]) if by_score else run_starts(box[order])
+    ]
     finds[detection[first]] = box[first]
     return finds
+
+
+def _first_best(values: NDArray[np.floating], group: IntArray) -> IntArray:
+    """Where the first of the highest values of each group is; the rows of a group follow each other."""
+    starts = run_starts(group)
+    if not len(starts):
+        return starts
+    best = np.repeat(np.maximum.reduceat(values, starts), np.diff(starts, append=len(group)))
+    places = np.flatnonzero(values == best)
+    return places[run_starts(group[places])]
 
 
 def average_precisions(

@@ -184,6 +184,27 @@ class TestKinetics:
             (tree / "train.csv").write_text(HEADER + "a,c,3,13,train\nb,d,1,11,validate\nb,e,1,11,\n")
             KineticsDataset("k", tree / "videos", tree / "train.csv", split="val").records()
 
+    @pytest.mark.parametrize("changes", [{}, {"trimmed": False}, {"split": "train"}, {"split": "val"}])
+    def test_whole_columns_and_single_rows_are_read_alike(self, tmp_path, monkeypatch, changes):
+        rows = "".join(
+            f" c{i % 7} ,id-{i} , {i}{'.75' * (i % 2)},{i * i + 1e2:g},{'val' if i % 4 else 'train'}\n"
+            for i in range(40)
+        )
+        (tmp_path / "k.csv").write_text(f"\ufeff{HEADER}{rows}c1,é 1,007,1234567.5,train")
+
+        def read():
+            dataset = KineticsDataset("k", tmp_path, tmp_path / "k.csv", **changes)
+            return dataset.metadata.class_names, list(dataset.entries())
+
+        whole = read()
+        monkeypatch.setattr("modist_det.data.datasets.kinetics.EntryBuilder", None)
+        assert read() == whole  # no row by itself
+        monkeypatch.undo()
+        monkeypatch.setattr("modist_det.data.datasets.kinetics._read_plain", lambda *_: None)
+        assert read() == whole
+        assert whole[0] == tuple(f"c{i}" for i in range(7))
+        assert len(whole[1]) == {"train": 11, "val": 30}.get(changes.get("split"), 41)
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

@@ -84,6 +84,16 @@ class Strings(Rows[str]):
         """Each text once, in order of first appearance."""
         return Strings(pc.unique(self._column))
 
+    def folders(self) -> Strings:
+        """What is before the last slash of each text, each once; "" where there is no slash."""
+        return Strings(
+            pc.unique(pc.replace_substring_regex(self._column, "/?[^/]*$", "", max_replacements=1))
+        )
+
+    def any_matches(self, pattern: str) -> bool:
+        """Whether a regular expression (of RE2) is found in any of the texts."""
+        return bool(pc.any(pc.match_substring_regex(self._column, pattern)).as_py())
+
     def prefixed(self, prefixes: Strings) -> Strings:
         """``prefixes[i] + self[i]``."""
         empty = pa.scalar(b"", pa.large_binary())

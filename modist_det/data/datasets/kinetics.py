@@ -9,10 +9,18 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from numpy.typing import NDArray
+
 from ...utils.errors import UserError
+from ...utils.text_files import read_file
 from .classification import (
     ClassificationDataset,
     Entries,
@@ -21,10 +29,13 @@ from .classification import (
     iter_lines,
     read_class_file,
 )
+from .columns import Strings
 from .description import register_format
 
 __all__ = ["KineticsDataset"]
 
+# Quotes, and what ends a line for Python but not for pyarrow.
+_ODD = re.compile(rb"[\"\x00\r\x0b\x0c\x1c-\x1f]|\xc2\x85|\xe2\x80[\xa8\xa9]")
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
@@ -65,16 +76,26 @@ class KineticsDataset(ClassificationDataset):
     def read_class_names(self) -> list[str]:
         if self.classes.suffix.lower() != ".csv":
             return read_class_file(self.classes)
+        table = _read_plain(self.classes, ("label",))
+        if table is not None:
+            return sorted({label.strip() for label in pc.unique(table["label"]).to_pylist()})
         return sorted({label for _, (label,) in _rows(self.classes, ("label",))})
 
     def read_entries(self) -> Entries:
         names = self.metadata.class_names
         indices = {name: i for i, name in enumerate(names)}
         columns = _COLUMNS if self.split is None else (*_COLUMNS, "split")
-        builder = EntryBuilder(
-            lambda clip, labels: self._files(clip, names[labels[0]]),
-            first=[f"{name}/" for name in names] if self.trimmed else None,
-        )
+
+        def choices(clip: str, labels: tuple[int, ...]) -> tuple[str, ...]:
+            return self._files(clip, names[labels[0]])
+
+        first = [f"{name}/" for name in names] if self.trimmed else None
+        table = _read_plain(self.annotations, columns)
+        plain = None if table is None else self._plain_columns(table, indices)
+        if plain is not None:
+            clips, numbers = plain
+            return Entries(clips, clips, choices, first, [f"{self.annotations}:"], numbers)
+        builder = EntryBuilder(choices, first)
         splits = set()
         for row, values in _rows(self.annotations, columns):
             splits.update(values[4:])
@@ -87,6 +108,40 @@ class KineticsDataset(ClassificationDataset):
                 f"{', '.join(map(repr, sorted(splits))) or 'no row'}"
             )
         return entries
+
+    def _plain_columns(
+        self, table: pa.Table, indices: dict[str, int]
+    ) -> tuple[Strings, dict[str, NDArray]] | None:
+        """The clips' ids and the columns of :class:`Entries`; None where a row is wrong: :meth:`_add` says why."""
+        rows = np.arange(2, len(table) + 2)  # below the header
+        if self.split is not None:
+            chosen = pc.equal(pc.utf8_trim_whitespace(table["split"]), self.split)
+            table, rows = table.filter(chosen), rows[chosen.to_numpy()]
+        count = len(table)
+        found = pc.dictionary_encode(table["label"]).combine_chunks()
+        named = [label.strip() for label in found.dictionary.to_pylist()]
+        known = [indices[label] if label and label in indices else -1 for label in named]
+        labels = np.array(known, np.int32)[found.indices.to_numpy()] if count else np.zeros(0, np.int32)
+        start, end = (table[name].to_numpy() for name in ("time_start", "time_end"))
+        ids = pc.utf8_trim_whitespace(table["youtube_id"]).combine_chunks()
+        right = (labels >= 0) & (start >= 0) & (start < end) & (end < 2**53)
+        if not count or not right.all() or pc.any(pc.equal(ids, "")).as_py():
+            return None
+        digits = [
+            pc.utf8_lpad(pc.cast(pa.array(seconds.astype(np.int64)), pa.string()), 6, "0")
+            for seconds in (start, end)
+        ]
+        clips = Strings(pc.binary_join_element_wise(ids, *digits, "_").cast(pa.large_binary()))
+        whole = np.full(count, np.nan)
+        return clips, {
+            "label_starts": np.arange(count + 1),
+            "labels": labels,
+            "starts": whole if self.trimmed else start,
+            "ends": whole if self.trimmed else end,
+            "num_frames": np.full(count, -1),
+            "places": np.zeros(count, np.int64),
+            "rows": rows,
+        }
 
     def _add(self, builder: EntryBuilder, row: int, values: Sequence[str], indices: dict[str, int]) -> None:
         where = f"{self.annotations}:{row}"
@@ -107,6 +162,33 @@ class KineticsDataset(ClassificationDataset):
         folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""])
         names = (clip, youtube_id) if self.trimmed else (youtube_id,)
         return tuple(folder + name for name in names for folder in folders)
+
+
+def _read_plain(path: Path, columns: Sequence[str]) -> pa.Table | None:
+    """These columns of a file without quotes and blank lines; None for any other: :func:`_rows` reads that."""
+    data = read_file(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    if _ODD.search(data):
+        return None
+    header = [name.strip() for name in data[: data.find(b"\n")].decode("utf-8", "replace").split(",")]
+    if len(set(header)) < len(header) or not set(columns) <= set(header):
+        return None
+    times = {"time_start", "time_end"}
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            pyarrow.csv.ReadOptions(use_threads=False, column_names=header, skip_rows=1),
+            pyarrow.csv.ParseOptions(quote_char=False),
+            pyarrow.csv.ConvertOptions(
+                column_types={name: pa.float64() if name in times else pa.string() for name in columns},
+                include_columns=columns,
+                null_values=[],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    num_lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    return table if len(table) + 1 == num_lines else None
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

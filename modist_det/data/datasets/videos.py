@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _AT_A_TIME = 1 << 16  # entries of folders
+_ENDING = rf"(?i)[^/]({'|'.join(map(re.escape, sorted(VIDEO_EXTENSIONS)))})$"  # of a video
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -88,17 +90,13 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
         if not Path(folder).is_dir():
             raise UserError(f"the folder of videos {folder} does not exist")
     wanted = names.unique()
-    subfolders: set[str] = set()
-    with_ending = False  # whether any name has the ending of a video
-    for name in wanted:
-        subfolder, _, file = name.rpartition("/")
-        subfolders.add(subfolder)
-        with_ending = with_ending or extension(file) in VIDEO_EXTENSIONS
+    subfolders = sorted(wanted.folders())
+    with_ending = wanted.any_matches(_ENDING)
     unknown: list[_Entry] = []  # with an unknown ending
     entries = (
         entry
         for folder in folders
-        for subfolder in sorted(subfolders)
+        for subfolder in subfolders
         for entry in _entries(Path(folder), subfolder, with_ending, unknown)
     )
     rows, paths, identities = [], [], []
