@@ -36,7 +36,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
 nitpicky = True
-suppress_warnings = ["myst.header"]  # pages that begin with a small heading
+suppress_warnings = ["myst.header"]  # tables whose headings are smaller than the next
 html_theme = "furo"
 html_title = f"modist_det {release}"
 html_copy_source = False

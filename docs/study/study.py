@@ -294,7 +294,7 @@ def collect(out: Path) -> dict:
 
 def tables(results: dict) -> str:
     """Means and spreads (smallest to largest) over seeds, in Markdown."""
-    text = []
+    text = ["# Tables of the study", ""]
     for part, title in (("pretrain", "Features"), ("ablate", "Ablations")):
         if part in results:
             text += [
