@@ -92,7 +92,24 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         new = _new_name(old)
         assert new is not None
         warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
-        sys.modules[old] = importlib.import_module(new)  # what the import statement then returns
+        real = importlib.import_module(new)
+        if hasattr(real, "__path__"):
+            module.__class__ = _MovedPackage
+        else:
+            sys.modules[old] = real  # what the import statement then returns
+
+
+class _MovedPackage(ModuleType):
+    """Forwards to the real package. Were it the real one, the import of a submodule by its old name would put the
+    submodule in the place of a function of the same name."""
+
+    def __getattr__(self, name: str) -> object:
+        new = _new_name(self.__name__)
+        assert new is not None
+        return getattr(sys.modules[new], name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        pass
 
 
 sys.meta_path.insert(0, _Finder())

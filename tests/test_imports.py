@@ -10,7 +10,6 @@ from graphlib import CycleError, TopologicalSorter
 
 import grimp
 import pytest
-from importlinter import cli
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +30,6 @@ def test_no_file_imports_itself_by_way_of_others(graph):
     upward["modist_det.utils.paths"] = {*upward["modist_det.utils.paths"], "modist_det.model_zoo.zoo"}
     with pytest.raises(CycleError):
         TopologicalSorter(upward).prepare()
-
-
-def test_packages_import_what_is_below_them(root, monkeypatch):
-    monkeypatch.chdir(root)
-    assert cli.lint_imports(config_filename="pyproject.toml", cache_dir=None) == cli.EXIT_STATUS_SUCCESS
 
 
 def test_every_module_that_declares_config_keys_is_loaded_with_the_config(graph, root):

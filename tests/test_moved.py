@@ -14,9 +14,21 @@ from modist_det._moved import MOVED
 def test_old_names_are_the_new_modules(old):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        assert importlib.import_module(f"modist_det.{old}") is importlib.import_module(
-            f"modist_det.{MOVED[old]}"
-        )
+        before = importlib.import_module(f"modist_det.{old}")
+    now = importlib.import_module(f"modist_det.{MOVED[old]}")
+    if hasattr(now, "__path__"):
+        assert all(getattr(before, name) is getattr(now, name) for name in getattr(now, "__all__", []))
+    else:
+        assert before is now
+
+
+def test_a_submodule_does_not_take_the_place_of_a_function():
+    with pytest.warns(DeprecationWarning):
+        importlib.import_module("modist_det.data.puppets.generate")
+    from modist_det import puppets
+    from modist_det.data.puppets import generate
+
+    assert callable(puppets.generate) and generate is puppets.generate
 
 
 def test_a_module_of_a_package_that_moved():
