@@ -76,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
         for name, fault in faults.items():
             print(f"{name}: {fault or 'as it should be'}")
         if not faults:
-            print("nothing of the zoo is in the cache")
+            print("no model zoo file is in the cache")
         return 1 if any(faults.values()) else 0
     else:
         path, count = commands.lock(args.names, args.out)

@@ -1,7 +1,7 @@
-"""Checkpoints of runs, weights of other code bases and of the model zoo.
+"""Save and resume runs, and load weights from other code bases and the model zoo.
 
-``zoo://`` and ``torchvision://`` are known as paths once it is imported. Each part is imported when it is first used,
-so that the catalogue of published weights needs no torch.
+Importing this package registers the path prefixes ``zoo://`` and ``torchvision://``. Its modules are imported on first
+use, so that the catalogue of published weights needs no torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Caffe2's blob names and PySlowFast's, in both directions.
+"""Convert between Caffe2's blob names and PySlowFast's parameter names.
 
-Caffe2 counts blocks as PySlowFast does, has ``t_`` before the fast pathway's names, and ends in ``_w`` and ``_b`` for
-weights and biases, ``_bn_s``, ``_bn_b``, ``_bn_rm``, ``_bn_riv`` for BN. ``res4_2_branch2a_bn_rm`` is PySlowFast's
-``s4.pathway0_res2.branch2.a_bn.running_mean``.
+Caffe2 numbers blocks as PySlowFast does. Names of the fast pathway start with ``t_``. Weights and biases end in ``_w``
+and ``_b``, BN parameters in ``_bn_s``, ``_bn_b``, ``_bn_rm`` and ``_bn_riv``. For example, ``res4_2_branch2a_bn_rm`` is
+``s4.pathway0_res2.branch2.a_bn.running_mean`` in PySlowFast.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _TRAINING = re.compile(r".*_momentum|lr|model_iter|weight_order")
 
 
 def is_caffe2(names: Iterable[str]) -> bool:
-    """Whether a ResNet of Caffe2 has blobs of these names."""
+    """Whether these are blob names of a Caffe2 ResNet."""
     return {"conv1_w", "res_conv1_bn_s"} <= set(names)
 
 
 def is_training_blob(name: str) -> bool:
-    """Whether a blob serves the solver."""
+    """Whether the blob belongs to the solver."""
     return _TRAINING.fullmatch(name) is not None
 
 
 def from_caffe2(name: str) -> str | None:
-    """PySlowFast's name of the blob ``name``; ``None`` where it is no part of these networks."""
+    """PySlowFast's name for the blob ``name``; ``None`` if it is not part of these networks."""
     match = _BLOB.fullmatch(name)
     if match is None:
         return None
@@ -55,7 +55,7 @@ def from_caffe2(name: str) -> str | None:
     norm = ending.startswith("_bn")
     pathway = 1 if match["fast"] else 0
     if match["stem"]:
-        # The convolution's own bias and the norm's differ only by "res_" in front.
+        # The biases of the convolution and of the norm differ only in the leading "res_".
         return f"s1.pathway{pathway}_stem.{'bn' if norm else 'conv'}.{ending.split('.')[1]}"
     if match["fuse_stem"] or match["fuse"]:
         layer = "bn" if norm else "conv_f2s"
@@ -70,7 +70,7 @@ def from_caffe2(name: str) -> str | None:
 
 
 def to_caffe2(names: Iterable[str]) -> dict[str, str]:
-    """PySlowFast's names -> blobs, for those that Caffe2 has: all but BN's counters and layers of other networks."""
+    """PySlowFast name -> blob name. BN counters and layers of other networks have no blob and are left out."""
     names = list(names)
     blobs = {}
     for name in names:
@@ -108,15 +108,15 @@ def _layer_to_caffe2(layer: str, names: list[str]) -> str | None:
 
 
 def with_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` (PySlowFast's names) with BN statistics of 0 and 1 where a layer has none.
+    """``tensors`` (PySlowFast names) with BN statistics of 0 and 1 added where a layer has none.
 
-    Image networks of Caffe2's time have them folded into scale and shift.
+    Caffe2's image networks have the statistics folded into scale and shift.
     """
     completed = dict(tensors)
     for name, scale in tensors.items():
         layer = name.removesuffix(".weight")
         if layer != name and layer.endswith("bn") and f"{layer}.running_mean" not in tensors:
             completed[f"{layer}.running_mean"] = torch.zeros_like(scale)
-            # BN divides by the root of this and 1e-5.
+            # BN divides by the square root of this plus 1e-5.
             completed[f"{layer}.running_var"] = torch.full_like(scale, 1 - 1e-5)
     return completed

@@ -1,9 +1,8 @@
-"""Saving and finding the checkpoints of a run.
+"""Save and find the checkpoints of a run.
 
-A checkpoint is one file that ``torch.load(weights_only=True)`` reads: a dict with ``model`` (state dict),
-``ema`` (state dict of the averaged weights, if the run keeps them), ``optimizer``, ``scaler``, ``iteration``
-(steps made), ``config`` (the resolved config as YAML), ``run`` (facts to compare on resume) and ``hashes``
-(:mod:`.hashes`), against which the file is checked whenever it is read.
+A checkpoint is one file that ``torch.load(weights_only=True)`` reads: a dict with ``model`` (state dict), ``ema``
+(averaged weights, if enabled), ``optimizer``, ``scaler``, ``iteration`` (steps done), ``config`` (resolved, as YAML),
+``run`` (facts to compare on resume) and ``hashes`` (:mod:`.hashes`), which are verified at every read.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, remove_leftovers
+from .archive import save_archive
 from .hashes import HASHES, content_hashes
 from .reading import read_checkpoint
 
@@ -33,12 +31,12 @@ _POINTER = "last_checkpoint"
 class Checkpointer:
     """The ``checkpoints`` folder of one run.
 
-    Each file is written under a temporary name, flushed to disk and renamed, so a kill at any moment leaves
-    the earlier ones whole. Only the main process should write.
+    Each file is written under a temporary name, flushed to disk and renamed, so that a crash at any moment leaves the
+    earlier ones intact. Only the main process should write.
 
     Args:
-        folder: made if absent.
-        keep: how many checkpoints stay, the newest ones; 0 keeps all.
+        folder: created if missing.
+        keep: number of newest checkpoints to keep; 0 keeps all.
     """
 
     def __init__(self, folder: str | os.PathLike, keep: int = 3) -> None:
@@ -49,34 +47,32 @@ class Checkpointer:
         return self.folder / f"model_{iteration:07d}.pth"
 
     def save(self, iteration: int, state: dict[str, Any]) -> Path:
-        """Write ``state`` as the checkpoint after ``iteration`` steps and drop the oldest beyond ``keep``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write ``state`` as the checkpoint after ``iteration`` steps and delete the oldest ones beyond ``keep``."""
         path = self.path(iteration)
-        with atomic_path(path) as temporary:
-            _save({**state, HASHES: content_hashes(state)}, temporary)
+        save_archive({**state, HASHES: content_hashes(state)}, path)
         with atomic_path(self.folder / _POINTER) as temporary:
             temporary.write_text(path.name + "\n")
         if self.keep > 0:
             for old in self.saved()[: -self.keep]:
-                # The newest by number may be from before a restart with fewer steps: never drop what was just written.
+                # Higher numbers may be left from an earlier, longer run: never delete what was just written.
                 if old != path:
                     with contextlib.suppress(FileNotFoundError):
                         old.unlink()
         return path
 
     def saved(self) -> list[Path]:
-        """The checkpoint files present, oldest step first."""
+        """The existing checkpoint files, in order of their steps."""
         if not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if _NAME.match(path.name))
 
     def last(self) -> Path | None:
-        """The checkpoint that was written last, by name only; ``None`` where there is none."""
+        """The checkpoint that was written last (it is not read); ``None`` if there is none."""
         candidates = self._candidates()
         return candidates[0] if candidates else None
 
     def load_last(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint that can be read, or ``None`` where the folder holds none.
+        """The newest readable checkpoint, or ``None`` if the folder has none.
 
         Raises:
             UserError: there are checkpoints, but none can be read.
@@ -86,16 +82,16 @@ class Checkpointer:
             try:
                 return path, read_checkpoint(path)
             except UserError as error:
-                logger.warning("%s; trying the checkpoint before it", error)
+                logger.warning("%s; trying the previous checkpoint", error)
         if candidates:
             raise UserError(
                 f"none of the {len(candidates)} checkpoints in {self.folder} can be read; "
-                "delete the folder to start anew, or leave out --resume"
+                "delete the folder to start over, or run without --resume"
             )
         return None
 
     def remove_leftovers(self) -> None:
-        """Delete temporary files that a killed run left behind."""
+        """Delete temporary files left by a killed run."""
         remove_leftovers(self.folder)
 
     def _candidates(self) -> list[Path]:
@@ -107,11 +103,3 @@ class Checkpointer:
                 newest_first.remove(named)
                 newest_first.insert(0, named)
         return newest_first
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    """``torch.save``, which reports a full disk as a ``RuntimeError``; here it is an ``OSError``."""
-    try:
-        torch.save(state, path)
-    except RuntimeError as error:
-        raise OSError(f"{str(error).splitlines()[0]}; the disk may be full") from error

@@ -1,4 +1,4 @@
-"""What is known of one file of published weights."""
+"""``Entry``: the facts about one file of published weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TASKS = ("detection", "classification", "pretraining", "person_detection")
 
 @dataclass(frozen=True)
 class Figure:
-    """One published result, such as ``Figure("top1", 74.8, "Kinetics-400")``."""
+    """One published metric, such as ``Figure("top1", 74.8, "Kinetics-400")``."""
 
     metric: str
     value: float
@@ -21,26 +21,26 @@ class Figure:
 
 @dataclass(frozen=True)
 class Entry:
-    """Facts about a file of weights, as its authors state them.
+    """Facts about a file of weights, as stated by its authors.
 
     Attributes:
         name: ``source/model``.
         task: one of :data:`TASKS`.
         url: of the file.
-        format: as :func:`~modist_det.checkpoint.load_weights` finds it; of person detectors "torchvision" or
-            "detectron2".
-        data: what it was trained on.
+        format: as detected by :func:`~modist_det.checkpoint.load_weights`; "torchvision" or "detectron2" for person
+            detectors.
+        data: training data.
         source: page that states ``url`` and ``figures``.
-        licence: that the source states.
-        prefix: of the network's names in the file, where other networks are beside it.
-        config: below ``configs``; ``""`` for person detectors.
-        input: frames x distance between them, or ``image``.
-        figures: published by the source; nothing here was measured by this project.
-        note: a few words.
-        builder: name in ``torchvision.models`` of a network that is not one of ours.
-        size: bytes, where known.
-        sha256: of the file in hexadecimal, or its first digits (torchvision's file names have eight).
-        verified: somebody saw the bytes: they match ``sha256`` and load with nothing missing.
+        licence: as stated by the source.
+        prefix: of the network's parameter names, if the file contains other networks as well.
+        config: path below ``configs``; ``""`` for person detectors.
+        input: number of frames x distance between frames, or ``image``.
+        figures: metrics published by the source; this project measured none of them.
+        note: a short remark.
+        builder: name in ``torchvision.models``, for networks that this project does not define.
+        size: in bytes, if known.
+        sha256: hexadecimal SHA-256 of the file, or its first digits (torchvision's file names have eight).
+        verified: the file was checked: it matches ``sha256`` and fills the whole network.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The checkpoint formats: how each names its parameters, in both directions.
+"""Checkpoint formats: conversion between our parameter names and those of other code bases.
 
-A format is found from the names of a file's tensors (:func:`detect_format`); :func:`convert` gives them our names,
-``backbone. ...`` and ``head. ...``, and :func:`names_in_format` gives our parameters the names of a format.
+:func:`detect_format` recognizes a format by its tensor names. :func:`convert` renames a file's tensors to our names
+(``backbone. ...``, ``head. ...``), and :func:`names_in_format` does the opposite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Weights:
     Attributes:
         tensors: our name -> tensor.
         sources: our name -> name in the file.
-        dropped: (name in the file, reason) of what is left out on purpose.
+        dropped: (name in the file, reason) of each tensor that is left out on purpose.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Weights:
 
 
 def detect_format(names: Iterable[str]) -> str:
-    """Which of :data:`FORMATS` has parameters of these names."""
+    """The one of :data:`FORMATS` that uses these parameter names."""
     names = list(names)
     if any(name.startswith("encoder_q.") for name in names):
         return "modist"
@@ -65,10 +65,10 @@ def detect_format(names: Iterable[str]) -> str:
 
 
 def convert(state_dict: Mapping[str, Tensor], format: str) -> Weights:
-    """The tensors of a file under our names.
+    """A file's tensors under our names.
 
     Raises:
-        UserError: ``format`` is none of :data:`FORMATS`.
+        UserError: ``format`` is not one of :data:`FORMATS`.
     """
     if format not in FORMATS:
         raise UserError(
@@ -80,10 +80,10 @@ def convert(state_dict: Mapping[str, Tensor], format: str) -> Weights:
 def names_in_format(
     names: Iterable[str], format: str, *, pool_after_res2: bool = False, detection: bool = False
 ) -> dict[str, str]:
-    """Our names (``backbone. ...``, ``head. ...``) -> those of ``format``, for what the format has.
+    """Our name (``backbone. ...``, ``head. ...``) -> name in ``format``, for the parameters that the format has.
 
     Args:
-        pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
+        pool_after_res2, detection: see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
 
     Raises:
         UserError: an unknown format.
@@ -110,39 +110,41 @@ def names_in_format(
 
 
 def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:
-    """Our own names, of a whole model, of a backbone alone, or of a pretraining method."""
+    """Our own names: of a whole model, of a backbone, or of a pretraining method (only its visual backbone is used)."""
     for prefix in backbone_prefixes():
-        if any(name.startswith(prefix) for name in state_dict):
-            return _from_pretraining(state_dict, prefix)
+        ours = {
+            name: f"backbone.{name.removeprefix(prefix)}" for name in state_dict if name.startswith(prefix)
+        }
+        if ours:
+            weights = _renamed({name: state_dict[name] for name in ours}, ours.get)
+            weights.dropped = [(name, "pretraining only") for name in state_dict if name not in ours]
+            return weights
     whole = any(name.startswith(("backbone.", "head.")) for name in state_dict)
-    weights = Weights()
-    for name, tensor in state_dict.items():
-        weights.add(name if whole else f"backbone.{name}", name, tensor)
-    return weights
+    return _renamed(state_dict, lambda name: name if whole else None)
 
 
-def _from_pretraining(state_dict: Mapping[str, Tensor], prefix: str) -> Weights:
-    """The visual backbone, whose names begin with ``prefix``; everything else served pretraining."""
+def _renamed(state_dict: Mapping[str, Tensor], to_ours: Callable[[str], str | None]) -> Weights:
+    """Each tensor under our name. Names that ``to_ours`` does not know are taken for parts of the backbone."""
     weights = Weights()
     for source, tensor in state_dict.items():
-        if source.startswith(prefix):
-            weights.add(f"backbone.{source.removeprefix(prefix)}", source, tensor)
-        else:
-            weights.dropped.append((source, "pretraining only"))
+        name = to_ours(source) or f"backbone.{source}"
+        # Some classifiers are convolutions of size 1: S3D's, and Caffe2's linear layers.
+        is_conv = name == "head.projection.weight" and tensor.dim() > 2
+        weights.add(name, source, tensor.flatten(1) if is_conv else tensor)
     return weights
 
 
-# The model's name in front of its parameters: none, or that of PySlowFast's contrastive models.
+# PySlowFast's contrastive models have "backbone." in front of their names.
 _PYSLOWFAST_STEM = re.compile(r"(?:backbone\.)?s1\.pathway0_stem\.")
 _STAGE = re.compile(r"s[1-5](?:\.|_fuse)")
-# PySlowFast's split batch norm keeps the statistics of each split beside their aggregate.
+# PySlowFast's split batch norm stores the statistics of each split besides their aggregate.
 _SPLIT_STATISTICS = re.compile(r"bn\.split_bn\.")
 _AGGREGATED_STATISTICS = re.compile(r"bn\.bn\.(?=running_|num_batches_tracked)")
 
 
 def _from_pyslowfast(state_dict: Mapping[str, Tensor]) -> Weights:
     contrastive = any(name.startswith("backbone.s1.") for name in state_dict)
-    return _from_prefixed(state_dict, "backbone." if contrastive else "", "no part of the trained encoder")
+    return _from_prefixed(state_dict, "backbone." if contrastive else "", "not part of the trained encoder")
 
 
 def _from_modist(state_dict: Mapping[str, Tensor]) -> Weights:
@@ -150,7 +152,7 @@ def _from_modist(state_dict: Mapping[str, Tensor]) -> Weights:
 
 
 def _from_prefixed(state_dict: Mapping[str, Tensor], prefix: str, reason: str) -> Weights:
-    """PySlowFast names that follow ``prefix``; the rest is dropped for ``reason``."""
+    """Tensors with PySlowFast names after ``prefix``; all others are dropped with ``reason``."""
     weights = Weights()
     two_pathways = has_two_pathways(name.removeprefix(prefix) for name in state_dict)
     for source, tensor in state_dict.items():
@@ -168,13 +170,13 @@ def _from_prefixed(state_dict: Mapping[str, Tensor], prefix: str, reason: str) -
         elif "pathway1_" in name:
             weights.dropped.append((source, "motion pathway"))
         else:
-            # A layer of a stage is part of the backbone, even where it is one that we do not know.
+            # An unknown layer of a stage is still a part of the backbone.
             weights.add(f"backbone.{name}" if _STAGE.match(name) else name, source, tensor)
     return weights
 
 
 def _from_caffe2(state_dict: Mapping[str, Tensor]) -> Weights:
-    """By way of PySlowFast's names; the report shall show the blobs'."""
+    """Converted by way of PySlowFast's names; the report lists the original blob names."""
     blobs, tensors, dropped = {}, {}, []
     for blob, tensor in state_dict.items():
         if is_training_blob(blob):
@@ -182,35 +184,11 @@ def _from_caffe2(state_dict: Mapping[str, Tensor]) -> Weights:
             continue
         name = from_caffe2(blob) or blob
         blobs[name] = blob
-        # Caffe2 may store a linear layer as a convolution of size 1.
-        tensors[name] = tensor.flatten(1) if name == "head.projection.weight" else tensor
+        is_conv = name == "head.projection.weight" and tensor.dim() > 2
+        tensors[name] = tensor.flatten(1) if is_conv else tensor
     weights = _from_pyslowfast(with_statistics(tensors))
     weights.sources = {ours: blobs.get(name, f"{name} (folded)") for ours, name in weights.sources.items()}
     weights.dropped = [(blobs.get(name, name), reason) for name, reason in weights.dropped] + dropped
-    return weights
-
-
-def _from_pytorchvideo(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = Weights()
-    ours = from_pytorchvideo(state_dict)
-    for source, tensor in state_dict.items():
-        weights.add(ours.get(source, f"backbone.{source}"), source, tensor)
-    return weights
-
-
-def _from_image_resnet(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = Weights()
-    for source, tensor in state_dict.items():
-        weights.add(from_image_resnet(source) or f"backbone.{source}", source, tensor)
-    return weights
-
-
-def _from_torchvision_video(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = Weights()
-    for source, tensor in state_dict.items():
-        name = from_torchvision_video(source)
-        # S3D's classifier is a convolution of size 1.
-        weights.add(name, source, tensor.flatten(1) if name == "head.projection.weight" else tensor)
     return weights
 
 
@@ -219,7 +197,7 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "pyslowfast": _from_pyslowfast,
     "modist": _from_modist,
     "caffe2": _from_caffe2,
-    "pytorchvideo": _from_pytorchvideo,
-    "torchvision": _from_image_resnet,
-    "torchvision_video": _from_torchvision_video,
+    "pytorchvideo": lambda state_dict: _renamed(state_dict, from_pytorchvideo(state_dict).get),
+    "torchvision": lambda state_dict: _renamed(state_dict, from_image_resnet),
+    "torchvision_video": lambda state_dict: _renamed(state_dict, from_torchvision_video),
 }

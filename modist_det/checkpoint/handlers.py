@@ -1,4 +1,4 @@
-"""``zoo://NAME``, the weights of a catalogue entry, and ``torchvision://NAME/WEIGHTS`` as paths.
+"""Path handlers for ``zoo://NAME`` (weights of a catalogue entry) and ``torchvision://NAME/WEIGHTS``.
 
 Importing :mod:`modist_det.checkpoint` registers them.
 """
@@ -20,7 +20,7 @@ PREFIX = "zoo://"
 
 
 def list_names(task: str | None = None) -> list[str]:
-    """Names of the entries, all or those of one task.
+    """Names of all entries, or of those for one task.
 
     Args:
         task: "detection", "classification", "pretraining" (backbones to fine-tune) or "person_detection".
@@ -33,7 +33,7 @@ def list_names(task: str | None = None) -> list[str]:
 
 
 def get_entry(name: str) -> Entry:
-    """What the catalogue says of ``name``; a leading ``zoo://`` is allowed.
+    """The catalogue entry ``name``, with or without ``zoo://`` in front.
 
     Raises:
         UserError: there is no such entry.
@@ -41,7 +41,7 @@ def get_entry(name: str) -> Entry:
     name = name.removeprefix(PREFIX)
     if name not in ENTRIES:
         raise UserError(
-            f"the model zoo has no {name!r}{nearest(name, ENTRIES, 3)}; python tools/model_zoo.py list shows all names"
+            f"the model zoo has no {name!r}{nearest(name, ENTRIES, 3)}; for all names: python tools/model_zoo.py list"
         )
     return ENTRIES[name]
 
@@ -50,7 +50,7 @@ def get_checkpoint_path(name: str) -> Path:
     """The local file of an entry's weights, downloaded if it is not in the cache.
 
     Raises:
-        UserError: no such entry, or see :func:`~modist_det.utils.cache.fetch`.
+        UserError: there is no such entry, or as for :func:`~modist_det.utils.cache.fetch`.
     """
     entry = get_entry(name)
     return fetch(entry.url, size=entry.size, sha256=entry.sha256, name=f"{PREFIX}{entry.name}")

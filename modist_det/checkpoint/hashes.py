@@ -1,4 +1,4 @@
-"""Hashes of what a checkpoint holds: a changed bit is found even where a container has no checksum.
+"""Hashes of a checkpoint's content: they reveal a changed bit even in containers without checksums.
 
 ``{"": hash of everything but the tensors, "model/conv.weight": hash of that tensor, ...}``, 32 hexadecimal digits each.
 """
@@ -16,12 +16,12 @@ __all__ = ["HASHES", "check_hashes", "content_hashes"]
 
 HASHES = "hashes"  # the entry of a checkpoint
 _BYTES = 16
-# Parts of a checkpoint; a file with more was made to keep the reader busy.
+# No real checkpoint has more parts; a file with more is an attack.
 _MOST_PARTS = 1_000_000
 
 
 def content_hashes(content: Mapping[str, Any]) -> dict[str, str]:
-    """Hashes of a checkpoint of dicts, lists, plain values and tensors, without its own entry ``hashes``.
+    """Hashes of a checkpoint made of dicts, lists, plain values and tensors, excluding its entry ``hashes``.
 
     Raises:
         ValueError: it has too many parts, or parts that contain themselves.
@@ -39,10 +39,10 @@ def content_hashes(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_hashes(content: Mapping[str, Any]) -> None:
-    """Compare a checkpoint with its hashes; one that has none passes.
+    """Verify a checkpoint's hashes. One without hashes passes.
 
     Raises:
-        ValueError: something in it is not what was written; the message names it.
+        ValueError: a part has changed since it was written; the message names it.
     """
     noted = content.get(HASHES)
     if noted is None:
@@ -52,7 +52,9 @@ def check_hashes(content: Mapping[str, Any]) -> None:
         return
     changed = [name for name in now if not isinstance(noted, dict) or noted.get(name) != now[name]]
     name = next((name for name in changed if name), "")
-    raise ValueError(f"{name.replace('/', '.') or 'its content'} is not what was written: its hash differs")
+    raise ValueError(
+        f"{name.replace('/', '.') or 'its content'} has changed since it was written: its hash differs"
+    )
 
 
 def _hash_of_tensor(tensor: Tensor) -> str:

@@ -1,6 +1,6 @@
-"""torchvision's names of 2D ResNets and ours, in both directions.
+"""Convert between torchvision's parameter names for 2D ResNets and ours.
 
-``layer1.0.conv1.weight`` is ``backbone.res2.0.conv_a.weight``. The kernels have no time; ``load_weights`` spreads them.
+``layer1.0.conv1.weight`` is ``backbone.res2.0.conv_a.weight``. ``load_weights`` inflates the 2D kernels.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ _OUR_SHORTCUT = re.compile(r"backbone\.res([2-5])\.(\d+)\.shortcut(_norm)?\.(\w+
 
 
 def is_image_resnet(names: Iterable[str]) -> bool:
-    """Whether a 2D ResNet of torchvision has these names."""
+    """Whether these are parameter names of a torchvision 2D ResNet."""
     return {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= set(names)
 
 
 def from_image_resnet(name: str) -> str | None:
-    """Our name of torchvision's parameter ``name``; ``None`` where it is none of a ResNet."""
+    """Our name for torchvision's parameter ``name``; ``None`` if a ResNet has no such parameter."""
     if match := _BLOCK.fullmatch(name):
         stage, block, kind, number, rest = match.groups()
         layer = f"{'norm' if kind == 'bn' else 'conv'}_{'abc'[int(number) - 1]}"
         return f"backbone.res{int(stage) + 1}.{block}.{layer}.{rest}"
     if match := _SHORTCUT.fullmatch(name):
         stage, block, number, rest = match.groups()
-        return (
-            f"backbone.res{int(stage) + 1}.{block}.{'shortcut_norm' if number == '1' else 'shortcut'}.{rest}"
-        )
+        layer = "shortcut_norm" if number == "1" else "shortcut"
+        return f"backbone.res{int(stage) + 1}.{block}.{layer}.{rest}"
     layer, _, rest = name.rpartition(".")
     place = {"conv1": "backbone.stem.conv", "bn1": "backbone.stem.norm", "fc": "head.projection"}.get(layer)
     return f"{place}.{rest}" if place else None
 
 
 def to_image_resnet(name: str) -> str | None:
-    """The inverse of :func:`from_image_resnet`; ``None`` where a 2D ResNet has no such parameter."""
+    """The inverse of :func:`from_image_resnet`; ``None`` if a 2D ResNet has no such parameter."""
     if match := _OUR_BLOCK.fullmatch(name):
         stage, block, kind, letter, rest = match.groups()
         layer = f"{'bn' if kind == 'norm' else 'conv'}{'abc'.index(letter) + 1}"

@@ -1,4 +1,4 @@
-"""``load_weights``: start a model from a checkpoint of this or another code base."""
+"""``load_weights``: initialize a model from a checkpoint of this or another code base."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["LoadReport", "Mismatch", "load_weights"]
 logger = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 4
-_LAST_LAYER = "head.projection."  # of every head here: one output a class
+_LAST_LAYER = "head.projection."  # in all of our heads; one output per class
 
 
 class Mismatch(NamedTuple):
-    """A tensor whose shape in the file differs from the model's."""
+    """A tensor whose shapes in the file and in the model differ."""
 
     name: str
     checkpoint_shape: tuple[int, ...]
@@ -33,19 +33,19 @@ class Mismatch(NamedTuple):
 
 @dataclass
 class LoadReport:
-    """What became of the tensors of a checkpoint and of a model. ``str()`` is a summary.
+    """Which tensors were loaded and which were not. ``str()`` is a summary.
 
     Attributes:
         path: of the file.
-        format: one of :data:`~modist_det.checkpoint.formats.FORMATS`, as given or found.
-        loaded: names in the model that got their values from the file.
-        inflated: those of ``loaded`` whose 2D kernels were spread over time.
-        missing: names in the model that the file has nothing for; they keep their values.
-        unexpected: names in the file that the model has no place for.
-        mismatched: same name, other shape; the model keeps its values.
-        dropped: (name in the file, reason) of what is left out on purpose.
-        config: the config (YAML) that a checkpoint of ours carries, or "".
-        classes: what its outputs mean, where the file says so.
+        format: one of :data:`~modist_det.checkpoint.formats.FORMATS`, as given or detected.
+        loaded: names in the model that were loaded from the file.
+        inflated: the part of ``loaded`` whose 2D kernels were inflated.
+        missing: names in the model that are not in the file; they keep their values.
+        unexpected: names in the file that are not in the model.
+        mismatched: tensors of another shape in the file; the model keeps its values.
+        dropped: (name in the file, reason) of each tensor that was left out on purpose.
+        config: the config (YAML) inside a checkpoint of this project, or "".
+        classes: the classes of its outputs, if the file names them.
     """
 
     path: str
@@ -60,15 +60,15 @@ class LoadReport:
     classes: ClassFacts | None = None
 
     def require_complete(self) -> None:
-        """For evaluation, where a tensor with its initial values makes the result meaningless.
+        """Call this before an evaluation: results of a partly loaded model are meaningless.
 
         Raises:
-            UserError: some tensor of the model was not loaded.
+            UserError: a tensor of the model was not loaded.
         """
         lacking = self.missing + [mismatch.name for mismatch in self.mismatched]
         if lacking:
             raise UserError(
-                f"{self.path} (format {self.format}) lacks a part of the model, or has it in another shape: "
+                f"{self.path} (format {self.format}) lacks tensors of the model, or has them in another shape: "
                 f"{_some(lacking)}; {self._remedy()}"
             )
 
@@ -88,9 +88,9 @@ class LoadReport:
             reasons.setdefault(reason, []).append(name)
         lines = [f"loaded {len(self.loaded)} tensors from {self.path} (format {self.format})"]
         for title, names in (
-            ("of them 2D kernels spread over time", self.inflated),
-            ("missing in the file", self.missing),
-            ("unexpected, no place in the model", self.unexpected),
+            ("of these inflated from 2D kernels", self.inflated),
+            ("missing from the file", self.missing),
+            ("unexpected, not in the model", self.unexpected),
             ("of another shape in the file", shapes),
             *((f"left out ({reason})", names) for reason, names in reasons.items()),
         ):
@@ -105,29 +105,29 @@ def load_weights(
     format: str = "auto",
     classes: ClassFacts | None = None,
 ) -> LoadReport:
-    """Copy the weights of a checkpoint file into ``model``.
+    """Load the weights of a checkpoint file into ``model``.
 
-    A backbone loads whole or not at all. A head that the file lacks, or has for other classes, keeps
-    its initial weights, which is usual in fine-tuning; the report says so and a warning is logged.
+    A backbone is loaded completely or not at all. If the head is missing from the file or has other classes, it keeps
+    its initial weights, as is usual in fine-tuning; this is in the report and logged as a warning.
+
+    2D kernels are inflated: each frame of the 3D kernel gets an equal share of the weights, so that a clip that repeats
+    one image gives the result of that image (Carreira and Zisserman 2017).
 
     Args:
         model: a backbone, or a meta architecture with ``backbone`` and ``head``; may be wrapped in
             DistributedDataParallel or ``torch.compile``.
-        path_or_url: a file, ``zoo://NAME`` or a URL. Of our own, PySlowFast (``.pyth``, Caffe2's ``.pkl``),
-            PyTorchVideo, the MoDist authors (``encoder_q.``), torchvision (2D ResNets, video models; also by
-            ``torchvision://NAME/WEIGHTS``), or a plain state dict; saved by PyTorch, as a pickle of arrays or as
-            safetensors.
-        format: "auto" (found from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
-        classes: what the model's outputs mean, where it is known. If the file says that its own mean other classes, the
-            last layer of its head is not loaded.
-
-    The kernels of a 2D network are spread over time: each frame of a kernel gets its share, so that a clip of one
-    repeated image gives what the image gave (Carreira and Zisserman 2017).
+        path_or_url: a file, ``zoo://NAME`` or a URL. The weights may come from this project, PySlowFast (``.pyth``, or
+            Caffe2 ``.pkl``), PyTorchVideo, the authors of MoDist (``encoder_q.``), torchvision (2D ResNets, video
+            models; also as ``torchvision://NAME/WEIGHTS``) or a plain state dict. Files saved by PyTorch, pickles of
+            arrays and safetensors are read.
+        format: "auto" (detected from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
+        classes: the classes of the model's outputs, if known. If the file names other classes, the last layer of its
+            head is not loaded.
 
     Raises:
         UserError: the file cannot be read (see :func:`~modist_det.checkpoint.reading.read_state_dict`), has nothing for
-            this model, or another backbone; the message then names configs that fit; or it has the classes of
-            ``classes`` under other numbers. The model is then unchanged.
+            this model, has another backbone (the message then names configs that fit), or numbers the same classes
+            differently. The model is left unchanged.
     """
     path = os.fspath(path_or_url)
     content = read_checkpoint(path)
@@ -142,7 +142,7 @@ def load_weights(
     if prefix:
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
-            weights.drop(name, "the model is a backbone alone")
+            weights.drop(name, "the model is only a backbone")
     inflated = _inflate(weights.tensors, targets)
     tensors = weights.tensors | inflated
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
@@ -159,14 +159,14 @@ def load_weights(
     model.load_state_dict(chosen, strict=False)
     initial = report.missing + [mismatch.name for mismatch in report.mismatched]
     if initial:
-        logger.warning("not loaded from %s, so left at initial values: %s", report.path, _some(initial))
+        logger.warning("not loaded from %s, so left at their initial values: %s", report.path, _some(initial))
     return report
 
 
 def _leave_out_other_classes(
     weights: Weights, targets: dict[str, Tensor], ours: ClassFacts | None, theirs: ClassFacts | None
 ) -> None:
-    """Drop the last layer of a head that would fit by its shape, but whose outputs mean other classes."""
+    """Drop the last layer of a head if its shape fits but its outputs stand for other classes."""
     fits = [
         name
         for name, tensor in weights.tensors.items()
@@ -176,14 +176,14 @@ def _leave_out_other_classes(
     if not difference or not ours or not theirs:
         return
     if renumbered(theirs, ours):
-        raise UserError(f"{difference}; number the classes as the checkpoint does")
-    logger.warning("%s: the head's last layer starts anew", difference)
+        raise UserError(f"{difference}; number the classes as in the checkpoint")
+    logger.warning("%s: the last layer of the head keeps its initial weights", difference)
     for name in fits:
         weights.drop(name, "the head is for other classes")
 
 
 def _inflate(tensors: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-    """2D kernels (out, in, H, W) for a model with 3D ones: at every frame, divided by the number of frames."""
+    """2D kernels (out, in, H, W) where the model has 3D ones, repeated over the frames and divided by their number."""
     inflated = {}
     for name, tensor in tensors.items():
         target = targets.get(name)
@@ -194,7 +194,7 @@ def _inflate(tensors: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str
 
 
 def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: LoadReport) -> None:
-    """Fill ``report``, for the time being with our names for what is unexpected."""
+    """Fill ``report``; ``unexpected`` has our names for now."""
     for name, tensor in tensors.items():
         if name not in targets:
             report.unexpected.append(name)
@@ -202,23 +202,23 @@ def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: Loa
             report.mismatched.append(Mismatch(name, tuple(tensor.shape), tuple(targets[name].shape)))
         else:
             report.loaded.append(name)
-    # Counters of BN, which old files lack, matter only to averaging without a momentum.
+    # Old files have no BN counters; these matter only for BN without a momentum.
     report.missing += [
         name for name in targets if name not in tensors and not name.endswith("num_batches_tracked")
     ]
 
 
 def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> None:
-    """Refuse a file without anything for the model, and one with another backbone."""
+    """Reject files with nothing for the model or with another backbone."""
     if not report.loaded and not report.mismatched and not fitting_keys(weights.tensors):
         sources = list(weights.sources.values()) + [name for name, _ in weights.dropped]
         raise UserError(
-            f"nothing in {report.path} (format {report.format}) fits this model: the file has "
+            f"nothing in {report.path} (format {report.format}) fits this model: the file contains "
             f"{_some(sources)}; the model has {_some(list(targets))}"
         )
     problems = {
-        "are missing in the file": report.missing,
-        "have no place in the model": report.unexpected,
+        "are missing from the file": report.missing,
+        "are not in the model": report.unexpected,
         "have another shape": [mismatch.name for mismatch in report.mismatched],
     }
     for problem, names in problems.items():

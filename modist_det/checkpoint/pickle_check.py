@@ -1,8 +1,8 @@
-"""What a pickle would build, followed without building it: small files must not take all memory or all day.
+"""Trace a pickle without building its objects, to reject small files that would take all memory or run for ever.
 
-A pickle is a program for a stack machine. A few bytes of it can ask for gigabytes (``bytearray(10**10)``, a memo slot
-of a huge number, a thousand arrays of the same bytes) or for years (a key made of tuples that share tuples). Ordinary
-checkpoints need about as much memory as the file has bytes; :func:`memory_allowance` says how much more is granted.
+A pickle is a program for a stack machine. A few bytes can ask for gigabytes (``bytearray(10**10)``, a huge memo slot, a
+thousand arrays of the same bytes) or for years of work (a key of tuples that share tuples). Ordinary checkpoints need
+about as much memory as the file has bytes; :func:`memory_allowance` is the limit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, BinaryIO, NamedTuple
 __all__ = ["TooMuch", "check_pickle", "memory_allowance"]
 
 _LEAST_ALLOWANCE = 64 << 20
-# Of an int as a key: beyond it different ints have equal hashes.
+# The largest int as a key: beyond it, different ints have equal hashes.
 _LARGEST_KEY = 2**61 - 2
-_LARGEST_TUPLE = 1000  # entries of a key, counting those of the tuples in it
-_SLOTS = 1 << 16  # numbers of memo slots that any pickle may use
-_LONGEST_KEPT = 200  # characters of a text whose value may matter
+_LARGEST_TUPLE = 1000  # entries of a key, including those of nested tuples
+_SLOTS = 1 << 16  # memo slots that any pickle may use
+_LONGEST_KEPT = 200  # characters; the values of longer texts do not matter
 _ITEM_SIZES = {
     "Double": 8, "Long": 8, "ComplexDouble": 16, "ComplexFloat": 8, "Float": 4, "Int": 4, "QInt32": 4,
     "Half": 2, "BFloat16": 2, "Short": 2,
@@ -40,7 +40,7 @@ _CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}
 
 
 class TooMuch(Exception):
-    """The file would need far more memory or time than one of its size may need."""
+    """Loading the file would take far more memory or time than its size justifies."""
 
 
 class _Global(NamedTuple):
@@ -49,7 +49,7 @@ class _Global(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Tuple:
-    """``count``: entries, with those of the tuples in it, as often as they are referred to."""
+    """``count``: entries including those of nested tuples, counted at every reference."""
 
     items: list[Any]
     count: int
@@ -57,7 +57,7 @@ class _Tuple:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """Text or bytes that are long."""
+    """Long text or bytes."""
 
     length: int
 
@@ -68,19 +68,19 @@ class _Storage:
 
 
 def memory_allowance(file_size: int) -> int:
-    """Bytes that the content of a file of ``file_size`` bytes may take in memory."""
+    """The memory, in bytes, that the content of a file of ``file_size`` bytes may take."""
     return 10 * file_size + _LEAST_ALLOWANCE
 
 
 def check_pickle(stream: BinaryIO, allowance: int) -> None:
-    """Follow the pickle at the position of ``stream``, a mapped file or one in memory.
+    """Trace the pickle at the current position of ``stream``, which is a mapped file or in memory.
 
     Args:
-        allowance: bytes that all that it builds may take.
+        allowance: bytes that its objects may take together.
 
     Raises:
-        TooMuch: it would need more, or a time out of all proportion.
-        Exception: whatever damaged bytes lead to.
+        TooMuch: it would take more memory or far too much time.
+        Exception: the pickle is damaged.
     """
     machine = _Machine(allowance)
     for opcode, argument, position in pickletools.genops(stream):
@@ -88,7 +88,7 @@ def check_pickle(stream: BinaryIO, allowance: int) -> None:
 
 
 class _Machine:
-    """The stack holds numbers, short texts, and stand-ins for what is larger; ``None`` for what does not matter."""
+    """The stack has numbers, short texts, stand-ins for larger objects, and ``None`` for anything irrelevant."""
 
     def __init__(self, allowance: int) -> None:
         self.granted = self.allowance = allowance
@@ -157,13 +157,13 @@ class _Machine:
     def _spend(self, count: int) -> None:
         self.allowance -= count
         if self.allowance < 0:
-            raise TooMuch("more memory than its size explains")
+            raise TooMuch("more memory than its size justifies")
 
     def _storage(self, identifier: Any) -> Any:
         """PyTorch's ``("storage", type, key, device, number of entries)``."""
         items = identifier.items if isinstance(identifier, _Tuple) else []
         if len(items) < 5 or not isinstance(items[1], _Global) or not isinstance(items[4], int):
-            return None  # which torch refuses
+            return None  # torch rejects it
         item_size = _ITEM_SIZES.get(items[1].name.rpartition(".")[2].removesuffix("Storage"), 1)
         if items[2] not in self.storages:
             self.storages.add(items[2])
@@ -171,7 +171,7 @@ class _Machine:
         return _Storage(item_size)
 
     def _call(self, name: str, argument: Any, popped: list[Any]) -> Any:
-        """What is called may take ``allowance`` bytes if its numbers are a shape, and with it all other calls."""
+        """A call. Its integer arguments may be a shape: their product counts towards the memory of all calls."""
         if name == "INST":
             function: Any = _Global(argument.replace(" ", "."))
             arguments = popped
@@ -181,11 +181,10 @@ class _Machine:
             arguments = arguments[0].items
         called = function.name if isinstance(function, _Global) else ""
         if called == "_codecs.encode":
-            # The only encodings that such files need; others take the square of the length.
+            # Checkpoints need no other encodings, and some take quadratic time.
             if len(arguments) > 1 and arguments[1] not in ("latin1", "latin-1", "ascii", "utf-8", "utf8"):
                 raise ValueError(f"text encoded as {arguments[1]}")
-            length = _length(_Tuple(arguments[:1], 1))
-            return _Data(length)
+            return _Data(_length(_Tuple(arguments[:1], 1)))
         self._spend(_length(_Tuple(arguments, 1)))
         if called.startswith("torch._utils._rebuild_"):
             self._view(arguments)
@@ -194,12 +193,12 @@ class _Machine:
         return None
 
     def _view(self, arguments: list[Any]) -> None:
-        """A tensor of (storage, offset, shape, strides, ...): torch makes a storage longer where its view is."""
+        """A tensor (storage, offset, shape, strides, ...). torch enlarges a storage that is too small for its view."""
         if len(arguments) < 4 or not isinstance(arguments[0], _Storage):
             return
         item_size, (offset, shape, strides) = arguments[0].item_size, arguments[1:4]
         if not isinstance(offset, int) or not isinstance(shape, _Tuple) or not isinstance(strides, _Tuple):
-            return  # which torch refuses
+            return  # torch rejects it
         self._spend(_product([shape]) * item_size)
         steps = zip(shape.items, strides.items, strict=False)
         end = offset + sum(
@@ -214,18 +213,17 @@ def _count(value: Any) -> int:
 
 
 def _length(value: Any) -> int:
-    """Characters and bytes of texts directly in a tuple."""
+    """Total length of the texts and bytes directly in a tuple."""
     if not isinstance(value, _Tuple):
         return 0
-    lengths = [
+    return sum(
         item.length if isinstance(item, _Data) else len(item) if isinstance(item, (str, bytes)) else 0
         for item in value.items
-    ]
-    return sum(lengths)
+    )
 
 
 def _product(arguments: list[Any]) -> int:
-    """Of all numbers in the arguments and in tuples directly in them: how many entries it is if they are a shape."""
+    """Product of the integers in the arguments and in their tuples: the number of entries if they are a shape."""
     flat: list[Any] = []
     for item in arguments:
         flat.extend(item.items if isinstance(item, _Tuple) else [item])

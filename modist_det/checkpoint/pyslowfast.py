@@ -1,11 +1,10 @@
-"""PySlowFast's parameter names and ours, in both directions.
+"""Convert between PySlowFast's parameter names and ours.
 
-PySlowFast numbers stages (``s1`` the stem, ``s2`` ... ``s5``) and pathways (``pathway0``: the only or
-the slow one, ``pathway1``: the fast one); ours are those of
-:class:`~modist_det.modeling.backbone.ResNet3D`, :class:`~modist_det.modeling.backbone.SlowFast` and
-:class:`~modist_det.modeling.backbone.X3D` below ``backbone.``. For example ``s3.pathway0_res1.branch2.a_bn.weight`` is
-``backbone.res3.1.norm_a.weight`` in a ResNet3D and ``backbone.slow.res3.1.norm_a.weight`` in a
-SlowFast.
+PySlowFast numbers stages (``s1`` is the stem, then ``s2`` ... ``s5``) and pathways (``pathway0``: the only or the slow
+one, ``pathway1``: the fast one). Our names are those of :class:`~modist_det.modeling.backbone.ResNet3D`,
+:class:`~modist_det.modeling.backbone.SlowFast` and :class:`~modist_det.modeling.backbone.X3D` below ``backbone.``. For
+example, ``s3.pathway0_res1.branch2.a_bn.weight`` is ``backbone.res3.1.norm_a.weight`` in a ResNet3D and
+``backbone.slow.res3.1.norm_a.weight`` in a SlowFast.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ _THEIR_BLOCK_LAYERS = {ours: theirs for theirs, ours in _BLOCK_LAYERS.items()}
 
 
 def has_two_pathways(names: Iterable[str]) -> bool:
-    """Whether PySlowFast ``names`` are those of a SlowFast: only that one fuses its pathways."""
+    """Whether PySlowFast ``names`` belong to a SlowFast, the only network that fuses pathways."""
     return any(_FUSE.fullmatch(name) for name in names)
 
 
 def from_pyslowfast(name: str, two_pathways: bool) -> str | None:
-    """Our name of PySlowFast's parameter ``name``; ``None`` where it is no name of these networks.
+    """Our name for PySlowFast's parameter ``name``; ``None`` if it is not part of these networks.
 
     Args:
-        two_pathways: the network is a SlowFast. Otherwise pathway 1 has no place.
+        two_pathways: the network is a SlowFast. Other networks have no pathway 1.
     """
     if name.startswith("head."):
         return name
@@ -75,8 +74,7 @@ def from_pyslowfast(name: str, two_pathways: bool) -> str | None:
 
 
 def to_pyslowfast(name: str) -> str | None:
-    """PySlowFast's name of our parameter ``name`` (``backbone. ...`` or ``head. ...``), the inverse of
-    :func:`from_pyslowfast`; ``None`` where PySlowFast has no such parameter."""
+    """The inverse of :func:`from_pyslowfast`; ``None`` if PySlowFast has no such parameter."""
     if name.startswith("head."):
         return name
     match = _OUR_PARAMETER.fullmatch(name)

@@ -1,9 +1,10 @@
-"""PyTorchVideo's parameter names (its hub's files) and ours, in both directions.
+"""Convert between the parameter names of PyTorchVideo (files of its hub) and ours.
 
-PyTorchVideo numbers what a clip passes: ``blocks.0`` the stem, then res2 to res5, with a number for the temporal pool
-of I3D and C2D after res2, and for SlowFast's pooling before the head. With a RoI head ``model.`` is in front.
-``blocks.2.res_blocks.1.branch2.norm_a.weight`` is ``backbone.res3.1.norm_a.weight`` of a Slow ResNet. In X3D
-squeeze-and-excitation is a part of ``norm_b``, and ``blocks.0.conv.conv_t`` is the stem's convolution in space.
+PyTorchVideo numbers the steps of a network: ``blocks.0`` is the stem, then come res2 to res5. The temporal pool of I3D
+and C2D after res2 and SlowFast's pool before the head have numbers, too. Networks with a RoI head have ``model.`` in
+front. For example, ``blocks.2.res_blocks.1.branch2.norm_a.weight`` is ``backbone.res3.1.norm_a.weight`` in a Slow
+ResNet. In X3D, squeeze-and-excitation belongs to ``norm_b``, and ``blocks.0.conv.conv_t`` is the stem's spatial
+convolution.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _HEAD = re.compile(
 _STAGE = re.compile(_PREFIX + r"blocks\.(\d+)\..*res_blocks\.")
 _ANY = re.compile(_PREFIX + r"blocks\.0\.(?:multipathway_blocks\.0\.)?(?:conv|norm)\.")
 
-# Theirs -> ours, where they differ; of X3D what is in no other network.
+# Theirs -> ours, where they differ. _X3D_LAYERS exist only in X3D.
 _STEM_LAYERS = {"conv.conv_t": "conv_xy", "conv.conv_xy": "conv"}
 _LAYERS = {"branch1_conv": "shortcut", "branch1_norm": "shortcut_norm"}
 _X3D_LAYERS = {
@@ -61,12 +62,12 @@ _OUR_PARAMETER = re.compile(
 
 
 def is_pytorchvideo(names: Iterable[str]) -> bool:
-    """Whether a ResNet, SlowFast or X3D of PyTorchVideo has these names."""
+    """Whether these are parameter names of a ResNet, SlowFast or X3D of PyTorchVideo."""
     return any(_ANY.match(name) for name in names)
 
 
 def from_pytorchvideo(names: Iterable[str]) -> dict[str, str]:
-    """Their names -> ours, for all that are names of these networks."""
+    """Their name -> ours, for all names that belong to these networks."""
     names = list(names)
     numbers = sorted({int(match[1]) for name in names if (match := _STAGE.match(name))})
     stages = {str(number): stage for stage, number in enumerate(numbers, start=2)}
@@ -95,11 +96,11 @@ def _to_ours(name: str, stages: dict[str, int]) -> str | None:
 
 
 def to_pytorchvideo(names: Iterable[str], pool_after_res2: bool, detection: bool) -> dict[str, str]:
-    """Our names -> theirs, for all that PyTorchVideo has.
+    """Our name -> theirs, for all parameters that PyTorchVideo has.
 
     Args:
-        pool_after_res2: the ResNet has the temporal pool of I3D and C2D, which has a number but no parameters.
-        detection: the head is a RoI head.
+        pool_after_res2: the ResNet has the temporal pool of I3D and C2D, which takes a number but has no parameters.
+        detection: the network has a RoI head.
     """
     names = list(names)
     two = any(name.startswith("backbone.fast.") for name in names)

@@ -1,4 +1,4 @@
-"""Reading the tensors of a checkpoint file, whatever container they are in, without running code from it."""
+"""Read checkpoint files of any container format without running code from them."""
 
 from __future__ import annotations
 
@@ -30,33 +30,32 @@ __all__ = ["classes_inside", "config_inside", "read_checkpoint", "read_state_dic
 
 logger = logging.getLogger(__name__)
 
-# "ema": of our own runs that average their weights, the ones that they evaluate. "blobs": Caffe2.
+# "ema": averaged weights, which our runs evaluate. "blobs": Caffe2.
 _CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
-    """The model's tensors in a checkpoint file, on the CPU, under the names that the file gives them.
+    """The model's tensors in a checkpoint file, on the CPU, under their names in the file.
 
-    Wrappers' prefixes (``module.`` of DistributedDataParallel, ``_orig_mod.`` of ``torch.compile``) are
-    taken off.
+    The prefixes of wrappers (``module.`` of DistributedDataParallel, ``_orig_mod.`` of ``torch.compile``) are removed.
 
     Args:
-        path: of a file, or ``zoo://NAME``, ``https://...`` (see :func:`~modist_det.utils.paths.local_path`).
+        path: a file, ``zoo://NAME`` or ``https://...`` (see :func:`~modist_det.utils.paths.local_path`).
 
     Raises:
-        UserError: the path is missing or a folder; the file is no checkpoint, is damaged, would have to
-            run code to be read, or holds no tensors.
+        UserError: the path is missing or a folder; or the file is not a checkpoint, is damaged, cannot be read without
+            running code, or contains no tensors.
     """
     return tensors_of(read_checkpoint(path), os.fspath(path))
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """All of a checkpoint file: whatever its dict holds. A safetensors file's metadata is under ``metadata``.
+    """The whole dict in a checkpoint file. For safetensors, the metadata is under ``metadata``.
 
-    Checksums in the file are verified: CRCs of a zip archive, hashes of the tensors in files of this project.
+    Checksums are verified: the CRCs of zip archives, and the hashes in files of this project.
 
     Raises:
-        UserError: as :func:`read_state_dict`.
+        UserError: as for :func:`read_state_dict`.
     """
     text, file = os.fspath(path), Path(local_path(path))
     if reason := why_no_file(file):
@@ -69,18 +68,18 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise UserError(_refusal(text, str(error))) from error
     except TooMuch as error:
         raise UserError(
-            f"weights file {text} is refused: reading its {file.stat().st_size:,} bytes would take far too much memory "
-            f"or time ({error})"
+            f"weights file {text} is rejected: reading its {file.stat().st_size:,} bytes would take far too much "
+            f"memory or time ({error})"
         ) from error
-    except Exception as error:  # whatever damaged bytes make a reader say
+    except Exception as error:  # damaged bytes can raise anything
         raise UserError(_why_unreadable(text, file, error)) from error
     if not isinstance(content, Mapping):
-        raise UserError(f"weights file {text} holds {type(content).__name__}, not a dict of tensors")
+        raise UserError(f"weights file {text} contains a {type(content).__name__}, not a dict of tensors")
     return {name: value for name, value in content.items() if name != HASHES}
 
 
 def config_inside(content: Mapping[str, Any]) -> str:
-    """The config, as YAML, that a checkpoint of ours carries; ``""`` where there is none."""
+    """The config (YAML) inside a checkpoint of this project; ``""`` if there is none."""
     metadata = content.get("metadata")
     text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
     if not isinstance(text, str) or not text:
@@ -93,10 +92,13 @@ def config_inside(content: Mapping[str, Any]) -> str:
 
 
 def classes_inside(content: Mapping[str, Any], path: str) -> ClassFacts | None:
-    """The class facts in a checkpoint of this project, read from ``path``; None where it has none.
+    """The class facts inside a checkpoint of this project; ``None`` if there are none.
+
+    Args:
+        path: the file, for messages.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the facts are damaged.
     """
     metadata = content.get("metadata")
     facts = content.get("class_facts", metadata.get("class_facts") if isinstance(metadata, Mapping) else None)
@@ -109,7 +111,7 @@ def _read(path: Path) -> Any:
     if is_safetensors(path):
         tensors, metadata = read_safetensors(path)
         return {"model": tensors, "metadata": metadata}
-    # A pickle by itself: Caffe2's. PyTorch's begin with its magic number or are inside of a zip archive.
+    # A plain pickle comes from Caffe2. PyTorch's pickles start with a magic number or are in a zip archive.
     if head[:1] == b"\x80" and head != TORCH_MAGIC:
         return read_array_pickle(path)
     if head == TORCH_MAGIC:
@@ -120,7 +122,7 @@ def _read(path: Path) -> Any:
 
 
 def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
-    """The state dict among the content of ``path``, under any of the names that projects give it.
+    """The state dict in the content of ``path``, under any of the usual keys.
 
     Raises:
         UserError: there is none.
@@ -136,13 +138,12 @@ def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
         if isinstance(value, Tensor):
             if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
                 raise UserError(
-                    f"weights file {path}: {name} is a sparse, quantized or empty (meta) tensor; save it as an "
-                    "ordinary one"
+                    f"weights file {path}: {name} is a sparse, quantized or meta tensor; save it as a dense one"
                 )
             tensors[_unwrapped(str(name))] = value
     if not tensors:
         raise UserError(
-            f"weights file {path} holds no model: no tensors, neither in the dict itself nor under "
+            f"weights file {path} contains no model: there are no tensors at the top level or under "
             f"{', '.join(_CONTAINERS)} (its keys: {', '.join(map(str, list(content)[:5])) or 'none'})"
         )
     return tensors
@@ -157,8 +158,8 @@ def _unwrapped(name: str) -> str:
 
 def _refusal(path: str, held: str) -> str:
     return (
-        f"weights file {path} is refused: to read it, code would have to run (it holds {held}). Only "
-        "tensors and plain values are read; save the model's state_dict alone and load that"
+        f"weights file {path} is rejected: reading it would run code (it contains {held}). Only "
+        "tensors and plain values are read; save only the model's state_dict and load that"
     )
 
 
@@ -168,23 +169,23 @@ def _why_unreadable(path: str, file: Path, error: Exception) -> str:
         return _refusal(path, match[1])
     if kind := _what_else(file):
         return f"weights file {path} is {kind}, not a checkpoint; download or copy the file itself"
-    # Of torch's advice only the reason: to unpickle whatever the file holds is no way out.
+    # Only the reason in torch's message, not its advice to unpickle the file anyway.
     match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search(
         r"([^\n]+?)(\. |\n|$)", str(error)
     )
     reason = match[1].strip() if match else type(error).__name__
-    return f"weights file {path} is damaged or no checkpoint ({reason})"
+    return f"weights file {path} is damaged or not a checkpoint ({reason})"
 
 
 def _what_else(path: Path) -> str:
-    """What a file that PyTorch cannot read is, by its first bytes; ``""`` if these do not say."""
+    """What a file is that PyTorch cannot read, judging by its first bytes; ``""`` if unknown."""
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(b"PK\x03\x04"):
         try:
             with zipfile.ZipFile(path) as archive:
                 inside = archive.namelist()
-        except Exception:  # its directory is damaged, in one of many ways
+        except Exception:  # a damaged directory can raise anything
             return ""
         return "" if any(name.endswith("data.pkl") for name in inside) else "a zip archive of other files"
     if not head.strip(b"\0"):

@@ -1,7 +1,7 @@
-"""safetensors files: eight bytes with the length of a JSON header, the header, then the tensors' bytes.
+"""Read and write safetensors files (https://github.com/huggingface/safetensors).
 
-The header maps each name to its type, shape and range of bytes, and ``__metadata__`` to a dict of texts. Nothing in
-such a file can run. Format: https://github.com/huggingface/safetensors
+A file has eight bytes with the length of a JSON header, the header, and the tensors' bytes. The header maps each name
+to its type, shape and byte range, and ``__metadata__`` to a dict of texts. Nothing in such a file can run.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ _TYPES = {
 }
 _NAMES = {dtype: name for name, dtype in _TYPES.items()}
 _METADATA = "__metadata__"
-_HASH = "blake2b"  # the entry of the metadata
-# Of a header. The format's own limit, against files that claim a huge one.
+_HASH = "blake2b"  # key in the metadata
+# The format's own limit for headers, in bytes.
 _LONGEST_HEADER = 100_000_000
 
 
 def is_safetensors(path: str | os.PathLike) -> bool:
-    """Whether the file begins as a safetensors file does."""
+    """Whether the file starts like a safetensors file."""
     with Path(path).open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and struct.unpack("<Q", head[:8])[0] <= _LONGEST_HEADER and head[8:] == b"{"
 
 
 def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors on the CPU, and the metadata.
+    """The tensors, on the CPU, and the metadata.
 
     Raises:
-        ValueError: the file is damaged. The message says how.
+        ValueError: the file is damaged; the message says how.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -64,18 +64,18 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
             raise ValueError("no header")
         begin = 8 + struct.unpack("<Q", length)[0]
         if begin > size:
-            raise ValueError("the header is cut short")
+            raise ValueError("the header is truncated")
         header = parse_json(file.read(begin - 8).decode("utf-8"), "its header")
         metadata = header.pop(_METADATA, {})
         places = {name: _place(name, facts) for name, facts in header.items()}
         tensors, end = {}, 0
-        # The format allows neither gaps nor overlaps, by which a small file could hold any number of large tensors.
+        # The format allows neither gaps nor overlaps; with overlaps a small file could contain many large tensors.
         for name, place in sorted(places.items(), key=lambda item: item[1].range):
             first, next_first = place.range
             if first != end or next_first > size - begin:
                 raise ValueError(
                     f"the bytes of {name} ({first} to {next_first}) do not fit its shape or the file, or do not "
-                    "follow those of the tensor before"
+                    "follow those of the previous tensor"
                 )
             end = next_first
             tensors[name] = _read_tensor(file, place)
@@ -83,7 +83,7 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
             raise ValueError(f"{size - begin - end} bytes belong to no tensor")
     noted = metadata.pop(_HASH, None) if isinstance(metadata, dict) else None
     if noted is not None and noted != _hash(tensors, metadata):
-        raise ValueError("its content is not what was written: its hash differs")
+        raise ValueError("its content has changed since it was written: its hash differs")
     return {name: tensors[name] for name in header}, metadata
 
 
@@ -102,7 +102,7 @@ def _place(name: str, facts: Any) -> _Place:
         raise ValueError(f"the bytes of {name} ({first} to {end}) do not fit its shape or the file")
     dtype = _TYPES.get(facts["dtype"])
     if dtype is None:
-        raise ValueError(f"{name} is of the type {facts['dtype']}, which is not read here")
+        raise ValueError(f"{name} has the type {facts['dtype']}, which is not supported")
     if end - first != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"the bytes of {name} ({first} to {end}) do not fit its shape or the file")
     return _Place(dtype, shape, (first, end))
@@ -124,12 +124,12 @@ def _read_tensor(file: BinaryIO, place: _Place) -> Tensor:
 def write_safetensors(
     path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors and a dict of texts, the largest types first, so that all are aligned.
+    """Write tensors and a dict of texts. The largest types come first, so that all tensors are aligned.
 
-    A hash of both is added to the texts, which :func:`read_safetensors` checks and takes away.
+    A hash of both is added to the texts; :func:`read_safetensors` verifies and removes it.
 
     Raises:
-        UserError: a tensor of a type that the format lacks, or the file cannot be written.
+        UserError: the format does not support a tensor's type, or the file cannot be written.
     """
     texts = dict(metadata or {})
     header: dict[str, Any] = {_METADATA: {**texts, _HASH: _hash(tensors, texts)}}
@@ -138,7 +138,7 @@ def write_safetensors(
     for name in order:
         tensor = tensors[name]
         if tensor.dtype not in _NAMES:
-            raise UserError(f"{name} is of type {tensor.dtype}, which safetensors files cannot hold")
+            raise UserError(f"{name} has the type {tensor.dtype}, which safetensors does not support")
         first, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {
             "dtype": _NAMES[tensor.dtype],

@@ -1,4 +1,4 @@
-"""The files of torchvision's published weights, by torchvision's own names."""
+"""torchvision's published weights, by torchvision's own names."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ SCHEME = "torchvision://"  # NAME/WEIGHTS, such as torchvision://r2plus1d_18/KIN
 
 
 def torchvision_file(path: str) -> Path:
-    """The local file of ``torchvision://NAME/WEIGHTS`` (WEIGHTS may be left out: torchvision's default), downloaded if
-    it is not in the cache and checked by the digits of its SHA-256 that its name has.
+    """The local file of ``torchvision://NAME/WEIGHTS``, downloaded if it is not in the cache.
+
+    WEIGHTS may be omitted, which means torchvision's default. The file is checked against the digits of the SHA-256 in
+    its name.
 
     Raises:
-        UserError: torchvision has no such weights, or see :func:`~modist_det.utils.cache.fetch`.
+        UserError: torchvision has no such weights, or as for :func:`~modist_det.utils.cache.fetch`.
     """
     from torchvision.models import get_model_weights, list_models
 
@@ -41,15 +43,15 @@ def torchvision_file(path: str) -> Path:
 
 
 def load_torchvision_weights(network: nn.Module, name: str, weights: str | os.PathLike) -> None:
-    """Fill a network of torchvision.
+    """Load weights into a torchvision network.
 
     Args:
-        name: of the network in torchvision.
-        weights: a file with its state dict, a URL or ``zoo://NAME``, or torchvision's name of published weights
-            ("DEFAULT", "COCO_V1"), which are downloaded into the cache once.
+        name: the network's name in torchvision.
+        weights: a file with its state dict, a URL, ``zoo://NAME``, or torchvision's name for published weights
+            ("DEFAULT", "COCO_V1"), which are downloaded into the cache.
 
     Raises:
-        UserError: there are no such weights, they cannot be had or read, or they are another network's.
+        UserError: the weights do not exist, cannot be downloaded or read, or belong to another network.
     """
     path = os.fspath(weights)
     if not is_remote(path):

@@ -1,7 +1,7 @@
-"""Pickles of numpy arrays, as Caffe2's time and detectron2 write them, read without running anything from them.
+"""Read pickles of numpy arrays, as written by Caffe2 and detectron2, without running code from them.
 
-A pickle is a program: it names functions and calls them. Here the few names that arrays need stand for functions of
-this module, which build arrays from checked bytes, and every other name ends the reading.
+A pickle is a program that names functions and calls them. Here, the few names that arrays need stand for functions of
+this module, which build arrays from checked bytes. Any other name is an error.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _KINDS = "fiub"  # float, integer, unsigned, boolean
 
 
 class ForbiddenPickle(Exception):
-    """The pickle names something that is neither an array nor a plain value; the message is that name."""
+    """The pickle contains something other than arrays and plain values; the message is its name."""
 
 
 class _DType:
-    """Stands for ``numpy.dtype``: called with ("f4", 0, 1), then given a state whose second entry is the byte order."""
+    """Stands for ``numpy.dtype``: called with ("f4", 0, 1); the second entry of its state is the byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self.dtype = np.dtype(str(code))
@@ -41,7 +41,7 @@ class _DType:
 
 
 class _Array:
-    """Stands for the array that ``_reconstruct`` makes; its state is (version, shape, dtype, is Fortran, bytes)."""
+    """Stands for an array made by ``_reconstruct``; its state is (version, shape, dtype, is Fortran, bytes)."""
 
     def __init__(self, *_: Any) -> None:
         self.array = np.empty(0, np.float32)
@@ -52,7 +52,7 @@ class _Array:
 
 
 def _to_array(shape: tuple, dtype: _DType, data: bytes | str, order: str = "C") -> np.ndarray:
-    # Python 2 wrote bytes as text, which the unpickler has decoded as Latin-1.
+    # Python 2 wrote bytes as text, which the unpickler decoded as Latin-1.
     raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
     if math.prod(shape) * dtype.dtype.itemsize != len(raw):
         raise ValueError(f"an array of shape {shape} and type {dtype.dtype} with {len(raw)} bytes")
@@ -65,7 +65,7 @@ def _scalar(dtype: _DType, data: bytes | str) -> np.ndarray:
 
 
 def _buffer(data: bytes, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
-    """What pickles of protocol 5 call."""
+    """Called by pickles of protocol 5."""
     return _to_array(tuple(shape), dtype, data, order)
 
 
@@ -82,7 +82,7 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 class _Name:
-    """What a pickle gets for a name: it can be called or handed on, but not changed."""
+    """The object that a name in the pickle refers to: it can be called and passed on, but not changed."""
 
     __slots__ = ("_function",)
 
@@ -101,7 +101,7 @@ _ALLOWED = {
     ("_codecs", "encode"): _Name(_encoded),
     ("__builtin__", "bytes"): _Name(_no_bytes),
     ("numpy", "dtype"): _Name(_DType),
-    # Only ever handed to ``_reconstruct``.
+    # Only passed to ``_reconstruct``.
     ("numpy", "ndarray"): _Name(_Array),
 }
 for _module in ("numpy.core", "numpy._core"):
@@ -121,15 +121,15 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_array_pickle(path: str | os.PathLike) -> Any:
-    """The content of a pickle of dicts, lists, plain values and numpy arrays of numbers.
+    """The content of a pickle of dicts, lists, plain values and numeric numpy arrays.
 
     Raises:
-        ForbiddenPickle: it holds anything else. Nothing of it was called.
-        TooMuch: it would need far more memory or time than a file of its size may.
-        Exception: whatever damaged bytes make the unpickler say.
+        ForbiddenPickle: it contains anything else. None of it was called.
+        TooMuch: reading would take far more memory or time than the file's size justifies.
+        Exception: the pickle is damaged.
     """
     path = Path(path)
-    # A mapped file, unlike an open one, sets no memory aside for what a pickle claims to hold.
+    # Unlike an open file, a mapped one allocates no memory for the sizes that a pickle claims.
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         check_pickle(content, memory_allowance(path.stat().st_size))  # type: ignore[arg-type]
         content.seek(0)
@@ -137,10 +137,10 @@ def read_array_pickle(path: str | os.PathLike) -> Any:
 
 
 def _unwrapped(value: Any, known: dict[int, Any]) -> Any:
-    """The arrays instead of what stood for them; what is referred to twice is made once.
+    """``value`` with arrays in place of their stand-ins. Objects that are referred to twice are built once.
 
     Args:
-        known: by ``id``, what was made of lists and dicts before.
+        known: results for lists and dicts met before, by ``id``.
     """
     if isinstance(value, _Array):
         return value.array

@@ -1,19 +1,18 @@
-"""Writing a model's tensors in the formats of other code bases."""
+"""Write a model's tensors in the formats of other code bases."""
 
 from __future__ import annotations
 
 import os
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
+from .archive import save_archive
 from .formats import names_in_format
 from .hashes import HASHES, content_hashes
 from .safetensors_file import write_safetensors
@@ -29,7 +28,7 @@ WRITTEN_FORMATS = (
     "caffe2",
     "modist",
 )
-# What a format may lack without loss: BN's counters.
+# BN counters: a format may lack them without loss.
 _COUNTER = "num_batches_tracked"
 
 
@@ -46,15 +45,15 @@ def write_weights(
     """Write ``tensors`` (our names, ``backbone. ...`` and ``head. ...``) as ``format``.
 
     Args:
-        format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` that PySlowFast tests and fine-tunes from
-            (``TRAIN.CHECKPOINT_EPOCH_RESET True``); "safetensors" has our names, and the config as metadata;
-            "torchvision_video" is the state dict of a network of :class:`.TorchvisionVideo` and its classifier.
-        config: as YAML, for the formats that have a place for it: "modist_det" and "safetensors".
-        classes: what the outputs mean, for the same formats.
-        pool_after_res2, detection: of the network; see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
+        format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` file that PySlowFast can test and fine-tune
+            (``TRAIN.CHECKPOINT_EPOCH_RESET True``). "safetensors" has our names, with the config as metadata.
+            "torchvision_video" is the state dict of a :class:`.TorchvisionVideo` network with its classifier.
+        config: YAML, stored in the formats "modist_det" and "safetensors".
+        classes: the classes of the outputs, stored in the same formats.
+        pool_after_res2, detection: see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
 
     Returns:
-        Names that the format has no place for and can do without: BN's counters.
+        Names of tensors that the format lacks and does not need: BN counters.
 
     Raises:
         UserError: an unknown format, a tensor that the format has no name for, or the file cannot be written.
@@ -69,7 +68,7 @@ def write_weights(
     left_out = [name for name in tensors if name not in names]
     nameless = [name for name in left_out if not name.endswith(_COUNTER)]
     if nameless:
-        raise UserError(f"the format {format} has no place for {nameless[0]}; nothing was written")
+        raise UserError(f"the format {format} cannot store {nameless[0]}; nothing was written")
     renamed = {theirs: tensors[name].detach().cpu().contiguous() for name, theirs in names.items()}
     if format == "torchvision_video" and "classifier.1.weight" in renamed:  # S3D's, a convolution of size 1
         renamed["classifier.1.weight"] = renamed["classifier.1.weight"][..., None, None, None]
@@ -81,7 +80,7 @@ def write_weights(
         with atomic_path(path) as temporary:
             temporary.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
     else:
-        _save(path, _content(format, renamed, config, classes))
+        save_archive(_content(format, renamed, config, classes), path)
     return left_out
 
 
@@ -94,13 +93,5 @@ def _content(
         return {**content, HASHES: content_hashes(content)}
     if format == "torchvision_video":
         return tensors
-    # PySlowFast's config is another one; it does not read this entry.
+    # PySlowFast's configs differ from ours; it does not read this entry.
     return {"epoch": 0, "model_state": tensors, "optimizer_state": {}, "cfg": ""}
-
-
-def _save(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # how torch reports a full disk
-            raise UserError(f"{Path(path)} cannot be written: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,4 @@
-"""The videos of a folder, a list or a data set, and where each one's motion maps go."""
+"""Find the videos in a folder, list or dataset, and the target file for the motion maps of each."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Source", "find_sources"]
 
 
 def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | None = None) -> list[Source]:
-    """The videos that ``inputs`` name, each once, in order of their targets.
+    """The videos in ``inputs``, each once, sorted by target.
 
     Args:
-        inputs: folders (searched with all that is in them), video files, text files with a path on each line
-            (relative to that file), names of data sets or their description files (``*.yaml``).
-        out: folder of the maps. A video keeps there its path relative to the folder that was searched, or to the
-            folder that all videos of a list or data set are in; no path of a list leads out of it.
-        fps: of folders of frames; without it only files are looked for in folders.
+        inputs: folders (searched recursively), video files, text files with a path per line (relative to the file),
+            dataset names or description files (``*.yaml``).
+        out: folder of the maps. Targets keep the video's path relative to the searched folder, or to the common folder
+            of a list or dataset. They are always inside ``out``.
+        fps: frame rate of folders of frames; without it, only video files are searched.
 
     Raises:
-        UserError: an input does not exist or has no videos, or two videos would have the same target.
+        UserError: an input does not exist or has no videos, or two videos have the same target.
     """
     by_target: dict[str, Source] = {}
     for given in inputs:
@@ -39,15 +39,17 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
             source = Source(video, video_fps, target)
             if by_target.setdefault(target, source).video != source.video:
                 other = by_target[target].video
-                raise UserError(f"{other} and {video} would both become {target}; give each another --out")
+                raise UserError(
+                    f"{other} and {video} have the same target {target}; use a different --out for each"
+                )
     return [by_target[target] for target in sorted(by_target)]
 
 
-_Videos = dict[Path, tuple[str, float | None]]  # by its place: the video as it is opened, its frame rate
+_Videos = dict[Path, tuple[str, float | None]]  # place -> video to open, frame rate
 
 
 def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
-    """The videos, and the folder to which their places are relative."""
+    """The videos, and the folder that their places are relative to."""
     path = expand_user(given).absolute()
     if path.is_dir():
         found = _by_place(_search(path, frames=fps is not None), fps)
@@ -58,9 +60,7 @@ def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
         found = _by_place([str(path)] if path.suffix.lower() != ".txt" else _listed(path), fps)
     else:
         if path.suffix.lower() not in (".yaml", ".yml") and given not in DatasetCatalog.list():
-            raise UserError(
-                f"{given} is no folder, no video or list (*.txt) and no data set (name or *.yaml)"
-            )
+            raise UserError(f"{given} is not a folder, video, list (*.txt) or dataset (name or *.yaml)")
         records = DatasetCatalog.videos(given)
         found = {place_of(record.video): (record.video, record.fps) for record in records}
     return found, Path(os.path.commonpath([video.parent for video in found])) if found else path
@@ -76,7 +76,7 @@ def _listed(path: Path) -> list[str]:
 
 
 def _search(folder: Path, frames: bool) -> list[str]:
-    """The video files under a folder and, if ``frames``, the folders with images."""
+    """The video files below a folder and, if ``frames``, the folders with images."""
     found, unknown = dict[str, None](), []
     for entry, _ in walk(folder):
         if extension(entry.name) in VIDEO_EXTENSIONS:

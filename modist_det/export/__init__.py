@@ -1,4 +1,4 @@
-"""Models as files that run without this package: ``torch.export`` programs and ONNX."""
+"""Export models as ``torch.export`` programs and ONNX files, which run without this package."""
 
 from .export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
 from .networks import ClassifierFunction, DetectorFunction, as_function

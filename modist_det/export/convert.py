@@ -1,4 +1,4 @@
-"""What ``tools/convert_checkpoint.py`` does."""
+"""Convert checkpoints to other formats (``tools/convert_checkpoint.py``)."""
 
 from __future__ import annotations
 
@@ -28,33 +28,31 @@ _SUFFIXES = {".safetensors": "safetensors", ".onnx": "onnx", ".pt2": "program"}
 
 
 def target_of(path: str | os.PathLike, named: str = "") -> str:
-    """One of :data:`TARGETS`: the one that is named, or else that of the file's ending.
+    """The target format (one of :data:`TARGETS`): as named, or according to the file's suffix.
 
     Raises:
-        UserError: an unknown name, or an ending that does not tell.
+        UserError: an unknown name or suffix.
     """
     if named:
         if named not in TARGETS:
-            raise UserError(
-                f"--to {named} is not known{nearest(named, TARGETS)} (known: {', '.join(TARGETS)})"
-            )
+            raise UserError(f"--to {named} is unknown{nearest(named, TARGETS)} (known: {', '.join(TARGETS)})")
         return named
     suffix = Path(path).suffix
     if suffix not in _SUFFIXES:
-        raise UserError(f"the ending of {path} does not say what to write: add --to {'|'.join(TARGETS)}")
+        raise UserError(f"the format of {path} is unclear from its suffix: add --to {'|'.join(TARGETS)}")
     return _SUFFIXES[suffix]
 
 
 def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> CfgNode | None:
-    """The config of the network in ``source``, or ``None`` where nobody says.
+    """The config of the network in ``source``, or ``None`` if it is unknown.
 
     Args:
-        source: the checkpoint. One of ours has its config inside; ``zoo://NAME`` has one in the catalogue.
-        file: a config file that counts instead.
-        overrides: KEY VALUE words laid over it.
+        source: the checkpoint. Our own contain a config; for ``zoo://NAME`` it is in the catalogue.
+        file: a config file to use instead.
+        overrides: KEY VALUE pairs applied to the config.
 
     Raises:
-        UserError: overrides without a config, or a config that does not load.
+        UserError: there are overrides but no config, or the config is invalid.
     """
     cfg: CfgNode | None = None
     if file:
@@ -79,28 +77,28 @@ def convert_checkpoint(
 ) -> list[str]:
     """Write the weights in ``source`` as ``target``.
 
-    With a config the network is built and filled first, so that what is written is whole; without one the tensors are
-    only renamed, and exports are not possible.
+    With a config, the network is built and filled first, so that the result is complete. Without one, tensors are only
+    renamed, and networks cannot be exported.
 
     Args:
         target: one of :data:`TARGETS`.
-        size: height and width of exported networks' clips (default: INPUT.MIN_SIZE_TEST, square).
+        size: height and width of the clips of an exported network (default: INPUT.MIN_SIZE_TEST, square).
 
     Returns:
-        Remarks for the user, a line each.
+        Messages for the user, one per line.
 
     Raises:
-        UserError: no config where one is needed, weights that do not fit it, or an export that differs from the model.
+        UserError: a config is needed but missing, the weights do not fit it, or the export differs from the model.
     """
     there = [file_key(path, Path(path).stat()) for path in (out, source) if Path(path).exists()]
     if len(there) == 2 and there[0] == there[1]:
-        raise UserError(f"{out} is the input, too; name another file to write")
+        raise UserError(f"{out} is also the input; give another output file")
     if target in ("onnx", "program"):
         if cfg is None:
-            raise UserError(f"{source} does not say what network it is of; give --cfg FILE to export it")
+            raise UserError(f"the network of {source} is unknown; give --cfg FILE to export it")
         return _export(source, out, target, cfg, size)
     if cfg is None and target == "pytorchvideo":
-        raise UserError("PyTorchVideo's names depend on the network's head and pool; give --cfg FILE")
+        raise UserError("PyTorchVideo's names depend on the network's head and pooling; give --cfg FILE")
     tensors, classes, remarks = _renamed(source) if cfg is None else _filled(source, cfg)
     left_out = write_weights(
         out,
@@ -112,7 +110,7 @@ def convert_checkpoint(
         detection=cfg is not None and cfg.MODEL.META_ARCHITECTURE == "ActionDetector",
     )
     if classes is not None and target not in ("modist_det", "safetensors"):
-        remarks.append(f"the format {target} has no place for the names of the {len(classes.names)} classes")
+        remarks.append(f"the format {target} cannot store the names of the {len(classes.names)} classes")
     remarks.append(f"{out}: {len(tensors) - len(left_out)} tensors as {target}")
     return remarks
 
@@ -134,39 +132,37 @@ def _renamed(source: str) -> _Filled:
 
 
 def _filled(source: str, cfg: CfgNode) -> _Filled:
-    if cfg.TASK == "pretraining":
-        network: nn.Module = build_backbone(cfg)
-        report = load_weights(network, source)
-        report.require_complete()
-        tensors = {f"backbone.{name}": tensor for name, tensor in network.state_dict().items()}
-        return tensors, None, [str(report)]
-    network = build_model(cfg)
+    is_backbone = cfg.TASK == "pretraining"
+    network: nn.Module = build_backbone(cfg) if is_backbone else build_model(cfg)
     report = load_weights(network, source)
     report.require_complete()
-    return network.state_dict(), report.classes, [str(report)]
+    prefix = "backbone." if is_backbone else ""
+    tensors = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    return tensors, None if is_backbone else report.classes, [str(report)]
 
 
 def _export(
     source: str, out: str | os.PathLike, target: str, cfg: CfgNode, size: tuple[int, int] | None
 ) -> list[str]:
     model = build_model(cfg)
-    as_function(model)  # an error before the weights are read
+    as_function(model)  # raises before the weights are read
     report = load_weights(model, source)
     report.require_complete()
     height, width = size or (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST)
     clip = (cfg.INPUT.NUM_FRAMES, height, width)
-    classes = report.classes.to_json() if report.classes else ""
+    texts = {"config": cfg.dump()} | ({"class_facts": report.classes.to_json()} if report.classes else {})
     with atomic_path(out) as temporary:
         if target == "onnx":
-            texts = {"config": cfg.dump()} | ({"class_facts": classes} if classes else {})
             export_onnx(model, temporary, clip, texts)
             difference = check_onnx(model, temporary, clip)
         else:
-            texts = {"config.yaml": cfg.dump()} | ({"class_facts.json": classes} if classes else {})
-            export_program(model, temporary, clip, texts)
+            suffixes = {"config": ".yaml", "class_facts": ".json"}
+            export_program(
+                model, temporary, clip, {name + suffixes[name]: text for name, text in texts.items()}
+            )
             difference = check_program(model, temporary, clip)
         if not difference <= TOLERANCE:
             raise UserError(
-                f"scores of the exported network differ from the model's by {difference:.2g}; {out} was not written"
+                f"the scores of the exported network differ from the model's by {difference:.2g}; {out} was not written"
             )
     return [str(report), f"{out}: clips of {clip[0]} frames {height}x{width}, scores within {difference:.1e}"]

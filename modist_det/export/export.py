@@ -1,8 +1,8 @@
-"""``torch.export`` programs and ONNX files of classifiers and detectors.
+"""Export classifiers and detectors as ``torch.export`` programs and ONNX files.
 
-Both take ``video``, uint8 RGB (B, 3, T, H, W), normalize it themselves, and give ``scores``; detectors also take
-``rois``, float32 (N, 5): the clip's number, x1, y1, x2, y2 in its pixels. B and N are free; T, H and W are those of the
-export.
+The exported network takes ``video``, uint8 RGB (B, 3, T, H, W), normalizes it, and returns ``scores``. Detectors also
+take ``rois``, float32 (N, 5): index of the clip, then x1, y1, x2, y2 in its pixels. B and N are free; T, H and W are
+fixed at export.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .networks import as_function
 
 __all__ = ["TOLERANCE", "check_onnx", "check_program", "export_onnx", "export_program"]
 
-# Largest difference of a score between an exported file and the model.
+# Largest allowed difference between the scores of an exported file and of the model.
 TOLERANCE = 1e-4
 _SEED = 0
 
@@ -35,19 +35,19 @@ def export_program(
     clip: tuple[int, int, int],
     texts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a program that ``torch.export.load(path).module()`` runs without this package; a detector's needs
-    ``import torchvision`` before, for RoIAlign.
+    """Write a program for ``torch.export.load(path).module()``, which runs without this package.
+
+    For detectors, ``import torchvision`` first: it provides RoIAlign.
 
     Args:
-        clip: frames, height and width.
-        texts: small files to put inside, such as ``{"config.yaml": ...}``.
+        clip: number of frames, height and width.
+        texts: small files to store in the program, such as ``{"config.yaml": ...}``.
 
     Raises:
         UserError: the model is neither a classifier nor a detector, or the file cannot be written.
     """
-    function = as_function(model)
-    program = _trace(function, clip)
-    # torch wants the ending; the temporary file of a rename has another.
+    program = _trace(as_function(model), clip)
+    # torch requires a certain suffix for paths, which the temporary file does not have.
     with atomic_path(path) as temporary, _quiet(), temporary.open("wb") as file:
         torch.export.save(program, file, extra_files=dict(texts or {}))
 
@@ -58,14 +58,14 @@ def export_onnx(
     clip: tuple[int, int, int],
     texts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write an ONNX file, opset 18 or newer, RoIAlign included. Needs the packages of ``modist_det[export]``.
+    """Write an ONNX file (opset 18 or newer, including RoIAlign). Requires ``modist_det[export]``.
 
     Args:
-        clip: frames, height and width.
-        texts: the file's metadata, such as ``{"config": ...}``.
+        clip: number of frames, height and width.
+        texts: metadata of the file, such as ``{"config": ...}``.
 
     Raises:
-        UserError: a package is missing, or as :func:`export_program`.
+        UserError: a package is missing, or as for :func:`export_program`.
     """
     _require("onnx", "onnxscript", "onnxruntime")
     function = as_function(model)
@@ -81,14 +81,14 @@ def export_onnx(
 
 
 def check_program(model: nn.Module, path: str | os.PathLike, clip: tuple[int, int, int]) -> float:
-    """Largest difference between the scores of the model and those of the program in ``path``."""
+    """Largest difference between the scores of the model and of the program in ``path``."""
     with Path(path).open("rb") as file:
         module = torch.export.load(file).module()
     return _largest_difference(model, clip, lambda inputs: module(*inputs.values()))
 
 
 def check_onnx(model: nn.Module, path: str | os.PathLike, clip: tuple[int, int, int]) -> float:
-    """Largest difference between the scores of the model and those that onnxruntime gets from ``path``.
+    """Largest difference between the scores of the model and of onnxruntime with ``path``.
 
     Raises:
         UserError: onnxruntime is missing.
@@ -117,7 +117,7 @@ def _trace(function: nn.Module, clip: tuple[int, int, int]) -> torch.export.Expo
 
 
 def _example(function: nn.Module, clip: tuple[int, int, int], batch: int, boxes: int) -> dict[str, Tensor]:
-    """Random inputs: boxes of all sizes, some of which leave the clip."""
+    """Random inputs, with boxes of all sizes, some of them partly outside the clip."""
     generator = torch.Generator().manual_seed(_SEED + batch + boxes)
     frames, height, width = clip
     video = torch.randint(0, 256, (batch, 3, frames, height, width), generator=generator, dtype=torch.uint8)
@@ -131,7 +131,7 @@ def _example(function: nn.Module, clip: tuple[int, int, int], batch: int, boxes:
 
 @torch.no_grad()
 def _largest_difference(model: nn.Module, clip: tuple[int, int, int], run: Any) -> float:
-    """Over batches and numbers of boxes that differ from those of the export."""
+    """Largest difference over batch sizes and numbers of boxes other than those of the export."""
     function = as_function(model)
     largest = 0.0
     for batch, boxes in ((1, 1), (3, 5), (1, 0)):
@@ -151,12 +151,12 @@ def _require(*packages: str) -> None:
 
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UserError(f"ONNX files need {', '.join(missing)}: pip install 'modist_det[export]'")
+        raise UserError(f"ONNX export needs {', '.join(missing)}: pip install 'modist_det[export]'")
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's remarks on its own insides."""
+    """Suppress torch's messages about its internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Models as plain functions of tensors, which is what exported files hold."""
+"""Models as plain functions of tensors, for export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ClassifierFunction", "DetectorFunction", "as_function"]
 
 
 class ClassifierFunction(nn.Module):
-    """Clip -> class scores, of a :class:`~modist_det.modeling.VideoClassifier`."""
+    """A :class:`~modist_det.modeling.VideoClassifier` as a function: clip -> class scores."""
 
     inputs = ("video",)
 
@@ -26,7 +26,7 @@ class ClassifierFunction(nn.Module):
 
 
 class DetectorFunction(nn.Module):
-    """Clip and person boxes -> action scores, of an :class:`~modist_det.modeling.ActionDetector`."""
+    """An :class:`~modist_det.modeling.ActionDetector` as a function: clip and person boxes -> action scores."""
 
     inputs = ("video", "rois")
 
@@ -38,17 +38,17 @@ class DetectorFunction(nn.Module):
         """uint8 RGB (B, 3, T, H, W), float32 (N, 5) -> float32 (N, K) in [0, 1].
 
         Args:
-            rois: the clip's number in the batch, then x1, y1, x2, y2 in pixels of the clip.
+            rois: index of the clip in the batch, then x1, y1, x2, y2 in pixels of the clip.
         """
         model = self.model
         return model.head.scores(model.head(model.backbone(model.normalizer(video)), rois))
 
 
 def as_function(model: nn.Module) -> ClassifierFunction | DetectorFunction:
-    """``model`` in evaluation mode as a function of tensors; it shares the weights.
+    """``model``, in evaluation mode, as a function of tensors with shared weights.
 
     Raises:
-        UserError: neither a classifier nor a detector.
+        UserError: it is neither a classifier nor a detector.
     """
     model.eval()
     if isinstance(model, ActionDetector):

@@ -1,4 +1,4 @@
-"""Our data, backbones and results in detectron2: its catalogues, its ``Visualizer``, its backbone registry.
+"""Use our datasets, backbones and results in detectron2: its catalogs, ``Visualizer`` and backbone registry.
 
 Example::
 
@@ -6,7 +6,7 @@ Example::
     keyframes = DatasetCatalog.get("puppets_val")  # detectron2's
     Image.fromarray(draw_keyframe(keyframes[0], MetadataCatalog.get("puppets_val"))).save("keyframe.png")
 
-Needs detectron2 (INSTALL.md); importing this module without it raises a ``UserError``.
+Requires detectron2 (INSTALL.md); without it, importing this module raises a ``UserError``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ try:
 
     from . import detectron2_backbones
 except ImportError as error:
-    raise UserError(
-        f"this needs detectron2 ({error}); INSTALL.md says how to install it from its repository"
-    ) from error
+    raise UserError(f"detectron2 is required ({error}); INSTALL.md explains how to install it") from error
 
 __all__ = [
     "action_instances",
@@ -49,19 +47,19 @@ use_backbone = detectron2_backbones.use_backbone
 
 
 def register_datasets(names: Iterable[str] | None = None) -> list[str]:
-    """Register AVA-style data sets in detectron2's ``DatasetCatalog`` and ``MetadataCatalog``.
+    """Register AVA-style datasets in detectron2's ``DatasetCatalog`` and ``MetadataCatalog``.
 
-    Files are read when a data set is asked for. Registering the same data set again changes nothing.
+    Files are read when a dataset is requested. Registering the same dataset again changes nothing.
 
     Args:
-        names: of our catalogue, or paths of description files, which are registered under the name that they give
-            themselves; default: AVA and Puppets.
+        names: names in our catalog, or paths of description files, which are registered under the names that they
+            contain (default: AVA and Puppets).
 
     Returns:
-        The names in detectron2's catalogues.
+        The names in detectron2's catalogs.
 
     Raises:
-        UserError: a name that something else has in detectron2's catalogue, or not an AVA-style data set.
+        UserError: a name is already used in detectron2's catalog, or the dataset is not AVA-style.
     """
     registered = []
     for source in _built_in() if names is None else names:
@@ -71,8 +69,7 @@ def register_datasets(names: Iterable[str] | None = None) -> list[str]:
             _registered[name] = source
         elif _registered.get(name) != source:
             raise UserError(
-                f"{source}: detectron2's catalogue has another data set {name!r}; "
-                "give this one another 'name:' in its file"
+                f"{source}: detectron2's catalog has another dataset {name!r}; change 'name:' in this dataset's file"
             )
         registered.append(name)
     return registered
@@ -82,15 +79,15 @@ def _built_in() -> list[str]:
     return [name for name in OurCatalog.list() if name.startswith(("ava_", "puppets_"))]
 
 
-_registered: dict[str, str] = {}  # which of ours stands behind a name in detectron2's catalogue
+_registered: dict[str, str] = {}  # name in detectron2's catalog -> our dataset
 
 
 def dataset_dicts(dataset: DetectionDataset, boxes: str = "ground_truth") -> list[dict[str, Any]]:
-    """Keyframes in detectron2's format, with one annotation for each person and action, as in AVA's csv.
+    """Keyframes in detectron2's format, with one annotation per person and action, as in AVA's csv.
 
-    ``category_id`` is the class id minus 1, a channel of our models. Beyond the standard fields (``file_name`` is the
-    video, of which ``height`` and ``width`` are read) a dict has ``video_id``, ``second``, ``time``, ``fps``, and an
-    annotation has ``person``, the person's number in the keyframe.
+    ``category_id`` is the class id minus 1, which is the channel of our models. In addition to the standard fields
+    (``file_name`` is the video; ``height`` and ``width`` are read from it), a dict has ``video_id``, ``second``,
+    ``time`` and ``fps``, and an annotation has ``person``, the person's index in the keyframe.
     """
     sizes: dict[str, tuple[int, int]] = {}
     dicts = []
@@ -126,22 +123,22 @@ def dataset_dicts(dataset: DetectionDataset, boxes: str = "ground_truth") -> lis
 
 
 def load_keyframe(keyframe: dict[str, Any]) -> NDArray[np.uint8]:
-    """The frame (H, W, 3), RGB, of a dict of :func:`dataset_dicts`."""
+    """The RGB frame (H, W, 3) for a dict from :func:`dataset_dicts`."""
     with open_video(keyframe["file_name"], keyframe["fps"]) as video:
         return video.frames_at_times([keyframe["time"]])[0]
 
 
 def action_instances(boxes: Tensor, scores: Tensor, image_size: tuple[int, int]) -> Instances:
-    """Persons with action scores as detectron2's ``Instances``.
+    """People with action scores as detectron2's ``Instances``.
 
     Args:
         boxes: (N, 4) x1y1x2y2 in [0, 1].
-        scores: (N, K), of our models.
+        scores: (N, K) from our models.
         image_size: (height, width) in pixels.
 
     Returns:
-        Of N persons ``pred_boxes`` (pixels), ``scores`` and ``pred_classes`` of the best action (a channel), and
-        ``action_scores`` (N, K).
+        ``pred_boxes`` in pixels, ``scores`` and ``pred_classes`` (channels) of the best actions, and ``action_scores``
+        (N, K).
     """
     height, width = image_size
     best = scores.max(dim=1)
@@ -162,21 +159,22 @@ def draw_keyframe(
     min_score: float = 0.2,
     scale: float = 1.0,
 ) -> NDArray[np.uint8]:
-    """A keyframe drawn by detectron2's ``Visualizer``: the annotations, or ``instances`` if there are any.
+    """A keyframe drawn by detectron2's ``Visualizer``, with its annotations or, if given, with ``instances``.
 
     Args:
-        keyframe: of :func:`dataset_dicts`.
-        metadata: the data set's, from ``MetadataCatalog``.
-        instances: of :func:`action_instances`.
-        top: actions written per instance; min_score: actions below it are not written.
-        scale: of the picture.
+        keyframe: from :func:`dataset_dicts`.
+        metadata: of the dataset, from ``MetadataCatalog``.
+        instances: from :func:`action_instances`.
+        top: number of actions drawn per instance.
+        min_score: actions with lower scores are not drawn.
+        scale: of the image.
 
     Returns:
         uint8 (H, W, 3), RGB.
     """
     names = metadata.thing_classes
     if instances is None:
-        # Not draw_dataset_dict, which writes the actions of one person over each other.
+        # draw_dataset_dict would draw the actions of one person on top of each other.
         persons: dict[int, tuple[list[float], list[str]]] = {}
         for annotation in keyframe["annotations"]:
             _, words = persons.setdefault(annotation["person"], (annotation["bbox"], []))

@@ -28,13 +28,13 @@ __all__ = ["StillBackbone", "build_modist_backbone", "build_modist_fpn_backbone"
 
 
 class StillBackbone(D2Backbone):
-    """One of our backbones as detectron2 calls them: images in, a dict of maps (B, C, H, W) out.
+    """One of our backbones with detectron2's interface: from images to a dict of maps (B, C, H, W).
 
-    An image is seen as a clip in which nothing moves, of as few frames as the network takes. A clip (B, C, T, H, W) is
-    taken, too.
+    An image is repeated as a clip with the smallest number of frames that the network accepts. Clips (B, C, T, H, W)
+    are accepted as well.
 
     Args:
-        backbone: a ResNet3D gives ``res2`` ... ``res5``; others give ``res5`` alone, their pathways concatenated.
+        backbone: a ResNet3D gives ``res2`` ... ``res5``; others give only ``res5``, with concatenated pathways.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -80,7 +80,7 @@ def build_modist_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> StillBackbo
 
 @BACKBONE_REGISTRY.register()
 def build_modist_fpn_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> FPN:
-    """:func:`build_modist_backbone` under a feature pyramid of ``cfg.MODEL.FPN``, as detectron2's own ResNets."""
+    """:func:`build_modist_backbone` with the feature pyramid of ``cfg.MODEL.FPN``, as for detectron2's own ResNets."""
     return FPN(
         bottom_up=build_modist_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -94,16 +94,16 @@ def build_modist_fpn_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> FPN:
 def use_backbone(
     cfg: D2CfgNode, config: str | os.PathLike, weights: str | os.PathLike = "", fpn: bool = True
 ) -> None:
-    """Let a detectron2 config use the backbone of one of our configs, with its pixel means and channel order.
+    """Make a detectron2 config use the backbone of one of our configs, with its pixel means and channel order.
 
     Args:
-        cfg: detectron2's; changed in place. With ``fpn`` it is one of detectron2's FPN configs.
+        cfg: the detectron2 config, changed in place. With ``fpn``, it must be one of detectron2's FPN configs.
         config: our YAML file.
-        weights: a checkpoint in any format of :func:`~modist_det.checkpoint.load_weights`; "": fresh weights.
-        fpn: a feature pyramid on res2 to res5 (ResNet3D with stride 32 only), else the plain maps.
+        weights: a checkpoint in any format of :func:`~modist_det.checkpoint.load_weights`; "" for random weights.
+        fpn: add a feature pyramid on res2 to res5 (only ResNet3D with stride 32).
 
     Raises:
-        UserError: the backbone cannot carry a pyramid.
+        UserError: the backbone does not support a feature pyramid.
     """
     own = get_cfg()
     own.merge_from_file(config)
@@ -123,12 +123,12 @@ def use_backbone(
 def _backbone(own: CfgNode, weights: str) -> Backbone:
     if not weights:
         return build_backbone(own)
-    own.MODEL.NUM_CLASSES = own.MODEL.NUM_CLASSES or 1  # of a head that is thrown away
     own.TASK, own.MODEL.META_ARCHITECTURE, own.MODEL.HEAD.NAME = (
         "detection",
         "ActionDetector",
         "RoIActionHead",
     )
+    own.MODEL.NUM_CLASSES = own.MODEL.NUM_CLASSES or 1  # the head is not used
     model: Any = build_model(own)
     load_weights(model, weights)
     return model.backbone

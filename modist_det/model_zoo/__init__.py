@@ -1,4 +1,4 @@
-"""Published weights by name: what there is, where it is, and the networks that it fits.
+"""Published weights by name: list them, download them and build the networks that they fit.
 
 Example::
 

@@ -1,4 +1,4 @@
-"""What ``tools/model_zoo.py`` does."""
+"""The commands of ``tools/model_zoo.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["describe", "download", "lock", "verify"]
 
 
 def describe(entry: Entry) -> str:
-    """Everything known of an entry, a line each."""
+    """All facts about an entry, one per line."""
     path = cached_path(entry.url)
     known = read_lock().get(entry.url)
     recorded = f"{known.sha256}, {known.size} bytes" if known else "not downloaded yet"
@@ -34,7 +34,7 @@ def describe(entry: Entry) -> str:
         "url": entry.url,
         "source": entry.source,
         "licence": entry.licence,
-        "seen": "yes" if entry.verified else "no: size and content are as the source says",
+        "verified": "yes" if entry.verified else "no: size and content are what the source says",
         "size": str(entry.size or ""),
         "sha256": entry.sha256,
         "recorded": recorded,
@@ -44,46 +44,48 @@ def describe(entry: Entry) -> str:
 
 
 def download(names: Sequence[str]) -> list[Path]:
-    """The files of ``names``, downloaded where needed: entries, or paths such as ``torchvision://NAME/WEIGHTS``."""
+    """Local files of ``names`` (entries, or paths like ``torchvision://NAME/WEIGHTS``), downloaded if necessary."""
     paths = [name if is_remote(name) else PREFIX + name for name in names]
-    for path in paths:  # all names before the first byte
+    for path in paths:  # check all names before downloading anything
         if path.startswith(PREFIX):
             get_entry(path)
     return [Path(local_path(path)) for path in paths]
 
 
 def verify(names: Sequence[str]) -> dict[str, str]:
-    """What is wrong with each file, ``""`` for nothing; of ``names``, or of every file in the cache.
+    """Check the files of ``names``, or all files in the cache. Returns entry name -> problem (``""`` if there is none).
 
-    A file must be whole, have the hash of the catalogue and of its first download, and fill its network.
+    A file must be complete, match the hashes of the catalogue and of its first download, and fill its network.
     """
     return {entry.name: _fault(entry) for entry in _entries(names)}
 
 
 def lock(names: Sequence[str], out: Path | None = None) -> tuple[Path, int]:
-    """Record the hashes of files in the cache, such as were put there by hand; of ``names`` or of all.
+    """Record the hashes of cached files, for example of files copied there by hand.
 
     Args:
-        out: a file to write instead of the lock file in use, with these records alone.
+        names: entries; by default all that are in the cache.
+        out: write only these records to this file, instead of adding them to the lock file.
 
     Returns:
-        The lock file, and how many records it has.
+        The lock file and the number of its records.
 
     Raises:
-        UserError: a file is missing, or has another hash than the one on record; nothing is in the cache.
+        UserError: a file is missing or its hash differs from the recorded one, or the cache is empty.
     """
-    if not _entries(names):
-        raise UserError("nothing of the zoo is in the cache; download something first")
-    records = {} if out else read_lock()
+    entries = _entries(names)
+    if not entries:
+        raise UserError("no model zoo file is in the cache; download one first")
     known = read_lock()
-    for entry in _entries(names):
+    records = {} if out else dict(known)
+    for entry in entries:
         path = cached_path(entry.url)
         if not path.is_file():
             raise UserError(f"{entry.name} is not in the cache ({path}); download it first")
         record = HashRecord(path.stat().st_size, file_sha256(path))
         if known.get(entry.url, record) != record or not record.sha256.startswith(entry.sha256):
             raise UserError(
-                f"{path} is not the file on record; python tools/model_zoo.py verify {entry.name} says more"
+                f"{path} differs from the recorded file; for details: python tools/model_zoo.py verify {entry.name}"
             )
         records[entry.url] = record
     path = out or lock_file()
@@ -108,13 +110,8 @@ def _fault(entry: Entry) -> str:
         return f"{path} has SHA-256 {digest} and {size} bytes; the catalogue says {entry.sha256} {entry.size or ''}"
     known = read_lock().get(entry.url)
     if known is not None and (known.sha256, known.size) != (digest, size):
-        return f"{path} has SHA-256 {digest}, but {known.sha256} was recorded when it was downloaded"
-    return _does_not_load(entry, path)
-
-
-def _does_not_load(entry: Entry, path: Path) -> str:
-    """Why the file does not fill the entry's network; detectron2's are not tried."""
-    if entry.format == "detectron2":
+        return f"{path} has SHA-256 {digest}, but {known.sha256} was recorded at its download"
+    if entry.format == "detectron2":  # needs detectron2, so loading it is not tried
         return ""
     from .zoo import build, fill
 

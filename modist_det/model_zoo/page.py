@@ -1,4 +1,4 @@
-"""``MODEL_ZOO.md`` and the table of ``tools/model_zoo.py list``, from the catalogue."""
+"""Render the catalogue as ``MODEL_ZOO.md`` and as the table of ``tools/model_zoo.py list``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TITLES = {
 _HEAD = """\
 # Model zoo
 
-Public weights that load into this project's models under a name. Made from `modist_det/checkpoint/catalogue.py` by
-`python tools/model_zoo.py list --markdown`: edit the catalogue, not this page.
+Published weights that load into this project's models by name. This page is generated from
+`modist_det/checkpoint/catalogue.py` by `python tools/model_zoo.py list --markdown`; edit the catalogue instead.
 
 ```bash
-python tools/model_zoo.py list --task detection                          # names and figures
-python tools/model_zoo.py info pytorchvideo/slowfast_8x8_r50_ava22       # everything known of one, its file's place
+python tools/model_zoo.py list --task detection                          # names and metrics
+python tools/model_zoo.py info pytorchvideo/slowfast_8x8_r50_ava22       # all facts about one entry
 python tools/model_zoo.py download pytorchvideo/slowfast_8x8_r50_ava22   # into the cache
-python tools/model_zoo.py verify                                         # hashes, and that the files load
+python tools/model_zoo.py verify                                         # check hashes and load the files
 ```
 
 `MODEL.WEIGHTS zoo://NAME` works in every config with that network. In Python:
@@ -41,14 +41,14 @@ model = model_zoo.get("pytorchvideo/slow_8x8_r50_k400")
 cfg = model_zoo.get_config("pytorchvideo/slowfast_8x8_r50_ava22")
 ```
 
-Figures are those that the sources publish, with their own evaluation; this project measured none of them. Input is
-frames x distance between them, at 30 frames a second. All networks take RGB. *Seen*: the file's bytes were checked by
-this project; the hash of any other is recorded at its first download and must stay the same.
+The metrics are published by the sources and were not measured by this project. *Input* is the number of frames x the
+distance between them, at 30 frames per second. All networks take RGB. *Verified*: this project has checked the file.
+The hash of any other file is recorded at its first download and must not change afterwards.
 """
 
 
 def figures_text(entry: Entry) -> str:
-    """Such as ``top1 74.8, top5 91.6 (Kinetics-400)``."""
+    """Published metrics, such as ``top1 74.8, top5 91.6 (Kinetics-400)``."""
     by_dataset: dict[str, list[str]] = {}
     for figure in entry.figures:
         by_dataset.setdefault(figure.dataset, []).append(f"{figure.metric} {figure.value}")
@@ -56,7 +56,7 @@ def figures_text(entry: Entry) -> str:
 
 
 def table(entries: Iterable[Entry]) -> str:
-    """For the terminal."""
+    """The entries as a table for the terminal."""
     rows = [
         (e.name, e.task, e.input, figures_text(e), "yes" if cached_path(e.url).is_file() else "")
         for e in entries
@@ -65,11 +65,11 @@ def table(entries: Iterable[Entry]) -> str:
 
 
 def markdown_page() -> str:
-    """The whole of ``MODEL_ZOO.md``."""
+    """The content of ``MODEL_ZOO.md``."""
     parts = [_HEAD]
     for task, title in _TITLES.items():
         parts.append(f"\n## {title}\n")
-        parts.append("| name | trained on | input | published | config | file | licence | seen |")
+        parts.append("| name | trained on | input | published | config | file | licence | verified |")
         parts.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
         parts += [_row(entry) for entry in ENTRIES.values() if entry.task == task]
     return "\n".join(parts) + "\n"

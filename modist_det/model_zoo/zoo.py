@@ -1,4 +1,4 @@
-"""The config and the network of a catalogue entry, and what its file must hold."""
+"""Build the config and the network of a catalogue entry and load its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..checkpoint.configs import config_folder
 from ..checkpoint.entry import Entry
 from ..checkpoint.formats import names_in_format
 from ..checkpoint.handlers import PREFIX, get_checkpoint_path, get_entry, list_names
-from ..checkpoint.reading import read_state_dict
+from ..checkpoint.torchvision_files import load_torchvision_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_backbone, build_model
 from ..utils.errors import UserError
@@ -36,17 +36,17 @@ def get_config(name: str, trained: bool = True) -> CfgNode:
         trained: set ``MODEL.WEIGHTS`` to ``zoo://NAME``. Nothing is downloaded yet.
 
     Raises:
-        UserError: no such entry, or it is not a network of this project.
+        UserError: there is no such entry, or this project does not define its network.
     """
     entry = get_entry(name)
     if not entry.config:
         raise UserError(
-            f"{entry.name} is a {entry.task.replace('_', ' ')} network of {entry.format} and has no config of "
-            "this project; get_checkpoint_path gives its file"
+            f"{entry.name} is a {entry.task.replace('_', ' ')} network of {entry.format} without a config here; "
+            "get_checkpoint_path returns its file"
         )
     cfg = get_cfg()
     cfg.merge_from_file(config_folder() / entry.config)
-    # A config may name weights of its own.
+    # The config itself may name weights.
     cfg.MODEL.WEIGHTS = f"{PREFIX}{entry.name}" if trained else ""
     return cfg
 
@@ -58,10 +58,10 @@ def get(name: str, trained: bool = True) -> nn.Module:
     backbone with a normalized clip, torchvision's person detectors with a list of images.
 
     Args:
-        trained: load the weights, downloading them if they are not in the cache; otherwise they are fresh.
+        trained: load the weights, downloaded if they are not in the cache; otherwise they are random.
 
     Raises:
-        UserError: no such entry, its file cannot be had or does not fit, or it needs detectron2.
+        UserError: there is no such entry, its file cannot be downloaded or does not fit, or it needs detectron2.
 
     Example::
 
@@ -76,10 +76,10 @@ def get(name: str, trained: bool = True) -> nn.Module:
 
 
 def build(entry: Entry) -> nn.Module:
-    """With fresh weights: a meta architecture, for pretrained backbones the backbone alone.
+    """The entry's network with random weights: a meta architecture, or a backbone alone for pretrained backbones.
 
     Raises:
-        UserError: it is a network of detectron2 (see :func:`~modist_det.model_zoo.get_config`).
+        UserError: the entry is a detectron2 network (see :func:`~modist_det.model_zoo.get_config`).
     """
     if entry.builder:
         import torchvision
@@ -93,25 +93,21 @@ def fill(network: nn.Module, entry: Entry, path: str | os.PathLike) -> None:
     """Load the entry's file into its network.
 
     Raises:
-        UserError: something of the network is not in the file, or in another shape.
+        UserError: the file lacks a tensor of the network, or has it in another shape.
     """
-    if not entry.builder:
+    if entry.builder:
+        load_torchvision_weights(network, entry.builder, path)
+    else:
         load_weights(network, path).require_complete()
-        return
-    try:
-        network.load_state_dict(read_state_dict(path))
-    except RuntimeError as error:
-        raise UserError(
-            f"{path} does not fit {entry.builder}: {' '.join(str(error).split())[:300]}"
-        ) from error
 
 
 def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that the entry's file must have, as the file names them, worked out from its
-    config. It may have more: heads of another task, BN's counters, the solver's state.
+    """Names (in the file's own naming) and shapes of the tensors that the entry's file must contain.
+
+    They follow from the entry's config. The file may contain more: heads for other tasks, BN counters, solver state.
 
     Raises:
-        UserError: as :func:`build`.
+        UserError: as for :func:`build`.
     """
     with torch.device("meta"):
         network = build(entry)
@@ -133,7 +129,7 @@ def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:
     if missing := shapes.keys() - theirs.keys():
         raise UserError(f"{entry.name}: the format {entry.format} has no name for {sorted(missing)[0]}")
     expected = {entry.prefix + theirs[name]: shape for name, shape in shapes.items()}
-    if entry.name.startswith("torchvision/s3d"):  # its classifier is a convolution of size 1
+    if entry.name.startswith("torchvision/s3d"):  # S3D's classifier is a 1x1x1 convolution
         expected["classifier.1.weight"] += (1, 1, 1)
     if entry.format == "torchvision":  # 2D kernels
         expected = {name: (*s[:2], *s[3:]) if len(s) == 5 else s for name, s in expected.items()}

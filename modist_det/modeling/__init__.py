@@ -1,4 +1,4 @@
-"""Models: registries, backbones, heads, losses and the meta architectures made of them."""
+"""Models: registries, backbones, heads, losses and meta architectures."""
 
 from .backbone import X3D, Backbone, ResNet3D, SlowFast, TorchvisionVideo, build_backbone
 from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head

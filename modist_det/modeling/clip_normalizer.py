@@ -1,4 +1,4 @@
-"""``ClipNormalizer``: the first step of every model, uint8 pixels -> the backbone's input."""
+"""``ClipNormalizer``: the first step of every model, from uint8 pixels to the backbone's input."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class ClipNormalizer(nn.Module):
 
     Args:
         pixel_mean, pixel_std: per channel, in the order of ``input_format``, for values in [0, 1].
-        input_format: order of the channels that the backbone takes: "RGB", or "BGR" (swapped here).
-        channels_last: the result has the memory format ``torch.channels_last_3d``.
+        input_format: channel order of the backbone: "RGB", or "BGR" (the channels are then swapped).
+        channels_last: use the memory format ``torch.channels_last_3d``.
 
     Raises:
-        UserError: an unknown ``input_format``, or numbers of channels that do not fit together.
+        UserError: an unknown ``input_format``, or different numbers of channels.
     """
 
     scale: Tensor
@@ -36,21 +36,21 @@ class ClipNormalizer(nn.Module):
     ) -> None:
         super().__init__()
         if input_format not in ("RGB", "BGR"):
-            raise UserError(f"MODEL.INPUT_FORMAT is {input_format!r}, but takes 'RGB' or 'BGR'")
+            raise UserError(f"MODEL.INPUT_FORMAT is {input_format!r}; known: 'RGB', 'BGR'")
         if len(pixel_mean) != len(pixel_std):
             raise UserError(
-                f"MODEL.PIXEL_MEAN has {len(pixel_mean)} channels, but MODEL.PIXEL_STD {len(pixel_std)}"
+                f"MODEL.PIXEL_MEAN has {len(pixel_mean)} channels, MODEL.PIXEL_STD has {len(pixel_std)}"
             )
         mean = torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1, 1)
         std = torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1, 1)
-        # Facts of the config, not of the weights: they stay out of checkpoints.
+        # They come from the config, so they are not saved in checkpoints.
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)
         self.swap_channels = input_format == "BGR"
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
 
     def forward(self, video: Tensor) -> Tensor:
-        """RGB uint8 (B, C, T, H, W) -> float32 clip; a float video is taken as normalized already.
+        """RGB uint8 (B, C, T, H, W) -> float32 clip. Float videos must already be normalized.
 
         Raises:
             UserError: another shape or type.
@@ -63,11 +63,10 @@ class ClipNormalizer(nn.Module):
         clip = video.to(self.scale.device, non_blocking=True)
         if not clip.is_floating_point():
             if clip.dtype != torch.uint8:
-                raise UserError(
-                    f"a batch's video is uint8, or float and normalized already, not {video.dtype}"
-                )
+                raise UserError(f"a batch's video is uint8, or float if it is normalized, not {video.dtype}")
             if self.swap_channels:
                 clip = clip.flip(1)
-            # In place, and before the layout changes: on a CPU five times as fast as ``clip * scale + shift`` after it.
+            # In place and before the layout changes: on a CPU, five times as fast as ``clip * scale + shift``
+            # afterwards.
             clip = clip.to(torch.float32).mul_(self.scale).add_(self.shift)
         return clip.contiguous(memory_format=self.memory_format)

@@ -1,4 +1,4 @@
-"""Mixing the clips of a batch with each other, and their labels with them: mixup and cutmix."""
+"""Mixup and CutMix for the clips and labels of a batch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["ClipMixer"]
 
 
 class ClipMixer:
-    """Mixup (Zhang et al. 2018) or cutmix (Yun et al. 2019) of each clip with the one before it.
+    """Mixup (Zhang et al. 2018) or CutMix (Yun et al. 2019) of each clip with the previous one, by torchvision.
 
-    A batch has one share ``lam`` and, for cutmix, one rectangle, in all frames of all clips. Random numbers are those
-    of torch's global generator. Computed by torchvision.
+    All clips and frames of a batch share ``lam`` and, for CutMix, the rectangle. Random numbers come from torch's
+    global generator.
 
     Args:
-        mixup_alpha, cutmix_alpha: ``lam`` is drawn from Beta(alpha, alpha); 0: never. With both, each in half of the
-            batches.
-        prob: share of the batches that are mixed.
+        mixup_alpha, cutmix_alpha: ``lam`` is drawn from Beta(alpha, alpha); 0 disables a method. If both are enabled,
+            each is used for half of the batches.
+        prob: share of batches that are mixed.
 
     Raises:
         UserError: both alphas are 0.
@@ -33,7 +33,7 @@ class ClipMixer:
         self.prob = prob
         if not self.choices:
             raise UserError(
-                "INPUT.MIX.MIXUP_ALPHA and CUTMIX_ALPHA are both 0; set one, or INPUT.MIX.ENABLED False"
+                "INPUT.MIX.MIXUP_ALPHA and CUTMIX_ALPHA are 0; set one, or INPUT.MIX.ENABLED False"
             )
 
     def __call__(self, clips: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

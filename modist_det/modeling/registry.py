@@ -1,9 +1,8 @@
-"""The registries that configs name things in.
+"""Registries of the classes and functions that configs refer to by name.
 
-``cfg.MODEL.BACKBONE.NAME: ResNet3D`` finds the class registered under that name. A registered
-class takes plain constructor arguments and has a ``from_config`` class method that reads the config:
-``from_config(cfg)``, for heads ``from_config(cfg, backbone)``. Losses are plain functions from logits
-and targets to one value per row.
+``cfg.MODEL.BACKBONE.NAME: ResNet3D`` selects the class registered under that name. A registered class has plain
+constructor arguments and a class method that reads the config: ``from_config(cfg)``, for heads
+``from_config(cfg, backbone)``. Losses are functions from logits and targets to one value per row.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ META_ARCH_REGISTRY = Registry("META_ARCH")
 
 
 def lookup(registry: Registry, name: str, key: str) -> Any:
-    """The object registered as ``name``; a :class:`UserError` naming config ``key`` otherwise."""
+    """The object registered as ``name``, or a :class:`UserError` that names the config key ``key``."""
     if name not in registry:
         known = [entry for entry, _ in registry]
         raise UserError(

@@ -1,4 +1,4 @@
-"""Optical flow, the motion maps made from it, and where they are kept."""
+"""Optical flow, the motion maps computed from it, and their files."""
 
 from .build import build_motion_reader, build_motion_source
 from .cached import CachedMotion

@@ -1,4 +1,4 @@
-"""Motion by names and numbers, as configs and command lines give it."""
+"""Build motion readers from the names and numbers of configs and command lines."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def build_motion_reader(
     short_side: int | None = 128,
     max_frame_side: int = 320,
 ) -> MotionReader:
-    """A :class:`MotionReader` with the estimator of this name and these options, where ``kind`` needs one.
+    """A :class:`MotionReader` with the named flow estimator, if ``kind`` needs one.
 
     Raises:
-        UserError: there is no such kind, estimator or option, or a value is impossible.
+        UserError: there is no such kind, estimator or option, or a value is invalid.
     """
     needs_flow = motion_kind(kind).from_flow is not None
     return MotionReader(
@@ -45,12 +45,12 @@ def build_motion_source(
     max_frame_side: int = 320,
     **computed: Any,
 ) -> MotionReader | CachedMotion:
-    """Maps from the folder ``cache`` if one is named, otherwise computed when they are asked for.
+    """Motion maps from the folder ``cache`` if one is given, otherwise computed on demand.
 
-    ``computed`` are further arguments of :func:`build_motion_reader`. A cache has its own estimator and resolution.
+    ``computed`` are further arguments of :func:`build_motion_reader`; a cache has its own estimator and resolution.
 
     Raises:
-        UserError: as :func:`build_motion_reader`, or the folder does not exist.
+        UserError: as for :func:`build_motion_reader`, or the folder does not exist.
     """
     if cache:
         return CachedMotion(cache, kind, gap_seconds=gap_seconds, max_frame_side=max_frame_side)

@@ -1,4 +1,4 @@
-"""Motion maps read from files that ``tools/extract_motion.py`` made before."""
+"""Read motion maps from the files of ``tools/extract_motion.py``."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MAP_SUFFIX = ".motion"
 
 
 class CachedMotion:
-    """The interface of ``MotionReader``, with maps from files: the same maps up to the loss of JPEG.
+    """The interface of ``MotionReader`` with maps from files: the same maps, up to JPEG loss.
 
-    Estimator and working resolution are those of the extraction; the files know them.
+    The flow estimator and working resolution are those of the extraction and are stored in the files.
 
     Args:
-        folder: what ``tools/extract_motion.py --out`` wrote.
-        kind: which maps are expected there.
-        gap_seconds: with which gap.
+        folder: output folder of ``tools/extract_motion.py --out``.
+        kind: expected kind of maps.
+        gap_seconds: expected gap.
         max_frame_side: RGB frames of larger videos are decoded with this short side.
 
     Raises:
-        UserError: there is no such folder or kind. The methods raise ``MapFileError`` where the maps of a video are
-            missing, damaged, of another kind or gap, or were made from another video or before it changed.
+        UserError: there is no such folder or kind. The methods raise ``MapFileError`` if a video's maps are missing,
+            damaged or of another kind or gap, or if the video has changed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CachedMotion:
         self.max_frame_side = max_frame_side
         if not self.folder.is_dir():
             raise UserError(
-                f"the folder of motion maps {folder} does not exist; tools/extract_motion.py makes it"
+                f"there is no folder of motion maps {folder}; make it with tools/extract_motion.py"
             )
 
     def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
@@ -72,7 +72,7 @@ class CachedMotion:
         return frames, resize_maps(maps, frames.shape[1:3])
 
     def _open(self, video: Video) -> MapFile:
-        """The video's maps, checked to be what is expected."""
+        """The video's map file, after checking that it has the expected maps."""
         file = MapFile(find_map_file(self.folder, video.path))
         try:
             self._check(file, video)
@@ -84,36 +84,34 @@ class CachedMotion:
     def _check(self, file: MapFile, video: Video) -> None:
         info = file.info
         if info.kind != self.kind:
-            raise MapFileError(file.path, f"they are of the kind {info.kind!r}, not {self.kind!r}")
+            raise MapFileError(file.path, f"their kind is {info.kind!r}, not {self.kind!r}")
         if not math.isclose(info.gap_seconds, self.gap_seconds, rel_tol=1e-3):
-            raise MapFileError(
-                file.path,
-                f"frames {info.gap_seconds:.4g} s apart were compared, not {self.gap_seconds:.4g} s",
-            )
+            reason = f"their gap between frames is {info.gap_seconds:.4g} s, not {self.gap_seconds:.4g} s"
+            raise MapFileError(file.path, reason)
         source = describe_source(video)
         if info.source != source:
             raise MapFileError(file.path, f"they were made from {info.source}, but {video.path} is {source}")
 
 
 def find_map_file(folder: Path, video: str | os.PathLike) -> Path:
-    """Where the maps of a video are.
+    """The file with a video's motion maps.
 
-    Those of the file or folder of frames ``a/b/clip.mp4`` are looked up as ``a/b/clip.mp4.motion``, then as
-    ``b/clip.mp4.motion`` and as ``clip.mp4.motion``, so both the videos and the maps may be moved.
+    For a video ``a/b/clip.mp4`` (a file or a folder of frames), this looks for ``a/b/clip.mp4.motion``,
+    ``b/clip.mp4.motion`` and ``clip.mp4.motion``, so that both videos and maps can be moved.
 
     Raises:
-        MapFileError: nowhere; names the last place.
+        MapFileError: there is none; it names the last path.
     """
     *parents, name = place_of(video).parts[1:]
     for first in range(len(parents) + 1):
         path = folder.joinpath(*parents[first:], name + MAP_SUFFIX)
         if path.is_file():
             return path
-    raise MapFileError(path, f"there are none of {video}")
+    raise MapFileError(path, f"there are none for {video}")
 
 
 def place_of(video: str | os.PathLike) -> Path:
-    """The absolute path of a video without ``..``, so that it leads nowhere else below another folder."""
+    """The absolute path of a video without ``..``, so that it stays inside a folder when appended to it."""
     path = Path(video).absolute()
     if ".." not in path.parts:
         return path
@@ -121,7 +119,7 @@ def place_of(video: str | os.PathLike) -> Path:
 
 
 def describe_source(video: Video) -> str:
-    """What changes when a video is replaced by another: its picture size, and its bytes or its number of images."""
+    """A text that changes when a video is replaced: frame size, and number of bytes or of images."""
     size = f"{video.info.width}x{video.info.height} pixels"
     if video.info.codec == "images":
         return f"a folder of {video.info.num_frames} images of {size} at {video.info.rate} a second"

@@ -1,7 +1,6 @@
-"""Optical flow estimators behind one interface.
+"""Optical flow estimators with a common interface.
 
-``build_flow_estimator("DIS")`` needs no weights and takes milliseconds a frame; RAFT is what the authors of
-MoDist used.
+``build_flow_estimator("DIS")`` needs no weights and takes milliseconds per frame. The authors of MoDist used RAFT.
 
 Example::
 
@@ -33,24 +32,24 @@ FLOW_REGISTRY = Registry("FLOW")
 
 Frames = NDArray[np.uint8]
 
-_NO_GUESS: Any = None  # of the flow to start from; OpenCV's type stubs demand an array
+_NO_GUESS: Any = None  # no initial flow; OpenCV's type stubs require an array
 
 
 class FlowEstimator(Protocol):
-    """Called with frames and the frames that they are compared with.
+    """Estimates the flow between pairs of frames.
 
-    Its ``repr`` names everything that its results depend on: extracted maps remember it.
+    Its ``repr`` contains everything that the results depend on, and is stored with extracted maps.
     """
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
-        """Where each pixel of a frame is in the other one.
+        """Flow from each frame to the other one.
 
         Args:
             frames, others: uint8 (N, H, W, 3), RGB.
 
         Returns:
-            float32 (N, 2, H, W) on the estimator's device: the pixel at (x, y) of ``frames[i]`` is at
-            ``(x + flow[i, 0], y + flow[i, 1])`` of ``others[i]``.
+            float32 (N, 2, H, W) on the estimator's device: the pixel at (x, y) in ``frames[i]`` moves to
+            ``(x + flow[i, 0], y + flow[i, 1])`` in ``others[i]``.
 
         Raises:
             UserError: the frames are too small for the estimator.
@@ -59,10 +58,10 @@ class FlowEstimator(Protocol):
 
 
 def build_flow_estimator(name: str = "DIS", **options: Any) -> FlowEstimator:
-    """The estimator registered as ``name``: "DIS", "Farneback" or "RAFT", with its constructor's options.
+    """The estimator registered as ``name`` ("DIS", "Farneback", "RAFT"), built with ``options``.
 
     Raises:
-        UserError: there is no such estimator or option, or an option's value is impossible.
+        UserError: there is no such estimator or option, or an option's value is invalid.
     """
     if name not in FLOW_REGISTRY:
         known = [entry for entry, _ in FLOW_REGISTRY]
@@ -75,7 +74,7 @@ def build_flow_estimator(name: str = "DIS", **options: Any) -> FlowEstimator:
         if option not in parameters:
             raise UserError(
                 f"the flow estimator {name} has no option {option!r}{nearest(option, parameters)} "
-                f"(options are {', '.join(parameters)})"
+                f"(options: {', '.join(parameters)})"
             )
     return estimator(**options)
 
@@ -89,10 +88,10 @@ _DIS_PRESETS = {
 
 @FLOW_REGISTRY.register()
 class DIS:
-    """Dense inverse search (Kroeger et al. 2016), OpenCV's: milliseconds a frame, no weights.
+    """OpenCV's dense inverse search (Kroeger et al. 2016): milliseconds per frame, no weights.
 
     Args:
-        preset: "ultrafast", "fast" or "medium", from quick to exact.
+        preset: "ultrafast", "fast" or "medium", from fastest to most accurate.
     """
 
     def __init__(self, preset: str = "medium") -> None:
@@ -107,8 +106,8 @@ class DIS:
 
     def __call__(self, frames: Frames, others: Frames) -> Tensor:
         def estimate(frame: Any, other: Any) -> Any:
-            # Made for each pair: for small frames OpenCV's object changes its own settings in the first call, so that
-            # the flow of a pair would depend on those before it.
+            # A new object for each pair: with small frames, OpenCV's object changes its settings in the first call, so
+            # that the flow would depend on earlier pairs.
             return cv2.DISOpticalFlow.create(_DIS_PRESETS[self.preset]).calc(frame, other, _NO_GUESS)
 
         return _pair_by_pair(frames, others, estimate)
@@ -116,12 +115,12 @@ class DIS:
 
 @FLOW_REGISTRY.register()
 class Farneback:
-    """Polynomial expansion (Farneback 2003), OpenCV's.
+    """OpenCV's polynomial expansion (Farneback 2003).
 
     Args:
-        levels: of the pyramid.
+        levels: number of pyramid levels.
         window: side of the averaging window in pixels.
-        iterations: at each level.
+        iterations: per level.
     """
 
     def __init__(self, levels: int = 3, window: int = 15, iterations: int = 3) -> None:
@@ -144,22 +143,21 @@ class Farneback:
 
 @FLOW_REGISTRY.register()
 class RAFT:
-    """RAFT (Teed and Deng 2020), torchvision's, in batches on a device.
+    """torchvision's RAFT (Teed and Deng 2020), in batches on a device.
 
     Args:
         size: "large" or "small".
-        weights: name of torchvision's weights, downloaded into the cache on first use ("C_T_V2", trained on Chairs
-            and Things, is nearest to the "things" weights of MoDist's authors); or the path or URL of a file that
-            holds the model's state dict.
+        weights: torchvision's name for the weights, which are downloaded on first use ("C_T_V2", trained on Chairs and
+            Things, is closest to the "things" weights of MoDist's authors), or the path or URL of a state dict.
         iterations: of the update block.
-        batch_size: pairs computed at once.
+        batch_size: number of pairs computed at once.
         device: "cpu", "cuda", ...
 
     Raises:
-        UserError: no such size, weights or device, a file that does not hold this model's weights, a failed download.
+        UserError: there is no such size, weights or device, the file has other weights, or a download failed.
     """
 
-    # The network works on multiples of 8 pixels; at 1/8 its pyramid of 4 levels needs 16.
+    # The network needs multiples of 8 pixels, and its 4-level pyramid 16 pixels at 1/8 resolution.
     _MULTIPLE, _SMALLEST = 8, 128
 
     def __init__(
@@ -171,7 +169,7 @@ class RAFT:
         device: str | torch.device = "cpu",
     ) -> None:
         if size not in ("large", "small"):
-            raise UserError(f"RAFT comes as 'large' and 'small', not {size!r}")
+            raise UserError(f"RAFT's size is {size!r}; known: 'large', 'small'")
         _check_positive("RAFT", iterations=iterations, batch_size=batch_size)
         self.size = size
         self.weights = str(weights)
@@ -181,9 +179,7 @@ class RAFT:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
         except (RuntimeError, TypeError, AssertionError) as error:
-            raise UserError(
-                f"RAFT: there is no device {device!r} here; use 'cpu', 'cuda' or 'cuda:N'"
-            ) from error
+            raise UserError(f"RAFT: there is no device {device!r}; use 'cpu', 'cuda' or 'cuda:N'") from error
         self.model = _build_raft(size, self.weights).to(self.device).eval()
 
     def __repr__(self) -> str:
@@ -203,7 +199,7 @@ class RAFT:
         return out
 
     def _padding(self, length: int) -> tuple[int, int]:
-        """Pixels added before and after so that the network can work on ``length`` pixels."""
+        """Pixels of padding before and after ``length`` pixels."""
         missing = max(-(-length // self._MULTIPLE) * self._MULTIPLE, self._SMALLEST) - length
         return missing // 2, missing - missing // 2
 
@@ -223,7 +219,7 @@ def _build_raft(size: str, weights: str) -> torch.nn.Module:
 
 
 def _pair_by_pair(frames: Frames, others: Frames, estimate: Callable[[Any, Any], Any]) -> Tensor:
-    """Flow of gray pairs, one after the other."""
+    """Flow of each pair of frames, converted to gray."""
     _check_pairs(frames, others)
     flow = np.empty((*frames.shape[:3], 2), np.float32)
     for index, (frame, other) in enumerate(zip(frames, others, strict=True)):
@@ -250,4 +246,4 @@ def _check_pairs(frames: Frames, others: Frames) -> None:
 def _check_positive(estimator: str, **options: int) -> None:
     for name, value in options.items():
         if not isinstance(value, int) or value < 1:
-            raise UserError(f"{estimator}: {name} is {value!r}, but takes a whole number above 0")
+            raise UserError(f"{estimator}: {name} is {value!r}, but must be an integer above 0")

@@ -1,4 +1,4 @@
-"""Making the motion maps of many videos, in several processes; what is there already is kept."""
+"""Extract the motion maps of many videos in several processes. Existing files are kept."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """What maps to make; the arguments of ``build_motion_reader`` and the quality of the JPEG pictures."""
+    """What to extract: the arguments of ``build_motion_reader`` and the JPEG quality."""
 
     kind: str = "edges"
     estimator: str = "DIS"
@@ -62,7 +62,7 @@ class ExtractionSettings:
 
 @dataclass
 class ExtractionReport:
-    """Videos done and kept, maps and bytes written, and what failed: (video, reason)."""
+    """Numbers of extracted and kept videos, of maps and bytes written, and the failures (video, reason)."""
 
     made: int = 0
     kept: int = 0
@@ -75,7 +75,7 @@ class ExtractionReport:
 class _Outcome:
     video: str
     maps: int = 0
-    bytes: int = 0  # 0: the file was there
+    bytes: int = 0  # 0: the file existed
     reason: str = ""  # of a failure
 
 
@@ -86,26 +86,26 @@ def extract_motion(
     workers: int = 0,
     show_progress: bool = True,
 ) -> ExtractionReport:
-    """Write the maps of each source to its target, unless they are there already.
+    """Write the maps of each source to its target, unless the file exists.
 
-    A file that is damaged, or was made before its video changed, is made again. Several processes or machines may
-    write to one folder, each its own share of the videos.
+    Files are written again if they are damaged or if their video has changed. Several processes or machines may write
+    to one folder if each has its own share of the videos.
 
     Args:
         sources: from ``find_sources``.
-        out: folder of the targets; the settings are noted there.
-        workers: processes; 0 works in this one.
-        show_progress: draw a progress bar, and name videos that fail as they are met.
+        out: folder of the targets; the settings are recorded there.
+        workers: number of processes; 0 works in this process.
+        show_progress: draw a progress bar and print failures as they occur.
 
     Returns:
-        What was done. A video that cannot be read does not stop the others.
+        What was done. Unreadable videos do not stop the others.
 
     Raises:
-        UserError: impossible settings, ``out`` holds maps of other settings, or a process was killed.
+        UserError: invalid settings, ``out`` has maps with other settings, or a process was killed.
     """
     if workers < 0:
-        raise UserError(f"the number of workers is {workers}, but has to be 0 or more")
-    settings.build_reader()  # a wrong option shows here, not in every worker
+        raise UserError(f"the number of workers is {workers}, but must be 0 or more")
+    settings.build_reader()  # finds invalid options here, not in every worker
     _note_settings(Path(out), settings)
     for folder in {Path(source.target).parent for source in sources}:
         remove_leftovers(folder)
@@ -185,9 +185,9 @@ def _is_done(target: str, info: MapFileInfo) -> bool:
 
 
 def _note_settings(out: Path, settings: ExtractionSettings) -> None:
-    """Keep maps of other settings out of a folder: the file in it says which it holds."""
+    """Record the settings in the folder, or check that they are those of its maps."""
     path = out / _SETTINGS_FILE
-    # Device and batch size change speed, not maps.
+    # Device and batch size do not change the maps.
     options = {name: value for name, value in settings.options if name not in ("device", "batch_size")}
     noted = {**asdict(settings), "options": options}
     if path.exists():
@@ -195,13 +195,13 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
             before = dict(read_json(path))
         except (UserError, ValueError, TypeError) as error:
             raise UserError(
-                f"{path} is damaged, and says no more with which options the maps beside it were made; delete it if "
-                "you know that they are the same, or give another folder"
+                f"{path} is damaged, so the options of the maps in its folder are unknown; delete it if you know that "
+                "they are the same, or give another folder"
             ) from error
         different = [f"{name} {before.get(name)!r}" for name in noted if before.get(name) != noted[name]]
         if different:
             raise UserError(
-                f"{out} holds maps made with {', '.join(different)}; give the same options, or another folder"
+                f"{out} has maps with {', '.join(different)}; give the same options or another folder"
             )
         return
     write_json(path, noted)

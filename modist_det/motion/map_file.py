@@ -1,14 +1,15 @@
-"""The file that keeps the motion maps of one video: gray JPEG pictures one after the other, and a table at the end.
+"""The file format for the motion maps of a video: gray JPEG images, followed by a table.
 
 ::
 
     magic                  8 bytes
-    picture 0, 1, ...      JPEG, gray; the channels of a map one below the other
-    table                  uint32 (N, 2), little endian: each picture's length in bytes and its CRC-32
+    image 0, 1, ...        JPEG, gray; the channels of a map are stacked vertically
+    table                  uint32 (N, 2), little endian: length in bytes and CRC-32 of each image
     description            JSON, the fields of MapFileInfo
     tail                   lengths of table and description (uint64 each), their CRC-32 (uint32), magic
 
-Any map can be read alone, a file that is cut off has no tail, and every picture is checked when it is read.
+Maps can be read individually, truncated files are recognized by the missing tail, and each image is verified when it is
+read.
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ __all__ = ["DEFAULT_QUALITY", "MapFile", "MapFileError", "MapFileInfo", "write_m
 
 FORMAT_VERSION = 1
 
-# Of JPEG. On real clips the mean error is 0.4 of 255, 1 % of the pixels are off by more than 3, none by more than 20.
-# A map of 170x128 takes 1.4 to 2.6 kB and 0.05 ms to decode. Lossless formats (FFV1, PNG) take 1.6 to 3 times
-# the bytes and 4 to 15 times as long; H.264 half the bytes, but 8 times as long, and stray frames longer still.
+# JPEG quality. On real clips, the mean error is 0.4 of 255; 1 % of the pixels are off by more than 3, none by more than
+# 20. A map of 170x128 pixels takes 1.4 to 2.6 kB and 0.05 ms to decode. Lossless formats (FFV1, PNG) take 1.6 to 3
+# times the space and 4 to 15 times as long. H.264 takes half the space but 8 times as long, and more with random
+# access.
 DEFAULT_QUALITY = 90
 
-_MAGIC = b"MOTION\r\n"  # a transfer in text mode would change it
+_MAGIC = b"MOTION\r\n"  # text-mode transfers would change it
 _TAIL = struct.Struct("<QQI8s")
 
 
 class MapFileError(UserError):
-    """A file of motion maps that cannot be used; the message says why and what to do."""
+    """A map file cannot be used; the message says why and what to do."""
 
     def __init__(self, path: str | os.PathLike, reason: str) -> None:
         self.path = os.fspath(path)
@@ -58,17 +60,17 @@ class MapFileError(UserError):
 
 @dataclass(frozen=True)
 class MapFileInfo:
-    """What a file of maps says about itself.
+    """Description of a map file.
 
     Attributes:
-        kind: name of the kind of map (``MOTION_KINDS``).
-        channels, height, width: of a map.
-        num_frames: maps, one for each frame of the video.
-        rate: frames per second of the video, as a fraction: ``"30000/1001"``.
+        kind: a name in ``MOTION_KINDS``.
+        channels, height, width: shape of a map.
+        num_frames: number of maps, one per frame of the video.
+        rate: frame rate of the video as a fraction: ``"30000/1001"``.
         gap_seconds, short_side, max_frame_side: as in ``MotionReader``.
-        estimator: its ``repr``, "" where there was none.
-        quality: of JPEG.
-        source: which video it was, in words; compared to tell whether it has changed.
+        estimator: ``repr`` of the flow estimator, "" if there was none.
+        quality: JPEG quality.
+        source: description of the video, compared to find out whether it has changed.
     """
 
     kind: str
@@ -86,13 +88,13 @@ class MapFileInfo:
 
 
 def write_map_file(path: str | os.PathLike, info: MapFileInfo, parts: Iterable[Tensor]) -> int:
-    """Write maps, given in parts uint8 (T, C, H, W), to a file that is either whole or absent.
+    """Write maps, given in parts uint8 (T, C, H, W), atomically.
 
     Returns:
-        Bytes written.
+        The number of bytes written.
 
     Raises:
-        ValueError: the maps are not those that ``info`` announces.
+        ValueError: the maps do not fit ``info``.
     """
     shape = (info.channels, info.height, info.width)
     table: list[tuple[int, int]] = []
@@ -101,14 +103,14 @@ def write_map_file(path: str | os.PathLike, info: MapFileInfo, parts: Iterable[T
         for maps in parts:
             if maps.dtype != torch.uint8 or maps.shape[1:] != shape:
                 raise ValueError(f"maps are uint8 (T, *{shape}), not {maps.dtype} {tuple(maps.shape)}")
-            for picture in maps.reshape(len(maps), -1, info.width).contiguous().numpy():
-                encoded, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, info.quality])
+            for image in maps.reshape(len(maps), -1, info.width).contiguous().numpy():
+                encoded, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, info.quality])
                 assert encoded
                 data = buffer.tobytes()
                 table.append((len(data), zlib.crc32(data)))
                 file.write(data)
         if len(table) != info.num_frames:
-            raise ValueError(f"{len(table)} maps were given, but {info.num_frames} announced")
+            raise ValueError(f"there are {len(table)} maps instead of {info.num_frames}")
         rows = np.array(table, dtype="<u4").tobytes()
         description = json.dumps({"version": FORMAT_VERSION, **asdict(info)}).encode()
         file.write(rows + description)
@@ -117,11 +119,11 @@ def write_map_file(path: str | os.PathLike, info: MapFileInfo, parts: Iterable[T
 
 
 class MapFile(contextlib.AbstractContextManager):
-    """An open file of maps.
+    """An open map file.
 
     Raises:
-        MapFileError: there is no such file, or it is something else, cut off, damaged or of another version;
-            from :meth:`read` and :meth:`verify` also: a picture is damaged.
+        MapFileError: the file is missing, truncated, damaged, of another version or another kind of file; or, from
+            :meth:`read` and :meth:`verify`, an image is damaged.
 
     Example::
 
@@ -143,16 +145,17 @@ class MapFile(contextlib.AbstractContextManager):
         self._starts = len(_MAGIC) + np.cumsum(self._lengths) - self._lengths
 
     def read(self, numbers: ArrayLike) -> Tensor:
-        """Maps uint8 (T, C, H, W) by number, from 0 to ``info.num_frames - 1``, in any order."""
+        """Maps uint8 (T, C, H, W) by their numbers, from 0 to ``info.num_frames - 1``, in any order."""
         rows = np.asarray(numbers, dtype=np.int64)
         shape = (self.info.channels, self.info.height, self.info.width)
         maps = np.empty((len(rows), *shape), np.uint8)
         for number in np.unique(rows):
-            maps[rows == number] = self._picture(int(number)).reshape(shape)
+            image = cv2.imdecode(np.frombuffer(self._bytes(int(number)), np.uint8), cv2.IMREAD_GRAYSCALE)
+            maps[rows == number] = np.asarray(image, dtype=np.uint8).reshape(shape)
         return torch.from_numpy(maps)
 
     def verify(self) -> None:
-        """Check the bytes of every picture.
+        """Check the bytes of every image.
 
         Raises:
             MapFileError: one is damaged.
@@ -166,10 +169,6 @@ class MapFile(contextlib.AbstractContextManager):
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _picture(self, number: int) -> NDArray[np.uint8]:
-        picture = cv2.imdecode(np.frombuffer(self._bytes(number), np.uint8), cv2.IMREAD_GRAYSCALE)
-        return np.asarray(picture, dtype=np.uint8)
-
     def _bytes(self, number: int) -> bytes:
         self._file.seek(self._starts[number])
         data = self._file.read(self._lengths[number])
@@ -178,27 +177,26 @@ class MapFile(contextlib.AbstractContextManager):
         return data
 
     def _read_table(self) -> tuple[MapFileInfo, NDArray[np.int64], NDArray[np.uint32]]:
-        """Description, and length and checksum of each picture, all checked."""
+        """The verified description, and the length and checksum of each image."""
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(0)
         if size < len(_MAGIC) + _TAIL.size or self._file.read(len(_MAGIC)) != _MAGIC:
-            raise MapFileError(self.path, "it is empty, cut off or not a file of motion maps")
+            raise MapFileError(self.path, "the file is empty, truncated or not a map file")
         self._file.seek(size - _TAIL.size)
         table_bytes, description_bytes, checksum, magic = _TAIL.unpack(self._file.read(_TAIL.size))
         start = size - _TAIL.size - description_bytes - table_bytes
         if magic != _MAGIC or start < len(_MAGIC):
-            raise MapFileError(self.path, "it is cut off")
+            raise MapFileError(self.path, "the file is truncated")
         self._file.seek(start)
         footer = self._file.read(table_bytes + description_bytes)
         if zlib.crc32(footer) != checksum:
             raise MapFileError(self.path, "its table is damaged")
         description = json.loads(footer[table_bytes:])
-        if description.pop("version") != FORMAT_VERSION or description.keys() != {
-            f.name for f in fields(MapFileInfo)
-        }:
-            raise MapFileError(self.path, "it was written by another release")
+        names = {field.name for field in fields(MapFileInfo)}
+        if description.pop("version") != FORMAT_VERSION or description.keys() != names:
+            raise MapFileError(self.path, "the file was written by another release")
         table = np.frombuffer(footer[:table_bytes], dtype="<u4").reshape(-1, 2)
         lengths = table[:, 0].astype(np.int64)
         if len(_MAGIC) + lengths.sum() != start:
-            raise MapFileError(self.path, "some of its maps are missing")
+            raise MapFileError(self.path, "some maps are missing")
         return MapFileInfo(**description), lengths, table[:, 1]

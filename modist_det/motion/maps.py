@@ -1,10 +1,9 @@
-"""From optical flow to what the motion pathway sees: uint8 maps.
+"""Motion maps: optical flow converted to uint8, the input of the motion pathway.
 
-Flow is (..., 2, H, W), x to the right first, y down second, in pixels of the source frame. All functions work on any
-leading dimensions and on any device, and wait for no device. Values are rounded to the nearest whole number,
-halves to the even one.
+Flow is (..., 2, H, W), x to the right and y down, in pixels of the source frame. The functions accept any leading
+dimensions and any device, and do not synchronize with it. Values are rounded to the nearest integer, halves to even.
 
-:data:`MOTION_KINDS` has the kinds of maps by name, for configs.
+:data:`MOTION_KINDS` maps the names in configs to kinds of maps.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ __all__ = [
     "motion_kind",
 ]
 
-EDGE_MAX = 10.0  # pixels a pixel; becomes 255 (motion extraction by the authors of arXiv 2106.09703)
-FLOW_MAX = 20.0  # pixels; becomes 255. Ours: faster motion is rare in clips of 256 pixels
+EDGE_MAX = 10.0  # pixels per pixel; mapped to 255 (from the motion extraction script of arXiv 2106.09703)
+FLOW_MAX = 20.0  # pixels; mapped to 255. Our choice: faster motion is rare in clips of 256 pixels
 
 
 def flow_edges(flow: Tensor) -> Tensor:
-    """Edges of the flow's speed: where something moves differently from what is around it.
+    """Edges of the flow magnitude: where something moves differently from its surroundings.
 
-    The gradient's length, by Sobel kernels divided by 8 (borders repeat), of the flow's length at each
-    pixel; limited to [0, 10] and scaled to [0, 255]. A camera's smooth motion has no edges.
+    The length of the gradient (Sobel kernels divided by 8, with repeated borders) of the flow magnitude, limited to
+    [0, 10] and scaled to [0, 255]. Smooth camera motion has no edges.
 
     Args:
         flow: (..., 2, H, W), in pixels of the source frame.
@@ -60,7 +59,7 @@ def flow_edges(flow: Tensor) -> Tensor:
 
 
 def flow_magnitude(flow: Tensor) -> Tensor:
-    """The flow's length at each pixel, limited to [0, 20] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
+    """Length of the flow at each pixel, limited to [0, 20] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
     return _to_uint8(_speed(flow), FLOW_MAX).unsqueeze(-3)
 
 
@@ -72,7 +71,7 @@ def flow_xy(flow: Tensor) -> Tensor:
 
 
 def frame_difference(frames: Tensor, earlier: Tensor) -> Tensor:
-    """Absolute difference in brightness (ITU-R BT.601) of frames and earlier ones.
+    """Absolute difference in brightness (ITU-R BT.601) between frames and earlier frames.
 
     Args:
         frames, earlier: RGB, uint8 (..., 3, H, W).
@@ -86,9 +85,9 @@ def frame_difference(frames: Tensor, earlier: Tensor) -> Tensor:
 
 
 class MotionKind(NamedTuple):
-    """A kind of motion map: its channels, how it is made from flow, and its value where nothing moves.
+    """A kind of motion map: number of channels, function of the flow, and value where nothing moves.
 
-    ``from_flow`` is None for the one that needs no flow (:func:`frame_difference`).
+    ``from_flow`` is None for :func:`frame_difference`, which needs no flow.
     """
 
     channels: int
@@ -105,7 +104,7 @@ MOTION_KINDS = {
 
 
 def motion_kind(name: str) -> MotionKind:
-    """The kind of this name.
+    """The entry ``name`` of :data:`MOTION_KINDS`.
 
     Raises:
         UserError: there is none.
@@ -118,10 +117,10 @@ def motion_kind(name: str) -> MotionKind:
 
 
 def flip_maps(maps: Tensor, kind: str) -> Tensor:
-    """Maps (..., C, H, W) of a ``kind`` as those of the mirrored video: what moved right moves left."""
+    """Maps (..., C, H, W) of the mirrored video: images are flipped and horizontal flow changes its sign."""
     flipped = maps.flip(-1)
     if kind == "flow":
-        # A map from a lossy file may hold 0, which no flow has.
+        # Maps from a lossy file may contain 0, which flow_xy never gives.
         flipped[..., 0, :, :] = 0 - flipped[..., 0, :, :].clamp(min=1)
     return flipped
 
@@ -132,12 +131,12 @@ def _check_flow(flow: Tensor) -> None:
 
 
 def _speed(flow: Tensor) -> Tensor:
-    """(..., 2, H, W) -> (..., H, W), a tensor of its own."""
+    """(..., 2, H, W) -> (..., H, W), a new tensor."""
     _check_flow(flow)
     x, y = flow.float().unbind(-3)
     return x.square().addcmul_(y, y).sqrt_()
 
 
 def _to_uint8(values: Tensor, largest: float) -> Tensor:
-    """``values`` (overwritten) with [0, largest] spread over [0, 255]."""
+    """``values`` (overwritten) scaled from [0, largest] to [0, 255]."""
     return values.mul_(255 / largest).clamp_(0, 255).round_().to(torch.uint8)

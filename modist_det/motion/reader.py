@@ -1,9 +1,9 @@
-"""Motion maps of sampled frames, computed when they are asked for.
+"""Compute the motion maps of sampled frames on demand.
 
-A video of rate r shows its frame k at ``k / r`` seconds. Its motion map k compares that frame with the one
-``gap_seconds`` before it, in whole frames, never before frame 0. With the default of 5/30 s and 30 frames a second
-that is frame k - 5; frames 1 to 4 are compared with frame 0, and map 0 says "no motion". Where frames do not come at a
-constant rate, frame k is the one shown at ``k / r``, with the average rate.
+In a video with frame rate r, frame k is shown at ``k / r`` seconds. Motion map k compares it with the frame
+``gap_seconds`` earlier, rounded to whole frames, but not before frame 0. With the default of 5/30 s and 30 frames per
+second this is frame k - 5; frames 1 to 4 are compared with frame 0, and map 0 has no motion. If the frame rate varies,
+frame k is the one shown at ``k / r``, where r is the average rate.
 
 Example::
 
@@ -36,16 +36,16 @@ from .maps import frame_difference, motion_kind
 
 __all__ = ["DEFAULT_GAP", "FrameGrid", "MotionReader", "MotionSource", "read_frames", "resize_maps"]
 
-DEFAULT_GAP = 5 / 30  # seconds: five frames at Kinetics' 30 a second
+DEFAULT_GAP = 5 / 30  # seconds: five frames at 30 frames per second, as in Kinetics
 
 Video = VideoReader | FrameFolder | CachedFrames
 
-# Flow and maps of this many frames are made at once: they stay in the processor's cache.
+# Flow and maps are computed for this many frames at once, which fit into the CPU cache.
 _BATCH = 16
 
 
 class MotionSource(Protocol):
-    """Where motion maps come from: computed now (:class:`MotionReader`) or before (``CachedMotion``)."""
+    """A source of motion maps: computed on demand (:class:`MotionReader`) or read from files (``CachedMotion``)."""
 
     kind: str
     channels: int
@@ -54,60 +54,60 @@ class MotionSource(Protocol):
         """Motion maps of the frames nearest to ``seconds``, uint8 (T, C, H, W).
 
         Args:
-            seconds: (T,) since the first frame, any order, repeats allowed; clamped to the video.
-            size: (H, W) of the result; default: the working resolution.
+            seconds: (T,) since the first frame, in any order, with repeats; clamped to the video.
+            size: (H, W) of the result (default: the working resolution).
 
         Raises:
-            VideoError: the video cannot be read, or flow not be estimated between its frames.
-            UserError: cached maps are missing, damaged or of another video.
+            VideoError: the video cannot be read, or flow cannot be estimated for it.
+            UserError: cached maps are missing, damaged or belong to another video.
         """
         ...
 
     def frames_and_maps(
         self, video: Video, frame_seconds: ArrayLike, motion_seconds: ArrayLike
     ) -> tuple[Frames, Tensor]:
-        """RGB frames at ``frame_seconds`` (T,), and motion maps at ``motion_seconds`` (T',), from one decoding.
+        """RGB frames at ``frame_seconds`` (T,) and motion maps at ``motion_seconds`` (T',), decoded together.
 
         Returns:
-            uint8 (T, H, W, 3), and uint8 (T', C, H, W) of the same height and width, so that one crop fits both.
+            Frames uint8 (T, H, W, 3), and maps uint8 (T', C, H, W) of the same size, so that one crop fits both.
         """
         ...
 
 
 class FrameGrid(NamedTuple):
-    """The frames of a video as points of time, ``1 / rate`` seconds apart."""
+    """The frames of a video as points in time, ``1 / rate`` seconds apart."""
 
     rate: Fraction
     num_frames: int
 
     def numbers(self, seconds: ArrayLike) -> NDArray[np.int64]:
-        """The frames nearest to ``seconds`` (T,); halves round down."""
+        """The frames nearest to ``seconds`` (T,); halves are rounded down."""
         return np.minimum(nearest_frames(as_seconds(seconds), self.rate), self.num_frames - 1)
 
     def seconds(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         return numbers / float(self.rate)
 
     def earlier(self, numbers: NDArray[np.int64], gap_seconds: float) -> NDArray[np.int64]:
-        """The frames ``gap_seconds`` before: the nearest number of frames, at least one, and none before frame 0."""
+        """The frames ``gap_seconds`` earlier, rounded to whole frames (at least one), but not before frame 0."""
         longest = self.num_frames / float(self.rate)
         gap = max(int(nearest_frames(np.array([min(gap_seconds, longest)]), self.rate)[0]), 1)
         return np.maximum(numbers - gap, 0)
 
 
 class MotionReader:
-    """Motion maps computed from the video when they are asked for.
+    """Computes motion maps from the video on demand.
 
     Args:
-        kind: a name of ``MOTION_KINDS``.
-        estimator: of flow; None for the kind "difference", which needs none.
-        gap_seconds: how far apart the frames are that are compared.
-        short_side: working resolution: flow is estimated between frames of this short side (pixels; default: as they
-            are decoded). Its values are then scaled to pixels of the video as it is stored, so that a
-            map says the same at every resolution; edges are taken at the working resolution.
-        max_frame_side: frames of larger videos are decoded with this short side, for RGB and for flow.
+        kind: a name in ``MOTION_KINDS``.
+        estimator: flow estimator; None for the kind "difference".
+        gap_seconds: time between the compared frames.
+        short_side: working resolution: flow is estimated between frames with this short side in pixels (default: the
+            decoded size). Its values are scaled to pixels of the stored video, so that maps are comparable between
+            resolutions; edges are computed at the working resolution.
+        max_frame_side: frames of larger videos are decoded with this short side, for RGB and flow.
 
     Raises:
-        UserError: no such kind, or a number that is not above 0.
+        UserError: there is no such kind, or a number is not above 0.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class MotionReader:
         numbers = {"gap": gap_seconds, "short_side": short_side, "max_frame_side": max_frame_side}
         for name, value in numbers.items():
             if value is not None and not 0 < value < math.inf:
-                raise UserError(f"motion: {name} is {value}, but has to be above 0 and finite")
+                raise UserError(f"motion: {name} is {value}, but must be above 0 and finite")
         self.estimator = estimator
         self.gap_seconds = gap_seconds
         self.short_side = short_side
@@ -152,7 +152,7 @@ class MotionReader:
         return self._working_size(*self._frame_size(video))
 
     def all_maps(self, video: Video, max_bytes: int = 2**27) -> Iterator[Tensor]:
-        """The maps of every frame in order, in parts uint8 (T, C, H, W) whose RGB frames fit into ``max_bytes``."""
+        """The maps of all frames in order, in parts uint8 (T, C, H, W) whose RGB frames fit into ``max_bytes``."""
         grid = FrameGrid(video.info.rate, video.info.num_frames)
         height, width = self._frame_size(video)
         count = max(max_bytes // (3 * height * width), _BATCH)
@@ -161,7 +161,7 @@ class MotionReader:
             yield self._read(video, grid, np.empty(0, np.int64), numbers)[1]
 
     def frames_and_flow(self, video: Video, seconds: ArrayLike) -> tuple[Frames, Tensor]:
-        """To look at: RGB frames uint8 (T, H, W, 3) and their flow, float32 (T, 2, h, w) at the working resolution."""
+        """For visualization: RGB frames uint8 (T, H, W, 3) and flow float32 (T, 2, h, w) at the working resolution."""
         grid = FrameGrid(video.info.rate, video.info.num_frames)
         numbers = grid.numbers(seconds)
         frames, here, before = self._decode(video, grid, numbers, grid.earlier(numbers, self.gap_seconds))
@@ -170,7 +170,7 @@ class MotionReader:
     def _read(
         self, video: Video, grid: FrameGrid, shown: NDArray[np.int64], moving: NDArray[np.int64]
     ) -> tuple[Frames, Tensor]:
-        """The frames ``shown``, and maps at the working resolution of the frames ``moving``."""
+        """The frames ``shown``, and the maps (at the working resolution) of the frames ``moving``."""
         distinct, rows = np.unique(moving, return_inverse=True)
         earlier = grid.earlier(distinct, self.gap_seconds)
         frames, shown, here, before = self._decode(video, grid, shown, distinct, earlier)
@@ -182,7 +182,7 @@ class MotionReader:
         return frames[shown], maps[torch.from_numpy(rows)]
 
     def _decode(self, video: Video, grid: FrameGrid, *wanted: NDArray[np.int64]) -> tuple[NDArray, ...]:
-        """Each frame that is wanted, once; and for each array of numbers the rows at which its frames are."""
+        """The wanted frames, each once, and for each array of frame numbers the rows of its frames."""
         distinct = np.unique(np.concatenate(wanted))
         frames = read_frames(video, grid.seconds(distinct), self.max_frame_side)
         return frames, *(np.searchsorted(distinct, numbers) for numbers in wanted)
@@ -190,19 +190,19 @@ class MotionReader:
     def _compare(
         self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video
     ) -> Tensor:
-        """Maps (N, C, H, W) of the frames in rows ``here`` compared with those in rows ``before``."""
+        """Maps (N, C, H, W) of the frames in rows ``here``, compared with those in rows ``before``."""
         if self._from_flow is None:
             return frame_difference(_channels_first(frames[here]), _channels_first(frames[before]))
         return self._from_flow(self._flow(frames, here, before, video))
 
     def _flow(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
-        """Flow (N, 2, H, W) in pixels of the video as it is stored."""
+        """Flow (N, 2, H, W) in pixels of the stored video."""
         assert self.estimator is not None
         try:
             flow = self.estimator(frames[here], frames[before])
-        except UserError as error:  # too small: of no use here, like a video that cannot be decoded
+        except UserError as error:  # too small: handled like a video that cannot be decoded
             raise VideoError(video.path, str(error)) from error
-        flow[np.flatnonzero(here == before)] = 0.0  # a network finds some motion even there
+        flow[np.flatnonzero(here == before)] = 0.0  # networks find some motion even between equal frames
         flow[:, 0] *= video.info.width / frames.shape[2]
         flow[:, 1] *= video.info.height / frames.shape[1]
         return flow
@@ -227,12 +227,12 @@ class MotionReader:
 
 
 def read_frames(video: Video, seconds: NDArray[np.float64], max_side: int) -> Frames:
-    """RGB frames (T, H, W, 3) of their own size, or with a short side of ``max_side`` where theirs is longer."""
+    """RGB frames (T, H, W, 3), scaled down to a short side of ``max_side`` if they are larger."""
     return video.frames_at_times(seconds, short_side=_frame_side(video, max_side))
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps uint8 (T, C, h, w) scaled to ``size`` (H, W): bilinear when enlarged, otherwise means; values stay."""
+    """Maps uint8 (T, C, h, w) resized to ``size`` (H, W): by averaging when shrinking, otherwise bilinear."""
     height, width = size
     if (height, width) == maps.shape[-2:]:
         return maps

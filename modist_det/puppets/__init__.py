@@ -1,6 +1,6 @@
-"""Puppets: a generated data set of people who do named actions, written as mp4 and AVA files.
+"""Puppets: a generated dataset of drawn people performing named actions, written as mp4 videos and AVA files.
 
-``generate`` writes a set; the ordinary AVA reader reads it.
+``generate`` writes a set, which the ordinary AVA reader reads.
 """
 
 from .contact import contact_sheet

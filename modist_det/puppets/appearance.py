@@ -1,8 +1,7 @@
-"""What a person looks like: one sprite per limb, made from clothes, skin, hair and build.
+"""Appearance of a person: one sprite per limb, with random clothes, skin, hair and build.
 
-A sprite is float32 (h, w, 4): red, green, blue in 0 to 255, multiplied by the alpha in channel 3 (0 to 1). It
-hangs from its first joint: row ``margin`` is that joint, row ``h - margin`` the second. Nothing here knows
-what a person does.
+A sprite is float32 (h, w, 4): red, green and blue from 0 to 255, premultiplied by the alpha in channel 3 (0 to 1). Row
+``margin`` is the limb's first joint, row ``h - margin`` the second. Appearance does not depend on the action.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from .textures import cloth, random_color
 __all__ = ["Body", "LimbSprite", "make_body"]
 
 _YAW_BINS = 32
-# Half widths of a limb at its two joints, in body heights.
+# Half widths of each limb at its two joints, in body heights.
 _LIMB_RADII: dict[str, tuple[float, float]] = {
     "upper_arm": (0.045, 0.037),
     "forearm": (0.034, 0.034),
@@ -25,7 +24,7 @@ _LIMB_RADII: dict[str, tuple[float, float]] = {
     "shin": (0.043, 0.028),
     "foot": (0.030, 0.026),
 }
-# Of the trunk, against the distance below the neck in body heights: half width to the side, to the front.
+# Half widths of the trunk to the side and to the front at several distances below the neck, in body heights.
 _TRUNK_ROWS = (-0.075, -0.02, 0.0, 0.045, 0.10, 0.20, 0.28, 0.34, 0.375)
 _TRUNK_SIDE = (0.038, 0.040, 0.060, 0.120, 0.122, 0.096, 0.108, 0.095, 0.04)
 _TRUNK_FRONT = (0.038, 0.040, 0.050, 0.070, 0.082, 0.070, 0.082, 0.075, 0.04)
@@ -35,7 +34,7 @@ _HEAD_SIDE, _HEAD_FRONT = 0.062, 0.070
 
 @dataclass(frozen=True)
 class LimbSprite:
-    """An image and how far it reaches beyond its two joints."""
+    """The image of a limb and the positions of its joints."""
 
     image: np.ndarray
     margin: float  # pixels beyond each joint
@@ -48,13 +47,13 @@ class Body:
 
     pixels: float
     limbs: dict[str, LimbSprite]
-    trunk_texture: np.ndarray  # unrolled: column 0 and the last are the back, the middle one the front
+    trunk_texture: np.ndarray  # unrolled: the first and last columns are the back, the middle is the front
     head_texture: np.ndarray
     stoutness: float
     _turned: dict[tuple[str, int], LimbSprite] = field(default_factory=dict)
 
     def sprite(self, limb: str, yaw: float = 0.0) -> LimbSprite:
-        """The sprite of ``limb``; of trunk and head as seen from ``yaw`` radians to the right of its front."""
+        """The sprite of ``limb``. Trunk and head are seen from ``yaw`` radians to the right of their front."""
         if limb not in ("trunk", "head"):
             return self.limbs[limb.split("_", 1)[1]]
         number = round(yaw / (2 * np.pi) * _YAW_BINS) % _YAW_BINS
@@ -87,13 +86,13 @@ class Body:
 
 
 def _lit(across: np.ndarray) -> np.ndarray:
-    """Brightness of a cylinder lit from the upper left, at ``across`` in [-1, 1] of its half width."""
+    """Brightness of a cylinder lit from the upper left, at ``across`` in [-1, 1] half widths from its axis."""
     across = np.clip(across, -1, 1)
     return 0.5 + 0.55 * np.clip(0.88 * np.sqrt(1 - across**2) - 0.48 * across, 0, 1)
 
 
 def _cut_out(image: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
-    """Shade ``image`` (h, w, 3) as a round limb ``half_widths`` (h,) pixels wide to each side; alpha around it."""
+    """``image`` (h, w, 3) shaded as a round limb with ``half_widths`` (h,) in pixels, transparent around it."""
     x = np.arange(image.shape[1]) - (image.shape[1] - 1) / 2
     half = half_widths[:, None]
     alpha = np.clip(half - np.abs(x) + 0.5, 0, 1) * (half > 0.3)
@@ -102,7 +101,7 @@ def _cut_out(image: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
 
 
 def _wrapped(texture: np.ndarray, half_widths: np.ndarray, angle: float) -> np.ndarray:
-    """The side of an unrolled ``texture`` that is seen from ``angle``, wrapped round a body of given half widths."""
+    """An unrolled ``texture`` wrapped around a body with ``half_widths``, as seen from ``angle``."""
     width = 2 * int(np.ceil(half_widths.max())) + 2
     x = np.arange(width) - (width - 1) / 2
     across = np.clip(x / np.maximum(half_widths, 0.5)[:, None], -1, 1)
@@ -112,7 +111,7 @@ def _wrapped(texture: np.ndarray, half_widths: np.ndarray, angle: float) -> np.n
 
 
 def _limb(name: str, image: np.ndarray, pixels: float, stoutness: float) -> LimbSprite:
-    """A tapering limb with round ends, cut out of ``image``."""
+    """A tapered limb with round ends, cut out of ``image``."""
     first, second = (radius * pixels * stoutness for radius in _LIMB_RADII[name])
     length, margin = LIMB_LENGTHS[name] * pixels, max(first, second)
     row = np.arange(image.shape[0]) + 0.5 - margin
@@ -128,7 +127,7 @@ def _limb_size(name: str, pixels: float, stoutness: float) -> tuple[int, int]:
 
 
 def make_body(rng: np.random.Generator, pixels: float, contrast: float) -> Body:
-    """Dress a random person, drawn at ``pixels`` per body height."""
+    """A random person with clothes, at ``pixels`` per body height."""
     stoutness = rng.uniform(0.9, 1.2)
     skin = np.array([236, 188, 150], np.float32) * rng.uniform(0.35, 1.02) + rng.uniform(-8, 8, 3)
     hair = random_color(rng, saturation=(0.1, 0.6), value=(0.08, 0.7))
@@ -138,7 +137,7 @@ def make_body(rng: np.random.Generator, pixels: float, contrast: float) -> Body:
     period = pixels * rng.uniform(0.05, 0.12)
 
     def fabric(seed: int, height: int, width: int) -> np.ndarray:
-        # The same seed gives the same colours and pattern at every size.
+        # The same seed gives the same colors and pattern at every size.
         return cloth(np.random.default_rng(seed), height, width, contrast, period)
 
     shirt, legwear = (int(seed) for seed in rng.integers(2**31, size=2))
@@ -168,7 +167,7 @@ def make_body(rng: np.random.Generator, pixels: float, contrast: float) -> Body:
 
 
 def _mark_front(trunk: np.ndarray, rng: np.random.Generator, below_neck: np.ndarray) -> None:
-    """An open collar and a badge: what tells a person's front from the back."""
+    """Draw a badge and a belt. The badge distinguishes the front from the back."""
     angle = (np.arange(trunk.shape[1]) + 0.5) / trunk.shape[1] * 2 - 1  # 0 is the front, +-1 the back
     badge = (np.abs(angle) < rng.uniform(0.12, 0.25)) & (
         (below_neck > 0.05) & (below_neck < rng.uniform(0.11, 0.18))
@@ -179,7 +178,7 @@ def _mark_front(trunk: np.ndarray, rng: np.random.Generator, below_neck: np.ndar
 
 
 def _head_texture(rng: np.random.Generator, pixels: float, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    """An unrolled head, crown at the top: a face in the middle, hair above and behind."""
+    """An unrolled head with the crown at the top, the face in the middle, and hair above and behind."""
     height, width = round((LIMB_LENGTHS["head"] + 0.035) * pixels), round(2 * np.pi * 0.066 * pixels)
     row = ((np.arange(height) + 0.5) / height)[:, None]
     angle = ((np.arange(width) + 0.5) / width * 2 - 1)[None]

@@ -1,4 +1,4 @@
-"""A picture of a set: for every class a strip of frames from the written video, with boxes and labels."""
+"""Draw a contact sheet of a set: for each class, a strip of frames from its videos with boxes and labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENLARGE = 1.25
 def contact_sheet(
     folder: str | os.PathLike, path: str | os.PathLike, split: str = "val", per_class: int = 1
 ) -> None:
-    """Write a PNG with ``per_class`` strips for each class: a person who does it, around a keyframe."""
+    """Write a PNG with ``per_class`` strips for each class, each around a keyframe at which a person performs it."""
     folder = Path(folder)
     videos = read_json(folder / f"tracks_{split}.json")["videos"]
     strips, used = [], set()
@@ -34,36 +34,31 @@ def contact_sheet(
             used.add(video["video"])
             strips.append(_strip(folder, video, second, number))
     if not strips:
-        raise UserError(
-            f"{folder}: no keyframe of the {split} split shows anybody, so there is nothing to draw"
-        )
+        raise UserError(f"{folder}: there are no people at the keyframes of the {split} split to draw")
     with atomic_path(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", np.vstack(strips))[1].tobytes())
 
 
 def _examples(videos: list[dict], number: int) -> list[tuple[dict, int]]:
-    """Keyframes at which somebody does class ``number``, one a video; the easiest to look at first."""
+    """Keyframes at which a person performs class ``number``, one per video, the clearest first."""
     found = []
     for video in videos:
-        best = None
+        keyframes = []
         for second in range(1, video["num_frames"] // video["fps"]):
             present = [p for p in video["people"] if p["boxes"][second * video["fps"]] is not None]
             doing = [p for p in present if number in actions_at(p, second)]
             if doing:
-                steady = any(
-                    actions_at(p, second - _SPAN / 2) == actions_at(p, second + _SPAN / 2) for p in doing
-                )
-                crowd = (not steady, len(present))
-                if best is None or crowd < best[0]:
-                    best = (crowd, second)
-        if best is not None:
-            found.append((*best, video))
-    found.sort(key=lambda item: item[0])
-    return [(video, second) for _, second, video in found]
+                before, after = second - _SPAN / 2, second + _SPAN / 2
+                steady = any(actions_at(p, before) == actions_at(p, after) for p in doing)
+                keyframes.append((not steady, len(present), second))
+        if keyframes:
+            found.append((min(keyframes), video))
+    found.sort(key=lambda item: item[0][:2])
+    return [(video, second) for (_, _, second), video in found]
 
 
 def _strip(folder: Path, video: dict, second: int, number: int) -> np.ndarray:
-    """Frames side by side, BGR uint8; the class's name in the first."""
+    """Frames side by side (BGR, uint8), the first one with the class name."""
     with av.open(str(folder / "videos" / f"{video['video']}.mp4")) as container:
         frames = [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
     times = second + np.linspace(-_SPAN / 2, _SPAN / 2, _COLUMNS)

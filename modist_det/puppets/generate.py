@@ -1,4 +1,4 @@
-"""Make a whole set: videos over several processes, annotations, and the manifest that says it is complete."""
+"""Generate a complete set: videos (in several processes), annotations, and the manifest that marks it as complete."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = ["MANIFEST", "SPLITS", "generate", "video_truth"]
 
 MANIFEST = "dataset.json"
 SPLITS = ("train", "val")
-# Raise it when the same parameters and seed no longer give the same files.
+# Increase it when the same parameters and seed no longer give the same files.
 _GENERATOR_VERSION = 1
-_DETECTIONS = 4  # random stream, beside the four of write_script
+_DETECTIONS = 4  # random stream, in addition to the four of write_script
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,11 @@ class _Job:
 
     @property
     def name(self) -> str:
-        """Of the video below ``videos``. Of a single action as in UCF101: ``Walk/v_Walk_g05_c01``."""
+        """Name of the video below ``videos``; for single actions as in UCF101: ``Walk/v_Walk_g05_c01``."""
         if not self.params.single_action:
             return f"{SPLITS[self.split]}_{self.index:04d}"
-        action = single_action(self.index)
-        if self.split:  # no group is in both splits
-            return action_video_name(action, self.index, groups_before=groups(self.params.train_videos))
-        return action_video_name(action, self.index)
+        groups_before = groups(self.params.train_videos) if self.split else 0  # no group is in both splits
+        return action_video_name(single_action(self.index), self.index, groups_before)
 
     @property
     def video(self) -> Path:
@@ -59,7 +57,7 @@ class _Job:
 
     @property
     def part(self) -> Path:
-        """The video's truth, kept until the set is complete: where it exists, the video is done."""
+        """The video's ground truth, kept until the set is complete. If it exists, the video is done."""
         return self.parts / f"{SPLITS[self.split]}_{self.index:04d}.json"
 
 
@@ -70,24 +68,24 @@ def generate(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> bool:
-    """Write a set to the folder ``out``, unless it is already there.
+    """Write a set to the folder ``out``, unless it already exists there.
 
-    What is written depends on ``params`` and ``seed`` alone, not on ``workers``. Killed at any moment and called
-    again, it goes on where it was.
+    The files depend only on ``params`` and ``seed``, not on ``workers``. If it is killed and called again, it
+    continues.
 
     Args:
-        workers: processes; default: one for each core. 0 draws in this process.
-        overwrite: replace another puppets set that ``out`` holds.
+        workers: number of processes (default: one per core); 0 draws in this process.
+        overwrite: replace a different puppets set in ``out``.
 
     Returns:
-        False if the complete set was there already.
+        False if the complete set already existed.
 
     Raises:
-        UserError: ``seed`` or ``workers`` is negative; ``out`` holds another set and ``overwrite`` is False, or
-            files of something else.
+        UserError: ``seed`` or ``workers`` is negative; ``out`` contains other files, or a different set and
+            ``overwrite`` is False.
     """
     if seed < 0 or (workers is not None and workers < 0):
-        raise UserError(f"puppets: seed and workers are 0 or more, but are {seed} and {workers}")
+        raise UserError(f"puppets: seed and workers must be 0 or more, but are {seed} and {workers}")
     out, params = Path(out), params or PuppetsParams()
     identity = {"generator": _GENERATOR_VERSION, "seed": seed, "params": asdict(params)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -112,9 +110,8 @@ def generate(
         rngs = [random_stream(seed, split, job.index, _DETECTIONS) for job in own]
         write_annotations(out, name, truths, params.keyframes, rngs)
     if params.single_action:
-        write_action_files(
-            out, {SPLITS[s]: [j.name for j in jobs if j.split == s] for s in range(len(SPLITS))}
-        )
+        names = {name: [job.name for job in jobs if job.split == split] for split, name in enumerate(SPLITS)}
+        write_action_files(out, names)
     for folder in {out, *(job.video.parent for job in jobs)}:
         remove_leftovers(folder)
     files = {path.relative_to(out).as_posix(): _sha256(path) for path in _set_files(out, jobs)}
@@ -124,7 +121,7 @@ def generate(
 
 
 def video_truth(name: str, script: Script, rendering: Rendering) -> dict:
-    """What ``tracks_<split>.json`` says of a video: plain lists and numbers; boxes in pixels, one a frame or None."""
+    """The entry of a video in ``tracks_<split>.json``: plain lists and numbers; per frame a box in pixels or None."""
     params = script.params
     people = []
     for person in script.people:
@@ -167,7 +164,7 @@ def _sha256(path: Path) -> str:
 
 
 def _is_done(job: _Job) -> bool:
-    """Whether a video and its truth are there, the video as it was written."""
+    """Whether a video and its ground truth exist and the video is unchanged."""
     part = _read_json(job.part)
     return job.video.is_file() and part.get("sha256") == _sha256(job.video)
 
@@ -182,7 +179,7 @@ def _set_files(out: Path, jobs: list[_Job]) -> list[Path]:
 
 
 def _manifest(out: Path) -> dict | None:
-    """The manifest of the set in ``out``; None where there is none, or a file of something else."""
+    """The manifest of the set in ``out``; None if there is none or it is another file."""
     manifest = _read_json(out / MANIFEST)
     if {"fingerprint", "seed", "files"} <= manifest.keys() and isinstance(manifest["files"], dict):
         return manifest
@@ -190,7 +187,7 @@ def _manifest(out: Path) -> dict | None:
 
 
 def _read_json(path: Path) -> dict:
-    """The object in a file; empty where the file is missing or holds something else."""
+    """The object in a JSON file; empty if the file is missing or contains something else."""
     try:
         content = read_json(path)
     except UserError:
@@ -207,21 +204,21 @@ def _is_complete(out: Path, fingerprint: str) -> bool:
 
 
 def _make_room(out: Path, fingerprint: str, parts: Path, overwrite: bool) -> None:
-    """Clear what an older set or an unfinished other one left in ``out``; refuse to touch anything else."""
+    """Remove an older or unfinished set from ``out``; refuse to touch other files."""
     manifest = _manifest(out)
     unfinished = list(out.glob(".parts-*"))
     if manifest is None and not unfinished and out.is_dir() and any(out.iterdir()):
         raise UserError(
-            f"{out} is not empty and holds no puppets set (no {MANIFEST} of one); choose another folder"
+            f"{out} contains files, but no puppets set (no {MANIFEST} of one); choose another folder"
         )
     if manifest is not None:
         if manifest["fingerprint"] != fingerprint and not overwrite:
             raise UserError(
-                f"{out} holds a puppets set of other parameters, another seed ({manifest['seed']}) or another version; "
-                "choose another folder or replace it with --overwrite"
+                f"{out} contains a puppets set with other parameters, another seed ({manifest['seed']}) or another "
+                "version; choose another folder or replace it with --overwrite"
             )
         files = [inside(out, name, out / MANIFEST) for name in manifest["files"]]
-        # Before its files: from here on the set does not count as complete.
+        # The manifest first: from here on the set does not count as complete.
         parts.mkdir(exist_ok=True)
         (out / MANIFEST).unlink()
         for file in files:

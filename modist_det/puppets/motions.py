@@ -1,7 +1,7 @@
-"""Named actions as joint angles over time.
+"""Actions as joint angles over time.
 
-A motion is a function ``(seconds (T,), style) -> pose (T, channels)``. ``Style`` carries everything that may
-differ between two persons who do the same thing: tempo, amplitude, phase, side.
+A motion is a function ``(seconds (T,), style) -> pose (T, channels)``. ``Style`` is everything that may differ between
+two people performing the same action: tempo, amplitude, phase, side.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .labels import GESTURES, POSES
 from .skeleton import Channel as C
 from .skeleton import neutral_pose
 
@@ -19,20 +20,20 @@ __all__ = ["busy_channels", "GESTURE_MOTIONS", "GROUND_SPEED", "POSE_MOTIONS", "
 
 @dataclass(frozen=True)
 class Style:
-    """One person's way of doing one action."""
+    """How one person performs one action."""
 
     tempo: float = 1.0
     amplitude: float = 1.0
     phase: float = 0.0  # in periods
-    left: bool = True  # which arm or leg leads; which way a body topples or turns
-    both: bool = False  # of gestures that one arm or both can do
-    elbow: float = 15.0  # how bent the idle arms hang
-    spread: float = 8.0  # how far they hang from the body
-    direction: float = 0.0  # 0 to 1: of the ways to fall, the height to point at
+    left: bool = True  # which arm or leg leads; the direction of a fall to the side or of a turn
+    both: bool = False  # both arms, for gestures of one or two arms
+    elbow: float = 15.0  # degrees by which idle arms are bent
+    spread: float = 8.0  # degrees between idle arms and the body
+    direction: float = 0.0  # 0 to 1: the way of falling, or the height to point at
 
 
 def draw_style(rng: np.random.Generator) -> Style:
-    """A random way of doing an action."""
+    """A random style."""
     return Style(
         tempo=rng.uniform(0.88, 1.15),
         amplitude=rng.uniform(0.88, 1.12),
@@ -46,7 +47,7 @@ def draw_style(rng: np.random.Generator) -> Style:
 
 
 def _keyed(phase: np.ndarray, *keys: tuple[float, float]) -> np.ndarray:
-    """A periodic curve through ``(phase, value)`` keys, level at each of them (cosine easing)."""
+    """A periodic curve through ``(phase, value)`` keys, with slope 0 at each key (cosine easing)."""
     times = np.array([time for time, _ in keys] + [keys[0][0] + 1])
     values = np.array([value for _, value in keys] + [keys[0][1]])
     position = keys[0][0] + (phase - keys[0][0]) % 1.0
@@ -78,7 +79,7 @@ def _stand(t: np.ndarray, style: Style) -> np.ndarray:
 def _gait(
     t: np.ndarray, style: Style, rate: float, stride: float, reach: float, knee: float, knee_rest: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Legs of a walk or run: thighs swing ``stride`` degrees about ``reach``, knees bend while they come forward."""
+    """Legs of a walk or run: thighs swing by ``stride`` degrees around ``reach``; knees bend while moving forward."""
     pose = neutral_pose(len(t))
     angle = 2 * np.pi * (rate * style.tempo * t + style.phase)
     for hip, offset in ((C.L_HIP, 0.0), (C.R_HIP, np.pi)):
@@ -147,7 +148,7 @@ def _fall(t: np.ndarray, style: Style) -> np.ndarray:
     folded = _keyed(phase, (0.0, 0.0), (0.16, 0.55), (0.32, 0.1), (0.52, 0.15), (0.7, 1.0), (0.94, 0.0))
     angle = 86 * down
     reach = 60.0  # of the arms
-    if style.direction < 0.35:  # on the face, arms stretched out beyond the head
+    if style.direction < 0.35:  # on the face, with the arms stretched out beyond the head
         reach = 165.0
         pose[:, C.PITCH] = angle
         pose[:, C.SHIFT] = 0.5 * np.sin(np.deg2rad(angle))
@@ -174,7 +175,7 @@ def _turn(t: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _arms(style: Style, both: bool) -> list[C]:
-    """First channels of the arms that act: both, or the leading one."""
+    """The first channel of each active arm: both arms, or the leading one."""
     if both:
         return [C.L_FLEX, C.R_FLEX]
     return [C.L_FLEX if style.left else C.R_FLEX]
@@ -193,7 +194,7 @@ def _wave(t: np.ndarray, style: Style) -> np.ndarray:
 
 def _clap(t: np.ndarray, style: Style) -> np.ndarray:
     pose = neutral_pose(len(t))
-    # 1 when the hands meet; open longer than closed.
+    # 1 when the hands meet; the arms are open for longer than they are closed.
     meet = (0.5 + 0.5 * np.cos(2 * np.pi * (1.2 * style.tempo * t + style.phase))) ** 1.3
     open_ = style.amplitude * (1 - meet)
     for flex in _arms(style, both=True):
@@ -246,30 +247,16 @@ def _kick(t: np.ndarray, style: Style) -> np.ndarray:
 
 Motion = Callable[[np.ndarray, Style], np.ndarray]
 
-POSE_MOTIONS: dict[str, Motion] = {
-    "stand": _stand,
-    "walk": _walk,
-    "run": _run,
-    "jump": _jump,
-    "crouch": _crouch,
-    "fall": _fall,
-    "turn": _turn,
-}
+# In the order of the labels.
+POSE_MOTIONS = dict[str, Motion](zip(POSES, (_stand, _walk, _run, _jump, _crouch, _fall, _turn), strict=True))
+GESTURE_MOTIONS = dict[str, Motion](zip(GESTURES, (_wave, _clap, _point, _punch, _kick), strict=True))
 
-GESTURE_MOTIONS: dict[str, Motion] = {
-    "wave": _wave,
-    "clap": _clap,
-    "point": _point,
-    "punch": _punch,
-    "kick": _kick,
-}
-
-# Body heights a second of the actions that go somewhere.
+# Speed of the actions that move over the ground, in body heights per second.
 GROUND_SPEED: dict[str, float] = {"walk": 0.7, "run": 1.6}
 
 
 def busy_channels(gesture: str, style: Style) -> list[int]:
-    """Channels that a gesture takes over from the pose."""
+    """The channels that a gesture overrides in the pose."""
     if gesture == "kick":
         return [*range(C.L_HIP, C.R_KNEE + 1), C.LEAN]
     both = gesture in ("clap", "punch") or (gesture == "wave" and style.both)

@@ -1,4 +1,4 @@
-"""What a puppets set is made of: its size and its difficulty."""
+"""Size and difficulty of a puppets set."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ __all__ = ["PRESETS", "PuppetsParams"]
 
 @dataclass(frozen=True)
 class PuppetsParams:
-    """Size and difficulty of a generated set. Every field is an option of ``prepare_puppets.py``.
+    """Size and difficulty of a generated set. Each field is an option of ``prepare_puppets.py``.
 
-    The defaults make a set that a small network learns in minutes on a CPU: figures fill most of
-    the frame, and appearances come from a pool small enough to be seen often.
+    With the defaults, a small network learns the set in minutes on a CPU: people fill most of the frame, and their
+    appearances come from a small pool.
     """
 
     train_videos: int = 240
     val_videos: int = 60
-    frame_width: int = 192  # pixels; even, as yuv420p wants
+    frame_width: int = 192  # pixels; even, as yuv420p requires
     frame_height: int = 128
     fps: int = 15
     seconds: float = 6.0  # of each video; keyframes are at the whole seconds 1 .. seconds - 1
     min_people: int = 1
     max_people: int = 3
-    # Every video shows one person who does one class from beginning to end, the classes in turn. The set is then
-    # written in UCF101's and Kinetics' formats, too.
+    # One person performs one class throughout each video; the classes take turns. The set is also written in the
+    # formats of UCF101 and Kinetics.
     single_action: bool = False
-    # Height of a standing person over the height of the frame.
+    # Height of a standing person relative to the frame.
     min_figure: float = 0.6
     max_figure: float = 0.85
-    # Different persons (clothes, skin, build) and different places in the whole set.
+    # Number of different people (clothes, skin, build) and of different places in the set.
     appearances: int = 60
-    texture_contrast: float = 0.5  # of clothes and backgrounds: 0 plain, 1 garish
+    texture_contrast: float = 0.5  # of clothes and backgrounds: 0 is plain, 1 is garish
     max_distractors: int = 2
-    distractor_speed: float = 1.0  # 0: they stand still
+    distractor_speed: float = 1.0  # 0: they do not move
     camera_motion: float = 0.5  # 0: a tripod, 1: a shaking hand that pans and zooms
     shadow: float = 0.35  # darkness of the shadows on the ground
 
     def __post_init__(self) -> None:
         def need(ok: bool, name: str, rule: str) -> None:
             if not ok:
-                raise UserError(f"puppets: {name} is {getattr(self, name)}, but has to be {rule}")
+                raise UserError(f"puppets: {name} is {getattr(self, name)}, but must be {rule}")
 
         for field in fields(self):
             value = getattr(self, field.name)
@@ -54,15 +54,12 @@ class PuppetsParams:
         for name in ("frame_width", "frame_height"):
             size = getattr(self, name)
             need(size >= 32 and size % 2 == 0, name, "even and at least 32")
-        need(self.fps >= 5, "fps", "at least 5: slower video does not show the motions")
+        need(self.fps >= 5, "fps", "at least 5 to show the motions")
         need(self.seconds >= 2, "seconds", "at least 2: the first keyframe is at second 1")
         need(self.min_people >= 1, "min_people", "at least 1")
         need(self.max_people >= self.min_people, "max_people", f"at least min_people ({self.min_people})")
-        need(
-            not self.single_action or self.max_people == 1,
-            "max_people",
-            "1 (and min_people, too) in a set of single actions",
-        )
+        is_single = not self.single_action or self.max_people == 1
+        need(is_single, "max_people", "1 (like min_people) in a set of single actions")
         need(self.min_figure >= 0.1, "min_figure", "at least 0.1")
         need(self.min_figure <= self.max_figure <= 1.5, "max_figure", "from min_figure to 1.5")
         need(self.appearances >= 1, "appearances", "at least 1")
@@ -72,17 +69,17 @@ class PuppetsParams:
 
     @property
     def num_frames(self) -> int:
-        """Frames of each video."""
+        """Number of frames in each video."""
         return round(self.seconds * self.fps)
 
     @property
     def keyframes(self) -> list[int]:
-        """Annotated seconds: whole ones, at least one second from either end."""
+        """The annotated times: whole seconds, at least one second from either end."""
         return list(range(1, math.floor(self.seconds - 1) + 1))
 
 
-# "scenes": several people who do several things, for detection. "actions": one person in the middle of a small
-# picture, one action a video, a thousand appearances, for pretraining and classification.
+# "scenes": several people with several actions, for detection. "actions": one person in the middle of a small frame,
+# one action per video and a thousand appearances, for pretraining and classification.
 PRESETS = {
     "scenes": PuppetsParams(),
     "actions": PuppetsParams(

@@ -1,4 +1,4 @@
-"""From a script to pixels, and from the pixels to exact boxes."""
+"""Draw a script's frames and derive exact boxes from the pixels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .skeleton import LIMBS
 
 __all__ = ["MIN_VISIBLE", "Rendering", "render"]
 
-# A person of whom less than this share can be seen has no box.
+# A person has no box if less than this share of them is visible.
 MIN_VISIBLE = 0.3
 _NOBODY = 0
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """Frames uint8 (T, H, W, 3) RGB; by person id: boxes float32 (T, 4) in pixels and visible shares float32 (T,).
+    """Frames uint8 (T, H, W, 3) RGB; boxes float32 (T, 4) in pixels and visible shares float32 (T,) by person id.
 
-    A box is the extent of the pixels in which the person is seen: x1, y1 of the first of them, x2, y2 one beyond
-    the last. Its row is NaN where the person has no box.
+    A box is the extent of a person's visible pixels: x1, y1 are those of the first pixel, x2, y2 one beyond the last.
+    If the person has no box in a frame, its row is NaN.
     """
 
     frames: np.ndarray
@@ -33,7 +33,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class _Sprites:
-    """A moving sprite: an image per frame, its matrices (T, 2, 3) to frame pixels and bounds (T, 4) there."""
+    """A moving sprite: an image per frame, matrices (T, 2, 3) to frame pixels, and its bounds (T, 4) in the frame."""
 
     images: Sequence[np.ndarray]
     matrices: np.ndarray
@@ -50,7 +50,7 @@ class _Sprites:
         return cls(images, matrices, np.concatenate([first, last], axis=1))
 
     def draw(self, index: int) -> np.ndarray:
-        """The transformed image of a frame, as large as its bounds."""
+        """The transformed image in frame ``index``, with the size of its bounds."""
         x1, y1, x2, y2 = self.bounds[index]
         local = self.matrices[index] - [[0, 0, x1], [0, 0, y1]]
         return cv2.warpAffine(self.images[index], local, (int(x2 - x1), int(y2 - y1)), flags=cv2.INTER_LINEAR)
@@ -58,7 +58,7 @@ class _Sprites:
 
 @dataclass(frozen=True)
 class _Figure:
-    """A person or thing: its sprites, the order (T, sprites) to draw them in, its depth (T,) in the scene."""
+    """A person or object: sprites, their drawing order (T, sprites), and the depth (T,) in the scene."""
 
     identity: int
     sprites: tuple[_Sprites, ...]
@@ -66,7 +66,7 @@ class _Figure:
     depth: np.ndarray
 
     def draw(self, index: int) -> tuple[np.ndarray, tuple[int, int]]:
-        """The whole figure, also what lies outside the frame: premultiplied RGBA and its corner (x, y)."""
+        """The whole figure, including parts outside the frame: premultiplied RGBA and its corner (x, y)."""
         bounds = np.array([sprites.bounds[index] for sprites in self.sprites])
         (left, top), (right, bottom) = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
         layer = np.zeros((bottom - top, right - left, 4), np.float32)
@@ -102,7 +102,7 @@ def render(script: Script) -> Rendering:
 def _draw_frame(
     script: Script, figures: list[_Figure], index: int
 ) -> tuple[np.ndarray, np.ndarray, dict[int, int]]:
-    """One frame float32 (H, W, 4), who is seen at each pixel, and every person's area if nothing hid it."""
+    """One frame float32 (H, W, 4), the person id at each pixel, and each person's area if nothing were hidden."""
     camera, place = script.camera[index], script.place
     size = (script.params.frame_width, script.params.frame_height)
     world = _compose(camera, np.array([[1.0, 0, place.corner[0]], [0, 1, place.corner[1]]]))
@@ -127,21 +127,21 @@ def _draw_frame(
 
 
 def _compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The affine maps (..., 2, 3) ``first`` and then ``second``."""
+    """The affine maps (..., 2, 3) ``second`` after ``first``."""
     linear, shift = second[..., :2], second[..., 2:]
     return np.concatenate([linear @ first[..., :2], linear @ first[..., 2:] + shift], axis=-1)
 
 
 def _over(below: np.ndarray, above: np.ndarray) -> None:
-    """Put ``above`` (h, w, 4) with premultiplied alpha over ``below`` (h, w, 4), in place."""
+    """Draw ``above`` (h, w, 4), with premultiplied alpha, over ``below`` (h, w, 4) in place."""
     rest = 1 - above[..., 3]
-    # Four full channels: numpy is three times slower where the last axis is broadcast.
+    # Four full channels: numpy is three times slower when it broadcasts the last axis.
     below *= cv2.merge((rest, rest, rest, rest))
     below += above
 
 
 def _cast_shadow(frame: np.ndarray, person: Person, index: int, camera: np.ndarray, darkness: float) -> None:
-    """Darken an ellipse of the ground below a person."""
+    """Darken an ellipse on the ground below a person."""
     zoom = np.hypot(camera[0, 0], camera[1, 0])
     center = camera[:, :2] @ person.foot[index] + camera[:, 2]
     radii = np.array([0.20, 0.05]) * zoom * person.scale[index]
@@ -155,7 +155,7 @@ def _cast_shadow(frame: np.ndarray, person: Person, index: int, camera: np.ndarr
 
 
 def _figure(person: Person, camera: np.ndarray) -> _Figure:
-    """Hang a person's sprites on the projected joints."""
+    """Place a person's sprites on the projected joints."""
     zoom = np.hypot(camera[:, 0, 0], camera[:, 1, 0])
     enlarge = zoom * person.scale / person.body.pixels
     points = person.points @ camera[:, :, :2].transpose(0, 2, 1) + camera[:, None, :, 2]
@@ -164,7 +164,7 @@ def _figure(person: Person, camera: np.ndarray) -> _Figure:
         looks = [person.body.sprite(name, yaw) for yaw in person.yaw[:, int(name == "head")]]
         images = [look.image for look in looks]
         widths = np.array([image.shape[1] for image in images])
-        # Of one limb only the width differs from side to side.
+        # Sprites of one limb differ only in width.
         matrices = _limb_matrices(
             points[:, limb.start], points[:, limb.end], enlarge, looks[0].length, looks[0].margin, widths
         )
@@ -178,12 +178,12 @@ def _figure(person: Person, camera: np.ndarray) -> _Figure:
 def _limb_matrices(
     start: np.ndarray, end: np.ndarray, enlarge: np.ndarray, length: float, margin: float, widths: np.ndarray
 ) -> np.ndarray:
-    """Sprite to image (T, 2, 3): along its axis as short as the limb is seen, joint to joint; as wide as it is."""
+    """Matrices (T, 2, 3) from sprite to frame: the length is foreshortened from joint to joint, the width is not."""
     seen = np.hypot(*(end - start).T)
     down = np.where(seen[:, None] > 1e-6, (end - start) / np.maximum(seen, 1e-6)[:, None], [0.0, 1.0])
     right = np.stack([down[:, 1], -down[:, 0]], axis=1) * enlarge[:, None]
     beyond = margin * enlarge
     along = (seen + 2 * beyond) / (length + 2 * margin)
-    # warpAffine counts from the centre of the first pixel.
+    # warpAffine has its origin at the center of the first pixel.
     corner = start - down * (beyond - along / 2)[:, None] - right * ((widths - 1) / 2)[:, None]
     return np.stack([right, down * along[:, None], corner], axis=2)

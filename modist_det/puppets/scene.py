@@ -1,7 +1,6 @@
-"""Where it happens: perspective, backgrounds and the camera's motion.
+"""Perspective, backgrounds and camera motion.
 
-World pixels are the frame's pixels while the camera rests; a camera is a 2x3 matrix per frame from
-world to frame pixels.
+World pixels are frame pixels of a camera at rest. A camera is a 2x3 matrix per frame from world to frame pixels.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from .textures import blotches, random_color, surface
 
 __all__ = ["Perspective", "Place", "camera_path", "make_perspective", "make_place"]
 
-# The background reaches this share of the frame's size beyond it on each side.
+# The background extends beyond the frame by this share of its size on each side.
 _MARGIN = 0.35
 
 
 @dataclass(frozen=True)
 class Perspective:
-    """A level camera over flat ground: how large things are at a depth (metres), and where they stand."""
+    """A level camera over flat ground. Gives the size and position of things at a depth (metres)."""
 
     focal: float  # pixels
     horizon: float  # world row
-    eye: float  # height of the camera, metres
+    eye: float  # height of the camera in metres
 
     def scale(self, depth: np.ndarray | float) -> np.ndarray:
         """World pixels per metre."""
@@ -37,12 +36,12 @@ class Perspective:
         return self.horizon + self.eye * self.scale(depth)
 
     def elevation(self, depth: np.ndarray | float) -> np.ndarray:
-        """How far down the camera looks at the middle of a person, radians."""
+        """Angle in radians by which the camera looks down at the middle of a person."""
         return np.arctan2(self.eye - 0.9, np.asarray(depth))
 
 
 def make_perspective(rng: np.random.Generator, params: PuppetsParams) -> Perspective:
-    """A camera at the height of a person's belly to above the head, so that the largest figures fit."""
+    """A camera at a random height (from belly to above the head) for which the largest people fit into the frame."""
     focal = 1.3 * params.frame_height
     eye = rng.uniform(0.9, 2.0)
     nearest = params.max_figure * params.frame_height / 1.75
@@ -51,14 +50,14 @@ def make_perspective(rng: np.random.Generator, params: PuppetsParams) -> Perspec
 
 @dataclass(frozen=True)
 class Place:
-    """A background image float32 (h, w, 4), its alpha 1, and where its corner lies in world pixels."""
+    """A background image float32 (h, w, 4), with alpha 1, and its corner in world pixels."""
 
     image: np.ndarray
     corner: tuple[float, float]
 
 
 def make_place(rng: np.random.Generator, params: PuppetsParams, floor: float) -> Place:
-    """A wall with some things on it, and a floor that begins at world row ``floor``."""
+    """A wall with some objects on it, and a floor that starts at world row ``floor``."""
     margin_x, margin_y = round(_MARGIN * params.frame_width), round(_MARGIN * params.frame_height)
     height, width = params.frame_height + 2 * margin_y, params.frame_width + 2 * margin_x
     image = surface(rng, height, width, params.texture_contrast)
@@ -73,7 +72,7 @@ def make_place(rng: np.random.Generator, params: PuppetsParams, floor: float) ->
 
 
 def _hang(rng: np.random.Generator, image: np.ndarray, params: PuppetsParams) -> None:
-    """Put a window, picture or round thing on the wall."""
+    """Draw a window, a picture or a round object on the wall."""
     height, width = image.shape[:2]
     x, y = rng.uniform(0, width), rng.uniform(0, 0.6 * height)
     w, h = rng.uniform(0.06, 0.25) * width, rng.uniform(0.08, 0.35) * height
@@ -88,14 +87,14 @@ def _hang(rng: np.random.Generator, image: np.ndarray, params: PuppetsParams) ->
 
 
 def _smooth_noise(rng: np.random.Generator, length: int, width: int) -> np.ndarray:
-    """Noise of unit size (length,) that changes over about ``width`` frames."""
+    """Noise (length,) with standard deviation 1 that changes over about ``width`` frames."""
     kernel = np.hanning(2 * width + 1)
     noise = np.convolve(rng.standard_normal(length + 2 * width), kernel, mode="valid")
     return noise / np.sqrt((kernel**2).sum())
 
 
 def camera_path(rng: np.random.Generator, params: PuppetsParams) -> np.ndarray:
-    """Pan, zoom, roll and shake: world-to-frame matrices (T, 2, 3)."""
+    """World-to-frame matrices (T, 2, 3) with random pan, zoom, roll and shake."""
     strength, num = params.camera_motion, params.num_frames
     t = np.arange(num) / params.fps
 

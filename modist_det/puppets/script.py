@@ -1,7 +1,6 @@
-"""Who does what, when and where: everything random of a video, decided before anything is drawn.
+"""Scripts: all random decisions of a video (who does what, when and where), made before any drawing.
 
-Actions, looks, places and the camera are drawn from separate random streams, so that none of them can tell
-anything about another.
+Actions, appearances, places and the camera have separate random streams, so that they are independent.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .skeleton import Channel, limbs_in_space
 
 __all__ = ["Person", "Script", "Segment", "random_stream", "single_action", "write_script"]
 
-# Which gestures go with which pose, and how likely any gesture is.
+# Weights of the gestures that go with each pose, and the probability of any gesture.
 _COMPANIONS: dict[str, dict[str, float]] = {
     "stand": {"wave": 1, "clap": 1.5, "point": 1, "punch": 2.5, "kick": 3},
     "walk": {"wave": 1, "clap": 1.5, "point": 1},
@@ -33,12 +32,12 @@ _COMPANIONS: dict[str, dict[str, float]] = {
 _GESTURE_RATE: dict[str, float] = dict.fromkeys(POSES, 0.5) | {"stand": 0.8, "run": 0.3, "turn": 0.3}
 _POSE_WEIGHTS: dict[str, float] = dict.fromkeys(POSES, 1.0) | {"stand": 2.0}
 _SECOND_GESTURE_RATE = 0.15
-_CHANGE_RATE = 0.12  # of the action, at each half second where it may change
+_CHANGE_RATE = 0.12  # probability of a change at each half second where it is allowed
 _SHORTEST_SEGMENT = 2.0  # seconds
 _ENTER_RATE, _LEAVE_RATE = 0.15, 0.15
-_BLEND = 0.3  # seconds from one action to the next
+_BLEND = 0.3  # seconds of transition between actions
 
-_LOOKS, _PLACES = 1001, 1002  # streams that belong to the whole set, not to a video
+_LOOKS, _PLACES = 1001, 1002  # streams of the whole set, not of a video
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class Segment:
     end: float
     pose: str
     gestures: tuple[str, ...]
-    styles: tuple[Style, ...]  # of the pose, then of each gesture
+    styles: tuple[Style, ...]  # of the pose and of each gesture
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Names of everything done."""
+        """Names of the pose and the gestures."""
         return (self.pose, *self.gestures)
 
 
@@ -66,20 +65,20 @@ class Person:
     body: Body
     segments: tuple[Segment, ...]
     points: np.ndarray  # (T, joints, 2) world pixels
-    nearness: np.ndarray  # (T, joints): larger is nearer to the camera, in body heights
-    yaw: np.ndarray  # (T, 2) radians: from which side trunk and head are seen
+    nearness: np.ndarray  # (T, joints) body heights: larger is nearer to the camera
+    yaw: np.ndarray  # (T, 2) radians: the side from which trunk and head are seen
     scale: np.ndarray  # (T,) world pixels per body height
     depth: np.ndarray  # (T,) metres from the camera
-    foot: np.ndarray  # (T, 2) world pixels: the point of the ground below the hips
+    foot: np.ndarray  # (T, 2) world pixels: the point on the ground below the hips
 
     def segment_at(self, second: float) -> Segment:
-        """What is done at a time."""
+        """The segment at a time."""
         return next(s for s in self.segments if second < s.end or s is self.segments[-1])
 
 
 @dataclass(frozen=True)
 class Script:
-    """A whole video before it is drawn."""
+    """A complete video before it is drawn."""
 
     params: PuppetsParams
     place: Place
@@ -89,17 +88,17 @@ class Script:
     distractors: tuple[Distractor, ...]
 
     def without(self, person_id: int) -> Script:
-        """The same video, but one person stayed at home."""
+        """The same video without one person."""
         return replace(self, people=tuple(p for p in self.people if p.person_id != person_id))
 
 
 def random_stream(seed: int, *key: int) -> np.random.Generator:
-    """An independent stream of random numbers for each key."""
+    """An independent random generator for each key."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def write_script(params: PuppetsParams, seed: int, split: int, index: int) -> Script:
-    """The script of video ``index`` of a split (0 train, 1 val): a pure function of its arguments."""
+    """The script of video ``index`` in a split (0: train, 1: val). A pure function of its arguments."""
     acting, looks, staging, filming = (random_stream(seed, split, index, stream) for stream in range(4))
     view = make_perspective(staging, params)
     place_index = int(staging.integers(params.appearances))
@@ -116,18 +115,18 @@ def write_script(params: PuppetsParams, seed: int, split: int, index: int) -> Sc
         action = single_action(index) if params.single_action else None
         people.append(_perform(acting, staging, params, view, number + 1, look, body, slot, action))
     depths = [float(p.depth.mean()) for p in people]
-    # Most things are behind the people, some pass in front of them.
+    # Most objects are behind the people, some pass in front of them.
     things = make_distractors(filming, params, view, (0.85 * min(depths), 2.2 * max(depths)))
     return Script(params, place, place_index, camera_path(filming, params), tuple(people), tuple(things))
 
 
 def single_action(index: int) -> str:
-    """The class that video ``index`` of a set of single actions shows."""
+    """The class of video ``index`` in a set of single actions."""
     return list(CLASS_NAMES.values())[index % len(CLASS_NAMES)]
 
 
 def _cuts(rng: np.random.Generator, seconds: float) -> list[float]:
-    """Times at which a person's action changes: halfway between keyframes, not too often."""
+    """Start times of a person's segments: halfway between keyframes, and not too many."""
     cuts = [0.0]
     for time in np.arange(1.5, seconds - 1.2):
         if time - cuts[-1] >= min(_SHORTEST_SEGMENT, time) and rng.random() < _CHANGE_RATE:
@@ -141,7 +140,7 @@ def _choose(rng: np.random.Generator, weights: dict[str, float]) -> str:
 
 
 def _draw_gestures(rng: np.random.Generator, pose: str) -> list[tuple[str, Style]]:
-    """Zero, one or two gestures that go with a pose and do not need the same limb."""
+    """Zero, one or two gestures that go with a pose and use different limbs."""
     companions = _COMPANIONS[pose]
     if not companions or rng.random() >= _GESTURE_RATE[pose]:
         return []
@@ -149,7 +148,7 @@ def _draw_gestures(rng: np.random.Generator, pose: str) -> list[tuple[str, Style
     chosen = [(first, style)]
     if len(companions) > 1 and rng.random() < _SECOND_GESTURE_RATE:
         second = _choose(rng, {name: weight for name, weight in companions.items() if name != first})
-        # The other arm, if the first took one.
+        # With the other arm, if the first gesture uses one.
         other = replace(draw_style(rng), left=not style.left, both=False)
         if not set(busy_channels(first, style)) & set(busy_channels(second, other)):
             chosen.append((second, other))
@@ -178,14 +177,14 @@ def _draw_segments(
 
 
 def _only_segment(rng: np.random.Generator, seconds: float, action: str) -> Segment:
-    """One action for the whole video; somebody who makes a gesture stands."""
+    """One action for the whole video. With a gesture, the person stands."""
     if action in POSES:
         return Segment(0.0, seconds, action, (), (draw_style(rng),))
     return Segment(0.0, seconds, "stand", (action,), (draw_style(rng), draw_style(rng)))
 
 
 def _weights(segments: tuple[Segment, ...], t: np.ndarray) -> list[np.ndarray]:
-    """How much of each segment is in each frame: they overlap for ``_BLEND`` seconds and add up to one."""
+    """Weights of each segment in each frame. Segments overlap for ``_BLEND`` seconds; the weights add up to 1."""
 
     def after(time: float) -> np.ndarray:
         share = np.clip((t - time) / _BLEND + 0.5, 0, 1)
@@ -210,7 +209,7 @@ def _perform(
     slot: float,
     action: str | None,
 ) -> Person:
-    """Let a person act: draw the segments, blend their motions, walk the ground, project."""
+    """One person's performance: draw the segments, blend their motions, move over the ground and project."""
     t = np.arange(params.num_frames) / params.fps
     if action is None:
         role = acting.random()
@@ -249,7 +248,8 @@ def _perform(
     depth = np.maximum(depth - np.cumsum(speed * np.cos(radians)) / params.fps, 0.7 * depth[0])
     anchor = int(np.searchsorted(t, segments[0].end)) - 1 if enters else 0
     across = across - across[anchor] + (slot - params.frame_width / 2) / view.scale(depth[anchor])
-    return _project(params, view, person_id, look, body, segments, pose, heading, across, depth, height)
+    projected = _project(params, view, pose, heading, across, depth, height)
+    return Person(person_id, look, body, segments, depth=depth, **projected)
 
 
 def _segment_pose(segment: Segment, t: np.ndarray) -> np.ndarray:
@@ -263,7 +263,7 @@ def _segment_pose(segment: Segment, t: np.ndarray) -> np.ndarray:
 def _draw_heading(
     rng: np.random.Generator, segment: Segment, side: float, enters: bool, leaves: bool
 ) -> float:
-    """Where a person looks, in degrees: mostly half towards the camera, walkers mostly across the frame."""
+    """A person's heading in degrees: mostly turned partly to the camera; walkers move mostly across the frame."""
     if segment.pose in GROUND_SPEED:
         inward = rng.uniform(60, 110) if enters or leaves else rng.uniform(35, 110)
         return float(inward * (-side if leaves else side))
@@ -281,7 +281,7 @@ def _draw_pace(
     height: float,
     crosses: bool,
 ) -> float:
-    """Share of the natural speed: slow enough to stay in the frame, or fast enough to cross its edge."""
+    """Factor for the natural speed: slow enough to stay in the frame, or fast enough to cross its edge."""
     natural = GROUND_SPEED[segment.pose] * height * (segment.end - segment.start) * float(view.scale(depth))
     to_edge = min(slot, params.frame_width - slot)
     if crosses:
@@ -293,17 +293,13 @@ def _draw_pace(
 def _project(
     params: PuppetsParams,
     view: Perspective,
-    person_id: int,
-    look: int,
-    body: Body,
-    segments: tuple[Segment, ...],
     pose: np.ndarray,
     heading: np.ndarray,
     across: np.ndarray,
     depth: np.ndarray,
     height: float,
-) -> Person:
-    """From joint angles and a path over the ground to world pixels."""
+) -> dict[str, np.ndarray]:
+    """The fields of :class:`Person` in world pixels, from joint angles and a path over the ground."""
     joints, frames = limbs_in_space(pose, heading)
     scale = height * view.scale(depth)
     tilt = view.elevation(depth)[:, None]
@@ -311,16 +307,11 @@ def _project(
     foot = np.stack([params.frame_width / 2 + across * view.scale(depth), view.ground(depth)], axis=1)
     image = np.stack([x, z * np.sin(tilt) - y * np.cos(tilt)], axis=2)
     toward = np.stack([0 * tilt[:, 0], np.sin(tilt[:, 0]), np.cos(tilt[:, 0])], axis=1)
-    seen = np.einsum("td,tpdk->tpk", toward, frames)  # of the camera's direction: left, up, forward
-    return Person(
-        person_id=person_id,
-        look=look,
-        body=body,
-        segments=segments,
-        points=foot[:, None] + scale[:, None, None] * image,
-        nearness=z * np.cos(tilt) + y * np.sin(tilt),
-        yaw=np.arctan2(-seen[..., 0], seen[..., 2]),
-        scale=scale,
-        depth=depth,
-        foot=foot,
-    )
+    seen = np.einsum("td,tpdk->tpk", toward, frames)  # direction of the camera: left, up, forward
+    return {
+        "points": foot[:, None] + scale[:, None, None] * image,
+        "nearness": z * np.cos(tilt) + y * np.sin(tilt),
+        "yaw": np.arctan2(-seen[..., 0], seen[..., 2]),
+        "scale": scale,
+        "foot": foot,
+    }

@@ -1,9 +1,8 @@
-"""The body: joint angles in, limbs in space out.
+"""The body: from joint angles to limbs in space.
 
-Body axes: x to the person's left, y up, z forward. World axes: x to the right of the image, y up,
-z towards the camera; a person with heading 0 faces the camera, with heading 90 the right edge.
-Lengths are in body heights (a person who stands upright is 1 high); angles are in degrees. All
-functions work on T frames at once.
+Body axes: x to the person's left, y up, z forward. World axes: x to the right of the image, y up, z towards the camera.
+A person with heading 0 faces the camera, with heading 90 the right edge. Lengths are in body heights (the height of a
+person standing upright); angles are in degrees. All functions work on T frames at once.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ __all__ = ["LIMBS", "LIMB_LENGTHS", "Channel", "Limb", "limbs_in_space", "neutra
 
 
 class Channel(IntEnum):
-    """Columns of a pose array (T, len(Channel)). 0 everywhere is standing at attention.
+    """Columns of a pose array (T, len(Channel)). All zeros is standing at attention.
 
-    Shoulder: ``FLEX`` raises the arm forward, ``ABD`` sideways, ``ROT`` turns it inward about its own
-    axis. ``ELBOW`` and ``KNEE`` bend. ``LEAN`` tips the trunk forward at the hips, ``SIDE`` to the left,
-    ``TWIST`` turns the chest to the left; ``PITCH`` and ``ROLL`` topple the whole body forward and to the left.
+    Shoulder: ``FLEX`` raises the arm forward, ``ABD`` sideways; ``ROT`` rotates it inward about its own axis. ``ELBOW``
+    and ``KNEE`` bend. ``LEAN`` bends the trunk forward at the hips, ``SIDE`` to the left; ``TWIST`` turns the chest to
+    the left. ``PITCH`` and ``ROLL`` tilt the whole body forward and to the left.
     """
 
     PITCH = 0
@@ -46,37 +45,22 @@ class Channel(IntEnum):
     R_HIP = 19
     R_SPREAD = 20
     R_KNEE = 21
-    SHIFT = 22  # of the hips forward over the ground, in body heights
+    SHIFT = 22  # of the hips, forward over the ground, in body heights
 
 
 class Limb(NamedTuple):
-    """Two ends of a limb: indices of joints."""
+    """The joint indices of a limb's two ends."""
 
     start: int
     end: int
 
 
-class _Joint(IntEnum):
-    PELVIS = 0
-    NECK = 1
-    HEAD = 2
-    CROWN = 3
-    L_SHOULDER = 4
-    L_ELBOW = 5
-    L_HAND = 6
-    R_SHOULDER = 7
-    R_ELBOW = 8
-    R_HAND = 9
-    L_HIP = 10
-    L_KNEE = 11
-    L_ANKLE = 12
-    L_TOE = 13
-    R_HIP = 14
-    R_KNEE = 15
-    R_ANKLE = 16
-    R_TOE = 17
-
-
+_Joint = IntEnum(
+    "_Joint",
+    "PELVIS NECK HEAD CROWN L_SHOULDER L_ELBOW L_HAND R_SHOULDER R_ELBOW R_HAND "
+    "L_HIP L_KNEE L_ANKLE L_TOE R_HIP R_KNEE R_ANKLE R_TOE",
+    start=0,
+)
 _J = _Joint
 LIMBS: dict[str, Limb] = {
     "trunk": Limb(_J.NECK, _J.PELVIS),
@@ -93,7 +77,7 @@ LIMBS: dict[str, Limb] = {
     "r_foot": Limb(_J.R_ANKLE, _J.R_TOE),
 }
 
-# Flesh around each joint, in body heights: what touches the ground first.
+# Radius of the body around each joint, in body heights; it touches the ground first.
 _JOINT_RADII = np.array(
     [0.07, 0.06, 0.06, 0.0, 0.05, 0.035, 0.03, 0.05, 0.035, 0.03]
     + [0.06, 0.045, 0.035, 0.022, 0.06, 0.045, 0.035, 0.022]
@@ -103,7 +87,7 @@ LIMB_LENGTHS: dict[str, float] = {
     "trunk": 0.30,
     "head": 0.115,
     "upper_arm": 0.175,
-    "forearm": 0.195,  # to the middle of the hand
+    "forearm": 0.195,  # to the center of the hand
     "thigh": 0.235,
     "shin": 0.235,
     "foot": 0.10,
@@ -130,16 +114,16 @@ def _rotation(axis: int, degrees: np.ndarray) -> np.ndarray:
 
 
 def limbs_in_space(pose: np.ndarray, heading: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joint positions and the trunk's axes.
+    """Joint positions, and the axes of trunk and head.
 
     Args:
-        pose: (T, len(Channel)) degrees (``AIR`` and ``SHIFT``: body heights).
-        heading: (T,) degrees; 0 faces the camera.
+        pose: (T, len(Channel)) in degrees (``AIR`` and ``SHIFT``: body heights).
+        heading: (T,) in degrees; 0 faces the camera.
 
     Returns:
-        joints (T, 18, 3) in body heights, relative to the point on the ground below the body's centre; their
-        lowest point touches the ground, or is ``AIR`` above it. And frames (T, 2, 3, 3): for trunk and head
-        the directions (left, up, forward) as columns.
+        Joints (T, 18, 3) in body heights, relative to the point on the ground below the body's center; their lowest
+        point touches the ground, or is ``AIR`` above it. Axes (T, 2, 3, 3): for trunk and head the directions (left,
+        up, forward) as columns.
     """
 
     def turn(axis: int, channel: Channel, sign: float = 1.0) -> np.ndarray:
@@ -158,7 +142,7 @@ def limbs_in_space(pose: np.ndarray, heading: np.ndarray) -> tuple[np.ndarray, n
     for left in (True, False):
         side = 1.0 if left else -1.0
         flex, shoulder = (c.L_FLEX, _J.L_SHOULDER) if left else (c.R_FLEX, _J.R_SHOULDER)
-        # Channels and joints of one side follow each other in both enumerations.
+        # The channels and joints of one side are consecutive in both enumerations.
         upper = (
             chest @ turn(0, flex, -1) @ turn(2, Channel(flex + 1), side) @ turn(1, Channel(flex + 2), -side)
         )

@@ -1,4 +1,4 @@
-"""Random surfaces: cloth for people, walls and floors for places. RGB float32 images, 0 to 255."""
+"""Random textures: cloth for people, walls and floors for places. RGB float32 images from 0 to 255."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def random_color(
     saturation: tuple[float, float] = (0.2, 0.9),
     value: tuple[float, float] = (0.25, 0.95),
 ) -> np.ndarray:
-    """A colour (3,) of any hue."""
+    """A color (3,) of any hue."""
     return 255 * np.array(
         colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value)), np.float32
     )
 
 
 def blotches(rng: np.random.Generator, height: int, width: int, size: float) -> np.ndarray:
-    """Smooth noise (height, width) in [0, 1] whose blotches are about ``size`` pixels wide."""
+    """Smooth noise (height, width) in [0, 1] with blotches of about ``size`` pixels."""
     rows, columns = max(2, round(height / size) + 1), max(2, round(width / size) + 1)
     coarse = rng.random((rows, columns), dtype=np.float32)
     return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
@@ -33,7 +33,7 @@ def _stripes(position: np.ndarray, period: float) -> np.ndarray:
 
 
 def cloth(rng: np.random.Generator, height: int, width: int, contrast: float, period: float) -> np.ndarray:
-    """A fabric (height, width, 3): plain, striped, checked, dotted or camouflaged at about ``period`` pixels."""
+    """A fabric (height, width, 3): plain, striped, checked, dotted or camouflage, with a period of about ``period``."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     kind = rng.integers(6)
     if kind == 0:
@@ -56,7 +56,7 @@ def cloth(rng: np.random.Generator, height: int, width: int, contrast: float, pe
 
 
 def surface(rng: np.random.Generator, height: int, width: int, contrast: float) -> np.ndarray:
-    """A wall or floor (height, width, 3): noise at several scales with boards, tiles or bricks over it."""
+    """A wall or floor (height, width, 3): noise at several scales, with or without boards, tiles, bricks or bands."""
     texture = sum(blotches(rng, height, width, size) - 0.5 for size in (3.0, 9.0, 30.0))
     y, x = np.mgrid[:height, :width].astype(np.float32)
     period = rng.uniform(10, 34)

@@ -1,4 +1,4 @@
-"""Reading ``tracks_<split>.json``: what the people of generated videos do, and where they are in each frame."""
+"""Read ``tracks_<split>.json``: the actions of the people in generated videos and their boxes in each frame."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..utils.json_reading import malformed
 
 __all__ = ["convert_tracks"]
 
-_MOST_FRAMES = 1_000_000  # of a video; generated ones have some hundreds
+_MOST_FRAMES = 1_000_000  # per video; generated ones have a few hundred
 _T = TypeVar("_T")
 
 
 def convert_tracks(
     content: Any, path: str | os.PathLike, convert: Callable[[Mapping[str, Any]], _T]
 ) -> dict[str, _T]:
-    """What ``convert`` makes of each video's entry, by the video's name.
+    """Video name -> result of ``convert`` for the video's entry.
 
     Args:
-        content: of the JSON file ``path``.
+        content: the content of the JSON file ``path``.
 
     Raises:
-        UserError: it is the content of another kind of file.
+        UserError: it is another kind of file.
     """
-    with malformed(f"{path} is not a file of tracks as prepare_puppets.py writes it"):
+    with malformed(f"{path} is not a tracks file of prepare_puppets.py"):
         return {video["video"]: convert(_checked(video)) for video in content["videos"]}
 
 
@@ -41,10 +41,10 @@ def _checked(video: Mapping[str, Any]) -> Mapping[str, Any]:
         for box in person["boxes"]:
             if box is not None and not (len(box) == 4 and all(map(math.isfinite, box)) and _is_ordered(box)):
                 raise ValueError(f"box {box} of {video['video']} is inverted, or not four numbers")
-    if any(len(person["boxes"]) != frames for person in video["people"]):
-        raise ValueError(
-            f"a person of {video['video']} has not a box (or null) for each of its {frames} frames"
-        )
+        if len(person["boxes"]) != frames:
+            raise ValueError(
+                f"a person in {video['video']} lacks a box (or null) for some of its {frames} frames"
+            )
     return video
 
 

@@ -1,4 +1,4 @@
-"""The files of a set: h264 video, AVA's csv formats, the description of a data set."""
+"""Write the files of a set: H.264 videos, AVA's csv files and the dataset description."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["detection_rows", "ground_truth_rows", "write_annotations", "write_js
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int) -> None:
-    """Encode frames uint8 (T, H, W, 3) as h264 with B-frames, yuv420p. The same frames give the same bytes."""
+    """Encode frames uint8 (T, H, W, 3) as H.264 with B-frames, yuv420p. The same frames give the same bytes."""
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        # One thread: with more, x264 divides the work, and so the bits, by their number. And no mbtree: with
-        # it (x264 core 165) the same frames gave other bits now and then.
+        # One thread, because x264's output depends on their number. No mbtree, because with it (x264 core 165) the same
+        # frames sometimes gave different bytes.
         options = {"crf": "20", "preset": "veryfast", "bf": "2", "g": str(2 * fps)}
         stream.options = {**options, "threads": "1", "x264-params": "mbtree=0"}
         for frame in frames:
@@ -32,7 +32,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as compact JSON, whole or not at all."""
+    """Write ``content`` as compact JSON, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
@@ -47,10 +47,10 @@ def _box_columns(box: Sequence[float], width: int, height: int) -> list[str]:
 
 
 def ground_truth_rows(truth: dict, keyframes: Sequence[int]) -> list[list[str]]:
-    """A video's rows of AVA's ground-truth csv; a keyframe with nobody has two columns.
+    """A video's rows in AVA's ground-truth csv. A keyframe without people has two columns.
 
     Args:
-        truth: the video's entry of ``tracks_<split>.json``.
+        truth: the video's entry in ``tracks_<split>.json``.
     """
     rows = []
     for second in keyframes:
@@ -70,15 +70,15 @@ def ground_truth_rows(truth: dict, keyframes: Sequence[int]) -> list[list[str]]:
 
 
 def actions_at(person: dict, second: float) -> list[int]:
-    """Class ids of what a person of ``tracks_<split>.json`` does at a time."""
+    """Class ids of the actions of a person in ``tracks_<split>.json`` at a time."""
     return next(s["actions"] for s in person["segments"] if second < s["end"] or s is person["segments"][-1])
 
 
 def detection_rows(truth: dict, keyframes: Sequence[int], rng: np.random.Generator) -> list[list[str]]:
-    """A video's rows of a person-box csv, as a fair but not perfect detector would write them.
+    """A video's rows in a person-box csv, simulating a good but imperfect detector.
 
-    Boxes are a few percent off, one in twenty-five people is missed, the less of a person is seen the lower
-    the score, and now and then there is a box with nobody in it.
+    Boxes are off by a few percent, 4 % of the people are missed, hidden people have lower scores, and there are
+    occasional false positives.
     """
     width, height = truth["width"], truth["height"]
     rows = []
@@ -110,10 +110,9 @@ def write_annotations(
     keyframes: Sequence[int],
     rngs: Sequence[np.random.Generator],
 ) -> None:
-    """Everything of a split that is not video: csv files, tracks and the data set's description."""
-    _write_rows(
-        out / f"{split}.csv", (row for truth in truths for row in ground_truth_rows(truth, keyframes))
-    )
+    """Write a split's files other than videos: csv files, tracks and the dataset description."""
+    truth_rows = (row for truth in truths for row in ground_truth_rows(truth, keyframes))
+    _write_rows(out / f"{split}.csv", truth_rows)
     detections = (
         row for truth, rng in zip(truths, rngs, strict=True) for row in detection_rows(truth, keyframes, rng)
     )

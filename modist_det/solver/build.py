@@ -44,11 +44,11 @@ _NORM_LAYERS = (
 def parameter_groups(
     model: nn.Module, weight_decay: float, weight_decay_norm: float, weight_decay_bias: float
 ) -> list[dict]:
-    """The trainable parameters in at most three groups by weight decay.
+    """The trainable parameters in at most three groups, by weight decay.
 
-    Parameters of normalization layers get ``weight_decay_norm``, other biases ``weight_decay_bias``,
-    the rest ``weight_decay``. A parameter that two modules share is listed once. Groups with equal weight
-    decay are one group; the order inside a group is that of ``model.modules()``.
+    Parameters of normalization layers get ``weight_decay_norm``, other biases ``weight_decay_bias`` and the rest
+    ``weight_decay``. Shared parameters are listed once. Groups with equal weight decay are merged; the order within a
+    group is that of ``model.modules()``.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
@@ -68,25 +68,23 @@ def parameter_groups(
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of ``cfg.SOLVER`` over ``model``'s trainable parameters, at BASE_LR."""
+    """The optimizer of ``cfg.SOLVER`` for the trainable parameters of ``model``, with BASE_LR."""
     solver = cfg.SOLVER
     groups = parameter_groups(model, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
     if not groups:
-        raise UserError("the model has no trainable parameter; check MODEL.BACKBONE.FREEZE")
-    nesterov = solver.NESTEROV and solver.MOMENTUM > 0
+        raise UserError("the model has no trainable parameters; check MODEL.BACKBONE.FREEZE")
+    momentum = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV and solver.MOMENTUM > 0}
     if solver.OPTIMIZER == "sgd":
-        return torch.optim.SGD(groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=nesterov)
+        return torch.optim.SGD(groups, lr=solver.BASE_LR, **momentum)
     if solver.OPTIMIZER == "lars":
-        return LARS(
-            groups, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=nesterov, trust=solver.LARS_TRUST
-        )
+        return LARS(groups, lr=solver.BASE_LR, trust=solver.LARS_TRUST, **momentum)
     if solver.OPTIMIZER == "adamw":
         return torch.optim.AdamW(groups, lr=solver.BASE_LR, betas=tuple(solver.BETAS))
     raise UserError(f"SOLVER.OPTIMIZER is {solver.OPTIMIZER!r}; known: 'sgd', 'lars', 'adamw'")
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], clip_type: str, clip_value: float) -> None:
-    """Limit the gradients in place: their joint L2 norm (``"norm"``) or each element (``"value"``)."""
+    """Clip the gradients in place by their total L2 norm (``"norm"``) or element by element (``"value"``)."""
     if clip_type == "norm":
         nn.utils.clip_grad_norm_(parameters, clip_value)
     elif clip_type == "value":

@@ -1,4 +1,4 @@
-"""LARS: SGD whose step is scaled for each layer, for large batches (You et al. 2017, arXiv 1708.03888)."""
+"""LARS: SGD with a learning rate per layer, for large batches (You et al. 2017, arXiv 1708.03888)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["LARS"]
 
 
 class LARS(torch.optim.SGD):
-    """SGD with momentum in which the gradient ``g`` of a weight ``w`` (weight decay ``d`` included) is multiplied by
-    ``trust * |w| / (|g| + d |w|)`` first.
+    """SGD with momentum that first multiplies the gradient ``g`` of a weight ``w``, including weight decay ``d``, by
+    ``trust * |w| / (|g| + d |w|)``.
 
-    Parameters of one dimension (biases, normalization layers) and weights or gradients of norm 0 are not scaled. The
-    norms stay on the device.
+    One-dimensional parameters (biases, normalization layers) and parameters whose weight or gradient has norm 0 are not
+    scaled. Norms are computed without synchronizing with the device.
 
     Args:
-        params, lr, momentum, nesterov: as in :class:`torch.optim.SGD`; the groups say ``weight_decay``.
+        params, lr, momentum, nesterov: as in :class:`torch.optim.SGD`; groups contain ``weight_decay``.
         trust: the trust coefficient.
     """
 
@@ -32,7 +32,7 @@ class LARS(torch.optim.SGD):
         trust: float = 0.001,
     ) -> None:
         super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov)
-        for group in self.param_groups:  # in the groups, so that checkpoints hold it
+        for group in self.param_groups:  # in the groups, so that it is saved in checkpoints
             group["trust"] = trust
 
     @torch.no_grad()
@@ -44,7 +44,7 @@ class LARS(torch.optim.SGD):
         decays = [group["weight_decay"] for group in self.param_groups]
         for group in self.param_groups:
             _scale_gradients([p for p in group["params"] if p.grad is not None], **group)
-            group["weight_decay"] = 0  # it is in the gradients now
+            group["weight_decay"] = 0  # already in the gradients
         super().step()
         for group, decay in zip(self.param_groups, decays, strict=True):
             group["weight_decay"] = decay
@@ -52,7 +52,7 @@ class LARS(torch.optim.SGD):
 
 
 def _scale_gradients(weights: list[Tensor], *, weight_decay: float, trust: float, **_: Any) -> None:
-    """Add the weight decay to the gradients, and scale those of layers, in place."""
+    """Add the weight decay to the gradients and scale those of layers, in place."""
     layers = [weight for weight in weights if weight.dim() > 1]
     factors = [_factor(weight, _gradient(weight), weight_decay, trust) for weight in layers]
     if weights and weight_decay:

@@ -1,7 +1,7 @@
-"""Learning rate as a pure function of training progress in [0, 1].
+"""The learning rate as a pure function of training progress in [0, 1].
 
-The schedules are fvcore's; this module reads the config and adds the warm-up of PySlowFast:
-the rate rises in a straight line to what the policy has at the end of the warm-up.
+The schedules are those of fvcore. This module adds PySlowFast's warm-up, in which the rate rises linearly to the value
+of the schedule at the end of the warm-up.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class RelativeSteps(ParamScheduler):
     def __init__(self, base_lr: float, steps: list[float], lrs: list[float], max_epoch: float) -> None:
         if not steps or len(steps) != len(lrs) or steps[0] != 0 or sorted(set(steps)) != list(steps):
             raise UserError(
-                f"SOLVER.STEPS {steps} and SOLVER.LRS {lrs} need the same length, and STEPS must rise from 0"
+                f"SOLVER.STEPS {steps} and SOLVER.LRS {lrs} must have the same length, and STEPS must rise from 0"
             )
-        # A step's epoch reached through a division may come out a rounding error too small.
+        # Rounding errors of the division may put a step's first iteration just before it.
         self._starts = [step / max_epoch - 1e-9 for step in steps]
         self._values = [base_lr * lr for lr in lrs]
 
@@ -56,8 +56,7 @@ class RelativeSteps(ParamScheduler):
 
 
 def with_warmup(policy: ParamScheduler, start_value: float, warmup_progress: float) -> ParamScheduler:
-    """``policy``, but for progress below ``warmup_progress`` a line from ``start_value`` to ``policy``'s
-    value at ``warmup_progress``."""
+    """``policy`` with a linear warm-up from ``start_value`` to the policy's value at ``warmup_progress``."""
     if warmup_progress <= 0:
         return policy
     return CompositeParamScheduler(
@@ -82,7 +81,6 @@ def build_lr_schedule(cfg: CfgNode) -> ParamScheduler:
         )
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
         raise UserError(
-            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than SOLVER.MAX_EPOCH, "
-            f"{solver.MAX_EPOCH}"
+            f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than MAX_EPOCH ({solver.MAX_EPOCH})"
         )
     return with_warmup(policy, solver.WARMUP_START_LR, solver.WARMUP_EPOCHS / solver.MAX_EPOCH)

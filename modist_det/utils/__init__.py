@@ -1,1 +1,1 @@
-"""Helpers that every other part may use and that use none of them."""
+"""General helpers that depend on no other part of the package."""

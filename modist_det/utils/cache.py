@@ -1,8 +1,8 @@
-"""The folder of downloaded files, and the hashes that they had when they came.
+"""The cache of downloaded files and the record of their hashes.
 
-``MODIST_DET_CACHE`` names the folder (default ``~/.cache/modist_det``), ``MODIST_DET_OFFLINE=1`` forbids
-downloads, ``MODIST_DET_LOCK`` names the file of hashes (default: ``lock.json`` in the folder). The first download
-of a file whose hash nobody knows records it there; later ones must match.
+``MODIST_DET_CACHE`` sets the cache folder (default ``~/.cache/modist_det``), ``MODIST_DET_OFFLINE=1`` forbids
+downloads, and ``MODIST_DET_LOCK`` sets the lock file (default: ``lock.json`` in the folder). If the hash of a file is
+unknown, its first download records it in the lock file, and later downloads must match.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["HashRecord", "cache_folder", "cached_path", "fetch", "lock_file", "r
 logger = logging.getLogger(__name__)
 
 _OFF = ("", "0", "false", "no")
-_LONGEST_NAME = 200  # bytes; temporary files have longer ones, and 255 is the end
-# What files of the cache were when their hash was compared in this process.
+_LONGEST_NAME = 200  # bytes; the limit is 255, and names of temporary files are longer
+# Cached file -> its size, time, inode and hash when this process last verified it.
 _checked: dict[Path, tuple[int, int, int, str]] = {}
 
 
@@ -43,7 +43,7 @@ class HashRecord:
 
 
 def cache_folder() -> Path:
-    """Where downloads go."""
+    """The folder of downloaded files."""
     if named := os.environ.get("MODIST_DET_CACHE"):
         return expand_user(named)
     return expand_user(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "modist_det"
@@ -56,18 +56,14 @@ def lock_file() -> Path:
 
 
 def cached_path(url: str) -> Path:
-    """Where the cache keeps ``url``: ``HOST/PATH`` below the folder."""
+    """The place of ``url`` in the cache: ``HOST/PATH`` below its folder."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
         raise UserError(f"{url} is not a URL ({error})") from error
     steps = [step for step in parts.path.split("/") if step not in ("", ".", "..")]
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc.strip(".")
-        or not steps
-        or find_bad_character(url)
-    ):
+    is_web = parts.scheme in ("http", "https") and parts.netloc.strip(".")
+    if not is_web or not steps or find_bad_character(url):
         raise UserError(f"{url} is not the URL of a file (http://HOST/PATH or https://HOST/PATH)")
     if parts.query:
         steps[-1] += f"?{parts.query.replace('/', '_')}"
@@ -75,7 +71,7 @@ def cached_path(url: str) -> Path:
 
 
 def _short(name: str) -> str:
-    """``name``, or its beginning and a hash where no file may have a name that long."""
+    """``name``, or its beginning and a hash if it is too long for a file name."""
     data = name.encode()
     if len(data) <= _LONGEST_NAME:
         return name
@@ -92,24 +88,25 @@ def fetch(
 ) -> Path:
     """The local file of ``url``, downloaded if it is not in the cache.
 
-    Any number of processes may ask at once: one downloads, the others wait for it.
+    If several processes ask at once, one downloads and the others wait.
 
     Args:
-        size, sha256: what is known of the file; see :func:`~modist_det.utils.download.download`.
-        name: what the user called it, for messages.
+        size, sha256: known facts about the file; see :func:`~modist_det.utils.download.download`.
+        name: what the user called the file, for messages.
 
     Raises:
-        UserError: it cannot be downloaded, is not what it was when it was first downloaded, or offline mode forbids it.
+        UserError: the file cannot be downloaded, has changed since its first download, or is not in the cache in
+            offline mode.
     """
     path = cached_path(url)
     known = read_lock().get(url)
     if known is not None and not known.sha256.startswith(sha256.lower()):
         raise UserError(
-            f"{lock_file()} holds another hash of {url} than the catalogue ({known.sha256[:16]}..., {sha256}); "
-            "remove the line if the catalogue is right"
+            f"{lock_file()} and the catalogue have different hashes for {url} ({known.sha256[:16]}..., {sha256}); "
+            "if the catalogue is right, remove the line from the lock file"
         )
     if path.is_dir():
-        raise UserError(f"{path} is a folder, where the file of {name or url} would be; remove it")
+        raise UserError(f"{path} is a folder, but should be the file of {name or url}; remove it")
     if not path.is_file():
         if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
             raise UserError(
@@ -122,25 +119,21 @@ def fetch(
                 if not path.is_file():
                     _download_and_record(url, path, size, sha256, transfer)
         except portalocker.exceptions.LockException as error:
-            raise UserError(
-                f"another process has been downloading {path} for an hour; stop it and try again"
-            ) from error
+            raise UserError(f"another process has been downloading {path} for an hour; stop it") from error
         except OSError as error:
             raise UserError(
                 f"{path} cannot be written ({error.strerror or error}); MODIST_DET_CACHE names another folder"
             ) from error
     length, expected = path.stat().st_size, size if known is None else known.size
     if expected is not None and length != expected:
-        raise UserError(
-            f"{path} has {length} bytes, but should have {expected}: delete it to download it again"
-        )
+        raise UserError(f"{path} has {length} bytes instead of {expected}: delete it to download it again")
     if known is not None:
         _check_hash(path, known.sha256)
     return path
 
 
 def _check_hash(path: Path, sha256: str) -> None:
-    """Compare a file of the cache with its recorded hash: once in a process, and again if it changes."""
+    """Verify the recorded hash of a cached file: once per process, and again whenever the file changes."""
     stat = path.stat()
     version = (stat.st_size, stat.st_mtime_ns, stat.st_ino, sha256)
     if _checked.get(path) == version:
@@ -166,24 +159,24 @@ def _download_and_record(
         if known is None:
             raise
         raise UserError(
-            f"{error}. Size and hash were recorded at an earlier download: if the authors replaced the file and you "
-            f"trust it, remove its line in {lock_file()}"
+            f"{error}. Size and hash were recorded at an earlier download: if the authors have replaced the file and "
+            f"you trust it, remove its line from {lock_file()}"
         ) from error
     logger.info("downloaded %s to %s", url, path)
     if known is None:
         try:
             add_to_lock(url, HashRecord(path.stat().st_size, digest))
         except UserError:
-            path.unlink()  # a later one would not have to match
+            path.unlink()  # without a record, a later download would not be checked
             raise
 
 
 def read_lock() -> dict[str, HashRecord]:
-    """URL -> what was recorded of it."""
+    """URL -> recorded size and hash."""
     path = lock_file()
     if not path.exists():
         return {}
-    what = f'{path} is no lock file ({{"URL": {{"size": ..., "sha256": ...}}}}); mend or delete it'
+    what = f'{path} is not a lock file ({{"URL": {{"size": ..., "sha256": ...}}}}); correct or delete it'
     try:
         content = read_json(path)
     except UserError as error:
@@ -193,7 +186,7 @@ def read_lock() -> dict[str, HashRecord]:
 
 
 def add_to_lock(url: str, record: HashRecord) -> None:
-    """Record one file, safely beside other processes."""
+    """Add the record of one file, protected against concurrent writes."""
     path = lock_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What every command line of the project shares: errors, exit status, ``--debug``, ``--import``.
+"""Shared by all command lines: parsing, error messages, exit status, ``--debug`` and ``--import``.
 
-Imports nothing large, so that ``--help`` answers at once.
+Imports no large packages, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ __all__ = [
 ]
 
 
-_NOTHING_A_USER_COULD_CHANGE = (
-    r".*torch\.jit\.script.* is deprecated",  # libraries that we import use it
-    r".*broadcast_buffers. is deprecated",  # from torch 2.14 on; its successor is not in older ones
-    r"Grad strides do not match bucket view strides",  # 1x1x1 kernels, which are alike in both memory formats
+_IGNORED_WARNINGS = (  # users cannot do anything about them
+    r".*torch\.jit\.script.* is deprecated",  # used by libraries that we import
+    r".*broadcast_buffers. is deprecated",  # since torch 2.14; older versions lack its successor
+    r"Grad strides do not match bucket view strides",  # 1x1x1 kernels are the same in both memory formats
 )
 
 
 def at_least(lowest: int) -> Callable[[str], int]:
-    """An argument's ``type``: a whole number not below ``lowest``."""
+    """An argument ``type``: an integer of at least ``lowest``."""
 
     def whole_number(text: str) -> int:
         number = int(text)
@@ -52,7 +52,7 @@ def at_least(lowest: int) -> Callable[[str], int]:
 
 
 def number_from(lowest: float, highest: float = math.inf, above: bool = False) -> Callable[[str], float]:
-    """An argument's ``type``: a number from ``lowest`` to ``highest``; with ``above`` not ``lowest`` itself."""
+    """An argument ``type``: a number from ``lowest`` to ``highest``; with ``above``, ``lowest`` is excluded."""
 
     def number(text: str) -> float:
         value = float(text)
@@ -83,10 +83,10 @@ def parse_options(argument: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_option(argument: str, text: str) -> tuple[str, Any]:
-    """``"levels=3"`` -> ``("levels", 3)``; what is no Python literal is text.
+    """``"levels=3"`` -> ``("levels", 3)``. Values that are not Python literals are strings.
 
     Args:
-        argument: of the command line, for messages, such as ``"--option"``.
+        argument: name of the command-line argument, for messages (``"--option"``).
 
     Raises:
         UserError: ``text`` is not of the form NAME=VALUE.
@@ -101,7 +101,7 @@ def parse_option(argument: str, text: str) -> tuple[str, Any]:
 
 
 def make_parser(doc: str, example: str) -> argparse.ArgumentParser:
-    """An argument parser whose ``--help`` ends with ``example`` and that knows ``--debug`` and ``--import``."""
+    """An argument parser with ``--debug`` and ``--import``, whose ``--help`` ends with ``example``."""
     parser = argparse.ArgumentParser(
         description=doc,
         epilog=f"example:\n{example}",
@@ -120,10 +120,10 @@ def make_parser(doc: str, example: str) -> argparse.ArgumentParser:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Options may also stand between other arguments: ``KEY VALUE --resume KEY VALUE``."""
+    """Parse with options allowed between other arguments: ``KEY VALUE --resume KEY VALUE``."""
     try:
         return parser.parse_intermixed_args(argv)
-    except TypeError:  # argparse's word that sub-commands cannot be parsed so
+    except TypeError:  # argparse does not support this with sub-commands
         return parser.parse_args(argv)
 
 
@@ -145,21 +145,21 @@ def run_cli(
     main: Callable[[argparse.Namespace], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parse, run ``main``, and turn a :class:`UserError` or an error of the system into one line on stderr.
+    """Parse arguments, run ``main``, and print a :class:`UserError` or system error as one line on stderr.
 
-    Ctrl-C, SIGTERM and SIGHUP end it wherever it is, and files begun are removed.
+    Ctrl-C, SIGTERM and SIGHUP end it at any point, and unfinished files are removed.
 
-    Returns the exit status: what ``main`` returned (``None`` is 0), 1 after a user's mistake, 128 + N after
-    signal N (130 after Ctrl-C).
+    Returns the exit status: the result of ``main`` (``None`` is 0), 1 after an error, 128 + N after signal N (130 after
+    Ctrl-C).
     """
     args = _parse(parser, argv)
-    # Read when torch is loaded. Threads that wait by spinning take the cores from the loader's workers: on two
-    # busy cores a training step was four times slower (docs/BENCHMARKS.md).
+    # torch reads this when it is loaded. Threads that spin while waiting take cores from the loader's workers: on two
+    # busy cores, a training step was four times slower (docs/BENCHMARKS.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for message in _NOTHING_A_USER_COULD_CHANGE:
+    for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     try:
-        # Without ``argv`` this is the command of the process, which ends after it.
+        # Without ``argv``, this is the main command of the process, which ends afterwards.
         with stop_on_signals(until_exit=argv is None):
             _keep_inputs(args)
             import_modules(args.imports, "--import")
@@ -175,11 +175,11 @@ def run_cli(
         print(str(stopped) or "stopped", file=sys.stderr)
         return 128 + getattr(stopped, "number", signal.SIGINT)
     except BrokenPipeError:
-        # The reader (head, less) went away; silence the interpreter's own flush at exit.
+        # The reader (head, less) has gone; keep the interpreter from flushing stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        # A full disk, a folder that must not be written: nothing that a traceback would explain better.
+        # A full disk or a missing permission: a traceback would not help.
         if args.debug:
             raise
         where = f"{error.filename}: " if error.filename else ""

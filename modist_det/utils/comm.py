@@ -1,4 +1,4 @@
-"""Talking between the processes of one run; every function also works in a run of one process."""
+"""Communication between the processes of a run. Every function also works with a single process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get_rank() -> int:
 
 
 def get_local_rank() -> int:
-    """Rank among the processes of this machine, as torchrun and our launcher set it."""
+    """Rank among the processes on this machine, as set by torchrun and our launcher."""
     return int(os.environ.get("LOCAL_RANK", "0")) if _active() else 0
 
 
@@ -43,13 +43,13 @@ def is_main_process() -> bool:
 
 
 def synchronize() -> None:
-    """Wait for every process."""
+    """Wait for all processes."""
     if get_world_size() > 1:
         dist.barrier()
 
 
 def gather(obj: Any) -> list[Any]:
-    """Every rank's object, in order of rank, on the main process; ``[]`` on the others."""
+    """The objects of all ranks, in order, on the main process; ``[]`` on the others."""
     if get_world_size() == 1:
         return [obj]
     received = [None] * get_world_size() if is_main_process() else None
@@ -58,7 +58,7 @@ def gather(obj: Any) -> list[Any]:
 
 
 def all_gather(obj: Any) -> list[Any]:
-    """Every rank's object, in order of rank, on every process."""
+    """The objects of all ranks, in order, on every process."""
     if get_world_size() == 1:
         return [obj]
     received: list[Any] = [None] * get_world_size()
@@ -76,7 +76,7 @@ def broadcast_object(obj: Any) -> Any:
 
 
 def all_reduce_mean(tensor: torch.Tensor) -> torch.Tensor:
-    """Mean over ranks of a tensor that has one shape everywhere; stays on its device, no host sync."""
+    """Mean over ranks of a tensor with the same shape on all of them, on its device and without host sync."""
     if get_world_size() == 1:
         return tensor
     total = tensor.clone()

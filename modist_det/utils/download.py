@@ -1,8 +1,8 @@
-"""HTTP downloads that end in the whole file or in one clear error.
+"""HTTP downloads that end with the complete file or with one clear error.
 
-The bytes go into ``.NAME.part`` beside the destination, which a later attempt or run continues where the server can
-tell that the file is still the same (an ``ETag`` or ``Last-Modified``, sent back in ``If-Range``). Only a file that
-passed every check gets its name.
+The bytes go to ``.NAME.part`` beside the destination. A later attempt or run continues this file if the server can tell
+that the original has not changed (an ``ETag`` or ``Last-Modified``, sent back in ``If-Range``). Only a file that passes
+all checks gets its final name.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from .errors import UserError
 from .json_reading import read_json
 from .progress import progress_bar
 
-__all__ = ["Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
+__all__ = ["TORCH_MAGIC", "Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 60.0
 _LARGEST = 100 << 30  # limit in bytes for a file of unknown size
-# The server, not the request, is at fault, perhaps only now.
-_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-# How files begin that torch.save wrote before it wrote zip archives.
+# The server has a problem that may pass; the request is fine.
+_TEMPORARY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+# The first bytes of files from before torch.save wrote zip archives.
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """How patient a download is.
+    """Retries and time limits of a download.
 
     Attributes:
-        attempts: in a row without a single new byte.
-        pause: seconds before the second attempt; doubled for each further one.
-        timeout: seconds without a byte after which a connection counts as broken.
-        window: seconds in which ``min_rate`` bytes a second have to come on the average; a connection that brings
-            less is aborted, which counts as an attempt without a new byte.
-        min_rate: bytes a second.
+        attempts: number of successive attempts without a new byte before giving up.
+        pause: seconds before the second attempt, doubled before each further one.
+        timeout: seconds without a byte after which the connection counts as broken.
+        window: seconds over which the average rate is measured. A connection slower than ``min_rate`` is aborted, which
+            counts as an attempt without a new byte.
+        min_rate: bytes per second.
     """
 
     attempts: int = 5
@@ -63,20 +63,20 @@ class Transfer:
     min_rate: float = 1024.0
 
 
-# Age in seconds from which a partial download is deleted.
+# Age in seconds at which a partial download is deleted.
 _ABANDONED = 30 * 24 * 3600.0
 
 
 class WrongFile(UserError):
-    """The server delivers another file than the one that was asked for."""
+    """The server sent a different file from the one requested."""
 
 
 class _Broken(Exception):
-    """The transfer failed in a way that another attempt may fix.
+    """The transfer failed, but another attempt may succeed.
 
     Attributes:
-        pause: seconds that the server asks to wait.
-        slow: data still came, but far too slowly.
+        pause: seconds to wait, as requested by the server.
+        slow: data still arrived, but far too slowly.
     """
 
     def __init__(self, reason: str, pause: float = 0.0, slow: bool = False) -> None:
@@ -90,31 +90,29 @@ def download(
 ) -> str:
     """Download ``url`` to ``path`` and return the file's SHA-256 in hexadecimal.
 
-    The caller sees to it that no other process writes ``path``.
+    The caller must ensure that no other process writes to ``path``.
 
     Args:
-        size: bytes that the file must have, if known.
-        sha256: hexadecimal digits that its SHA-256 must begin with; ``""``: unknown.
+        size: size of the file in bytes, if known.
+        sha256: SHA-256 of the file or its first hexadecimal digits; ``""`` if unknown.
 
     Raises:
-        UserError: the server refuses, or does not deliver after all attempts; the disk cannot take the file.
-        WrongFile: what it delivers has another size or hash, or is no file of weights.
+        UserError: the server refuses the request or fails in all attempts, or the file cannot be written.
+        WrongFile: the file has the wrong size or hash, or is not a weights file.
     """
     part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     _tidy(part)
-    resumed = _transfer(url, path, part, size, transfer or Transfer())
-    digest = file_sha256(part)
-    fault = _fault(part, digest, size, sha256)
-    if fault and resumed:
-        logger.warning("%s, continued from an earlier attempt, %s; starting anew", url, fault)
-        _discard(part)
-        _transfer(url, path, part, size, transfer or Transfer())
+    for is_last in (False, True):
+        resumed = _transfer(url, path, part, size, transfer or Transfer())
         digest = file_sha256(part)
         fault = _fault(part, digest, size, sha256)
-    if fault:
+        if not fault:
+            break
         _discard(part)
-        raise WrongFile(f"what {url} delivers {fault}; nothing was kept. {_by_hand(path)}")
+        if is_last or not resumed:
+            raise WrongFile(f"the file from {url} {fault}; nothing was kept. {_by_hand(path)}")
+        logger.warning("%s, continued from an earlier attempt, %s; starting over", url, fault)
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -123,7 +121,7 @@ def download(
 
 
 def _tidy(part: Path) -> None:
-    """Remove links at the names that are written to, and partial downloads that were not continued for a month."""
+    """Remove symbolic links in place of our files, and partial downloads older than a month."""
     for file in (part, _validator_file(part)):
         if file.is_symlink():
             file.unlink()
@@ -135,7 +133,7 @@ def _tidy(part: Path) -> None:
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """In hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(_CHUNK):
@@ -144,7 +142,7 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def why_incomplete(path: Path) -> str:
-    """What shows that a file is not a whole file of weights, such as ``"is a web page"``; ``""``: nothing does."""
+    """Why a file is not a complete weights file, such as ``"is empty"``; ``""`` if it seems to be one."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(512)
@@ -153,11 +151,11 @@ def why_incomplete(path: Path) -> str:
     if not size:
         return "is empty"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "is a web page, not a file of weights"
+        return "is a web page, not a weights file"
     if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
-        return "is cut short (a zip archive without its end)"
+        return "is truncated (a zip archive without its end)"
     if head.startswith(b"\x80") and not head.startswith(TORCH_MAGIC) and last != b".":
-        return "is cut short (a pickle without its end)"
+        return "is truncated (a pickle without its end)"
     return ""
 
 
@@ -175,7 +173,7 @@ def _by_hand(path: Path) -> str:
 
 
 def _way(url: str) -> str:
-    """The proxy of the environment, if any, without its password."""
+    """``" through the proxy ..."`` (without its password) if the environment sets one."""
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme, "")
     if not proxy or urllib.request.proxy_bypass(parts.netloc):
@@ -189,12 +187,12 @@ def _discard(part: Path) -> None:
 
 
 def _validator_file(part: Path) -> Path:
-    """Says which version of which URL the bytes of ``part`` are."""
+    """The file that records which version of which URL ``part`` contains."""
     return part.with_name(f"{part.name}.json")
 
 
 def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Transfer) -> bool:
-    """Fill ``part``; True where bytes of an earlier attempt or run are among it."""
+    """Fill ``part``. Returns whether it includes bytes of an earlier attempt or run."""
     resumed = False
     failures = 0
     while True:
@@ -209,7 +207,7 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
                 lacking = "enough bytes" if broken.slow else "a new byte"
                 raise UserError(
                     f"{url} could not be downloaded{_way(url)}: {broken} ({failures} attempts without {lacking}). Try "
-                    f"again later: what has arrived is kept. {_by_hand(path)}"
+                    f"again later; the bytes received so far are kept. {_by_hand(path)}"
                 ) from broken
             pause = min(max(broken.pause, transfer.pause * 2 ** (failures - 1)), _LONGEST_PAUSE)
             logger.warning("%s: %s; next attempt in %.1f s", url, broken, pause)
@@ -217,11 +215,11 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
 
 
 def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Transfer) -> bool:
-    """One request. True where it continued ``part``.
+    """One request. Returns whether it continued ``part``.
 
     Raises:
-        _Broken: another attempt may help.
-        UserError: none will.
+        _Broken: another attempt may succeed.
+        UserError: no attempt will.
     """
     start, validator = _resumable(url, part)
     headers = {"User-Agent": "modist_det", "Accept-Encoding": "identity"}
@@ -229,7 +227,8 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     pace = _Pace(transfer.window, transfer.min_rate)
     try:
-        opener = urllib.request.build_opener(_Redirects, _HTTPHandler(pace), _HTTPSHandler(pace))
+        handlers = (urllib.request.HTTPHandler, urllib.request.HTTPSHandler)
+        opener = urllib.request.build_opener(_Redirects, *(_watched(handler, pace) for handler in handlers))
         request = urllib.request.Request(_ascii_url(url), headers=headers)
         with pace, opener.open(request, timeout=transfer.timeout) as response:
             start = _check_answer(url, response, start, part)
@@ -240,14 +239,14 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
             most = _LARGEST if total is None else total
             _check_room(part, (total or size or 0) - start)
             if not start:
-                part.unlink(missing_ok=True)  # before the validator of the new bytes is written beside it
+                part.unlink(missing_ok=True)  # before the validator of the new bytes is written
             _write_validator(url, response, part)
             _receive(response, part, start, most, path.name, pace)
             received = part.stat().st_size
             if received > most:
                 _discard(part)
                 raise WrongFile(f"{url} sends more than the {most:,} bytes of the file. {_by_hand(path)}")
-            if pace.too_slow:  # what is cut off while it says no length looks as if it had ended
+            if pace.too_slow:  # without a length, an aborted connection looks like a complete file
                 raise _Broken(str(pace), slow=True)
             if total is not None and received < total:
                 raise _Broken(f"the connection ended after {received} of {total} bytes")
@@ -256,21 +255,21 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
         _explain_status(url, path, part, error)
         raise
     except http.client.InvalidURL as error:
-        raise UserError(f"{url} is, or redirects to, what is no URL ({error}). {_by_hand(path)}") from error
+        raise UserError(
+            f"{url} is not a valid URL or redirects to one ({error}). {_by_hand(path)}"
+        ) from error
     except (_Broken, http.client.HTTPException, OSError) as error:
         if pace.too_slow:
             raise _Broken(str(pace), slow=True) from error
         if isinstance(error, _Broken):
             raise
         raise _Broken(_reason(error)) from error
-    except ValueError as error:  # urllib's, of malformed addresses and headers
-        raise UserError(
-            f"{url}: the server's answer, or the URL itself, is malformed ({error}). {_by_hand(path)}"
-        ) from error
+    except ValueError as error:  # from urllib, for malformed addresses and headers
+        raise UserError(f"{url} or the server's response is malformed ({error}). {_by_hand(path)}") from error
 
 
 def _resumable(url: str, part: Path) -> tuple[int, str]:
-    """From which byte on, and with which validator, to ask; (0, "") where ``part`` cannot be continued."""
+    """The first byte to request and the validator to send; (0, "") if ``part`` cannot be continued."""
     try:
         known = read_json(_validator_file(part))
         length = part.stat().st_size
@@ -279,7 +278,7 @@ def _resumable(url: str, part: Path) -> tuple[int, str]:
     if not isinstance(known, dict) or known.get("url") != url:
         return 0, ""
     validator = known.get("validator")
-    # A header is a line of ASCII; other characters could inject a second header.
+    # Headers are lines of ASCII; other characters could inject a second header.
     fits = isinstance(validator, str) and validator.isascii() and validator.isprintable()
     return (length, validator) if fits and validator else (0, "")
 
@@ -291,45 +290,39 @@ def _write_validator(url: str, response: http.client.HTTPResponse, part: Path) -
 
 
 def _check_answer(url: str, response: http.client.HTTPResponse, start: int, part: Path) -> int:
-    """The byte at which the answer starts; 0 where the server sends the whole file."""
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise UserError(
-            f"{url} is sent compressed ({response.headers['Content-Encoding']}) though not asked to"
-        )
+    """The byte at which the response starts; 0 if the server sends the whole file."""
+    if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+        raise UserError(f"{url}: the server sends compressed data ({encoding}) against the request")
     if response.status == 200:
         return 0
     match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
     if response.status != 206 or not match or int(match[1]) != start:
         _discard(part)
-        raise _Broken(
-            f"the server answers a request from byte {start} on with status {response.status}, another range"
-        )
+        raise _Broken(f"the server did not continue at byte {start} (status {response.status})")
     return start
 
 
 def _total_length(response: http.client.HTTPResponse, start: int) -> int | None:
-    """Of the whole file, as far as the server says."""
+    """Length of the whole file, if the server says."""
     length = _number(response.headers.get("Content-Length", ""))
     return None if length is None else start + length
 
 
 def _number(text: str) -> int | None:
-    """Of a header: ``isdigit`` also holds for "²"."""
+    """The number in a header. (``str.isdigit`` would also accept "²".)"""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 def _check_room(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise UserError(
-            f"{part.parent} has {free >> 20} MiB left, but {needed >> 20} MiB are to be downloaded"
-        )
+        raise UserError(f"{part.parent} has {free >> 20} MiB left, but the download needs {needed >> 20} MiB")
 
 
 def _receive(
     response: http.client.HTTPResponse, part: Path, start: int, most: int, title: str, pace: _Pace
 ) -> None:
-    """Append what comes to ``part``, until the end or until it is more than ``most`` bytes."""
+    """Append the received bytes to ``part``, until the end or until there are more than ``most``."""
     total = None if most == _LARGEST else most
     with (
         part.open("r+b" if start else "wb") as file,
@@ -348,53 +341,52 @@ def _receive(
 def _write(file: BinaryIO, block: bytes, part: Path) -> None:
     try:
         file.write(block)
-    except OSError as error:  # of the disk, which another attempt would not mend
+    except OSError as error:  # a disk error, which another attempt would not fix
         raise UserError(f"{part} cannot be written: {error.strerror or error}") from error
 
 
 def _explain_status(url: str, path: Path, part: Path, error: urllib.error.HTTPError) -> None:
-    """Turn an error status into the exception that says what to do."""
+    """Raise the exception for an error status."""
     if error.code == 416:
         _discard(part)
-        raise _Broken("the server has not the rest of the file that an earlier attempt began") from error
-    if error.code in _PASSING_STATUS:
+        raise _Broken("the server does not have the rest of the file from an earlier attempt") from error
+    if error.code in _TEMPORARY_STATUS:
         wait = _number(error.headers.get("Retry-After", "") if error.headers else "")
-        raise _Broken(f"the server answers {error.code} {error.reason}", float(wait or 0)) from error
+        raise _Broken(f"the server responds with {error.code} {error.reason}", float(wait or 0)) from error
     meaning = {
-        401: "wants a login",
-        403: "refuses access",
+        401: "requires a login",
+        403: "denies access",
         404: "has no such file (it may have moved)",
         410: "no longer has the file",
-    }.get(error.code, "answers with an error")
+    }.get(error.code, "responds with an error")
     if 300 <= error.code < 400:
-        meaning = "redirects in a circle, or to what is no page of the web"
+        meaning = "redirects in a circle or to an address that is not on the web"
     raise UserError(f"{url}: the server {meaning}, status {error.code}. {_by_hand(path)}") from error
 
 
 def _reason(error: Exception) -> str:
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
-        return "the server is silent"
+        return "the server does not respond"
     return str(inner) or type(inner).__name__
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to something that others can read and change."""
+    """Follows redirects, but never from https to an unencrypted connection."""
 
     def redirect_request(self, request, file, code, message, headers, new_url):
         allowed = ("https://",) if request.full_url.startswith("https://") else ("http://", "https://")
         if not new_url.lower().startswith(allowed):
-            raise UserError(f"{request.full_url} redirects to {new_url}, which is not safe to follow")
+            raise UserError(f"{request.full_url} redirects to {new_url}, which is not safe")
         return super().redirect_request(request, file, code, message, headers, new_url)
 
 
 class _Pace:
-    """Shuts down the connection of one attempt if too little comes through it: a server that sends a byte now and then
-    never causes a time-out, neither in a file nor in the headers before it.
+    """Shuts down a connection that is too slow. A server that sends single bytes would never cause a time-out.
 
     Attributes:
         received: bytes of the file so far.
-        too_slow: whether the connection was shut down.
+        too_slow: the connection was shut down.
     """
 
     def __init__(self, window: float, min_rate: float) -> None:
@@ -414,7 +406,7 @@ class _Pace:
         self._watcher.join()
 
     def __str__(self) -> str:
-        return f"less than {self.min_rate:g} bytes a second came for {self.window:g} seconds"
+        return f"less than {self.min_rate:g} bytes per second arrived for {self.window:g} seconds"
 
     def _watch(self) -> None:
         before = 0
@@ -428,37 +420,23 @@ class _Pace:
             before = self.received
 
 
-def _watched(connection_class: Any, pace: _Pace) -> Any:
-    """``connection_class`` with its sockets known to ``pace``."""
+def _watched(handler_class: Any, pace: _Pace) -> Any:
+    """A handler whose connections register their sockets with ``pace``."""
 
-    class Connection(connection_class):
-        def connect(self) -> None:
-            super().connect()
-            pace.sockets.append(self.sock)
+    class Handler(handler_class):
+        def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
+            class Connection(http_class):
+                def connect(self) -> None:
+                    super().connect()
+                    pace.sockets.append(self.sock)
 
-    return Connection
+            return super().do_open(Connection, req, **options)
 
-
-class _HTTPHandler(urllib.request.HTTPHandler):
-    def __init__(self, pace: _Pace) -> None:
-        super().__init__()
-        self._pace = pace
-
-    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
-        return super().do_open(_watched(http_class, self._pace), req, **options)
-
-
-class _HTTPSHandler(urllib.request.HTTPSHandler):
-    def __init__(self, pace: _Pace) -> None:
-        super().__init__()
-        self._pace = pace
-
-    def do_open(self, http_class: Any, req: urllib.request.Request, **options: Any) -> Any:
-        return super().do_open(_watched(http_class, self._pace), req, **options)
+    return Handler()
 
 
 def _ascii_url(url: str) -> str:
-    """``url`` with what is not ASCII, and spaces, as HTTP wants it."""
+    """``url`` with spaces and non-ASCII characters encoded for HTTP."""
     parts = urlsplit(url)
     host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode("ascii")
     safe = "!$%&'()*+,-./:;=?@[]_~"

@@ -1,4 +1,4 @@
-"""The one exception type for mistakes that a user can mend."""
+"""``UserError``: the exception for mistakes that a user can correct."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 __all__ = ["UserError", "nearest", "shorten"]
 
 _LONGEST = 1200  # characters of a message
-_END = 300  # of them at its end, which says how to mend it
+_END = 300  # of these at the end, which says how to correct the mistake
 _LONGEST_WORD = 200
-# Terminals interpret some of them.
+# Terminals interpret some control characters.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
 class UserError(Exception):
-    """Something in the user's input is wrong: a file, a row, a key, a shape.
+    """A mistake in the user's input: a file, a row, a key or a shape.
 
-    The message is one line that says what is wrong, where (file and row, or key) and how to
-    mend it. Command lines print it without a traceback and exit with status 1. It often quotes the input,
-    which may be of any length and kind: see :func:`shorten`.
+    The message is one line that says what is wrong, where (file and row, or key) and how to correct it. Command lines
+    print it without a traceback and exit with status 1. Messages quote input of any length and kind, so they are
+    cleaned by :func:`shorten`.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -27,8 +27,7 @@ class UserError(Exception):
 
 
 def shorten(message: str) -> str:
-    """``message`` as one line, without its middle if it is very long; control characters and halves of surrogate
-    pairs are written as escapes."""
+    """``message`` on one line, without its middle if it is very long; control characters and surrogates are escaped."""
     if len(message) > _LONGEST:
         left_out = len(message) - _LONGEST
         message = f"{message[: _LONGEST - _END]} ... ({left_out:,} characters left out) ... {message[-_END:]}"
@@ -37,8 +36,8 @@ def shorten(message: str) -> str:
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 1) -> str:
-    """``"; did you mean 'X'?"`` for the choices most like ``word``, or ``""`` when none is close."""
-    if len(word) > _LONGEST_WORD:  # its time grows with the square
+    """``"; did you mean 'X'?"`` for the choices most similar to ``word``, or ``""`` if none is close."""
+    if len(word) > _LONGEST_WORD:  # the search takes quadratic time
         return ""
     close = difflib.get_close_matches(word, list(choices), n=count, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Write files atomically: they are either complete or absent."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .errors import UserError
 
 __all__ = ["atomic_path", "check_is_file", "inside", "remove_leftovers", "remove_unfinished", "write_json"]
 
-# ``.NAME.tmp-RANDOM``; earlier versions put the process's number at the end, and locked nothing.
+# ``.NAME.tmp-RANDOM``. Earlier versions ended in the process id and were not locked.
 _TEMPORARY = re.compile(r"\..*\.tmp-(?:[0-9a-f]{16}|(?P<unlocked>\d+))", re.DOTALL)
 _LONGEST_NAME = 255  # bytes, on nearly all file systems
 _ENDING = len(".") + len(".tmp-") + 16
-# Age in seconds from which a temporary file that no lock protects counts as left behind.
+# Age in seconds at which an unlocked temporary file counts as abandoned.
 _OLD = 24 * 3600.0
 
 _unfinished: set[Path] = set()  # temporary files of this process
-_swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers are gone
+_swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers have been removed
 
 
 def check_is_file(path: str | os.PathLike) -> None:
-    """Refuse what a file to be written cannot replace; for work that takes long, before it begins.
+    """Check that a file can be written at ``path``. Call this before long work.
 
     Raises:
         UserError: ``path`` is a folder or a device.
@@ -42,17 +42,17 @@ def check_is_file(path: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside ``path``; what is written there becomes ``path`` when the block ends.
+    """A temporary path beside ``path``. Its content becomes ``path`` when the block ends.
 
-    The temporary file is there already, empty, under a random name, and locked while the block runs. The data is
-    flushed to disk before the rename. If the block raises, the temporary file is removed and ``path`` is as it was.
-    What a killed process left behind is removed when another one first writes into that folder.
+    The temporary file exists from the start, empty and with a random name, and is locked while the block runs. Data is
+    flushed to disk before the rename. If the block raises, the temporary file is removed and ``path`` is unchanged.
+    Files left by a killed process are removed when another process first writes to the folder.
 
-    A symbolic link at ``path`` is replaced by the file; what it points to stays as it is.
+    A symbolic link at ``path`` is replaced by the file; the link's target is unchanged.
 
     Raises:
-        UserError: the file cannot be written (full disk, no permission, a path below a file), or ``path`` is a
-            folder or a device, which the rename would replace.
+        UserError: the file cannot be written (full disk, no permission, a path below a file), or ``path`` is a folder
+            or a device.
 
     Example::
 
@@ -77,7 +77,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             below_file = isinstance(error, (FileExistsError, NotADirectoryError)) and not path.parent.is_dir()
-            reason = f"{path.parent} is no folder" if below_file else error.strerror or error
+            reason = f"{path.parent} is not a folder" if below_file else error.strerror or error
             raise UserError(f"{path} cannot be written: {reason}") from error
         raise
     finally:
@@ -100,10 +100,10 @@ def write_json(path: str | os.PathLike, content: Any, **options: Any) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike) -> None:
-    """Delete the temporary files of :func:`atomic_path` in ``folder`` whose writer was killed.
+    """Delete temporary files of :func:`atomic_path` in ``folder`` whose process was killed.
 
-    A file that a living process writes is locked and stays. Where the file system knows no locks, only files
-    untouched for a day are deleted.
+    Files of running processes are locked and stay. On file systems without locks, only files unchanged for a day are
+    deleted.
     """
     try:
         entries = [entry.name for entry in os.scandir(Path(folder)) if _TEMPORARY.fullmatch(entry.name)]
@@ -115,7 +115,7 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
 
 
 def remove_unfinished() -> None:
-    """Delete this process's temporary files; for an exit that runs no other clean-up."""
+    """Delete this process's temporary files before an exit without other clean-up."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ def _create(path: Path) -> tuple[Path, int]:
     stem = os.fsdecode(os.fsencode(path.name)[: _LONGEST_NAME - _ENDING])
     while True:
         temporary = path.with_name(f".{stem}.tmp-{secrets.token_hex(8)}")
-        # O_EXCL: never through a symbolic link, never into an existing file.
+        # O_EXCL: do not follow symbolic links or open existing files.
         file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         _unfinished.add(temporary)
         with contextlib.suppress(OSError):  # no locks on this file system
@@ -134,7 +134,7 @@ def _create(path: Path) -> tuple[Path, int]:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(temporary.stat(), os.fstat(file)):
                 return temporary, file
-        # Removed by another process between its creation and its lock.
+        # Another process removed the file before it was locked.
         _unfinished.discard(temporary)
         os.close(file)
 
@@ -165,13 +165,13 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 def inside(root: str | os.PathLike, name: str, source: str | os.PathLike) -> Path:
-    """``root / name`` for a name that comes out of a file, to be written or deleted.
+    """``root / name``, for a name that was read from a file and will be written or deleted.
 
     Args:
-        source: the file that the name comes out of.
+        source: the file that contains the name.
 
     Raises:
-        UserError: the name is absolute, or leads out of ``root`` by ``..`` or by links, or is no name of a file.
+        UserError: the name is absolute, leads out of ``root`` by ``..`` or links, or is not a file name.
     """
     path = Path(root) / name
     try:
@@ -180,6 +180,6 @@ def inside(root: str | os.PathLike, name: str, source: str | os.PathLike) -> Pat
         is_inside = False
     if not is_inside:
         raise UserError(
-            f"{source} names {name[:200]!r}, which is not a file inside {root}; the file is not to be trusted"
+            f"{source} names {name[:200]!r}, which is not a file inside {root}; do not trust this file"
         )
     return path

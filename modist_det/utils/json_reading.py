@@ -1,4 +1,4 @@
-"""JSON, for every file from outside, trusted or not."""
+"""Read JSON from files that may be damaged or malicious."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .text_files import read_text
 
 __all__ = ["malformed", "parse_json", "read_json"]
 
-# An escape for a character that no file name or UTF-8 file can have: NUL, or half of a surrogate pair.
+# An escape for NUL or a lone surrogate, which no file name or UTF-8 file can contain.
 _BAD_ESCAPE = re.compile(
     r"(?<!\\)(?:\\\\)*(\\u(?:0000|d[89ab][0-9a-f]{2}(?!\\ud[c-f])|(?<!\\ud[89ab]..\\u)d[c-f][0-9a-f]{2}))",
     re.IGNORECASE,
@@ -25,7 +25,7 @@ def read_json(path: str | os.PathLike, name: str = "") -> Any:
     """The content of a JSON file.
 
     Raises:
-        UserError: as :func:`.read_text` and :func:`parse_json`.
+        UserError: as for :func:`.read_text` and :func:`parse_json`.
     """
     name = name or str(path)
     return parse_json(read_text(path, name), name)
@@ -35,26 +35,26 @@ def parse_json(text: str, name: str) -> Any:
     """Plain values from JSON text.
 
     Args:
-        name: what messages call its origin.
+        name: its origin, for messages.
 
     Raises:
-        UserError: it is not JSON, is nested too deeply, or a text has a NUL or half of a surrogate pair.
+        UserError: it is not JSON, is nested too deeply, or contains a NUL or a lone surrogate.
     """
     try:
         content = json.loads(text)
     except RecursionError as error:
-        raise UserError(f"{name} is not JSON that can be read: it is nested too deeply") from error
+        raise UserError(f"{name} is nested too deeply to be read as JSON") from error
     except ValueError as error:
         raise UserError(f"{name} is not JSON ({error})") from error
     if bad := _BAD_ESCAPE.search(text):
-        raise UserError(f"{name} has {bad[1]} in a text, which no file name or text can have")
+        raise UserError(f"{name} contains {bad[1]}, which is not a valid character")
     return content
 
 
 @contextlib.contextmanager
 def malformed(message: str) -> Iterator[None]:
-    """Turn exceptions about content of another form (a missing key, a list for a number, a number out of range)
-    into ``UserError(f"{message}: ...")``."""
+    """Turn exceptions about unexpected content (a missing key, a list instead of a number) into
+    ``UserError(f"{message}: ...")``."""
     try:
         yield
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""Work spread over processes."""
+"""Distribute work over processes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Result = TypeVar("Result")
 def map_in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, start: Callable[[], None]
 ) -> Iterator[Result]:
-    """``map(function, items)``, computed by ``workers`` processes; 0 computes in this one.
+    """``map(function, items)``, computed by ``workers`` processes, or by this process if ``workers`` is 0.
 
-    Workers end when this process ends, however it ends, and leave signals from a terminal to it. Where this process is
-    stopped, they do not finish their current item; the files that they have begun are removed.
+    Workers end when this process ends for any reason, and ignore signals from the terminal. If this process is stopped,
+    they do not finish their current items, and their unfinished files are removed.
 
     Args:
-        function, items: picklable, where there are workers.
+        function, items: picklable if there are workers.
         start: called once in each worker.
 
     Raises:
@@ -40,7 +40,7 @@ def map_in_processes(
     if workers == 0:
         yield from map(function, items)
         return
-    # Not fork: threads of the caller and of its libraries do not survive it.
+    # Not "fork", which threads of the caller and its libraries do not survive.
     context = multiprocessing.get_context("spawn")
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(
@@ -52,12 +52,12 @@ def map_in_processes(
                 yield futures.popleft().result()
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process was killed (out of memory?); run the same command again, perhaps with fewer "
-                "--workers: finished files are kept"
+                "a worker process was killed (out of memory?); run the command again, perhaps with fewer --workers: "
+                "finished files are kept"
             ) from error
         except BaseException:
-            # Nothing is cancelled: without workers the pool gives up what waits, and its thread would end in a
-            # traceback (InvalidStateError) where some of that is cancelled already.
+            # Do not cancel futures: the pool drops them itself when its workers are gone, and its thread would fail
+            # with an InvalidStateError if some were already cancelled.
             for worker in multiprocessing.active_children():
                 if worker not in others:
                     worker.terminate()
@@ -74,7 +74,7 @@ def _start_worker(start: Callable[[], None], modules: list[str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Without it, workers whose parent was killed would wait for work for ever."""
+    """Otherwise, workers would wait for work for ever after their parent was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -13,14 +13,14 @@ __all__ = ["progress_bar"]
 def progress_bar(
     title: str, unit: str, total: int | None, *, initial: int = 0, show: bool = True, **options: Any
 ) -> tqdm:
-    """A tqdm bar that a terminal redraws often and a log file gets now and then.
+    """A tqdm bar that is updated often on a terminal and rarely in a log file.
 
     Args:
-        title: what is going on.
+        title: description of the work.
         unit: what is counted, in the singular.
-        total: how many there are, if known.
-        initial: how many were done before.
-        show: False makes a bar that draws nothing (processes other than the main one).
+        total: number of units, if known.
+        initial: number of units already done.
+        show: False gives an invisible bar, for processes other than the main one.
     """
     interval = 0.5 if sys.stderr.isatty() else 30.0
     return tqdm(

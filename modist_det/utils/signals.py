@@ -1,7 +1,7 @@
-"""Ending a process when it is asked to: SIGINT (Ctrl-C), SIGTERM, SIGHUP (its terminal is gone).
+"""Stop a process on SIGINT (Ctrl-C), SIGTERM or SIGHUP (its terminal was closed).
 
-Python runs a handler in the main thread, once that returns from C code. What waits for another process in there, as a
-collective operation does, would never hear of the signal; so :func:`stop_on_signals` also starts a thread that does.
+Python runs signal handlers in the main thread, after it returns from C code. A thread that waits in C for another
+process, as in a collective operation, would never notice the signal; so :func:`stop_on_signals` starts a second thread.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .files import remove_unfinished
 
 __all__ = ["Stopped", "end_now", "heard", "stop_on_signals", "stop_signals"]
 
-# Seconds for the main thread to react to a signal; a step of a large model on a CPU is one long call into C.
+# Seconds for the main thread to react to a signal: a step of a large model on a CPU is a long call into C.
 _PATIENCE = 120.0
-# Seconds for removing files and ending threads and children after that.
+# Seconds after that to remove files and end threads and child processes.
 _GRACE = 30.0
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to end. ``number``: of the signal."""
+    """The process was asked to stop. ``number`` is that of the signal."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -36,7 +36,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_signals() -> list[int]:
-    """The signals that end a process. SIGHUP is none of them under ``nohup``, which ignores it."""
+    """The signals that stop a process. SIGHUP is not one of them under ``nohup``, which ignores it."""
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -44,21 +44,21 @@ def stop_signals() -> list[int]:
 
 
 _OVER = b"\0"  # no signal has this number
-_heard = [-math.inf]  # when heard() was called last; seconds of time.monotonic()
+_heard = [-math.inf]  # time.monotonic() of the last call of heard()
 
 
 @contextlib.contextmanager
 def stop_on_signals(
     patience: float = _PATIENCE, grace: float = _GRACE, until_exit: bool = False
 ) -> Iterator[None]:
-    """Inside the block each of :func:`stop_signals` raises :class:`Stopped` in the main thread.
+    """Inside the block, each of :func:`stop_signals` raises :class:`Stopped` in the main thread.
 
-    Where the main thread does not react to a signal within ``patience`` seconds, or does not leave the block within
-    ``grace`` seconds after that, the process ends at once and its temporary files are removed. Does nothing in
-    other threads.
+    If the main thread does not react to a signal within ``patience`` seconds, or does not leave the block within
+    ``grace`` seconds after that, the process is ended at once and its temporary files are removed. In other threads,
+    this does nothing.
 
     Args:
-        until_exit: the process ends after the block; ``grace`` then holds for that end, too.
+        until_exit: the process ends after the block, and ``grace`` includes its exit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,7 +67,7 @@ def stop_on_signals(
 
     def stop(number: int, frame: FrameType | None) -> None:
         heard()
-        # An exception that is raised inside a finalizer is lost, and a thread may not end.
+        # The exception is lost if it is raised inside a finalizer, and a thread may hang: so there is a time limit.
         name = signal.Signals(number).name
         timers.append(
             threading.Timer(grace, end_now, (number, f"stopped by {name}, {grace:g} s after being asked"))
@@ -88,21 +88,21 @@ def stop_on_signals(
 
 
 def heard() -> None:
-    """For a signal handler: the main thread has received the signal and ends the process itself."""
+    """For signal handlers: report that the main thread has received the signal and will end the process."""
     _heard[0] = time.monotonic()
 
 
 def end_now(number: int, reason: str) -> None:
-    """Print ``reason`` in one line and end the process with the status of signal ``number``; from any thread."""
+    """From any thread: print ``reason`` on one line and end the process with the exit status of signal ``number``."""
     remove_unfinished()
     with contextlib.suppress(OSError, ValueError):
-        print(f"\n{reason}", file=sys.stderr, flush=True)  # not at the end of a progress bar
+        print(f"\n{reason}", file=sys.stderr, flush=True)  # on a new line, after any progress bar
     os._exit(128 + number)
 
 
 @contextlib.contextmanager
 def _listening(patience: float) -> Iterator[None]:
-    """Runs a thread that gets the number of each signal as it comes, wherever the main thread is."""
+    """Run a thread that receives each signal's number at once, whatever the main thread is doing."""
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     over = threading.Event()
@@ -114,7 +114,7 @@ def _listening(patience: float) -> Iterator[None]:
     finally:
         signal.set_wakeup_fd(before)
         over.set()
-        # Closing would not wake the thread: forked workers hold the socket, too.
+        # Closing the socket would not wake the thread, because forked workers hold it as well.
         sender.setblocking(True)
         sender.send(_OVER)
         thread.join()

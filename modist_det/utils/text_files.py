@@ -1,4 +1,4 @@
-"""Reading whole files, with one clear error where that fails."""
+"""Read whole files, with one clear error message if that fails."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def read_file(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) 
     """The bytes of a file, or of a pipe that the shell opened for this process (``<(...)``, ``/dev/stdin``).
 
     Args:
-        name: what messages call the file; by default its path.
-        largest: bytes that it may have.
+        name: the file's name in messages (default: its path).
+        largest: limit in bytes.
 
     Raises:
-        UserError: it is missing, no ordinary file (a folder, a device, a pipe), too large or unreadable.
+        UserError: it is missing, not an ordinary file (a folder, a device, a pipe), too large or unreadable.
     """
     path = Path(path)
     name = name or str(path)
@@ -61,10 +61,10 @@ def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) 
     """The text of a UTF-8 file, with or without a byte order mark.
 
     Args:
-        name, largest: as of :func:`read_file`.
+        name, largest: as for :func:`read_file`.
 
     Raises:
-        UserError: as :func:`read_file`, or it is not UTF-8 text.
+        UserError: as for :func:`read_file`, or it is not UTF-8 text.
     """
     name = name or str(path)
     data = read_file(path, name, largest)
@@ -79,8 +79,8 @@ def read_text(path: str | os.PathLike, name: str = "", largest: int = _LARGEST) 
 
 
 def find_bad_character(text: str) -> str:
-    """The first character that can be in no file name and no UTF-8 file (NUL, half of a surrogate pair), as
-    ``"U+0000"``; ``""`` where there is none."""
+    """The first character that no file name or UTF-8 file can contain (NUL, a lone surrogate), as ``"U+0000"``; ``""``
+    if there is none."""
     if "\0" in text:
         return "U+0000"
     if text.isascii():
@@ -92,11 +92,9 @@ def expand_user(path: str | os.PathLike) -> Path:
     """``path`` with a leading ``~`` or ``~name`` replaced by the home folder.
 
     Raises:
-        UserError: there is no such user, or the home folder is not known.
+        UserError: there is no such user, or the home folder is unknown.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise UserError(
-            f"{os.fspath(path)}: the home folder of that user is unknown; write the full path"
-        ) from error
+        raise UserError(f"{os.fspath(path)}: the home folder is unknown; give the full path") from error

@@ -1,7 +1,7 @@
-"""YAML, for every file and text from outside, trusted or not.
+"""Read YAML from files that may be damaged or malicious.
 
-PyYAML's safe loader runs nothing, but has other edges: a value such as ``2020-99-99`` ends in a ``ValueError``, of two
-equal keys the last one wins without a word, and aliases of aliases make a tree of gigabytes out of a few hundred bytes.
+PyYAML's safe loader runs no code, but a value such as ``2020-99-99`` raises a ``ValueError``, the last of several equal
+keys wins silently, and nested aliases can expand a few hundred bytes to gigabytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["parse_yaml", "read_yaml"]
 
 _LARGEST = 1 << 20  # bytes
 _DEEPEST = 50
-_MOST_NODES = 100_000  # with aliases written out
+_MOST_NODES = 100_000  # with aliases expanded
 _LONGEST_NUMBER = 1000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 _MERGE = "tag:yaml.org,2002:merge"
@@ -27,10 +27,10 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: str | os.PathLike, name: str = "") -> Any:
-    """The content of a YAML file; ``None`` where it is empty.
+    """The content of a YAML file; ``None`` if it is empty.
 
     Raises:
-        UserError: as :func:`.read_text` and :func:`parse_yaml`.
+        UserError: as for :func:`.read_text` and :func:`parse_yaml`.
     """
     name = name or str(path)
     return parse_yaml(read_text(path, name, _LARGEST), name)
@@ -40,27 +40,25 @@ def parse_yaml(text: str, name: str) -> Any:
     """Plain values from YAML text.
 
     Args:
-        name: what messages call its origin.
+        name: its origin, for messages.
 
     Raises:
-        UserError: it is not YAML, has a key twice, a value that Python cannot represent, or is larger than
-            any description or config: too long, too deep, or too large with its aliases expanded.
+        UserError: it is not YAML, has a duplicate key or an invalid value, or is larger than any real config: too long,
+            too deep, or too large with its aliases expanded.
     """
     if len(text) > _LARGEST:
         raise UserError(f"{name} has {len(text):,} characters of YAML; at most {_LARGEST:,} are read")
     try:
         _check_events(text)
         return yaml.load(text, Loader=_Loader)
-    except (
-        Exception
-    ) as error:  # not only YAMLError: constructors of dates, numbers, base64 say what they like
+    except Exception as error:  # constructors of dates, numbers and base64 raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} is not valid YAML: {reason}") from error
 
 
 @dataclass
 class _Open:
-    """A list or mapping that has begun."""
+    """A list or mapping whose end has not been reached."""
 
     anchor: str | None
     keys: set[tuple[str, str]] | None  # of a mapping
@@ -81,11 +79,11 @@ class _Tree:
             parent.size += size
             parent.key_next = not parent.key_next
             if parent.size > _MOST_NODES:
-                raise ValueError(f"with its aliases written out it has more than {_MOST_NODES:,} entries")
+                raise ValueError(f"with its aliases expanded it has more than {_MOST_NODES:,} entries")
 
 
 def _check_events(text: str) -> None:
-    """Refuse what the loader would accept silently or fail on."""
+    """Reject what the loader would silently accept or fail on."""
     loader = _Loader(text)
     try:
         tree = _Tree()
@@ -97,7 +95,7 @@ def _check_events(text: str) -> None:
                 tree.add(1, event.anchor)
             elif isinstance(event, yaml.AliasEvent):
                 if event.anchor not in tree.sizes:
-                    raise ValueError(f"*{event.anchor} stands before or inside of what it refers to {where}")
+                    raise ValueError(f"*{event.anchor} comes before or inside its anchor {where}")
                 tree.add(tree.sizes[event.anchor])
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 if len(tree.open) == _DEEPEST:
@@ -115,12 +113,12 @@ def _check_events(text: str) -> None:
 
 def _check_scalar(event: yaml.ScalarEvent, loader: Any, tree: _Tree, where: str) -> None:
     if bad := find_bad_character(event.value):
-        raise ValueError(f"a text has the character {bad} {where}")
+        raise ValueError(f"a value contains the character {bad} {where}")
     tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
     if tag in _NUMBERS and len(event.value) > _LONGEST_NUMBER:
         raise ValueError(f"a number has {len(event.value):,} digits {where}")
     mapping = tree.open[-1] if tree.open else None
     if mapping is not None and mapping.keys is not None and mapping.key_next and tag != _MERGE:
         if (tag, event.value) in mapping.keys:
-            raise ValueError(f"the key {event.value!r} is there twice {where}")
+            raise ValueError(f"duplicate key {event.value!r} {where}")
         mapping.keys.add((tag, event.value))

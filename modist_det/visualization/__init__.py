@@ -1,4 +1,4 @@
-"""Drawing detections on video frames."""
+"""Draw boxes, actions and results on video frames."""
 
 from .keyframes import BoxLabels, contact_sheet, draw_people, write_png
 

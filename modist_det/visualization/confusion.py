@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture."""
+"""Draw a confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .names import shown_name
 
 __all__ = ["draw_confusion_matrix"]
 
-_NAMED = 60  # more classes have no room for their names
-_COUNTED = 15  # nor more cells for their counts
+_NAMED = 60  # with more classes there is no room for names
+_COUNTED = 15  # with more classes there is no room for counts in the cells
 
 
 def draw_confusion_matrix(
     matrix: NDArray[np.integer], class_names: Sequence[str], path: str | os.PathLike, title: str = ""
 ) -> None:
-    """Write a PNG: each row in shares of its class, the label in rows, the prediction in columns.
+    """Write a PNG with labels in rows and predictions in columns. Each row is normalized to the share of its class.
 
     Args:
         matrix: counts (K, K).
-        class_names: K names, written where there is room for them.
+        class_names: K names, drawn if there is room for them.
     """
     from matplotlib.figure import Figure
 
@@ -44,9 +44,7 @@ def draw_confusion_matrix(
         axes.set_yticks(range(count), names, fontsize=8)
     if count <= _COUNTED:
         for row, column in np.argwhere(matrix):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(
-                column, row, str(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour
-            )
+            color, text = "white" if shares[row, column] > 0.5 else "black", str(matrix[row, column])
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)

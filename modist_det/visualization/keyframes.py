@@ -1,4 +1,4 @@
-"""People, their boxes and their actions drawn on frames, and frames laid out on a sheet."""
+"""Draw people with boxes and actions on frames, and arrange frames on a sheet."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BoxLabels:
 
     Attributes:
         box: x1, y1, x2, y2 in [0, 1].
-        lines: text written at the box, one line each.
-        truth: drawn in green at the bottom of the box instead of in orange at its top.
+        lines: lines of text at the box.
+        truth: draw in green with text at the bottom of the box, instead of in orange with text at the top.
     """
 
     box: tuple[float, float, float, float]
@@ -37,7 +37,7 @@ class BoxLabels:
 
 
 def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
-    """A copy of ``image`` (H, W, 3), uint8 RGB, with the people's boxes and labels on it."""
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with the boxes and labels of people."""
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
     scale = max(0.35, height / 900)
@@ -54,7 +54,7 @@ def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
 def _write(
     canvas: Image, lines: Sequence[str], x: int, y: int, color: tuple[int, ...], scale: float, upward: bool
 ) -> None:
-    """Text lines on a dark ground, growing down from (x, y), or up to it; kept inside the canvas."""
+    """Text lines on a dark background, below (x, y) or, with ``upward``, above it, and always inside the canvas."""
     line_height = int(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.8)
     top = y - line_height * len(lines) if upward else y
     top = min(max(top, 0), max(canvas.shape[0] - line_height * len(lines), 0))
@@ -64,33 +64,35 @@ def _write(
         y1 = top + number * line_height
         cell = canvas[y1 : y1 + line_height, left : left + text_width + 2]
         cell[:] = cell // 3
-        cv2.putText(
-            canvas, line, (left + 1, y1 + line_height - line_height // 4), _FONT, scale, color, 1, cv2.LINE_AA
-        )
+        origin = (left + 1, y1 + line_height - line_height // 4)
+        cv2.putText(canvas, line, origin, _FONT, scale, color, 1, cv2.LINE_AA)
 
 
 def bordered(image: Image, right: bool, width: int) -> Image:
-    """``image`` scaled to ``width``, with a green border for what is right, a red one for what is wrong."""
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    """``image`` scaled to ``width``, with a green border if ``right``, otherwise a red one."""
+    scaled = _scaled_to(image, width)
+    corner = (width - 1, scaled.shape[0] - 1)
     color = _GREEN if right else _RED
-    return cv2.rectangle(scaled, (0, 0), (width - 1, height - 1), color, 2 * _BORDER - 1).astype(np.uint8)
+    return cv2.rectangle(scaled, (0, 0), corner, color, 2 * _BORDER - 1).astype(np.uint8)
+
+
+def _scaled_to(image: Image, width: int) -> Image:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def contact_sheet(
     images: Sequence[Image], titles: Sequence[str], columns: int, cell_width: int = 480
 ) -> Image:
-    """Images of any sizes on one sheet, each scaled to ``cell_width`` with its title above it."""
+    """Images of any size on one sheet, each scaled to ``cell_width``, with its title above it."""
     if not images:
         raise ValueError("a contact sheet needs at least one image")
     bar = 22
     cells = []
     for image, title in zip(images, titles, strict=True):
-        height = max(1, round(image.shape[0] * cell_width / image.shape[1]))
-        scaled = cv2.resize(image, (cell_width, height), interpolation=cv2.INTER_AREA)
         header = np.zeros((bar, cell_width, 3), np.uint8)
         cv2.putText(header, title, (4, 15), _FONT, 0.42, _WHITE, 1, cv2.LINE_AA)
-        cells.append(np.concatenate([header, scaled]))
+        cells.append(np.concatenate([header, _scaled_to(image, cell_width)]))
     rows = []
     for first in range(0, len(cells), columns):
         row = cells[first : first + columns]
@@ -102,7 +104,7 @@ def contact_sheet(
 
 
 def write_png(path: str | os.PathLike, image: Image) -> None:
-    """Write ``image`` (H, W, 3), uint8 RGB, whole or not at all."""
+    """Write ``image`` (H, W, 3), uint8 RGB, atomically."""
     encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert encoded
     with atomic_path(path) as temporary:

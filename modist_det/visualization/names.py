@@ -1,4 +1,4 @@
-"""Class names in a matplotlib figure."""
+"""Class names as matplotlib text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _LONGEST = 40
 
 
 def shown_name(name: str) -> str:
-    r"""A name as matplotlib text of one line: ``$`` begins no formula, and what cannot be printed is "�".
+    r"""A name as one line of matplotlib text: ``$`` is escaped, and unprintable characters become "�".
 
-    Longer names than 40 characters are cut in their middle, as their ends often differ.
+    Names of more than 40 characters are shortened in the middle, because their ends often differ.
     """
     text = "".join(
         c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in name

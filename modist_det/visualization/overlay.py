@@ -1,4 +1,4 @@
-"""People drawn on frames of a film: box, number and best actions with bars, in a colour for each person."""
+"""Draw people on video frames: box, track number and best actions with bars, in one color per person."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["PersonOverlay", "draw_overlay", "drawing_size", "person_color"]
 Image = NDArray[np.uint8]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_CROWD = 10  # with more people, only the best action of each is written
-_SHORT_SIDES = (480, 720)  # pixels; text on smaller pictures hides the people, larger ones only take time
+_CROWD = 10  # with more people, only the best action of each is drawn
+_SHORT_SIDES = (480, 720)  # pixels; in smaller images text hides the people, larger ones only take time
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PersonOverlay:
     """One person on a frame.
 
     Attributes:
-        track_id: from 1; gives the colour.
+        track_id: from 1; determines the color.
         box: x1, y1, x2, y2 in [0, 1].
         actions: (name, score in [0, 1]), best first.
     """
@@ -34,36 +34,36 @@ class PersonOverlay:
 
 
 def drawing_size(height: float, width: float, short_side: int | None = None) -> tuple[int, int]:
-    """(height, width) in which a film is drawn on: of the same shape, even, with ``short_side``.
+    """(height, width) for drawing on a video: even numbers with its aspect ratio and ``short_side``.
 
-    Default: as it is, but at least 480 and at most 720 pixels on the short side.
+    By default, the short side is that of the video, but at least 480 and at most 720 pixels.
     """
     target = short_side or min(max(min(height, width), _SHORT_SIDES[0]), _SHORT_SIDES[1])
     scale = target / min(height, width)
-    # Pictures of extreme shape do not become enormous.
+    # Images with an extreme aspect ratio must not become enormous.
     scale = min(scale, max(4096 / max(height, width), 2 / min(height, width)))
     return max(round(height * scale / 2) * 2, 2), max(round(width * scale / 2) * 2, 2)
 
 
 def person_color(track_id: int) -> tuple[int, int, int]:
-    """RGB; successive numbers lie far apart on the wheel of colours."""
+    """RGB color; successive numbers are far apart on the color wheel."""
     hue = int(track_id * 180 * 0.618034) % 180
     red, green, blue = cv2.cvtColor(np.array([[[hue, 190, 255]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
     return red, green, blue
 
 
 def draw_overlay(image: Image, people: Sequence[PersonOverlay], note: str = "") -> Image:
-    """A copy of ``image`` (H, W, 3), uint8 RGB, with the people on it.
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with people drawn on it.
 
     Args:
-        note: written at the lower left, such as the time.
+        note: text at the lower left, such as the time.
     """
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
     scale = min(max(min(height, width) / 1100, 0.36), 0.8)
     thickness = max(round(min(height, width) / 300), 1)
     lines = 1 if len(people) > _CROWD else None
-    # Text last and from the top down, so that it is not crossed by boxes.
+    # Text last and from top to bottom, so that boxes do not cross it.
     corners = [_pixels(person.box, height, width) for person in people]
     for person, (x1, y1, x2, y2) in zip(people, corners, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), person_color(person.track_id), thickness)
@@ -82,16 +82,15 @@ def _pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, in
 def _draw_actions(
     canvas: Image, person: PersonOverlay, x: int, y: int, box_height: int, scale: float, lines: int | None
 ) -> None:
-    """A panel on the upper edge of the box, or below it at the picture's edge: the number, then a row for each action.
+    """A panel above the upper edge of the box, or below it at the image border: track number and one row per action.
 
-    It is not higher than the box, except for one row: small people get only their best action.
+    It is not taller than the box, but has at least one row: small people have only their best action.
     """
     color = person_color(person.track_id)
     row_height = round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
     actions = list(person.actions)[: min(max(box_height // row_height, 1), lines or len(person.actions))]
-    rows = [f"{person.track_id}"] if not actions else [f"{name}  {score:.2f}" for name, score in actions]
-    if actions:
-        rows[0] = f"{person.track_id}: {rows[0]}"
+    rows = [f"{name}  {score:.2f}" for name, score in actions]
+    rows[:1] = [f"{person.track_id}: {rows[0]}" if actions else f"{person.track_id}"]
     panel_width = max(cv2.getTextSize(row, _FONT, scale, 1)[0][0] for row in rows) + 8
     panel_height = row_height * len(rows)
     height, width = canvas.shape[:2]

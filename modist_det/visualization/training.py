@@ -1,4 +1,4 @@
-"""Pictures of samples while a model learns from them."""
+"""Draw samples and predictions during training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .keyframes import BoxLabels, Image, bordered, contact_sheet, draw_people
 __all__ = ["draw_classified", "draw_predictions", "draw_views", "image_of"]
 
 _WIDTH = 360  # pixels of a keyframe
-_MOMENTS = 4  # of a pretraining clip
+_MOMENTS = 4  # frames per clip
 
 
 def draw_predictions(
@@ -24,13 +24,13 @@ def draw_predictions(
     class_names: Mapping[int, str],
     top: int = 2,
 ) -> Image:
-    """Keyframes with each person's labels (green) and best scores (orange), three in a row.
+    """Keyframes with each person's labels (green) and best scores (orange), three per row.
 
     Args:
-        samples: as :class:`~modist_det.data.mappers.DetectionMapper` makes them; the keyframe is the middle frame.
-        scores: (N, K) of each sample's persons.
+        samples: from :class:`~modist_det.data.mappers.DetectionMapper`; the keyframe is the middle frame.
+        scores: (N, K) for the people of each sample.
         class_names: by class id, from 1.
-        top: scores written per person.
+        top: number of scores drawn per person.
 
     Returns:
         uint8 (H, W, 3), RGB.
@@ -58,13 +58,13 @@ def draw_classified(
     class_names: Mapping[int, str],
     cell_width: int = 160,
 ) -> Image:
-    """A row for each video: four moments of its middle view, with its id, its labels and the two best scores.
+    """One row per video: four frames of its middle view, with its id, labels and two best scores.
 
-    The border is green where the best class is among the labels, otherwise red.
+    The border is green if the best class is among the labels, otherwise red.
 
     Args:
-        samples: as :class:`~modist_det.data.classification.ClassificationMapper` makes them for evaluation.
-        scores: (K,) of each.
+        samples: from :class:`~modist_det.data.classification.ClassificationMapper` in evaluation.
+        scores: (K,) for each sample.
         class_names: by class index, from 1.
 
     Returns:
@@ -86,12 +86,12 @@ def draw_classified(
 
 
 def draw_views(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> Image:
-    """The clips of each video, a row for each, at four moments; under it their motion, where there is any.
+    """One row per clip with four frames and, below it, a row with its motion maps, if there are any.
 
-    Motion of one channel is stretched so that the clip's largest value is white; of two channels it is red and green.
+    Maps with one channel are scaled so that the clip's largest value is white. Two channels are shown as red and green.
 
     Args:
-        samples: as :class:`~modist_det.data.pretraining.PretrainingMapper` makes them.
+        samples: from :class:`~modist_det.data.pretraining.PretrainingMapper`.
 
     Returns:
         uint8 (H, W, 3), RGB.

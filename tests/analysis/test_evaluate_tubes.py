@@ -77,8 +77,8 @@ def test_truth_of_a_person(tmp_path):
     assert found == [(1, 0, 0.2), (2, 0.3, 0.3), (2, 0.6, 0.9), (8, 0, 0.3), (8, 0.6, 0.9)]
     video["people"][0]["boxes"] = boxes[:3]
     (tmp_path / "t.json").write_text(json.dumps({"classes": {}, "videos": [video]}))
-    with pytest.raises(UserError, match="not a file of tracks"):
+    with pytest.raises(UserError, match="not a tracks file"):
         read_puppets_tracks(tmp_path / "t.json")
     (tmp_path / "t.json").write_text("[]")
-    with pytest.raises(UserError, match="not a file of tracks"):
+    with pytest.raises(UserError, match="not a tracks file"):
         read_puppets_tracks(tmp_path / "t.json")

@@ -89,7 +89,9 @@ def test_attack_is_refused(tmp_path, attack):
     mark = tmp_path / "code-was-run"
     path = tmp_path / "model.pkl"
     path.write_bytes(_attacks(str(mark))[attack])
-    with pytest.raises(UserError, match=r"is refused: to read it, code|is damaged or no checkpoint"):
+    with pytest.raises(
+        UserError, match=r"is rejected: reading it would run code|is damaged or not a checkpoint"
+    ):
         read_state_dict(path)
     assert not mark.exists()
 
@@ -109,7 +111,7 @@ def test_attack_would_work(tmp_path, attack):
 def test_the_refusal_names_what_is_held(tmp_path):
     path = tmp_path / "model.pkl"
     path.write_bytes(pickle.dumps({"blobs": _Reduce(os.system, "true")}))
-    with pytest.raises(UserError, match=rf"{path} is refused.*it holds {os.system.__module__}.system"):
+    with pytest.raises(UserError, match=rf"{path} is rejected.*it contains {os.system.__module__}.system"):
         read_state_dict(path)
 
 

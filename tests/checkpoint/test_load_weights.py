@@ -142,7 +142,7 @@ def test_backbone_file_into_a_detector_leaves_the_head(save, caplog):
     assert torch.equal(head, target.head.projection.weight)
     assert report.missing == ["head.projection.weight", "head.projection.bias"]
     assert "head.projection.weight, head.projection.bias" in caplog.text
-    with pytest.raises(UserError, match="lacks a part of the model.*head.projection.weight.*NUM_CLASSES"):
+    with pytest.raises(UserError, match="lacks tensors of the model.*head.projection.weight.*NUM_CLASSES"):
         report.require_complete()
 
 
@@ -172,7 +172,7 @@ def test_other_kind_of_head_is_unexpected(save):
     report = load_weights(_detector(), save(names))
     assert report.missing == ["head.projection.weight"]
     assert report.unexpected == ["encoder_q.head.projection.projection.0.weight"]
-    assert "1 unexpected, no place in the model: encoder_q.head.projection.projection.0.weight" in str(report)
+    assert "1 unexpected, not in the model: encoder_q.head.projection.projection.0.weight" in str(report)
 
 
 def test_modist_file_with_motion_pathway_and_queue(save):
@@ -224,7 +224,7 @@ def test_counters_of_bn_may_be_absent(save):
             {"depth": 101, "width": 4},
             {"depth": 50, "width": 4},
             [
-                "have no place",
+                "are not in the model",
                 "backbone.res4.6.",
                 "The file: ResNet3D, depth 101,",
                 "The model: ResNet3D, depth 50,",
@@ -288,7 +288,7 @@ def test_2d_network_is_refused(save):
 
 def test_other_norm_is_refused(save):
     target = ResNet3D(depth=18, width=8, norm="none")
-    with pytest.raises(UserError, match="missing in the file.*stem.conv.bias"):
+    with pytest.raises(UserError, match="missing from the file.*stem.conv.bias"):
         load_weights(target, save(_backbone().state_dict()))
 
 
@@ -329,7 +329,7 @@ class _Payload:
 def test_code_in_a_file_is_never_run(save, tmp_path):
     mark = tmp_path / "code-was-run"
     path = save({"model_state": {}, "cfg": _Payload(str(mark))})
-    with pytest.raises(UserError, match="is refused: to read it, code would have to run"):
+    with pytest.raises(UserError, match="is rejected: reading it would run code"):
         load_weights(_detector(), path)
     bare = tmp_path / "model.pkl"
     bare.write_bytes(pickle.dumps(_Payload(str(mark))))
@@ -348,8 +348,8 @@ def test_unreadable_files_are_named(save, tmp_path):
         "lfs.pyth": (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         "empty.pyth": (b"", "empty"),
         "zero.pyth": (b"\0" * 1000, "all zero bytes"),
-        "cut.pyth": (whole[: len(whole) // 2], r"damaged or no checkpoint \(.*central directory\)"),
-        "pickle.pyth": (b"\x80\x02}q\x00(X", "damaged or no checkpoint"),
+        "cut.pyth": (whole[: len(whole) // 2], r"damaged or not a checkpoint \(.*central directory\)"),
+        "pickle.pyth": (b"\x80\x02}q\x00(X", "damaged or not a checkpoint"),
     }
     for name, (content, what) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -366,8 +366,8 @@ def test_unreadable_files_are_named(save, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"epoch": 3, "cfg": "x"}, "holds no model.*its keys: epoch, cfg"),
-        ({"model_state": {}}, "holds no model"),
+        ({"epoch": 3, "cfg": "x"}, "contains no model.*its keys: epoch, cfg"),
+        ({"model_state": {}}, "contains no model"),
         ([torch.zeros(1)], "holds list"),
         (torch.zeros(1), "holds Tensor"),
     ],

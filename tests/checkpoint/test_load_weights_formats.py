@@ -176,10 +176,10 @@ def test_blobs_of_the_solver_are_left_out(tmp_path):
     (tmp_path / "model.pkl").write_bytes(python2_pickle(caffe2_blobs(state)))
     report = load_weights(ResNet3D(width=4), tmp_path / "model.pkl")
     reasons = {reason for _, reason in report.dropped}
-    assert reasons == {"training only", "the model is a backbone alone"}
+    assert reasons == {"training only", "the model is only a backbone"}
     assert ("lr", "training only") in report.dropped
     assert ("conv1_w_momentum", "training only") in report.dropped
-    assert ("pred_w", "the model is a backbone alone") in report.dropped
+    assert ("pred_w", "the model is only a backbone") in report.dropped
 
 
 def _pyslowfast_like(backbone: nn.Module) -> dict[str, torch.Tensor]:
@@ -235,7 +235,7 @@ def test_2d_kernels_are_spread_over_time(tmp_path, source):
     assert report.format == source and not report.missing
     assert "backbone" not in report.inflated[0] and "stem.conv.weight" in report.inflated
     assert len(report.inflated) == 53
-    assert "53 of them 2D kernels spread over time" in str(report)
+    assert "53 of these inflated from 2D kernels" in str(report)
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double()
     backbone, theirs = backbone.double(), theirs.double()
     clip = image.unsqueeze(2).repeat(1, 1, 9, 1, 1)

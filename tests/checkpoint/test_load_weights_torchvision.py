@@ -58,7 +58,7 @@ def test_other_classes_keep_their_head(tmp_path):
     report = load_weights(_classifier("mc3_18", classes=7), tmp_path / "model.pth")
     assert [m.name for m in report.mismatched] == ["head.projection.weight", "head.projection.bias"]
     report = load_weights(TorchvisionVideo("mc3_18"), tmp_path / "model.pth")
-    assert {reason for _, reason in report.dropped} == {"the model is a backbone alone"}
+    assert {reason for _, reason in report.dropped} == {"the model is only a backbone"}
     assert not (report.missing or report.unexpected or report.mismatched)
 
 

@@ -78,18 +78,18 @@ FACTS = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": FACTS | {"data_offsets": [-8, 0]}}, b"12345678", None, "do not fit"),
         ({"a": FACTS | {"shape": [3]}}, b"12345678", None, "do not fit"),
         ({"a": FACTS | {"dtype": "F8"}}, b"12345678", None, "type F8"),
-        ({"a": FACTS}, b"", 10**6, "the header is cut short"),
+        ({"a": FACTS}, b"", 10**6, "the header is truncated"),
         (b'{"a": ', b"", None, "Expecting"),
         ({"a": {"dtype": "F32"}}, b"", None, "data_offsets"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, header, data, length, said):
     path = _file(tmp_path / "bad.safetensors", header, data, length)
-    with pytest.raises(UserError, match=f"bad.safetensors is damaged or no checkpoint.*{said}"):
+    with pytest.raises(UserError, match=f"bad.safetensors is damaged or not a checkpoint.*{said}"):
         read_state_dict(path)
 
 
 def test_types_that_the_format_lacks(tmp_path):
-    with pytest.raises(UserError, match="z is of type torch.complex64"):
+    with pytest.raises(UserError, match="z has the type torch.complex64"):
         write_safetensors(tmp_path / "x", {"z": torch.zeros(1, dtype=torch.complex64)})
     assert not (tmp_path / "x").exists()

@@ -165,7 +165,7 @@ def test_decoded_frames_are_kept_and_train_alike(config, tmp_path):
             ["DATASETS.TEST", ["puppets_actions_test"] * 2],
             "two of DATASETS.TEST are called 'puppets_actions_test'",
         ),
-        (["MOTION.ENABLED", False], "terms of MODEL.MODIST use motion"),
+        (["MOTION.ENABLED", False], "MODEL.MODIST has terms with motion"),
         (["MOTION.KIND", "edge"], "did you mean 'edges'"),
     ],
 )

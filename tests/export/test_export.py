@@ -134,8 +134,9 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"ONNX files need onnx, onnxscript, onnxruntime: pip install 'modist_det\[export\]'"
+        UserError,
+        match=r"ONNX export needs onnx, onnxscript, onnxruntime: pip install 'modist_det\[export\]'",
     ):
         export_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
-    with pytest.raises(UserError, match="ONNX files need onnxruntime"):
+    with pytest.raises(UserError, match="ONNX export needs onnxruntime"):
         check_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)

@@ -102,5 +102,5 @@ def test_what_is_no_action_detector(monkeypatch, tmp_path):
     for name in ("pytorchvideo/slow_8x8_r50_k400", "modist/maclr"):
         with pytest.raises(UserError, match="need a model of TASK detection"):
             ActionPredictor.from_zoo(name)
-    with pytest.raises(UserError, match="has no config of this project"):
+    with pytest.raises(UserError, match="without a config here"):
         ActionPredictor.from_zoo("torchvision/fasterrcnn_resnet50_fpn")

@@ -64,7 +64,7 @@ def test_tracks_of_another_form(tmp_path, changes):
     path.write_text(json.dumps({"classes": [], "videos": [video]}))
     assert len(at(build_person_detector(str(path)), 0.04)) == 0
     path.write_text(json.dumps({"classes": [], "videos": [video | changes]}))
-    with pytest.raises(UserError, match="is not a file of tracks"):
+    with pytest.raises(UserError, match="is not a tracks file"):
         build_person_detector(str(path))
 
 
@@ -116,7 +116,7 @@ def test_bad_files(tmp_path):
         "people": [{"boxes": [None]}],
     }
     (tmp_path / "t.json").write_text(json.dumps({"classes": {}, "videos": [video]}))
-    with pytest.raises(UserError, match="not a file of tracks as prepare_puppets.py writes it"):
+    with pytest.raises(UserError, match="not a tracks file of prepare_puppets.py"):
         build_person_detector(str(tmp_path / "t.json"))
 
 

@@ -105,7 +105,7 @@ def test_wrong_checkpoints(tiny_cfg, tiny_checkpoint, tmp_path):
         ActionPredictor.from_checkpoint(tmp_path / "bare.pth")
     del content["model"]["head.projection.weight"]
     torch.save(content, tmp_path / "headless.pth")
-    with pytest.raises(UserError, match="lacks a part of the model"):
+    with pytest.raises(UserError, match="lacks tensors of the model"):
         ActionPredictor.from_checkpoint(tmp_path / "headless.pth")
     cfg = tiny_cfg.clone()
     with pytest.raises(UserError, match="MODEL.WEIGHTS names no checkpoint"):

@@ -58,7 +58,7 @@ def test_ava_and_puppets_are_registered_without_reading_files(d2, tiny_puppets):
     assert {"ava_v2.2_train", "ava_v2.2_val", "puppets_train"} <= set(names) <= set(DatasetCatalog.list())
     assert d2.register_datasets() == names  # again: no complaint
     # A file that calls itself as something else is called already.
-    with pytest.raises(UserError, match="another data set 'puppets_val'"):
+    with pytest.raises(UserError, match="another dataset 'puppets_val'"):
         d2.register_datasets([str(tiny_puppets / "val.yaml")])
 
 

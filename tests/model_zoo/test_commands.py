@@ -60,8 +60,8 @@ def test_a_file_that_changed(entry):
     state = torch.load(file, weights_only=True)
     state["stem.conv.weight"] += 1
     torch.save(state, file)
-    assert "was recorded when it was downloaded" in commands.verify([])["test/small"]
-    with pytest.raises(UserError, match="is not the file on record"):
+    assert "was recorded at its download" in commands.verify([])["test/small"]
+    with pytest.raises(UserError, match="differs from the recorded file"):
         commands.lock([])
 
 
@@ -70,9 +70,9 @@ def test_a_file_that_does_not_fit(entry):
     state = torch.load(file, weights_only=True)
     del state["stem.norm.bias"]
     torch.save(state, file)
-    assert "are missing in the file (backbone.stem.norm.bias)" in commands.verify([])["test/small"]
+    assert "are missing from the file (backbone.stem.norm.bias)" in commands.verify([])["test/small"]
     file.write_bytes(file.read_bytes()[:5000])
-    assert "is cut short" in commands.verify([])["test/small"]
+    assert "is truncated" in commands.verify([])["test/small"]
 
 
 def test_a_catalogue_that_knows_better(entry, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_catalogue_that_knows_better(entry, monkeypatch):
     for module in ("model_zoo.commands", "checkpoint.handlers"):
         monkeypatch.setattr(f"modist_det.{module}.ENTRIES", {entry.name: known})
     assert "the catalogue says 0000" in commands.verify([])["test/small"]
-    with pytest.raises(UserError, match="is not the file on record"):
+    with pytest.raises(UserError, match="differs from the recorded file"):
         commands.lock([])
 
 
@@ -93,7 +93,7 @@ def test_lock_in_another_file(entry, tmp_path):
     assert commands.verify(["test/small"])["test/small"].startswith("not in the cache")
     with pytest.raises(UserError, match="test/small is not in the cache"):
         commands.lock(["test/small"])
-    with pytest.raises(UserError, match="nothing of the zoo is in the cache"):
+    with pytest.raises(UserError, match="no model zoo file is in the cache"):
         commands.lock([])
 
 

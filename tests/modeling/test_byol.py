@@ -92,5 +92,5 @@ def test_batch_norm_of_one_clip_is_refused():
         ["MODEL.META_ARCHITECTURE", "BYOL", "MODEL.RESNET3D.DEPTH", 18, "MODEL.RESNET3D.WIDTH", 4]
     )
     cfg.merge_from_list(["MODEL.RESNET3D.NORM", "none", "MODEL.BYOL.PROJECTION_HIDDEN", 8])
-    with pytest.raises(UserError, match="PROJECTION_NORM BN needs two clips"):
+    with pytest.raises(UserError, match="PROJECTION_NORM BN needs at least two clips"):
         build_model(cfg)(tiny_batch(size=1))

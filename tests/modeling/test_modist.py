@@ -76,7 +76,7 @@ def test_impossible_projection_heads_are_named():
     with pytest.raises(UserError, match="PROJECTION_NORM is 'LN'; known: 'none', 'BN'"):
         small_model(PROJECTION_NORM="LN")
     model = small_model(PROJECTION_NORM="BN")
-    with pytest.raises(UserError, match="PROJECTION_NORM BN needs two clips"):
+    with pytest.raises(UserError, match="PROJECTION_NORM BN needs at least two clips"):
         model(tiny_batch(size=1))
     assert model(tiny_batch(size=2))["loss_visual_motion"].isfinite()
 

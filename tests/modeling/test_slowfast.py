@@ -139,7 +139,7 @@ def test_final_norms_of_both_pathways_start_at_zero_when_asked():
 
 
 def test_width_must_divide():
-    with pytest.raises(UserError, match="width 12 is no multiple of beta_inv 8"):
+    with pytest.raises(UserError, match="width 12 is not a multiple of beta_inv 8"):
         SlowFast(width=12)
 
 

@@ -221,7 +221,7 @@ def test_settings_and_clips_that_do_not_work_are_named():
         build_backbone(_config(FEATURES="token"))
     grey = _config()
     grey.MODEL.PIXEL_MEAN = [0.5]
-    with pytest.raises(UserError, match="3 channels, not of 1"):
+    with pytest.raises(UserError, match="3 channels, not 1"):
         build_backbone(grey)
     with pytest.raises(UserError, match="RoIActionHead needs a feature map.*FEATURES: map"):
         build_head(cfg := _config(NAME="mc3_18", FEATURES="pooled"), build_backbone(cfg))

@@ -190,7 +190,9 @@ def test_config_reaches_network_and_head():
 def test_settings_that_do_not_work_are_named():
     cfg = get_cfg()
     cfg.MODEL.HEAD.NAME, cfg.MODEL.NUM_CLASSES = "X3DHead", 7
-    with pytest.raises(UserError, match="X3DHead goes with MODEL.BACKBONE.NAME X3D, not ResNet3D"):
+    with pytest.raises(
+        UserError, match="X3DHead needs MODEL.BACKBONE.NAME X3D; use ClassificationHead with ResNet3D"
+    ):
         build_head(cfg, ResNet3D(depth=18, width=8))
     with pytest.raises(UserError, match="one pathway, not of 2"):
         X3DHead([8, 8], 4, 4, 2)

@@ -64,7 +64,7 @@ def test_mistakes_in_names_and_options():
         build_flow_estimator("RAFT", weights=5)
     with pytest.raises(UserError, match="window is 0"):
         build_flow_estimator("Farneback", window=0)
-    with pytest.raises(UserError, match="'large' and 'small'"):
+    with pytest.raises(UserError, match="known: 'large', 'small'"):
         build_flow_estimator("RAFT", size="huge")
     with pytest.raises(UserError, match="raft_large/C_T_V3: .*; did you mean 'C_T_V"):
         build_flow_estimator("RAFT", weights="C_T_V3")

@@ -104,12 +104,12 @@ def test_real_clips(tmp_path, real_data):
 def test_what_is_not_expected_is_refused(cache, square):
     with open_video(square) as video:
         with pytest.raises(
-            MapFileError, match=r"kind 'edges', not 'magnitude'; make them again with tools/extract"
+            MapFileError, match=r"kind is 'edges', not 'magnitude'; make them again with tools/extract"
         ):
             CachedMotion(cache, "magnitude").maps(video, [0.0])
-        with pytest.raises(MapFileError, match=r"0\.1667 s apart were compared, not 0\.2 s"):
+        with pytest.raises(MapFileError, match=r"0\.1667 s, not 0\.2 s"):
             CachedMotion(cache, gap_seconds=0.2).maps(video, [0.0])
-    with pytest.raises(UserError, match="does not exist; tools/extract_motion"):
+    with pytest.raises(UserError, match="make it with tools/extract_motion"):
         CachedMotion(cache / "none")
     with pytest.raises(UserError, match="no motion input"):
         CachedMotion(cache, "edge")
@@ -119,7 +119,7 @@ def test_missing_and_stale_maps(tmp_path, cache, square, write, carried):
     other = write(tmp_path / "other.mp4", carried(5, 64, 96, (1, 0)))
     with (
         open_video(other) as video,
-        pytest.raises(MapFileError, match=r"other\.mp4\.motion: there are none of .*other"),
+        pytest.raises(MapFileError, match=r"other\.mp4\.motion: there are none for .*other"),
     ):
         CachedMotion(cache).maps(video, [0.0])
     replaced = shutil.copy(other, tmp_path / square.name)
@@ -143,5 +143,5 @@ def test_videos_and_maps_may_move(tmp_path):
         ("/x.mp4", names[0]),
     ):
         assert find_map_file(tmp_path, video) == tmp_path / expected
-    with pytest.raises(MapFileError, match="none of /data/y"):
+    with pytest.raises(MapFileError, match="none for /data/y"):
         find_map_file(tmp_path, "/data/y.mp4")

@@ -97,7 +97,7 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(MapFileError, match="No such file"):
         MapFile(tmp_path / "none.motion")
     (tmp_path / "text").write_text("hello" * 100)
-    with pytest.raises(MapFileError, match="not a file of motion maps"):
+    with pytest.raises(MapFileError, match="not a map file"):
         MapFile(tmp_path / "text")
 
 

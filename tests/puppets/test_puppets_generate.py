@@ -215,7 +215,7 @@ def test_leftovers_of_an_unfinished_other_set_go(tmp_path: Path) -> None:
 
 def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("mine")
-    with pytest.raises(UserError, match="holds no puppets set"):
+    with pytest.raises(UserError, match="contains files, but no puppets set"):
         generate(tmp_path, TINY, workers=0, overwrite=True)
     assert contents(tmp_path) == {"train.csv": b"mine"}
 
@@ -223,7 +223,7 @@ def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"fingerprint": "x"}'])
 def test_a_manifest_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
     (tmp_path / "dataset.json").write_text(content)
-    with pytest.raises(UserError, match="holds no puppets set"):
+    with pytest.raises(UserError, match="contains files, but no puppets set"):
         generate(tmp_path, TINY, workers=0, overwrite=True)
     assert contents(tmp_path) == {"dataset.json": content.encode()}
 
@@ -246,7 +246,7 @@ def test_impossible_parameters(change: dict, message: str) -> None:
 
 
 def test_negative_seed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="seed and workers are 0 or more, but are -1 and 0"):
+    with pytest.raises(UserError, match="seed and workers must be 0 or more, but are -1 and 0"):
         generate(tmp_path / "set", TINY, seed=-1, workers=0)
     assert not (tmp_path / "set").exists()
 

@@ -41,7 +41,9 @@ def test_other_methods_say_whether_they_use_motion(complete, method, section):
     cross = (*choose, f"MODEL.{section}.CROSS_WEIGHT", 1.0, "MOTION.KIND", "flow")
     cfg = complete(*cross)[1]
     assert cfg.MOTION.ENABLED and cfg.MODEL[section].MOTION_MEAN == [128 / 255] * 2
-    with pytest.raises(UserError, match=f"terms of MODEL.{section} use motion.*MODEL.{section}.CROSS_WEIGHT"):
+    with pytest.raises(
+        UserError, match=f"MODEL.{section} has terms with motion.*MODEL.{section}.CROSS_WEIGHT"
+    ):
         complete(*cross, "MOTION.ENABLED", False)
 
 

@@ -97,7 +97,7 @@ def test_there_and_back_again(command, folder):
     done = command("run.pth", "their.pyth", "--to", "pyslowfast")
     assert done.returncode == 0, done.stderr
     assert "their.pyth: 122 tensors as pyslowfast" in done.stdout
-    assert "no place for the names of the 2 classes" in done.stdout
+    assert "cannot store the names of the 2 classes" in done.stdout
     done = command("their.pyth", "back.safetensors")
     assert done.returncode == 0, done.stderr
     assert "their.pyth: 122 tensors, format pyslowfast" in done.stdout
@@ -165,20 +165,20 @@ def test_pretrained_backbone(command, folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run.pth", "out.pyth"], "the ending of out.pyth does not say what to write: add --to"),
+        (["run.pth", "out.pyth"], "the format of out.pyth is unclear from its suffix: add --to"),
         (["run.pth", "out.pyth", "--to", "pyslowfst"], "did you mean 'pyslowfast'"),
         (["none.pth", "out.safetensors"], "none.pth does not exist"),
-        (["plain.pth", "out.onnx"], "does not say what network it is of; give --cfg FILE"),
+        (["plain.pth", "out.onnx"], "is unknown; give --cfg FILE"),
         (
             ["plain.pth", "out.pyth", "--to", "pytorchvideo"],
-            "depend on the network's head and pool; give --cfg",
+            "depend on the network's head and pooling; give --cfg",
         ),
         (["plain.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "has no config to change"),
-        (["run.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "lacks a part of the model"),
+        (["run.pth", "out.safetensors", "MODEL.NUM_CLASSES", "4"], "lacks tensors of the model"),
         (["run.pth", "out.safetensors", "MODEL.NUM_CLASS", "4"], "did you mean 'MODEL.NUM_CLASSES'"),
         (["run.pth", "out.pt2", "MODEL.META_ARCHITECTURE", "MoDist"], "only classifiers and detectors"),
-        (["run.pth", "run.pth", "--to", "modist_det"], "run.pth is the input, too; name another file"),
-        (["run.pth", "run.pth/out.pth", "--to", "modist_det"], "run.pth is no folder"),
+        (["run.pth", "run.pth", "--to", "modist_det"], "run.pth is also the input; give another output file"),
+        (["run.pth", "run.pth/out.pth", "--to", "modist_det"], "run.pth is not a folder"),
         (["run.pth", "out.safetensors", "--to", "safetensors", "MODEL.NUM_CLASS", "4"], "did you mean"),
         (["run.zip", "out.safetensors"], "run.zip is a zip archive of other files, not a checkpoint"),
         (["zoo://modist/maclr", "out.safetensors"], "MODIST_DET_OFFLINE forbids downloads"),

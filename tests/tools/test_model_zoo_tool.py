@@ -34,7 +34,7 @@ def test_list_and_info(command, root):
 
 def test_an_empty_cache(command):
     done = command("verify")
-    assert (done.returncode, done.stdout) == (0, "nothing of the zoo is in the cache\n")
+    assert (done.returncode, done.stdout) == (0, "no model zoo file is in the cache\n")
     done = command("verify", "modist/maclr")
     assert done.returncode == 1
     assert done.stdout.startswith("modist/maclr: not in the cache")
@@ -54,7 +54,7 @@ def test_an_empty_cache(command):
         (["download", "modist/maclr", "zoo://x"], "the model zoo has no 'x'"),
         (["download", "torchvision://raft_large/C_T_V2"], "raft_large/C_T_V2 is not in the cache"),
         (["download", "https://example.org/a.pth"], "put it at"),
-        (["lock"], "nothing of the zoo is in the cache"),
+        (["lock"], "no model zoo file is in the cache"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_1(command, words, message):

@@ -282,7 +282,7 @@ def test_a_path_that_takes_no_file_is_a_clear_error(tmp_path):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (
-        ("file/a", "file is no folder"),
+        ("file/a", "file is not a folder"),
         ("folder", "a folder"),
         ("pipe", "not an ordinary file"),
     ):

@@ -81,7 +81,7 @@ def test_what_arrived_is_not_asked_for_again(server, cache):
 
 
 def test_a_later_run_goes_on(server, cache):
-    with pytest.raises(UserError, match="1 attempts without a new byte.*what has arrived is kept"):
+    with pytest.raises(UserError, match="1 attempts without a new byte.*the bytes received so far are kept"):
         fetch(server.url("falls_silent"), transfer=Transfer(attempts=1, timeout=0.3))
     assert ".model.pyth.part" in _files(cache)
     assert fetch(server.url("falls_silent"), transfer=QUICK).read_bytes() == CONTENT
@@ -95,20 +95,20 @@ def test_a_later_run_goes_on(server, cache):
         ("wrong", {"sha256": SHA}, f"has the SHA-256 .* instead of {SHA}; nothing was kept"),
         ("wrong", {"sha256": SHA[:8]}, f"has the SHA-256 .* instead of {SHA[:8]}; nothing was kept"),
         ("ok", {"size": 5}, f"offers {len(CONTENT)} bytes, but the file has 5"),
-        ("promises_nothing", {}, r"is cut short \(a zip archive without its end\)"),
-        ("promises_less", {}, r"is cut short \(a zip archive without its end\)"),
+        ("promises_nothing", {}, r"is truncated \(a zip archive without its end\)"),
+        ("promises_less", {}, r"is truncated \(a zip archive without its end\)"),
         ("promises_less", {"size": len(CONTENT)}, "offers 200000 bytes"),
         ("promises_more", {}, f"ended after {len(CONTENT)} of {len(CONTENT) + 1000} bytes"),
-        ("circles", {}, "redirects in a circle, or to what is no page of the web, status 302"),
-        ("redirects_to_a_file", {}, "to what is no page of the web, status 302"),
-        ("redirects_to_no_url", {}, "the server's answer, or the URL itself, is malformed"),
-        ("redirects_to_no_port", {}, "is, or redirects to, what is no URL"),
-        ("never_answers", {}, "the server is silent .*4 attempts without a new byte"),
-        ("refuses", {}, "the server refuses access, status 403"),
+        ("circles", {}, "redirects in a circle or to an address that is not on the web, status 302"),
+        ("redirects_to_a_file", {}, "to an address that is not on the web, status 302"),
+        ("redirects_to_no_url", {}, "or the server's response is malformed"),
+        ("redirects_to_no_port", {}, "is not a valid URL or redirects to one"),
+        ("never_answers", {}, "the server does not respond .*4 attempts without a new byte"),
+        ("refuses", {}, "the server denies access, status 403"),
         ("lacks", {}, r"the server has no such file \(it may have moved\), status 404"),
-        ("fails", {}, "the server answers 503 Service Unavailable .*4 attempts"),
-        ("page", {}, "is a web page, not a file of weights"),
-        ("zipped", {}, "is sent compressed"),
+        ("fails", {}, "the server responds with 503 Service Unavailable .*4 attempts"),
+        ("page", {}, "is a web page, not a weights file"),
+        ("zipped", {}, "sends compressed data"),
     ],
 )
 def test_a_clear_error_and_no_file(server, cache, habit, known, message):
@@ -145,7 +145,7 @@ def test_a_drip_ends_in_an_error(server, cache, habit):
     """Twenty bytes a second never are a time-out."""
     slow = Transfer(attempts=2, pause=0.01, timeout=5, window=0.4, min_rate=1000)
     begun = time.monotonic()
-    with pytest.raises(UserError, match=r"less than 1000 bytes a second .*2 attempts without enough bytes"):
+    with pytest.raises(UserError, match=r"less than 1000 bytes per second .*2 attempts without enough bytes"):
         fetch(server.url(habit), transfer=slow)
     assert time.monotonic() - begun < 5 and server.requests[habit] == 2
 
@@ -206,7 +206,7 @@ def test_parts_of_two_files_are_noticed(server, cache, caplog):
     with caplog.at_level(logging.WARNING):
         path = fetch(server.url("changes_silently"), sha256=SHA, transfer=QUICK)
     assert path.read_bytes() == CONTENT
-    assert "starting anew" in caplog.text
+    assert "starting over" in caplog.text
 
 
 def test_encryption_is_never_left():
@@ -248,7 +248,8 @@ def test_the_first_hash_counts(server, cache):
     lock[url]["sha256"] = hashlib.sha256(OTHER).hexdigest()
     lock_file().write_text(json.dumps(lock))
     with pytest.raises(
-        UserError, match=f"recorded at an earlier download: if the authors.*remove its line in {lock_file()}"
+        UserError,
+        match=f"recorded at an earlier download: if the authors.*remove its line from {lock_file()}",
     ):
         fetch(url, transfer=QUICK)
     assert not path.exists()
@@ -258,7 +259,7 @@ def test_the_first_hash_counts(server, cache):
         UserError, match="offers 300106 bytes, but the file has 5.*recorded at an earlier download"
     ):
         fetch(url, transfer=QUICK)
-    with pytest.raises(UserError, match="holds another hash of .* than the catalogue"):
+    with pytest.raises(UserError, match="and the catalogue have different hashes for"):
         fetch(url, sha256=SHA, transfer=QUICK)
     lock_file().unlink()
     assert fetch(url).read_bytes() == CONTENT
@@ -271,7 +272,7 @@ def test_lock_file_elsewhere(server, cache, tmp_path, monkeypatch):
     assert _files(cache) == ["model.pyth"]
     for text in ("[]", "", "{", '{"url": 3}', '{"url": {"size": "a", "sha256": "b"}}'):
         (tmp_path / "project" / "zoo.lock.json").write_text(text)
-        with pytest.raises(UserError, match="zoo.lock.json is no lock file"):
+        with pytest.raises(UserError, match="zoo.lock.json is not a lock file"):
             fetch(server.url("ok"))
 
 
@@ -284,7 +285,7 @@ def test_a_hash_that_cannot_be_recorded(server, cache, tmp_path, monkeypatch):
     assert _files(cache) == []
     (tmp_path / "folder").mkdir()
     monkeypatch.setenv("MODIST_DET_LOCK", str(tmp_path / "folder"))
-    with pytest.raises(UserError, match="folder is no lock file"):
+    with pytest.raises(UserError, match="folder is not a lock file"):
         fetch(server.url("ok"))
     assert not server.requests.get("folder")
 
@@ -298,7 +299,7 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
         fetch(server.url("ok"))
     monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "cache of ours"))
     cached_path(server.url("ok")).mkdir(parents=True)
-    with pytest.raises(UserError, match="is a folder, where the file of .* would be"):
+    with pytest.raises(UserError, match="is a folder, but should be the file of"):
         fetch(server.url("ok"))
     assert not server.requests
     cached_path(server.url("ok")).rmdir()
@@ -309,17 +310,17 @@ def test_a_catalogue_that_learns_the_hash(server, cache):
     """What is in the cache already must have the size and the hash, too."""
     path = fetch(server.url("ok"))
     assert fetch(server.url("ok"), size=len(CONTENT), sha256=SHA) == path
-    with pytest.raises(UserError, match="lock.json holds another hash of .* than the catalogue"):
+    with pytest.raises(UserError, match="lock.json and the catalogue have different hashes for"):
         fetch(server.url("ok"), sha256="0" * 64)
     lock_file().unlink()
-    with pytest.raises(UserError, match=f"has {len(CONTENT)} bytes, but should have 5"):
+    with pytest.raises(UserError, match=f"has {len(CONTENT)} bytes instead of 5"):
         fetch(server.url("ok"), size=5)
 
 
 def test_a_damaged_file_in_the_cache_is_named(server, cache):
     path = fetch(server.url("ok"))
     path.write_bytes(CONTENT[:1000])
-    with pytest.raises(UserError, match=f"{path} has 1000 bytes, but should have {len(CONTENT)}.*delete it"):
+    with pytest.raises(UserError, match=f"{path} has 1000 bytes instead of {len(CONTENT)}.*delete it"):
         fetch(server.url("ok"))
 
 
@@ -417,7 +418,7 @@ def test_not_the_url_of_a_file(cache, url):
 def test_no_url(cache):
     with pytest.raises(UserError, match="is not a URL"):
         fetch("http://[no/file")
-    with pytest.raises(UserError, match="what is no URL"):
+    with pytest.raises(UserError, match="is not a valid URL"):
         fetch("http://127.0.0.1:port/file")
 
 

@@ -39,12 +39,12 @@ BAD_YAML = {
     "a: [": "not valid YAML",
     "? [a]\n: 1": "unhashable key",
     "? {a: 1}\n: 1": "unhashable key",
-    "a: 1\nb: {c: 1, d: 2, c: 3}": r"the key 'c' is there twice \(line 2\)",
-    "a: 1\na: 2": r"the key 'a' is there twice \(line 2\)",
+    "a: 1\nb: {c: 1, d: 2, c: 3}": r"duplicate key 'c' \(line 2\)",
+    "a: 1\na: 2": r"duplicate key 'a' \(line 2\)",
     "<<: 1": "not valid YAML",
     "<<: [1]": "not valid YAML",
     "a: *b": "not valid YAML",
-    "a: &a [*a]": "inside of what it refers to",
+    "a: &a [*a]": "before or inside its anchor",
     "--- 1\n--- 2": "not valid YAML",
     'a: "\\0"': r"the character U\+0000 \(line 1\)",
     'a: "\\ud800"': "not valid YAML",
@@ -94,10 +94,10 @@ def test_good_yaml_is_what_it_was(tmp_path):
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         ("9" * 10_000, "is not JSON"),
-        (r'["\u0000"]', r"has \\u0000"),
-        (r'["a\ud800b"]', r"has \\ud800"),
-        (r'["\ude00\ud83d"]', r"has \\ude00"),
-        (r'{"\\\uDC00": 1}', r"has \\uDC00"),
+        (r'["\u0000"]', r"contains \\u0000"),
+        (r'["a\ud800b"]', r"contains \\ud800"),
+        (r'["\ude00\ud83d"]', r"contains \\ude00"),
+        (r'{"\\\uDC00": 1}', r"contains \\uDC00"),
         ('["\0"]', "NUL byte in line 1"),
         ("", "is not JSON"),
     ],
@@ -157,7 +157,7 @@ def test_what_is_no_text_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="has 12 bytes; at most 11"):
         (tmp_path / "long").write_text("x" * 12)
         read_text(tmp_path / "long", largest=11)
-    with pytest.raises(UserError, match="~nosuchuser/x: the home folder of that user is unknown"):
+    with pytest.raises(UserError, match="~nosuchuser/x: the home folder is unknown"):
         expand_user("~nosuchuser/x")
     monkeypatch.setenv("MODIST_DATASETS", "~nosuchuser")
     (tmp_path / "d.yaml").write_text("format: ava\nvideos: ~nosuchuser/videos\nlabel_map: x\n")

@@ -1,4 +1,4 @@
-"""``Backbone``: what the other parts may expect of a backbone."""
+"""``Backbone``: the interface of backbones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import CfgNode
 
-__all__ = ["Backbone"]
+__all__ = ["Backbone", "section_arguments"]
+
+
+def section_arguments(section: CfgNode) -> dict[str, Any]:
+    """Constructor arguments from a config section whose keys are their names: ``STEM_KERNEL`` is ``stem_kernel``."""
+    return {key.lower(): value for key, value in section.items()}
 
 
 class Backbone(nn.Module):
     """A network from a clip to feature maps, one per pathway.
 
-    ``forward(clip)`` takes a float tensor (B, C, T, H, W) and returns a list of maps
-    (B, ``out_channels[p]``, T_p, H', W'). H' and W' are those of the clip divided by
-    ``spatial_stride``, rounded up; T_p is T divided by ``temporal_strides[p]``. Strides of 0: one cell for the whole
-    clip, in which nothing can be located.
+    ``forward(clip)`` takes a float tensor (B, C, T, H, W) and returns a list of maps (B, ``out_channels[p]``, T_p, H',
+    W'). H' and W' are those of the clip divided by ``spatial_stride``, rounded up; T_p is T divided by
+    ``temporal_strides[p]``. Strides of 0 mean one cell for the whole clip, which is of no use for detection.
 
     Attributes:
-        untraced_keys: config keys that change what a trained network computes and leave no trace in its weights.
+        untraced_keys: config keys that change the result of a trained network but are not visible in its weights.
     """
 
     untraced_keys: ClassVar[tuple[str, ...]] = ()
@@ -65,12 +69,12 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def fix_statistics(self) -> Backbone:
-        """Normalize with the stored BN statistics in training, too; weights still learn."""
+        """Use the stored BN statistics in training, too; weights are still trained."""
         self._fixed_statistics = True
         return self.train(self.training)
 
     def freeze(self) -> Backbone:
-        """No gradients, always in evaluation mode: the features of a clip never change."""
+        """Disable gradients and stay in evaluation mode, so that the features of a clip never change."""
         self.requires_grad_(False)
         self._frozen = True
         return self.train(self.training)

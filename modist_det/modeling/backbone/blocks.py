@@ -1,7 +1,6 @@
 """Stem, residual blocks, non-local blocks and stages of 3D ResNets (He et al. 2016, inflated in time).
 
-All stages keep the temporal resolution; space is halved by the first block of a stage, in its
-3x3 convolution.
+Stages keep the temporal resolution. The 3x3 convolution in the first block of a stage halves the spatial resolution.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ NONLOCAL_KINDS = ("softmax", "dot_product")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """A normalization layer for ``channels``: one of :data:`NORMS`.
+    """The normalization layer ``norm`` (one of :data:`NORMS`) for ``channels``.
 
-    "GN" makes groups of at least two channels, 32 groups at most. "none" is the identity; the
-    convolution before it has a bias instead.
+    "GN" has at most 32 groups of at least two channels. "none" is the identity; the preceding convolution then has a
+    bias.
     """
     if norm == "BN":
         return nn.BatchNorm3d(channels, eps=1e-5, momentum=0.1)
@@ -47,7 +46,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
         return nn.GroupNorm(max(1, groups // 2) if groups == channels else groups, channels)
     if norm == "none":
         return nn.Identity()
-    raise UserError(f"the backbone's norm is {norm!r}, but takes one of {', '.join(NORMS)}")
+    raise UserError(f"the backbone's norm is {norm!r}; known: {', '.join(NORMS)}")
 
 
 def conv3d(
@@ -59,15 +58,15 @@ def conv3d(
     norm: str = "BN",
     groups: int = 1,
 ) -> nn.Conv3d:
-    """A convolution whose output keeps the size of its input, but for ``stride``.
+    """A convolution that keeps the size of its input, apart from ``stride``.
 
     Args:
         kernel: (T, H, W), odd sizes.
-        dilation: in space.
-        norm: of the layer that follows; a bias where there is none.
+        dilation: spatial dilation.
+        norm: the normalization that follows; with "none" the convolution has a bias.
     """
     if any(size % 2 == 0 for size in kernel):
-        raise UserError(f"convolution kernels take odd sizes, not {tuple(kernel)}")
+        raise UserError(f"convolution kernels must have odd sizes, not {tuple(kernel)}")
     time, height, width = kernel
     return nn.Conv3d(
         in_channels,
@@ -82,7 +81,7 @@ def conv3d(
 
 
 class Stem(nn.Module):
-    """Convolution, norm, ReLU and a 1x3x3 max pool of stride 1x2x2."""
+    """Convolution, norm, ReLU and a 1x3x3 max pool with stride 1x2x2."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: Sequence[int], stride: Sequence[int], norm: str
@@ -98,9 +97,9 @@ class Stem(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """The skip connection: a 1x1 convolution with norm where the shape changes, else nothing.
+    """The skip connection: a 1x1 convolution with norm if the shape changes, otherwise the identity.
 
-    ``nonlocal_block`` comes after the last ReLU; it is the identity unless :func:`add_nonlocal_blocks` was there.
+    ``nonlocal_block`` comes after the last ReLU. It is the identity unless :func:`add_nonlocal_blocks` replaces it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
@@ -120,12 +119,12 @@ class ResidualBlock(nn.Module):
         return self.shortcut_norm(self.shortcut(x))
 
     def last_layer(self) -> nn.Module:
-        """The layer whose weight, when zero, makes the block the identity (but for the ReLU)."""
+        """The layer whose weight, if zero, makes the block the identity (except for the ReLU)."""
         raise NotImplementedError
 
 
 class BottleneckBlock(ResidualBlock):
-    """Tx1x1, 1x3x3 and 1x1x1 convolutions; the output has four times the inner channels."""
+    """Tx1x1, 1x3x3 and 1x1x1 convolutions; the output has four times as many channels as the inner layers."""
 
     expansion = 4
 
@@ -150,7 +149,7 @@ class BottleneckBlock(ResidualBlock):
 
 
 class BasicBlock(ResidualBlock):
-    """Tx3x3 and 1x3x3 convolutions; the output has as many channels as the inner one."""
+    """Tx3x3 and 1x3x3 convolutions with the same number of channels."""
 
     expansion = 1
 
@@ -181,10 +180,9 @@ def make_stage(
     dilation: int,
     norm: str,
 ) -> nn.Sequential:
-    """``depth`` blocks, of which the first one has ``stride``.
+    """``depth`` blocks; the first one has ``stride``.
 
-    ``temporal_kernels`` is one size for all blocks or sizes that repeat: block i has entry i modulo
-    their number.
+    ``temporal_kernels`` is one size for all blocks, or a list of sizes that repeats over the blocks.
     """
     kernels = [temporal_kernels] if isinstance(temporal_kernels, int) else list(temporal_kernels)
     blocks = []
@@ -196,14 +194,14 @@ def make_stage(
 
 
 class NonLocalBlock(nn.Module):
-    """Every position of a map sees every other one (Wang et al., CVPR 2018): ``x + norm(conv_out(y))``.
+    """Attention between all positions of a map (Wang et al., CVPR 2018): ``x + norm(conv_out(y))``.
 
-    ``y`` at position i is a weighted mean of g(x) over the positions j of the map pooled by ``pool``. The weights
-    come from the similarity theta(x_i) . phi(x_j): its softmax over j after division by the square root of the
-    inner channels ("softmax"), or itself divided by the number of positions j ("dot_product").
+    ``y`` at position i is a weighted mean of g(x) over the positions j of the map pooled by ``pool``. The weights are
+    the softmax over j of the similarity theta(x_i) . phi(x_j) divided by the square root of the inner channels
+    ("softmax"), or the similarity divided by the number of positions j ("dot_product").
 
     Args:
-        channels: of the map, even; half as many inside.
+        channels: of the map, an even number; the inner layers have half as many.
         kind: one of :data:`NONLOCAL_KINDS`.
         pool: (T, H, W), size and stride of the max pool.
         norm: one of :data:`NORMS`.
@@ -234,7 +232,7 @@ class NonLocalBlock(nn.Module):
         if any(cells < cover for cells, cover in zip(size, self.window, strict=True)):
             raise UserError(
                 f"a non-local block pools its map by {'x'.join(map(str, self.window))}, but the map has only "
-                f"{'x'.join(map(str, size))} cells (T x H x W); use larger clips"
+                f"{'x'.join(map(str, size))} cells (TxHxW); use larger clips"
             )
         pooled = F.max_pool3d(x, self.window)
         # (B, 1, positions, channels): attention with one head.
@@ -250,17 +248,17 @@ class NonLocalBlock(nn.Module):
         return x + self.norm(self.conv_out(y))
 
     def last_layer(self) -> nn.Module:
-        """As :meth:`ResidualBlock.last_layer`."""
+        """See :meth:`ResidualBlock.last_layer`."""
         return self.conv_out if isinstance(self.norm, nn.Identity) else self.norm
 
 
 def add_nonlocal_blocks(
     stage: nn.Sequential, channels: int, after: Sequence[int], kind: str, pool: Sequence[int], norm: str
 ) -> None:
-    """Put a :class:`NonLocalBlock` for ``channels`` behind the blocks ``after`` (from 0) of a stage.
+    """Add a :class:`NonLocalBlock` after each of the blocks ``after`` (indices from 0) of a stage.
 
     Raises:
-        UserError: the stage has no such block, or as :class:`NonLocalBlock`.
+        UserError: the stage has no such block, or as for :class:`NonLocalBlock`.
     """
     for index in after:
         if not 0 <= index < len(stage):
@@ -271,7 +269,7 @@ def add_nonlocal_blocks(
 
 
 def initialize(network: nn.Module) -> None:
-    """MSRA fill for convolutions, as Caffe2's (normal, fan out); ones and zeros for norms."""
+    """Initialize convolutions as Caffe2's MSRA fill does (normal, fan out), and norms with ones and zeros."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -283,8 +281,8 @@ def initialize(network: nn.Module) -> None:
 
 
 def zero_last_layers(network: nn.Module) -> None:
-    """Make every residual and non-local block start as the identity: the weight of its last norm is zero, or, where
-    there is no norm, that of its last convolution."""
+    """Make residual and non-local blocks start as the identity, by a zero weight in their last norm or, without norms,
+    in their last convolution."""
     for module in network.modules():
         if isinstance(module, (ResidualBlock, NonLocalBlock)):
             nn.init.zeros_(module.last_layer().get_parameter("weight"))

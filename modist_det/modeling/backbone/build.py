@@ -23,10 +23,10 @@ add_section(
 
 
 def build_backbone(cfg: CfgNode) -> Backbone:
-    """The backbone ``cfg.MODEL.BACKBONE.NAME`` on the CPU, frozen as the config says.
+    """The backbone ``cfg.MODEL.BACKBONE.NAME`` on the CPU, frozen if the config says so.
 
     Raises:
-        UserError: an unknown name, or settings that the backbone refuses.
+        UserError: an unknown name, or settings that the backbone rejects.
     """
     backbone = lookup(BACKBONE_REGISTRY, cfg.MODEL.BACKBONE.NAME, "MODEL.BACKBONE.NAME").from_config(cfg)
     if cfg.MODEL.BACKBONE.FREEZE:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError, nearest
 from ..registry import BACKBONE_REGISTRY
-from .base import Backbone
+from .base import Backbone, section_arguments
 from .blocks import (
     BasicBlock,
     BottleneckBlock,
@@ -63,8 +63,8 @@ TemporalKernels = Sequence[int | Sequence[int]]
 # Blocks of res2 to res5. Depth 18 has basic blocks, the others bottlenecks.
 STAGE_DEPTHS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
-# What tells the published networks apart. Slow, I3D and C2D: PySlowFast; dense Slow: the visual
-# pathway of MoDist; motion: its motion pathway at 1/8 width.
+# Settings of the published networks. Slow, I3D and C2D are those of PySlowFast, dense Slow is the visual pathway of
+# MoDist, motion is its motion pathway at 1/8 width.
 PRESETS: dict[str, dict[str, Any]] = {
     "slow": {"stem_kernel": (1, 7, 7), "stem_stride": (1, 2, 2), "temporal_kernels": (1, 1, 3, 3)},
     "dense_slow": {"stem_kernel": (5, 7, 7), "stem_stride": (2, 2, 2), "temporal_kernels": (1, 1, 3, 3)},
@@ -97,31 +97,31 @@ PRESETS["c2d_nonlocal"] = {**PRESETS["c2d"], **_NONLOCAL}
 class ResNet3D(Backbone):
     """A 3D ResNet with one pathway.
 
-    Layers are called ``stem``, ``res2`` ... ``res5``; a stage is a sequence of blocks with
-    ``conv_a``, ``norm_a``, ``conv_b``, ... and, where the shape changes, ``shortcut``; where there is one, the
-    ``nonlocal_block`` behind a block is a part of it.
+    Layers are named ``stem``, ``res2`` ... ``res5``. A stage is a sequence of blocks with ``conv_a``, ``norm_a``,
+    ``conv_b``, ..., with ``shortcut`` where the shape changes, and with ``nonlocal_block`` where the block is followed
+    by one.
 
     Args:
         depth: 18, 50 or 101.
-        width: channels of the stem. The map has 32 times as many (depth 18: 8 times).
+        width: channels of the stem. The output has 32 times as many (8 times with depth 18).
         stem_kernel: (T, H, W), odd.
         stem_stride: (T, H, W).
-        temporal_kernels: of the first convolution of each block, for res2 to res5: a size, or a
-            list of sizes that repeat over the stage's blocks.
-        dilate_res5: res5 has stride 1 and dilation 2, so that the map keeps 1/16 resolution.
+        temporal_kernels: of the first convolution in each block, for res2 to res5: a size, or a list of sizes that
+            repeats over the blocks of the stage.
+        dilate_res5: use stride 1 and dilation 2 in res5, so that the output has 1/16 resolution.
         in_channels: of the clip.
-        pool_after_res2: temporal size and stride of a max pool after res2; 1: none.
+        pool_after_res2: temporal size and stride of a max pool after res2; 1 means none.
         norm: "BN", "GN" or "none" (convolutions with biases).
         zero_init_final_norm: residual blocks start as the identity.
-        lateral_channels: channels that somebody concatenates to the inputs of res2 to res5
-            (:class:`SlowFast` does); with any of them not 0 the stages are called one by one.
-        nonlocal_blocks: for res2 to res5 the blocks, from 0, that a non-local block follows.
+        lateral_channels: channels concatenated to the inputs of res2 to res5 (by :class:`SlowFast`, which calls the
+            stages one by one).
+        nonlocal_blocks: for res2 to res5 the indices of the blocks that are followed by a non-local block.
         nonlocal_kind, nonlocal_pool: ``kind`` and ``pool`` of
             :class:`~modist_det.modeling.backbone.blocks.NonLocalBlock`.
 
     Raises:
-        UserError: an unknown depth, norm or kind, an even kernel, not four temporal kernels, a non-local block
-            behind a block that is not there.
+        UserError: an unknown depth, norm or kind, an even kernel, a wrong number of stages, or a non-local block after
+            a block that does not exist.
     """
 
     untraced_keys = ("MODEL.RESNET3D.STEM_STRIDE", "MODEL.RESNET3D.POOL_AFTER_RES2")
@@ -146,16 +146,11 @@ class ResNet3D(Backbone):
         super().__init__()
         if depth not in STAGE_DEPTHS:
             raise UserError(
-                f"a ResNet of depth {depth} is not known (known: {', '.join(map(str, STAGE_DEPTHS))})"
+                f"there is no ResNet of depth {depth} (known: {', '.join(map(str, STAGE_DEPTHS))})"
             )
-        if len(temporal_kernels) != 4:
-            raise UserError(
-                f"temporal kernels are given for res2, res3, res4 and res5, not {temporal_kernels!r}"
-            )
-        if len(nonlocal_blocks) != 4:
-            raise UserError(
-                f"non-local blocks are given for res2, res3, res4 and res5, not {nonlocal_blocks!r}"
-            )
+        for title, given in (("temporal kernels", temporal_kernels), ("non-local blocks", nonlocal_blocks)):
+            if len(given) != 4:
+                raise UserError(f"{title} are given for res2, res3, res4 and res5, not {given!r}")
         block: type[BottleneckBlock] | type[BasicBlock] = BasicBlock if depth == 18 else BottleneckBlock
         strides, dilations = (1, 2, 2, 2), (1, 1, 1, 1)
         if dilate_res5:
@@ -199,23 +194,8 @@ class ResNet3D(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> ResNet3D:
-        """Built from ``cfg.MODEL.RESNET3D``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
-        node = cfg.MODEL.RESNET3D
-        return cls(
-            depth=node.DEPTH,
-            width=node.WIDTH,
-            stem_kernel=node.STEM_KERNEL,
-            stem_stride=node.STEM_STRIDE,
-            temporal_kernels=node.TEMPORAL_KERNELS,
-            dilate_res5=node.DILATE_RES5,
-            in_channels=len(cfg.MODEL.PIXEL_MEAN),
-            pool_after_res2=node.POOL_AFTER_RES2,
-            norm=node.NORM,
-            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
-            nonlocal_blocks=node.NONLOCAL_BLOCKS,
-            nonlocal_kind=node.NONLOCAL_KIND,
-            nonlocal_pool=node.NONLOCAL_POOL,
-        )
+        """Built from ``cfg.MODEL.RESNET3D``, with as many input channels as ``MODEL.PIXEL_MEAN``."""
+        return cls(in_channels=len(cfg.MODEL.PIXEL_MEAN), **section_arguments(cfg.MODEL.RESNET3D))
 
     @classmethod
     def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core import COUNT, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..registry import BACKBONE_REGISTRY
-from .base import Backbone
+from .base import Backbone, section_arguments
 from .blocks import conv3d, initialize, make_norm
 from .resnet3d import KERNEL, STAGE_BLOCKS, STAGES, ResNet3D, TemporalKernels, describe_pathway, pathway_keys
 from .shapes import kernel_shape
@@ -38,25 +38,22 @@ add_section(
 
 
 def slow_frame_indices(num_frames: int, alpha: int) -> list[int]:
-    """The frames of a clip that the slow pathway sees: ``num_frames // alpha`` of them.
+    """The ``num_frames // alpha`` frames of a clip that the slow pathway sees.
 
-    Evenly spaced from the first to the last frame and rounded down, ``linspace(0, T - 1, T //
-    alpha)`` truncated, in exact arithmetic. PySlowFast rounds in float32, which gives the same
-    frames for every clip of up to 159 frames.
+    They are evenly spaced from the first to the last frame: ``linspace(0, T - 1, T // alpha)``, rounded down in exact
+    arithmetic. PySlowFast computes in float32, which gives the same frames for clips of up to 159 frames.
 
     Raises:
-        UserError: ``num_frames`` is no positive multiple of ``alpha``.
+        UserError: ``num_frames`` is not a positive multiple of ``alpha``.
     """
     count = num_frames // alpha
     if count == 0 or num_frames % alpha:
-        raise UserError(
-            f"SlowFast with alpha {alpha} takes clips of a multiple of {alpha} frames, not {num_frames}"
-        )
+        raise UserError(f"SlowFast with alpha {alpha} needs a multiple of {alpha} frames, not {num_frames}")
     return [i * (num_frames - 1) // max(count - 1, 1) for i in range(count)]
 
 
 class FuseFastToSlow(nn.Module):
-    """Fast features in the slow pathway's time: a strided temporal convolution, norm, ReLU."""
+    """Fast features at the frame rate of the slow pathway: strided temporal convolution, norm, ReLU."""
 
     def __init__(self, channels: int, ratio: int, kernel: int, alpha: int, norm: str) -> None:
         super().__init__()
@@ -66,7 +63,7 @@ class FuseFastToSlow(nn.Module):
         initialize(self)
 
     def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
-        """``slow`` with the fused channels concatenated behind its own."""
+        """``slow`` with the fused channels appended."""
         return torch.cat([slow, self.relu(self.norm(self.conv(fast)))], dim=1)
 
 
@@ -74,9 +71,9 @@ class FuseFastToSlow(nn.Module):
 class SlowFast(Backbone):
     """A slow pathway (few frames, many channels) and a fast one (all frames, few channels).
 
-    The two are :class:`ResNet3D` named ``slow`` and ``fast``. After the stem, res2, res3 and res4
-    fast features are fused into the slow pathway (``fuse_stem`` ... ``fuse_res4``). ``forward``
-    takes the clip at the full frame rate and picks the slow pathway's frames itself.
+    Both are a :class:`ResNet3D`, named ``slow`` and ``fast``. After the stem, res2, res3 and res4, fast features are
+    fused into the slow pathway (``fuse_stem`` ... ``fuse_res4``). ``forward`` takes the clip at the full frame rate and
+    selects the frames of the slow pathway.
 
     Args:
         depth, width, dilate_res5, in_channels, norm, zero_init_final_norm: as in :class:`ResNet3D`.
@@ -89,7 +86,7 @@ class SlowFast(Backbone):
         nonlocal_blocks, nonlocal_kind, nonlocal_pool: of the slow pathway, as in :class:`ResNet3D`.
 
     Raises:
-        UserError: as :class:`ResNet3D`; ``width`` is no multiple of ``beta_inv``.
+        UserError: as for :class:`ResNet3D`, or ``width`` is not a multiple of ``beta_inv``.
     """
 
     untraced_keys = ("MODEL.SLOWFAST.ALPHA",)
@@ -114,27 +111,23 @@ class SlowFast(Backbone):
     ) -> None:
         super().__init__()
         if width % beta_inv:
-            raise UserError(f"SlowFast's width {width} is no multiple of beta_inv {beta_inv}")
+            raise UserError(f"SlowFast's width {width} is not a multiple of beta_inv {beta_inv}")
         self.alpha = alpha
+        shared: dict[str, Any] = {
+            "depth": depth,
+            "dilate_res5": dilate_res5,
+            "in_channels": in_channels,
+            "norm": norm,
+            "zero_init_final_norm": zero_init_final_norm,
+        }
         self.fast = ResNet3D(
-            depth=depth,
-            width=width // beta_inv,
-            stem_kernel=(5, 7, 7),
-            temporal_kernels=fast_temporal_kernels,
-            dilate_res5=dilate_res5,
-            in_channels=in_channels,
-            norm=norm,
-            zero_init_final_norm=zero_init_final_norm,
+            width=width // beta_inv, stem_kernel=(5, 7, 7), temporal_kernels=fast_temporal_kernels, **shared
         )
         fast_channels = (width // beta_inv, *self.fast.stage_channels[:3])
         self.slow = ResNet3D(
-            depth=depth,
+            **shared,
             width=width,
             temporal_kernels=slow_temporal_kernels,
-            dilate_res5=dilate_res5,
-            in_channels=in_channels,
-            norm=norm,
-            zero_init_final_norm=zero_init_final_norm,
             lateral_channels=[channels * fusion_ratio for channels in fast_channels],
             nonlocal_blocks=nonlocal_blocks,
             nonlocal_kind=nonlocal_kind,
@@ -149,25 +142,8 @@ class SlowFast(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> SlowFast:
-        """Built from ``cfg.MODEL.SLOWFAST``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
-        node = cfg.MODEL.SLOWFAST
-        return cls(
-            depth=node.DEPTH,
-            width=node.WIDTH,
-            alpha=node.ALPHA,
-            beta_inv=node.BETA_INV,
-            fusion_kernel=node.FUSION_KERNEL,
-            fusion_ratio=node.FUSION_RATIO,
-            dilate_res5=node.DILATE_RES5,
-            in_channels=len(cfg.MODEL.PIXEL_MEAN),
-            norm=node.NORM,
-            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
-            slow_temporal_kernels=node.SLOW_TEMPORAL_KERNELS,
-            fast_temporal_kernels=node.FAST_TEMPORAL_KERNELS,
-            nonlocal_blocks=node.NONLOCAL_BLOCKS,
-            nonlocal_kind=node.NONLOCAL_KIND,
-            nonlocal_pool=node.NONLOCAL_POOL,
-        )
+        """Built from ``cfg.MODEL.SLOWFAST``, with as many input channels as ``MODEL.PIXEL_MEAN``."""
+        return cls(in_channels=len(cfg.MODEL.PIXEL_MEAN), **section_arguments(cfg.MODEL.SLOWFAST))
 
     @classmethod
     def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -200,9 +176,9 @@ class SlowFast(Backbone):
         """(B, C, T, H, W) -> slow map (T / alpha frames) and fast map (T frames).
 
         Raises:
-            UserError: T is no multiple of ``alpha``.
+            UserError: T is not a multiple of ``alpha``.
         """
-        # Slices known on the host: an index tensor would have to be copied to the device.
+        # Slices with indices on the host: an index tensor would be copied to the device.
         frames = slow_frame_indices(clip.shape[2], self.alpha)
         slow = self.slow.stem(torch.stack([clip[:, :, i] for i in frames], dim=2))
         fast = self.fast.stem(clip)

@@ -1,4 +1,4 @@
-"""``TorchvisionVideo``: torchvision's video models, with their own parameter names."""
+"""``TorchvisionVideo``: torchvision's video models with their own parameter names."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ FEATURES = ("map", "pooled")
 
 
 class _Model(NamedTuple):
-    """How a torchvision network is taken apart.
+    """How to use a torchvision network as a backbone.
 
     Attributes:
         channels: of its last map.
-        temporal_stride, spatial_stride: of that map.
-        classifier: attribute that is no part of the backbone.
-        encode: (network, clip) -> what ``to_map`` and ``to_vector`` take.
+        temporal_stride, spatial_stride: of its last map.
+        classifier: name of the classifier, which is not part of the backbone.
+        encode: (network, clip) -> input of ``to_map`` and ``to_vector``.
         to_map: -> (B, C, T, H, W).
-        to_vector: -> (B, C), what the classifier sees.
+        to_vector: -> (B, C), the input of the classifier.
     """
 
     channels: int
@@ -53,23 +53,23 @@ def _encode_resnet(network: Any, clip: Tensor) -> Tensor:
 
 
 def _encode_s3d(network: Any, clip: Tensor) -> Tensor:
-    # Its last pool has no padding: below 5 frames of 17x17 pixels nothing is left. With 5, 6 and 7, oneDNN (of torch
-    # 2.14, on a CPU) crashes or is wrong in the gradient of its first temporal convolution, kernel 7 and stride 2.
+    # The last pool has no padding, so clips need at least 5 frames of 17x17 pixels. With 5, 6 or 7 frames, oneDNN
+    # (torch 2.14, CPU) crashes or computes wrong gradients in the first temporal convolution (kernel 7, stride 2).
     if clip.shape[2] < 8 or min(clip.shape[3:]) < 17:
-        raise UserError(f"s3d takes clips of at least 8 frames of 17x17 pixels, not {_clip_size(clip)}")
+        raise UserError(f"s3d needs clips of at least 8 frames of 17x17 pixels, not {_clip_size(clip)}")
     return network.features(clip)
 
 
 def _pool_s3d(network: Any, maps: Tensor) -> Tensor:
     if maps.shape[2] < 2 or min(maps.shape[3:]) < 7:
         raise UserError(
-            "s3d pools clips of at least 13 frames of 209x209 pixels; use larger ones or MODEL.TORCHVISION.FEATURES map"
+            "s3d needs at least 13 frames of 209x209 pixels to pool; use larger clips or MODEL.TORCHVISION.FEATURES map"
         )
     return network.avgpool(maps).mean(dim=(2, 3, 4))
 
 
 def _encode_mvit(network: Any, clip: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    # Positions are interpolated to the clip at hand, where torchvision's own forward takes one size only.
+    # Positions are interpolated to the size of the clip; torchvision's own forward accepts only one size.
     patches = network.conv_proj(clip)
     size = tuple(patches.shape[2:])
     tokens = _with_positions(network.pos_encoding, patches)
@@ -80,7 +80,7 @@ def _encode_mvit(network: Any, clip: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 def _with_positions(encoding: Any, patches: Tensor) -> Tensor:
     """Patches (B, C, T, H, W) as tokens (B, 1 + THW, C), the class token first."""
-    if encoding.spatial_pos is None:  # relative positions, which the blocks interpolate
+    if encoding.spatial_pos is None:  # relative positions are interpolated by the blocks
         return encoding(patches.flatten(2).transpose(1, 2))
     frames, *size = patches.shape[2:]
     in_time = F.interpolate(encoding.temporal_pos.T[None], frames, mode="linear")
@@ -139,32 +139,32 @@ _FAMILIES = {
 class TorchvisionVideo(Backbone):
     """A video model of torchvision without its classifier: R3D, R(2+1)D, MC3, S3D, MViT or Swin3D.
 
-    All take clips of any size, S3D from 8 frames of 17x17 pixels on; a map has the clip's size divided by the strides,
-    rounded up (S3D: where it is even at the last step). Parameters have torchvision's names below ``network.``;
-    ``load_weights`` takes torchvision's files.
+    All accept clips of any size (S3D: at least 8 frames of 17x17 pixels). Maps have the size of the clip divided by the
+    strides, rounded up (S3D: rounded down in the last step). Parameters have torchvision's names below ``network.``,
+    and ``load_weights`` reads torchvision's files.
 
     Args:
         name: one of :data:`TORCHVISION_MODELS`.
-        features: "map", or "pooled": what torchvision's own classifier sees, as a map of one cell, for
-            classification with torchvision's weights (the class token of MViT, S3D's sliding average, the mean of
-            the others). ``spatial_stride`` is then 0.
-        in_channels: of the clip; 3.
+        features: "map" or "pooled". The latter is the input of torchvision's own classifier as a map of one cell (the
+            class token of MViT, S3D's sliding average, the mean for the others), for classification with torchvision's
+            weights; ``spatial_stride`` is then 0.
+        in_channels: of the clip; must be 3.
 
     Raises:
-        UserError: an unknown name or kind of features, other than 3 channels.
+        UserError: an unknown name or kind of features, or the clip does not have 3 channels.
     """
 
     def __init__(self, name: str = "r2plus1d_18", features: str = "map", in_channels: int = 3) -> None:
         super().__init__()
         if name not in TORCHVISION_MODELS:
             raise UserError(
-                f"MODEL.TORCHVISION.NAME is {name!r}, which is none of the video models of torchvision known here"
+                f"MODEL.TORCHVISION.NAME is {name!r}, which is not a known video model"
                 f"{nearest(name, TORCHVISION_MODELS)} (known: {', '.join(TORCHVISION_MODELS)})"
             )
         if features not in FEATURES:
             raise UserError(f"MODEL.TORCHVISION.FEATURES is {features!r}, but takes {' or '.join(FEATURES)}")
         if in_channels != 3:
-            raise UserError(f"torchvision's {name} takes clips of 3 channels, not of {in_channels}")
+            raise UserError(f"torchvision's {name} needs clips with 3 channels, not {in_channels}")
         facts = TORCHVISION_MODELS[name]
         self.name = name
         self.features = features
@@ -191,10 +191,10 @@ class TorchvisionVideo(Backbone):
         return cls.config_of(tensors).get("MODEL.TORCHVISION.NAME", "")
 
     def forward(self, clip: Tensor) -> list[Tensor]:
-        """(B, 3, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')], of pooled features T', H' and W' 1.
+        """(B, 3, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]; T', H' and W' are 1 for pooled features.
 
         Raises:
-            UserError: a clip too small for S3D.
+            UserError: the clip is too small for S3D.
         """
         facts = TORCHVISION_MODELS[self.name]
         encoded = facts.encode(self.network, clip)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...core import COUNT, POSITIVE, CfgNode, Key, add_section
 from ..registry import BACKBONE_REGISTRY
-from .base import Backbone
+from .base import Backbone, section_arguments
 from .blocks import ResidualBlock, conv3d, initialize, make_norm, zero_last_layers
 from .shapes import kernel_shape, stage_kernels
 
@@ -33,7 +33,7 @@ add_section(
 
 # Blocks of res2 to res5 before they are multiplied by the depth factor.
 _STAGE_DEPTHS = (1, 2, 5, 3)
-# Channels inside squeeze-and-excitation, as a share of those it weighs.
+# Inner channels of squeeze-and-excitation, as a share of its input channels.
 _SQUEEZE_RATIO = 1 / 16
 _RES2_NORM = "res2.0.shortcut_norm.weight"  # PyTorchVideo's networks have none
 
@@ -43,7 +43,7 @@ class X3DStem(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, norm: str) -> None:
         super().__init__()
-        # Never a bias: the norm follows only the second convolution.
+        # Never with a bias, although the norm follows only the second convolution.
         self.conv_xy = conv3d(in_channels, out_channels, (1, 3, 3), (1, 2, 2))
         self.conv = conv3d(out_channels, out_channels, (5, 1, 1), norm=norm, groups=out_channels)
         self.norm = make_norm(norm, out_channels)
@@ -54,7 +54,7 @@ class X3DStem(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh channels by what the whole map holds (Hu et al., CVPR 2018): mean, two layers, sigmoid."""
+    """Weights for channels, computed from their global mean by two layers and a sigmoid (Hu et al., CVPR 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class SqueezeExcite(nn.Module):
 
 
 class X3DBlock(ResidualBlock):
-    """1x1x1, channel-wise 3x3x3 and 1x1x1 convolutions; Swish after the second one.
+    """1x1x1, channel-wise 3x3x3 and 1x1x1 convolutions, with Swish after the second.
 
     Args:
         inner: channels of the 3x3x3 convolution.
-        squeeze: with squeeze-and-excitation before Swish.
+        squeeze: add squeeze-and-excitation before Swish.
     """
 
     def __init__(
@@ -107,25 +107,24 @@ class X3DBlock(ResidualBlock):
 
 @BACKBONE_REGISTRY.register()
 class X3D(Backbone):
-    """X3D: every frame is kept to the end, space is halved by the stem and by each of res2 to res5.
+    """X3D: the number of frames never changes; the stem and each of res2 to res5 halve the spatial resolution.
 
-    The defaults are XS, S and M, which differ in their clips only (4 frames of 182, 13 of 182, 16 of 256 pixels);
-    L has ``depth_factor=5.0``. Layers are called as in :class:`~modist_det.modeling.backbone.ResNet3D`, with
-    ``stem.conv_xy`` and, in every other block, ``se`` besides.
+    The defaults are those of XS, S and M, which differ only in their clips (4 frames of 182, 13 of 182 and 16 of 256
+    pixels). L has ``depth_factor=5.0``. Layers are named as in :class:`~modist_det.modeling.backbone.ResNet3D`, plus
+    ``stem.conv_xy`` and, in every other block, ``se``.
 
     Args:
-        width_factor: channels of the stem and of res2 to res5 against (12, 12, 24, 48, 96).
-        depth_factor: blocks of res2 to res5 against (1, 2, 5, 3), rounded up.
-        bottleneck_factor: channels of a block's 3x3x3 convolution per channel of its output.
-        stem_channels: the 12 above, of which the stages have 1, 2, 4 and 8 times as many (from res3 on rounded
-            to multiples of 8).
-        dilate_res5: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
-        in_channels, norm, zero_init_final_norm: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
-        res2_shortcut_norm: a norm after the convolution of res2's shortcut, as in PySlowFast; PyTorchVideo has none
-            there, where only the size changes and not the channels.
+        width_factor: factor for the channels (12, 12, 24, 48, 96) of the stem and res2 to res5.
+        depth_factor: factor for the number of blocks (1, 2, 5, 3) in res2 to res5, rounded up.
+        bottleneck_factor: channels of a block's 3x3x3 convolution per output channel.
+        stem_channels: the 12 above; the stages have 1, 2, 4 and 8 times as many (rounded to multiples of 8 from res3
+            on).
+        dilate_res5, in_channels, norm, zero_init_final_norm: as in :class:`~modist_det.modeling.backbone.ResNet3D`.
+        res2_shortcut_norm: add a norm after the convolution of res2's shortcut, as PySlowFast does. PyTorchVideo has
+            none, because the number of channels does not change there.
 
     Attributes:
-        inner_channels: of the 3x3x3 convolutions of res5; the head that goes with X3D has as many.
+        inner_channels: of the 3x3x3 convolutions of res5, and of X3DHead.
     """
 
     def __init__(
@@ -179,19 +178,10 @@ class X3D(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> X3D:
-        """Built from ``cfg.MODEL.X3D``; as many input channels as ``MODEL.PIXEL_MEAN`` has."""
-        node = cfg.MODEL.X3D
-        return cls(
-            width_factor=node.WIDTH_FACTOR,
-            depth_factor=node.DEPTH_FACTOR,
-            bottleneck_factor=node.BOTTLENECK_FACTOR,
-            stem_channels=node.STEM_CHANNELS,
-            dilate_res5=node.DILATE_RES5,
-            in_channels=len(cfg.MODEL.PIXEL_MEAN),
-            norm=node.NORM,
-            zero_init_final_norm=node.ZERO_INIT_FINAL_NORM,
-            res2_shortcut_norm=node.RES2_SHORTCUT_NORM,
-        )
+        """Built from ``cfg.MODEL.X3D``, with as many input channels as ``MODEL.PIXEL_MEAN``."""
+        arguments = section_arguments(cfg.MODEL.X3D)
+        del arguments["head_channels"]
+        return cls(in_channels=len(cfg.MODEL.PIXEL_MEAN), **arguments)
 
     @classmethod
     def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -226,6 +216,6 @@ class X3D(Backbone):
 
 
 def _round_width(width: float, divisor: int = 1) -> int:
-    """The multiple of ``divisor`` nearest to ``width``, at least one of them and never below 90 % of ``width``."""
+    """The multiple of ``divisor`` nearest to ``width``, but at least ``divisor`` and 90 % of ``width``."""
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * width else rounded

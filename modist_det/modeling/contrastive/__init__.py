@@ -1,4 +1,4 @@
-"""What contrastive learning adds to a network: a momentum copy, a queue of keys, work across processes."""
+"""Parts for contrastive learning: momentum encoders, key queues and communication between processes."""
 
 from .distributed import gather_keys, gather_with_gradient, shuffle_batch, unshuffle_batch
 from .momentum import MomentumEncoders, annealed_momentum, update_momentum_copy

@@ -1,4 +1,4 @@
-"""Keys and clips across processes. With one process each function returns what it was given."""
+"""Exchange keys and clips between processes. With a single process, the functions only return their input."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["gather_keys", "gather_with_gradient", "shuffle_batch", "unshuffle_ba
 
 @torch.no_grad()
 def gather_keys(keys: Tensor) -> Tensor:
-    """The keys (B, ...) of all ranks, (ranks * B, ...) in order of rank, equal on every rank.
+    """The keys (B, ...) of all ranks, in order: (ranks * B, ...), the same on all ranks and without gradient.
 
-    B is the same on every rank. No gradient flows.
+    B must be the same on all ranks.
     """
     if get_world_size() == 1:
         return keys
@@ -26,9 +26,9 @@ def gather_keys(keys: Tensor) -> Tensor:
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:
-    """The rows (B, ...) of all ranks, (ranks * B, ...) in order of rank; gradient flows back to every rank's rows.
+    """The rows (B, ...) of all ranks, in order: (ranks * B, ...). Gradients flow back to the rows of all ranks.
 
-    B is the same on every rank. Where each rank's loss is a mean over its own rows, averaging the ranks' gradients
+    B must be the same on all ranks. If each rank's loss is the mean over its own rows, averaging gradients over ranks
     (DistributedDataParallel) gives the gradient of the mean over all rows.
     """
     if get_world_size() == 1:
@@ -38,17 +38,17 @@ def gather_with_gradient(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def shuffle_batch(clips: Tensor) -> tuple[Tensor, Tensor]:
-    """This rank's share of all ranks' clips in a random common order, and that order.
+    """Shuffle the clips of all ranks; returns this rank's share and the order (shuffled BN, He et al. 2020, section
+    3.3).
 
-    So batch statistics of the key encoder come from other clips than those of the query encoder, which
-    could otherwise tell a clip's own batch by them (shuffled BN, He et al. 2020, section 3.3). The order is
-    drawn on rank 0 from torch's global generator.
+    Query and key encoder then have batch statistics from different clips, so that the statistics do not reveal which
+    key belongs to a query. The order is drawn on rank 0 from torch's global generator.
 
     Args:
-        clips: (B, ...), B the same on every rank.
+        clips: (B, ...), with the same B on all ranks.
 
     Returns:
-        Clips (B, ...) and the order (ranks * B,): shuffled clip i of the whole batch is clip ``order[i]``.
+        Clips (B, ...), and the order (ranks * B,): shuffled clip i of the whole batch is clip ``order[i]``.
     """
     count = len(clips) * get_world_size()
     order = torch.randperm(count, device=clips.device)
@@ -60,6 +60,6 @@ def shuffle_batch(clips: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def unshuffle_batch(keys: Tensor, order: Tensor) -> Tensor:
-    """Keys (B, ...) of shuffled clips -> this rank's keys in the order before :func:`shuffle_batch`."""
+    """Keys (B, ...) of shuffled clips -> the keys of this rank's clips in their order before :func:`shuffle_batch`."""
     place = torch.argsort(order)
     return gather_keys(keys)[place.view(get_world_size(), -1)[get_rank()]]

@@ -1,4 +1,4 @@
-"""Momentum encoders: copies of networks that follow them slowly (He et al. 2020, section 3.2)."""
+"""Momentum encoders: copies of networks that are updated slowly (He et al. 2020, section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["MomentumEncoders", "annealed_momentum", "update_momentum_copy"]
 
 
 class MomentumEncoders(nn.ModuleDict):
-    """Copies of encoders, by name. They start equal, get no gradients, and move only when :meth:`follow` is called.
+    """Copies of encoders, by name. They start equal, have no gradients, and change only in :meth:`follow`.
 
     Args:
-        encoders: what is copied and followed.
-        momentum: share of the old weights that an update keeps; at the start of training if ``anneal``.
-        anneal: let the momentum rise to 1 along a cosine; see :meth:`set_progress`.
-        passes: calls of :meth:`follow` for one update of the encoders (gradient accumulation); together they move the
-            copies as far as one.
+        encoders: the networks to copy and follow.
+        momentum: share of the old weights kept in an update (at the start of training, if ``anneal``).
+        anneal: increase the momentum to 1 along a cosine; see :meth:`set_progress`.
+        passes: calls of :meth:`follow` per update of the encoders (gradient accumulation). Together they have the
+            effect of one call.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class MomentumEncoders(nn.ModuleDict):
         update_momentum_copy(self[name], encoders[name], self.momentum ** (1 / self.passes))
 
     def restart(self, encoders: nn.ModuleDict) -> None:
-        """Make the copies equal to the encoders again."""
+        """Reset the copies to the encoders."""
         self.load_state_dict(cast(Mapping[str, torch.Tensor], encoders.state_dict()))
 
     def set_progress(self, progress: float) -> None:
-        """Tell how far training is, in [0, 1]; moves the momentum if it is annealed."""
+        """Set the training progress in [0, 1], which determines an annealed momentum."""
         if self.anneal:
             self.momentum = annealed_momentum(self.start_momentum, progress)
 
@@ -52,7 +52,7 @@ class MomentumEncoders(nn.ModuleDict):
 def update_momentum_copy(follower: nn.Module, network: nn.Module, momentum: float) -> None:
     """``follower = momentum * follower + (1 - momentum) * network``, parameters only, in place.
 
-    Running statistics of normalization layers are the follower's own, from the keys it computes.
+    The follower has its own running statistics in normalization layers, from the keys that it computes.
     """
     torch._foreach_lerp_(list(follower.parameters()), list(network.parameters()), 1 - momentum)
 

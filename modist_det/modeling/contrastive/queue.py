@@ -12,10 +12,10 @@ _NO_VIDEO = -1
 
 
 class KeyQueue(nn.Module):
-    """A ring of the newest ``size`` keys and of the numbers of the videos that they come from.
+    """A ring buffer with the newest ``size`` keys and the numbers of their videos.
 
-    All of it is in buffers: it moves with the model, is in its checkpoints, and is updated without waiting
-    for the device. Before it is full it holds random directions, as in MoCo.
+    It consists of buffers: it moves with the model, is saved in checkpoints, and is updated without synchronizing with
+    the device. Before it is full, it contains random directions, as in MoCo.
 
     Args:
         size: number of keys.
@@ -38,7 +38,7 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def append(self, keys: Tensor, videos: Tensor) -> None:
-        """Write keys (B, dim) and their videos' numbers (B,) over the oldest ones; B may exceed the size."""
+        """Replace the oldest keys by ``keys`` (B, dim) and the numbers of their videos (B,); B may exceed the size."""
         keys, videos = keys[-self.size :], videos[-self.size :]
         places = (self.position + torch.arange(len(keys), device=self.keys.device)) % self.size
         self.keys.index_copy_(0, places, keys.to(self.keys.dtype))

@@ -28,12 +28,12 @@ def build_head(cfg: CfgNode, backbone: Backbone) -> Any:
     """The head ``cfg.MODEL.HEAD.NAME`` for the maps of ``backbone``.
 
     Raises:
-        UserError: an unknown name, ``MODEL.NUM_CLASSES`` of 0, settings that the head refuses.
+        UserError: an unknown name, ``MODEL.NUM_CLASSES`` is 0, or settings that the head rejects.
     """
     head = lookup(HEAD_REGISTRY, cfg.MODEL.HEAD.NAME, "MODEL.HEAD.NAME")
     if cfg.MODEL.NUM_CLASSES < 1:
         raise UserError(
-            f"MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}: set the number of classes, or let the task "
-            "fill it in from the label map of DATASETS.TRAIN"
+            f"MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}: set the number of classes, or let the task take it from "
+            "the label map of DATASETS.TRAIN"
         )
     return head.from_config(cfg, backbone)

@@ -19,16 +19,16 @@ __all__ = ["ClassificationHead"]
 
 @HEAD_REGISTRY.register()
 class ClassificationHead(LinearHead):
-    """Average of each pathway, then a linear layer.
+    """Average pooling of each pathway, then a linear layer.
 
-    In training the average is over all of the map. At test time it is over all of time and a window
-    in space that slides over the map (a larger test crop has several positions), and scores are
-    averaged over the positions: PySlowFast's fully convolutional testing.
+    In training, the average is over the whole map. At test time, it is over time and a sliding spatial window (larger
+    test crops have several positions), and scores are averaged over the positions, as in PySlowFast's fully
+    convolutional testing.
 
     Args:
         in_channels: of each pathway.
         num_classes: K.
-        window: cells of the map in one direction that a training crop has; 0: all, at test time too.
+        window: side of the window, in cells: the size of the map for a training crop. 0: the whole map.
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
@@ -59,16 +59,16 @@ class ClassificationHead(LinearHead):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_p, T_p, H, W) -> logits (B, P, K) at P positions, one in training."""
+        """Maps (B, C_p, T_p, H, W) -> logits (B, P, K) at P positions (one in training)."""
         averages = torch.cat([self.average(feature) for feature in features], dim=1)
         return self.classify(averages.flatten(2).transpose(1, 2))
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Logits (B, P, K) -> scores (B, K) in [0, 1], float32: the mean over positions."""
+        """Logits (B, P, K) -> scores (B, K) in [0, 1], float32, averaged over positions."""
         return self.activate(logits).mean(dim=1)
 
     def average(self, feature: Tensor) -> Tensor:
-        """Map (B, C, T, H, W) -> its average at each position of the window (B, C, H', W'); 1x1 in training."""
+        """Map (B, C, T, H, W) -> average at each position of the window (B, C, H', W'), 1x1 in training."""
         image = feature.mean(dim=2)
         if not self.window or self.training:
             return image.mean(dim=(2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""What the heads share: dropout, the linear layer and the scores made from its output."""
+"""``LinearHead``: dropout, linear layer and scores, shared by the heads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ACTIVATIONS = ("sigmoid", "softmax")
 
 
 class LinearHead(nn.Module):
-    """Dropout and a linear layer called ``projection``, on concatenated pathways.
+    """Dropout and a linear layer named ``projection`` on the concatenated pathways.
 
     Args:
-        in_channels: all pathways together.
+        in_channels: of all pathways together.
         num_classes: K.
-        dropout: probability, in training.
-        activation: of scores: "sigmoid" (each class by itself) or "softmax" (one class).
-        init_std: of the initial weights (normal, mean 0); biases start at 0.
+        dropout: probability in training.
+        activation: "sigmoid" (independent classes) or "softmax" (exactly one class).
+        init_std: standard deviation of the initial weights (normal, mean 0); biases start at 0.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class LinearHead(nn.Module):
     ) -> None:
         super().__init__()
         if num_classes < 1:
-            raise UserError(f"a head takes at least one class, not {num_classes}")
+            raise UserError(f"a head needs at least one class, not {num_classes}")
         if activation not in ACTIVATIONS:
             raise UserError(f"a head's activation is {' or '.join(ACTIVATIONS)}, not {activation!r}")
         self.num_classes = num_classes

@@ -1,4 +1,4 @@
-"""``ProjectionHead``: feature maps -> a direction on the unit sphere, for contrastive learning."""
+"""``ProjectionHead`` for contrastive learning: feature maps -> a unit vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ProjectionHead", "mlp", "pool"]
 
 
 def pool(features: Sequence[Tensor]) -> Tensor:
-    """Average of each pathway's map (B, C_p, T_p, H, W) over time and space, concatenated: (B, sum C_p)."""
+    """Average of each pathway's map (B, C_p, T_p, H, W) over time and space, concatenated to (B, sum C_p)."""
     return torch.cat([maps.mean(dim=(2, 3, 4)) for maps in features], dim=1)
 
 
@@ -24,10 +24,10 @@ def mlp(
     """``num_layers`` linear layers with ReLU between them.
 
     Args:
-        norm: "none", or "BN" after each layer but the last, which then have no bias of their own.
+        norm: "none", or "BN" after each layer but the last, in place of their biases.
 
     Raises:
-        UserError: another norm.
+        UserError: an unknown norm.
     """
     if norm not in ("none", "BN"):
         raise UserError(f"PROJECTION_NORM is {norm!r}; known: 'none', 'BN'")
@@ -43,18 +43,18 @@ def mlp(
 
 
 class ProjectionHead(nn.Module):
-    """Average pool, then an MLP, then L2 normalization (arXiv 2106.09703: 2048 hidden, 128 out, no BN).
+    """Average pooling, MLP and L2 normalization (in arXiv 2106.09703: 2048 hidden, 128 out, no BN).
 
     Args:
         in_channels: of each pathway.
         hidden: width of the hidden layers.
         dim: length of the result.
         norm: "none", or "BN" after each hidden layer.
-        num_layers: linear layers.
-        normalize: rows of the result have the length 1.
+        num_layers: number of linear layers.
+        normalize: scale the rows of the result to length 1.
 
     Raises:
-        UserError: another norm; BN in training on a single clip.
+        UserError: an unknown norm, or BN in training with a single clip.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ProjectionHead(nn.Module):
         pooled = pool(features)
         if self.training and self.needs_batch and len(pooled) == 1:
             raise UserError(
-                "PROJECTION_NORM BN needs two clips or more a process and accumulation step; raise "
+                "PROJECTION_NORM BN needs at least two clips per process and accumulation step; increase "
                 "SOLVER.IMS_PER_BATCH or set it to 'none'"
             )
         projected = self.layers(pooled).float()

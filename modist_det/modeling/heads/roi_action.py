@@ -1,4 +1,4 @@
-"""``RoIActionHead``: action scores of each person box (SlowFast's detection head)."""
+"""``RoIActionHead``: action scores for each person box (SlowFast's detection head)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["RoIActionHead"]
 
 @HEAD_REGISTRY.register()
 class RoIActionHead(LinearHead):
-    """Average over time, RoIAlign, maximum over the bins, for each pathway; then a linear layer.
+    """For each pathway the average over time, RoIAlign and the maximum over its bins; then a linear layer.
 
     Args:
         in_channels: of each pathway.
         num_classes: K.
         spatial_stride: pixels of the clip per cell of the feature maps.
-        resolution: bins of RoIAlign in each direction.
-        sampling_ratio: sampling points of a bin in each direction; 0: one per cell, rounded up.
-        aligned: pixel centres at .5, as detectron2 since 2020; ``False``: as Caffe2.
+        resolution: number of RoIAlign bins in each direction.
+        sampling_ratio: sampling points per bin in each direction; 0: one per cell, rounded up.
+        aligned: pixel centers are at .5, as in detectron2 since 2020; ``False``: as in Caffe2.
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
@@ -56,7 +56,7 @@ class RoIActionHead(LinearHead):
         if not backbone.spatial_stride:
             raise UserError(
                 "RoIActionHead needs a feature map, but the backbone gives one cell for the whole clip "
-                "(MODEL.TORCHVISION.FEATURES: map)"
+                "(set MODEL.TORCHVISION.FEATURES map)"
             )
         node = cfg.MODEL.HEAD
         return cls(
@@ -72,12 +72,11 @@ class RoIActionHead(LinearHead):
         )
 
     def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Logits of each box.
+        """Logits for each box.
 
         Args:
             features: maps (B, C_p, T_p, H, W), one per pathway.
-            rois: float32 (N, 5): index of the clip in the batch, then x1, y1, x2, y2 in pixels of
-                the clip. N may be 0.
+            rois: float32 (N, 5), N >= 0: index of the clip in the batch, then x1, y1, x2, y2 in pixels of the clip.
 
         Returns:
             (N, K).
@@ -90,7 +89,7 @@ class RoIActionHead(LinearHead):
         return self.activate(logits)
 
     def _pool(self, feature: Tensor, rois: Tensor) -> Tensor:
-        # float32 also under autocast: box coordinates in half precision are off by pixels.
+        # float32 even under autocast: in half precision, box coordinates would be off by pixels.
         bins = roi_align(
             feature.mean(dim=2, dtype=torch.float32),
             rois,

@@ -19,18 +19,18 @@ __all__ = ["X3DHead"]
 
 @HEAD_REGISTRY.register()
 class X3DHead(ClassificationHead):
-    """1x1x1 convolution, BN and ReLU; average; 1x1x1 convolution and ReLU; linear layer (Feichtenhofer 2020).
+    """1x1x1 convolution, BN, ReLU; average; 1x1x1 convolution, ReLU; linear layer (Feichtenhofer 2020).
 
-    The average is that of :class:`ClassificationHead`: over a sliding window at test time.
+    The average is that of :class:`ClassificationHead`, over a sliding window at test time.
 
     Args:
-        in_channels: of the one pathway.
+        in_channels: of the single pathway.
         inner_channels: of the first convolution.
-        hidden_channels: of the second one.
+        hidden_channels: of the second convolution.
         num_classes, window, dropout, activation, init_std: as in :class:`ClassificationHead`.
 
     Raises:
-        UserError: more than one pathway.
+        UserError: there is more than one pathway.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class X3DHead(ClassificationHead):
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> X3DHead:
         if not isinstance(backbone, X3D):
             raise UserError(
-                f"MODEL.HEAD.NAME X3DHead goes with MODEL.BACKBONE.NAME X3D, not {cfg.MODEL.BACKBONE.NAME}; "
-                "use ClassificationHead"
+                f"MODEL.HEAD.NAME X3DHead needs MODEL.BACKBONE.NAME X3D; use ClassificationHead with "
+                f"{cfg.MODEL.BACKBONE.NAME}"
             )
         node = cfg.MODEL.HEAD
         return cls(
@@ -73,7 +73,7 @@ class X3DHead(ClassificationHead):
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """[map (B, C, T, H, W)] -> logits (B, P, K) at P positions, one in training."""
+        """[map (B, C, T, H, W)] -> logits (B, P, K) at P positions (one in training)."""
         inner = self.relu(self.conv_5_bn(self.conv_5(features[0])))
         hidden = self.relu(self.lin_5(self.average(inner).unsqueeze(2)))
         return self.classify(hidden.flatten(2).transpose(1, 2))

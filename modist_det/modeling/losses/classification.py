@@ -1,7 +1,7 @@
-"""Losses of action scores: ``(logits (N, K), targets) -> float32 (N,)``, one value per row.
+"""Losses for action scores: ``(logits (N, K), targets) -> float32 (N,)``, one value per row.
 
-They are computed in float32, under autocast too. Averaging over rows is left to
-:func:`mean_over_ranks`, because rows may be spread unevenly over processes.
+They are computed in float32, even under autocast. :func:`mean_over_ranks` averages over rows, which may be distributed
+unevenly over processes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @LOSS_REGISTRY.register()
 def bce_with_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over the K classes of each row.
+    """Binary cross-entropy, averaged over the K classes of each row.
 
     Args:
         logits: (N, K).
-        targets: (N, K) in [0, 1]; several classes of a row may be 1.
+        targets: (N, K) in [0, 1]; several classes in a row may be 1.
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
     return losses.mean(dim=1)
@@ -46,9 +46,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: (N, K).
-        targets: class ids (N,) of an integer type, counted from 0; or (N, K), not negative: the
-            target distribution of a row is then the row divided by its sum. So the classes of a
-            multi-hot row share the probability, and a row without any class has the loss 0.
+        targets: integer class ids (N,), from 0; or non-negative (N, K): each row, divided by its sum, is the target
+            distribution. The classes of a multi-hot row share the probability; a row without classes has loss 0.
     """
     if targets.dim() == 1:
         return F.cross_entropy(logits.float(), targets.long(), reduction="none")
@@ -63,18 +62,17 @@ def build_loss(cfg: CfgNode) -> Loss:
 
 
 def mean_over_ranks(losses: Tensor) -> Tensor:
-    """Sum of this process's rows, divided by the mean number of rows per process.
+    """Sum over this process's rows, divided by the mean number of rows per process.
 
-    Data-parallel training averages gradients over processes; with this divisor that gives the
-    gradient of the mean over the rows of all processes, as one process with all of them would
-    have. Without any row the result is 0 and gradients are 0. Every process must call it, with or
-    without rows of its own. The device is not waited for.
+    Data-parallel training averages gradients over processes. With this divisor, the result is the gradient of the mean
+    over the rows of all processes, as in a single process with all rows. Without any rows, loss and gradients are 0.
+    All processes must call this function, even those without rows. It does not synchronize with the device.
 
     Args:
         losses: (N,), N >= 0.
     """
     if get_world_size() == 1:
         return losses.sum() / max(len(losses), 1)
-    # Filled on the device: a tensor made from a Python number would be copied there, synchronously.
+    # Filled on the device: copying a tensor made from a Python number would synchronize.
     rows = all_reduce_mean(torch.full((), len(losses), dtype=torch.float32, device=losses.device))
     return losses.sum() / rows.clamp(min=1 / get_world_size())

@@ -12,13 +12,13 @@ __all__ = ["InfoNCE", "info_nce"]
 
 
 class InfoNCE(NamedTuple):
-    """What :func:`info_nce` finds; means over the batch, float32, on the device.
+    """Results of :func:`info_nce`: means over the batch, float32, on the device.
 
     Attributes:
         loss: the loss, with gradient.
-        positive_similarity: cosine of query and positive.
-        negative_similarity: cosine of query and negatives.
-        accuracy: share of queries nearer to their positive than to every negative.
+        positive_similarity: cosine between query and positive.
+        negative_similarity: cosine between query and negatives.
+        accuracy: share of queries that are closer to their positive than to all negatives.
     """
 
     loss: Tensor
@@ -30,16 +30,16 @@ class InfoNCE(NamedTuple):
 def info_nce(
     queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float, excluded: Tensor | None = None
 ) -> InfoNCE:
-    """``-log exp(q.k / t) / (exp(q.k / t) + sum_n exp(q.n / t))``, the mean over the batch.
+    """``-log exp(q.k / t) / (exp(q.k / t) + sum_n exp(q.n / t))``, averaged over the batch.
 
-    Computed in float32, under autocast too. Gradient flows through ``queries`` only.
+    Computed in float32, even under autocast. Gradients flow only through ``queries``.
 
     Args:
         queries: (B, D), rows of length 1.
         keys: (B, D), the positives.
         negatives: (Q, D).
         temperature: t.
-        excluded: bool (B, Q), True where a negative is none (another clip of the query's own video).
+        excluded: bool (B, Q), True for keys that are not negatives (other clips of the query's video).
     """
     with torch.autocast(queries.device.type, enabled=False):
         queries, keys, negatives = queries.float(), keys.detach().float(), negatives.detach().float()

@@ -1,4 +1,4 @@
-"""NT-Xent, the loss of SimCLR: InfoNCE in which the other samples of the batch are the negatives."""
+"""NT-Xent, the loss of SimCLR: InfoNCE with the other samples of the batch as negatives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["NTXent", "nt_xent"]
 
 
 class NTXent(NamedTuple):
-    """What :func:`nt_xent` finds; means over this process's rows, float32, on the device.
+    """Results of :func:`nt_xent`: means over this process's rows, float32, on the device.
 
     Attributes:
         loss: the loss, with gradient.
-        positive_similarity: cosine of the two views of a sample.
-        accuracy: share of rows nearer to their other view than to all other rows.
+        positive_similarity: cosine between the two views of a sample.
+        accuracy: share of rows that are closer to their other view than to all other rows.
     """
 
     loss: Tensor
@@ -30,12 +30,12 @@ class NTXent(NamedTuple):
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> NTXent:
     """``-log exp(z_i.z_j / t) / sum_{k != i} exp(z_i.z_k / t)`` over the 2 N views of all processes (Chen et al. 2020,
-    equation 1), the mean over this process's 2 B rows.
+    equation 1), averaged over this process's 2 B rows.
 
-    Computed in float32, under autocast too. Gradient flows through both views, and to those of other processes.
+    Computed in float32, even under autocast. Gradients flow through both views, including those of other processes.
 
     Args:
-        first, second: (B, D), rows of length 1; row i of both is one sample. B is the same on every rank.
+        first, second: (B, D), rows of length 1; row i of both is one sample. B must be the same on all ranks.
         temperature: t.
     """
     with torch.autocast(first.device.type, enabled=False):
@@ -46,7 +46,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> NTXent:
         offset = get_rank() * count
         similarity = own @ everyone.T
         others = similarity.index_put((rows, offset + rows), similarity.new_tensor(-torch.inf))
-        # The other view of row i is B rows further on, or back.
+        # The other view of row i is B rows later or earlier.
         positives = offset + (rows + count // 2) % count
         loss = F.cross_entropy(others / temperature, positives)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The loss of BYOL: how far predictions point away from their targets."""
+"""The loss of BYOL: distance between predicted and target directions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["cosine_regression"]
 
 
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Squared distance of the normalized vectors, ``2 - 2 cos``, in [0, 4] (Grill et al. 2020, equation 2).
+    """Squared distance between the normalized vectors, ``2 - 2 cos``, in [0, 4] (Grill et al. 2020, equation 2).
 
-    Computed in float32, under autocast too. Gradient flows through ``predictions`` only.
+    Computed in float32, even under autocast. Gradients flow only through ``predictions``.
 
     Args:
         predictions, targets: (B, D), of any length.

@@ -1,4 +1,4 @@
-"""Meta architectures: batch -> losses in training, predictions in evaluation."""
+"""Meta architectures: from a batch to losses in training and predictions in evaluation."""
 
 from ..clip_normalizer import ClipNormalizer
 from .action_detector import ActionDetector

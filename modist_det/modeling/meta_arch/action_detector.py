@@ -1,4 +1,4 @@
-"""``ActionDetector``: clip and person boxes -> action scores of each person."""
+"""``ActionDetector``: clip and person boxes -> action scores for each person."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["ActionDetector"]
 
 @META_ARCH_REGISTRY.register()
 class ActionDetector(ClipModel):
-    """Backbone and RoI head (Feichtenhofer et al. 2019, section 5), for given person boxes.
+    """Backbone and RoI head for given person boxes (Feichtenhofer et al. 2019, section 5).
 
-    The head is called with the maps and rois (N, 5), as :class:`~modist_det.modeling.RoIActionHead`.
+    The head is called with maps and rois (N, 5), as :class:`~modist_det.modeling.RoIActionHead`.
     """
 
     task = "detection"
@@ -29,14 +29,13 @@ class ActionDetector(ClipModel):
         """Losses in training mode, predictions in evaluation mode.
 
         Args:
-            batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized already; ``boxes``:
-                B tensors (N_i, 4), x1y1x2y2 in pixels of the clip, any of them empty; in training
-                ``labels``: B tensors (N_i, K) in [0, 1]. On any device.
+            batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized; ``boxes``: B tensors (N_i, 4), x1y1x2y2
+                in pixels of the clip, N_i >= 0; in training ``labels``: B tensors (N_i, K) in [0, 1]. On any device.
 
         Returns:
-            ``{"loss_action": ...}``, a mean over the boxes of all processes (see
-            :func:`~modist_det.modeling.losses.mean_over_ranks`); or B dicts with ``scores``, float32
-            (N_i, K) in [0, 1] on the model's device.
+            ``{"loss_action": ...}``, the mean over the boxes of all processes (see
+            :func:`~modist_det.modeling.losses.mean_over_ranks`); or B dicts with ``scores``, float32 (N_i, K) in [0, 1]
+            on the model's device.
 
         Raises:
             UserError: shapes that do not fit together.
@@ -62,7 +61,7 @@ class ActionDetector(ClipModel):
 
 
 def _to_rois(boxes: Sequence[Tensor]) -> Tensor:
-    """B tensors (N_i, 4) -> float32 (N, 5), the index of the clip first."""
+    """B tensors (N_i, 4) -> float32 (N, 5), starting with the index of the clip."""
     indices = [tensor.new_full((len(tensor), 1), i, dtype=torch.float32) for i, tensor in enumerate(boxes)]
     coordinates = [tensor.reshape(-1, 4).float() for tensor in boxes]
     return torch.cat([torch.cat(indices), torch.cat(coordinates)], dim=1)

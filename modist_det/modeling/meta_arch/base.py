@@ -1,4 +1,4 @@
-"""``ClipModel``: what the meta architectures with one backbone and one head share."""
+"""``ClipModel``: base of the meta architectures with one backbone and one head."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["ClipModel"]
 
 
 class ClipModel(nn.Module):
-    """Normalizer, ``backbone``, ``head`` and loss; a subclass's ``forward`` connects them.
+    """Normalizer, ``backbone``, ``head`` and loss, which a subclass connects in ``forward``.
 
     Args:
         backbone: clip -> feature maps.
         head: feature maps -> logits.
         loss: (logits (N, K), targets) -> (N,).
         pixel_mean, pixel_std, input_format, channels_last: as in :class:`ClipNormalizer`.
-        loss_weight: factor of the loss.
+        loss_weight: factor for the loss.
 
     Attributes:
-        task: what the model is for; a head that says otherwise is refused.
+        task: the task of the model; heads for other tasks are rejected.
     """
 
     task: str
@@ -56,19 +56,19 @@ class ClipModel(nn.Module):
         """Built from ``cfg.MODEL``.
 
         Raises:
-            UserError: a head for another task.
+            UserError: the head is for another task.
         """
         return cls(**cls.arguments(cfg))
 
     @classmethod
     def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
-        """What the constructor takes, from a config; a subclass adds its own."""
+        """The constructor's arguments from a config. Subclasses add their own."""
         backbone = build_backbone(cfg)
         head = build_head(cfg, backbone)
         if getattr(head, "task", cls.task) != cls.task:
             raise UserError(
                 f"MODEL.HEAD.NAME {cfg.MODEL.HEAD.NAME} is for {head.task}, but MODEL.META_ARCHITECTURE "
-                f"{cfg.MODEL.META_ARCHITECTURE} for {cls.task}"
+                f"{cfg.MODEL.META_ARCHITECTURE} is for {cls.task}"
             )
         return {
             "backbone": backbone,
@@ -82,8 +82,8 @@ class ClipModel(nn.Module):
         }
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """``torch.compile`` for the backbone, in place: nearly all the work, and fixed shapes.
+        """``torch.compile`` the backbone in place: it does nearly all the work and has fixed shapes.
 
-        The head sees another number of boxes in each batch and would be compiled again and again.
+        The head would be recompiled for each new number of boxes.
         """
         self.backbone.compile(*args, **kwargs)

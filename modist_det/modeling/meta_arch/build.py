@@ -32,12 +32,11 @@ add_section(
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """The meta architecture ``cfg.MODEL.META_ARCHITECTURE`` with fresh weights, on the CPU.
+    """The meta architecture ``cfg.MODEL.META_ARCHITECTURE`` on the CPU, with random weights.
 
-    Weights are drawn from torch's global generator. Moving the model to a device, its memory format
-    and ``torch.compile`` are the caller's.
+    Weights are drawn from torch's global generator. Device, memory format and ``torch.compile`` are up to the caller.
 
     Raises:
-        UserError: an unknown name, ``MODEL.NUM_CLASSES`` of 0, or settings that a part refuses.
+        UserError: an unknown name, ``MODEL.NUM_CLASSES`` is 0, or settings that a part rejects.
     """
     return lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE").from_config(cfg)

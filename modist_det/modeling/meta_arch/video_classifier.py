@@ -40,13 +40,13 @@ VIEW_FUSIONS = ("mean", "max")
 class VideoClassifier(ClipModel):
     """Backbone and classification head.
 
-    The head is called with the maps, as :class:`~modist_det.modeling.ClassificationHead`.
+    The head is called with maps, as :class:`~modist_det.modeling.ClassificationHead`.
 
     Args:
-        label_smoothing: in training, the share of each target that is spread over all classes alike.
-        mixer: in training, mixes clips and targets of a batch.
-        view_fusion: how the scores of a video's views become one: "mean" or "max".
-        clips_per_forward: in evaluation, so many views go through the backbone at once.
+        label_smoothing: share of each target that is distributed evenly over all classes, in training.
+        mixer: mixes the clips and targets of a batch, in training.
+        view_fusion: "mean" or "max" over the scores of a video's views.
+        clips_per_forward: number of views that go through the backbone at once, in evaluation.
         others: as in :class:`.base.ClipModel`.
     """
 
@@ -83,13 +83,13 @@ class VideoClassifier(ClipModel):
         """Losses in training mode, predictions in evaluation mode.
 
         Args:
-            batch: ``video`` uint8 RGB (B, C, T, H, W), or (B, V, C, T, H, W): V clips of each video; floats are
-                taken as normalized already. In training ``labels``, of each video: B class ids from 0 (numbers or
-                one tensor), or a tensor (B, K) or a list of B tensors (K,) in [0, 1].
+            batch: ``video`` uint8 RGB (B, C, T, H, W), or (B, V, C, T, H, W) with V clips per video; float videos must
+                be normalized. In training ``labels`` of each video: B class ids from 0 (numbers or a tensor), a tensor
+                (B, K), or a list of B tensors (K,) in [0, 1].
 
         Returns:
-            ``{"loss_class": ...}``, the mean over clips; or B dicts with ``scores``, float32 (K,) in [0, 1] on the
-            model's device, of a video's clips together.
+            ``{"loss_class": ...}``, the mean over clips; or B dicts with ``scores``, float32 (K,) in [0, 1], on the
+            model's device, for all clips of a video together.
 
         Raises:
             UserError: shapes that do not fit together.
@@ -104,7 +104,7 @@ class VideoClassifier(ClipModel):
             fused = scores.amax(dim=1) if self.view_fusion == "max" else scores.mean(dim=1)
             return [{"scores": row} for row in fused]
 
-        # One clip of each video after the other, so that the mixer mixes different videos.
+        # Ordered by clip, then by video, so that the mixer mixes different videos.
         clips = self.normalizer(clips.transpose(0, 1).flatten(0, 1))
         targets = _to_tensor(batch["labels"]).to(clips.device, non_blocking=True)
         num_classes = self.head.num_classes
@@ -123,7 +123,7 @@ class VideoClassifier(ClipModel):
         return self.head.scores(self.head(self.backbone(self.normalizer(clips))))
 
     def _soften(self, targets: Tensor) -> Tensor:
-        """Class ids (N,) or targets (N, K) -> (N, K), smoothed; ids stay ids where nothing asks for more."""
+        """Class ids (N,) or targets (N, K) -> smoothed (N, K). Without smoothing and mixing, ids stay ids."""
         if not self.label_smoothing and self.mixer is None:
             return targets
         if targets.dim() == 1:

@@ -1,4 +1,4 @@
-"""Self-supervised methods, by the contract of ``base.py``: unlabelled videos in, a visual backbone out."""
+"""Self-supervised methods, which train a visual backbone on unlabelled videos."""
 
 from .base import PretrainingMethod, Views, backbone_prefixes
 from .byol import BYOL

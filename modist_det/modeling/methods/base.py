@@ -1,4 +1,4 @@
-"""``PretrainingMethod``: what a self-supervised method tells the rest of the framework."""
+"""``PretrainingMethod``: the interface of self-supervised methods."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["PretrainingMethod", "Views", "backbone_prefixes"]
 
 @dataclass(frozen=True)
 class Views:
-    """What a training sample of a method holds.
+    """The content of a training sample.
 
     Attributes:
-        clips: augmented clips of each video.
-        motion: each clip comes with its motion maps.
+        clips: number of augmented clips per video.
+        motion: each clip has motion maps.
     """
 
     clips: int = 2
@@ -30,19 +30,19 @@ class Views:
 
 
 class PretrainingMethod(nn.Module):
-    """Learns a visual backbone from unlabelled videos.
+    """A method that trains a visual backbone on unlabelled videos.
 
-    A method is one class, registered in ``META_ARCH_REGISTRY``. Training, checkpoints, evaluation by neighbours and
-    linear probes, and the hand-over to detection and classification ask it nothing but what is declared here.
+    A method is one class, registered in ``META_ARCH_REGISTRY``. Training, checkpoints, evaluation (neighbours and
+    linear probes) and later tasks use only what is declared here.
 
-    Called with a batch in training mode it returns a dict of numbers: those named ``loss...`` are summed and
-    minimized, the others are logged. A batch has ``video`` uint8 (B, clips, 3, T, H, W), with ``motion`` uint8
-    (B, clips, C, T', H, W) where :meth:`views` asks for it, and ``video_number`` int64 (B,), equal for clips of one
-    video. In evaluation mode ``video`` is (B, 3, T, H, W) or, several clips of each video, (B, V, 3, T, H, W), and the
-    result is B dicts with ``features``, float32 (D,).
+    In training mode, a call with a batch returns a dict of numbers: those named ``loss...`` are summed and minimized,
+    the others are logged. A batch has ``video`` uint8 (B, clips, 3, T, H, W), ``motion`` uint8 (B, clips, C, T', H, W)
+    if requested by :meth:`views`, and ``video_number`` int64 (B,), which is equal for clips of the same video. In
+    evaluation mode, ``video`` is (B, 3, T, H, W) or, with several clips per video, (B, V, 3, T, H, W), and the result
+    is B dicts with ``features``, float32 (D,).
 
     Attributes:
-        backbone_prefix: names of the visual backbone's tensors in the method's state dict begin with it.
+        backbone_prefix: prefix of the visual backbone's tensors in the method's state dict.
     """
 
     task: ClassVar[str] = "pretraining"
@@ -55,37 +55,37 @@ class PretrainingMethod(nn.Module):
 
     @classmethod
     def views(cls, cfg: CfgNode) -> Views:
-        """What the training samples must hold.
+        """What the training samples must contain.
 
         Raises:
-            UserError: the config asks for what it rules out elsewhere.
+            UserError: the config contradicts itself.
         """
         return Views()
 
     @classmethod
     def complete_config(cls, cfg: CfgNode, motion_mean: Sequence[float]) -> None:
-        """Fill in what the data decides, before the method is built.
+        """Set config keys that depend on the data, before the method is built.
 
         Args:
-            motion_mean: of each channel of the motion maps, the value in [0, 1] where nothing moves.
+            motion_mean: the value in [0, 1] of each channel of the motion maps where nothing moves.
         """
 
     @property
     def pretrained_backbone(self) -> Backbone:
-        """What pretraining is for: the visual backbone. Evaluation and later tasks use nothing else."""
+        """The visual backbone, the only part that evaluation and later tasks use."""
         raise NotImplementedError
 
     def weights_loaded(self) -> None:
-        """Called after weights were put into :attr:`pretrained_backbone`; momentum copies start anew from it."""
+        """Called after weights were loaded into :attr:`pretrained_backbone`, for example to reset momentum copies."""
 
     def set_progress(self, progress: float) -> None:
-        """Called before each step with the share of training that is done, in [0, 1]."""
+        """Called before each step with the training progress in [0, 1]."""
 
     def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
         raise NotImplementedError
 
 
 def backbone_prefixes() -> list[str]:
-    """The :attr:`~PretrainingMethod.backbone_prefix` of each registered method."""
+    """The :attr:`~PretrainingMethod.backbone_prefix` of all registered methods."""
     methods = [c for _, c in META_ARCH_REGISTRY if isinstance(c, type) and issubclass(c, PretrainingMethod)]
     return sorted({method.backbone_prefix for method in methods})

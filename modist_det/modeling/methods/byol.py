@@ -1,4 +1,4 @@
-"""``BYOL``: predicting a slow copy's view of another clip, without negatives (Grill et al. 2020, arXiv 2006.07733)."""
+"""``BYOL``: predict a momentum encoder's output for another clip, without negatives (Grill et al. 2020)."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ add_section(
 
 @META_ARCH_REGISTRY.register()
 class BYOL(MomentumMethod):
-    """For each term (q, k) a predictor maps the projection of modality q of one clip to what the momentum encoder of
-    modality k makes of the other clip. Both clips take both parts.
+    """BYOL (arXiv 2006.07733) with one or two pathways.
+
+    For each term (q, k), a predictor maps the projection of modality q of one clip to the momentum encoder's output for
+    modality k of the other clip, in both directions.
 
     Args:
-        encoders: their projections are not normalized.
+        encoders: with projections that are not normalized.
         normalizers, terms, same_time: as in :class:`PathwayMethod`.
         dim: length of a projection.
         predictor_hidden: width of the predictors' hidden layer.
-        predictor_norm: "BN" or "none", after it.
+        predictor_norm: "BN" or "none", after the hidden layer.
         momentum, anneal: of the target encoders, as in :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
-        accumulation_steps: passes between two updates of the weights.
+        accumulation_steps: passes per update of the weights.
     """
 
     section = "BYOL"
@@ -76,11 +78,11 @@ class BYOL(MomentumMethod):
         }
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
-        """``loss_<query>_<key>`` of each term, the sum over both directions, and, only to be logged, the mean cosine
-        ``positive_<query>_<key>`` and ``spread_<modality>``: the standard deviation of the projections' directions,
-        times the root of their length. It is about 1 where they fill the sphere and 0 where they have collapsed.
+        """``loss_<query>_<key>`` of each term, summed over both directions. For the log, the mean cosine
+        ``positive_<query>_<key>`` and ``spread_<modality>``: the standard deviation of the normalized projections times
+        the square root of their length, which is about 1 if they cover the sphere and 0 after a collapse.
 
-        Without gradients (precise BN statistics are made so) the target encoders are left as they are.
+        Without gradients (as when computing precise BN statistics), the target encoders are not changed.
         """
         sources = {query for query, _ in self.terms}
         targets = {key for _, key in self.terms}

@@ -1,4 +1,4 @@
-"""``MoDist``: motion distilled into a visual backbone (arXiv 2106.09703), and MoCo as its RGB-only case."""
+"""``MoDist``: distillation of motion into a visual backbone (arXiv 2106.09703); MoCo is its RGB-only case."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ add_section(
 class MoDist(MomentumMethod):
     """Contrastive learning between two clips of a video, within RGB and between RGB and motion.
 
-    A term (q, k) pulls the query of modality q of one clip to the key of modality k of the other, and pushes
-    it from the queue of modality k. With the visual term alone this is MoCo.
+    A term (q, k) attracts the query of modality q of one clip to the key of modality k of the other, and repels it from
+    the queue of modality k. With only the visual term, this is MoCo.
 
     Args:
         encoders, normalizers, terms, same_time: as in :class:`PathwayMethod`.
@@ -43,10 +43,10 @@ class MoDist(MomentumMethod):
         dim: length of a key.
         temperature: of InfoNCE.
         momentum, anneal: of the key encoders, as in :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
-        shuffle_bn: compute keys on clips shuffled across processes.
-        mask_same_video: keys of the query's own video are no negatives. Matters where a queue is large against
-            the number of videos.
-        accumulation_steps: passes between two updates of the weights.
+        shuffle_bn: compute keys for clips shuffled across processes.
+        mask_same_video: exclude keys of the query's own video from the negatives. Important if the queue is large
+            relative to the number of videos.
+        accumulation_steps: passes per update of the weights.
     """
 
     section = "MODIST"
@@ -84,10 +84,10 @@ class MoDist(MomentumMethod):
         }
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
-        """``loss_<query>_<key>`` of each term and, only to be logged, its ``accuracy_``, ``positive_`` and
-        ``negative_`` (see :class:`~modist_det.modeling.losses.infonce.InfoNCE`).
+        """``loss_<query>_<key>`` of each term and, for the log, its ``accuracy_``, ``positive_`` and ``negative_`` (see
+        :class:`~modist_det.modeling.losses.infonce.InfoNCE`).
 
-        Without gradients (precise BN statistics are made so) key encoders and queues are left as they are.
+        Without gradients (as when computing precise BN statistics), key encoders and queues are not changed.
         """
         videos = videos.to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
         queries = {
@@ -101,7 +101,7 @@ class MoDist(MomentumMethod):
                 self.key.follow(self.query, modality)
             keys[modality] = self._keys(modality, clips[modality][:, self.clip_of(modality, 1)])
 
-        # Copies: the queues are written below, before the backward pass needs their keys.
+        # Copies, because the queues are changed below, before the backward pass.
         negatives = {modality: self._queue(modality).keys.clone() for modality in keys}
         numbers: dict[str, Tensor] = {}
         for (query, key), weight in self.terms.items():

@@ -1,4 +1,4 @@
-"""``PathwayMethod``: what methods share that compare RGB clips with each other and with their motion."""
+"""``PathwayMethod``: base of the methods that compare RGB clips with each other and with motion."""
 
 from __future__ import annotations
 
@@ -67,19 +67,18 @@ class Encoder(nn.Module):
 class PathwayMethod(PretrainingMethod):
     """Two clips of a video, a visual pathway and, where a term uses it, a motion pathway.
 
-    A term (q, k) compares modality q of one clip with modality k of the other. Without terms that use motion this is
-    learning from RGB alone, and the motion pathway is not built. A subclass adds what a comparison is, in
-    :meth:`losses`.
+    A term (q, k) compares modality q of one clip with modality k of the other. If no term uses motion, the motion
+    pathway is not built, and the method learns from RGB alone. Subclasses define the comparison in :meth:`losses`.
 
     Args:
-        encoders: of each modality that a term uses: ``visual``, ``motion``.
-        normalizers: of each modality's clips.
-        terms: weight of each term; terms of weight 0 are left out.
+        encoders: by modality (``visual``, ``motion``), for all modalities that terms use.
+        normalizers: by modality.
+        terms: weight of each term; terms with weight 0 are left out.
         same_time: cross-modal terms compare RGB and motion of one clip instead of two.
 
     Attributes:
-        section: of ``cfg.MODEL``; it has the keys that :meth:`arguments` reads.
-        normalize_projections: projections have the length 1.
+        section: section of ``cfg.MODEL`` with the keys for :meth:`arguments`.
+        normalize_projections: scale projections to length 1.
     """
 
     backbone_prefix = "query.visual.backbone."
@@ -104,17 +103,17 @@ class PathwayMethod(PretrainingMethod):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> PathwayMethod:
-        """Built from ``cfg.MODEL``: the visual backbone is MODEL.BACKBONE."""
+        """Built from ``cfg.MODEL``; the visual backbone is MODEL.BACKBONE."""
         return cls(**cls.arguments(cfg))
 
     @classmethod
     def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
-        """What the constructor takes, from a config; a subclass adds its own."""
+        """The constructor's arguments from a config. Subclasses add their own."""
         node = cfg.MODEL[cls.section]
         if not node.VISUAL_WEIGHT > 0 and not node.CROSS_WEIGHT > 0:
             raise UserError(
-                f"MODEL.{cls.section}.VISUAL_WEIGHT and CROSS_WEIGHT are both 0: no visual backbone would be trained; "
-                "set one above 0"
+                f"MODEL.{cls.section}.VISUAL_WEIGHT and CROSS_WEIGHT are both 0, so no visual backbone would be "
+                "trained; set one above 0"
             )
         backbones = {VISUAL: build_backbone(cfg)}
         if cls._uses_motion(node):
@@ -157,14 +156,14 @@ class PathwayMethod(PretrainingMethod):
         uses_motion = cls._uses_motion(cfg.MODEL[cls.section])
         if uses_motion and not cfg.MOTION.ENABLED:
             raise UserError(
-                f"MOTION.ENABLED is False, but terms of MODEL.{cls.section} use motion; for RGB alone set "
+                f"MOTION.ENABLED is False, but MODEL.{cls.section} has terms with motion; to use only RGB, set "
                 f"MODEL.{cls.section}.CROSS_WEIGHT and MOTION_WEIGHT to 0"
             )
         return Views(clips=2, motion=uses_motion)
 
     @classmethod
     def complete_config(cls, cfg: CfgNode, motion_mean: Sequence[float]) -> None:
-        # One value is shown on three channels, as the authors of MoDist do.
+        # A single channel is repeated three times, as in the code of MoDist's authors.
         mean = list(motion_mean)
         cfg.MODEL[cls.section].MOTION_MEAN = mean * 3 if len(mean) == 1 else mean
 
@@ -185,8 +184,8 @@ class PathwayMethod(PretrainingMethod):
         """Losses in training mode, features in evaluation mode; see :class:`PretrainingMethod`.
 
         Returns:
-            What :meth:`losses` gives; or B dicts with ``features``, the visual backbone's pooled map, float32 (D,), the
-            mean over a video's clips.
+            The result of :meth:`losses`; or B dicts with ``features``, float32 (D,): the pooled map of the visual
+            backbone, averaged over a video's clips.
         """
         if not self.training:
             return [{"features": row} for row in self._features(batch["video"])]
@@ -197,18 +196,18 @@ class PathwayMethod(PretrainingMethod):
         return self.losses(clips, batch["video_number"])
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
-        """The numbers of a training step.
+        """Losses and numbers to log for a training step.
 
         Args:
-            clips: uint8 (B, 2, C, T, H, W) of each modality.
-            videos: int64 (B,), equal for clips of one video.
+            clips: uint8 (B, 2, C, T, H, W) by modality.
+            videos: int64 (B,), equal for clips of the same video.
         """
         raise NotImplementedError
 
     def clip_of(self, modality: str, side: int) -> int:
-        """Which of the two clips a modality takes as the query (``side`` 0) or as the key (1).
+        """The index of the clip that a modality uses as the query (``side`` 0) or as the key (1).
 
-        Motion of the query's clip meets RGB of the key's clip, unless the two are to be of one clip.
+        Motion and RGB come from different clips, unless ``same_time`` is set.
         """
         return 1 - side if modality == MOTION and self.same_time else side
 
@@ -223,7 +222,7 @@ class PathwayMethod(PretrainingMethod):
 
 
 class MomentumMethod(PathwayMethod):
-    """A :class:`PathwayMethod` whose keys come from slow copies of the encoders, ``self.key``.
+    """A :class:`PathwayMethod` whose keys come from momentum copies of the encoders, ``self.key``.
 
     Args:
         momentum, anneal, accumulation_steps: of the copies; see

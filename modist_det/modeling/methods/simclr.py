@@ -20,9 +20,10 @@ add_section("MODEL.SIMCLR", PATHWAY_KEYS, PROJECTION_LAYERS=3, TEMPERATURE=Key(0
 
 @META_ARCH_REGISTRY.register()
 class SimCLR(PathwayMethod):
-    """For each term (q, k) the two views of a video are modality q of one clip and modality k of the other.
+    """SimCLR with one or two pathways.
 
-    There is no queue and no momentum encoder: the negatives are the batch's, of all processes.
+    For each term (q, k), the two views of a video are modality q of one clip and modality k of the other. There is no
+    queue and no momentum encoder: the negatives are the other samples in the batches of all processes.
 
     Args:
         encoders, normalizers, terms, same_time: as in :class:`PathwayMethod`.
@@ -47,7 +48,7 @@ class SimCLR(PathwayMethod):
         return super().arguments(cfg) | {"temperature": cfg.MODEL.SIMCLR.TEMPERATURE}
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
-        """``loss_<first>_<second>`` of each term and, only to be logged, its ``accuracy_`` and ``positive_`` (see
+        """``loss_<first>_<second>`` of each term and, for the log, its ``accuracy_`` and ``positive_`` (see
         :class:`~modist_det.modeling.losses.nt_xent.NTXent`)."""
         views: dict[tuple[str, int], Tensor] = {}
 
