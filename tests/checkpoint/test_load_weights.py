@@ -298,7 +298,7 @@ def test_nothing_in_common_names_examples_of_both_sides(save):
         UserError, match=r"blocks.0.attn.qkv.weight, cls_token; the model has backbone.stem.conv.weight"
     ):
         load_weights(_detector(), path)
-    with pytest.raises(UserError, match="format modist.*the file has s1.pathway0_stem"):
+    with pytest.raises(UserError, match="format modist.*the file contains s1.pathway0_stem"):
         load_weights(_detector(), save(_pyslowfast(_detector())), format="modist")
 
 
@@ -368,8 +368,8 @@ def test_unreadable_files_are_named(save, tmp_path):
     [
         ({"epoch": 3, "cfg": "x"}, "contains no model.*its keys: epoch, cfg"),
         ({"model_state": {}}, "contains no model"),
-        ([torch.zeros(1)], "holds list"),
-        (torch.zeros(1), "holds Tensor"),
+        ([torch.zeros(1)], "contains a list"),
+        (torch.zeros(1), "contains a Tensor"),
     ],
 )
 def test_files_without_a_model_say_what_they_hold(save, content, message):
