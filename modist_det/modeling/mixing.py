@@ -33,7 +33,7 @@ class ClipMixer:
         self.prob = prob
         if not self.choices:
             raise UserError(
-                "INPUT.MIX.MIXUP_ALPHA and CUTMIX_ALPHA are 0; set one, or INPUT.MIX.ENABLED False"
+                "INPUT.MIX.MIXUP_ALPHA and CUTMIX_ALPHA are both 0; set one or INPUT.MIX.ENABLED False"
             )
 
     def __call__(self, clips: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

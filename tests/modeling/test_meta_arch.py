@@ -87,7 +87,7 @@ class TestNormalizer:
     def test_settings_that_do_not_work_are_named(self):
         with pytest.raises(UserError, match="MODEL.INPUT_FORMAT is 'GRB'"):
             ClipNormalizer(MEAN, STD, "GRB")
-        with pytest.raises(UserError, match="MODEL.PIXEL_STD 2"):
+        with pytest.raises(UserError, match="MODEL.PIXEL_STD has 2"):
             ClipNormalizer(MEAN, STD[:2])
 
 
@@ -292,6 +292,6 @@ def test_a_head_for_another_task_is_refused(architecture, head):
     cfg.MODEL.RESNET3D.DEPTH, cfg.MODEL.RESNET3D.WIDTH, cfg.MODEL.NUM_CLASSES = 18, 8, 3
     cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.HEAD.NAME = architecture, head
     with pytest.raises(
-        UserError, match=f"MODEL.HEAD.NAME {head} is for .*MODEL.META_ARCHITECTURE {architecture} for"
+        UserError, match=f"MODEL.HEAD.NAME {head} is for .*MODEL.META_ARCHITECTURE {architecture} is for"
     ):
         build_model(cfg)

@@ -223,7 +223,7 @@ def test_settings_and_clips_that_do_not_work_are_named():
     grey.MODEL.PIXEL_MEAN = [0.5]
     with pytest.raises(UserError, match="3 channels, not 1"):
         build_backbone(grey)
-    with pytest.raises(UserError, match="RoIActionHead needs a feature map.*FEATURES: map"):
+    with pytest.raises(UserError, match="RoIActionHead needs a feature map.*FEATURES map"):
         build_head(cfg := _config(NAME="mc3_18", FEATURES="pooled"), build_backbone(cfg))
     with torch.device("meta"):
         s3d = TorchvisionVideo("s3d").eval()
