@@ -73,11 +73,21 @@ def extension(name: str) -> str:
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     """What counts in a folder, in no order. No file is opened (fast on network disks).
 
+    Links that lead in a circle, or where this user may not go, are left out and named in the log.
+
     Raises:
         OSError: it is no folder, or cannot be read.
     """
     with os.scandir(os.fspath(folder)) as entries:
-        yield from (entry for entry in entries if not is_hidden(entry.name))
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            try:
+                entry.is_dir()  # which the entry remembers
+            except OSError as error:
+                logger.warning("%s is left out: %s", entry.path, error.strerror or error)
+            else:
+                yield entry
 
 
 def file_key(path: str | os.PathLike[str], status: os.stat_result) -> tuple[object, ...]:

@@ -165,6 +165,8 @@ def test_leaves_the_rest_to_the_exact_parser(row):
             parse_plain("x", text.encode(), 1, EXCLUSIONS)
 
 
-def test_not_utf_8():
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("row", [b"\xff,2\n", b"\xff,2,3\n"])
+def test_not_utf_8(row):
     with pytest.raises(NotPlain):
-        parse_plain("x", b"a,1\n\xff,2\n", 1, EXCLUSIONS)
+        parse_plain("x", b"a,1\n" + row + b"a,3\n", 1, EXCLUSIONS)

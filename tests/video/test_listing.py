@@ -54,6 +54,14 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path) -> None:
     assert relative(root) == ["away/c.mp4", "away/more/d.mp4", "b.mp4", "broken", "real/deep/a.mp4"]
 
 
+def test_a_link_to_itself_is_left_out(tmp_path, caplog) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert [entry.name for entry, _ in walk(tmp_path)] == ["a.mp4"]
+    assert videos_in(tmp_path) == [str(tmp_path / "a.mp4")]
+    assert "circle is left out" in caplog.text
+
+
 def test_extension_is_that_of_the_last_part() -> None:
     names = ["a.MP4", "a.tar.gz", "a", ".mp4", "a.", "b.mp4/a", "b/.mp4", "a b.M2TS"]
     assert [extension(name) for name in names] == [".mp4", ".gz", "", "", "", "", "", ".m2ts"]

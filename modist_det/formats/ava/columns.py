@@ -36,6 +36,11 @@ def parse_plain(path: str, data: bytes, first_line: int, layout: Layout) -> BoxT
     quoted = b'"' in data
     if b"\r" in data or (quoted and not _quotes_are_around_cells(data)):
         raise NotPlain
+    if not data.isascii():
+        try:
+            data.decode()  # pyarrow can report no row of another width that is not UTF-8
+        except UnicodeDecodeError as error:
+            raise NotPlain from error
     last = data.rfind(b"\n", 0, len(data) - 1) + 1
     width = max(_width(data[: data.find(b"\n", 1)]), _width(data[last:]))
     if width not in layout.widths:
