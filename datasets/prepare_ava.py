@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
     commands = p.add_subparsers(dest="command", required=True, metavar="{init,check,split}")
 
-    init = commands.add_parser("init", help="write a description file of a data set")
+    init = commands.add_parser("init", help="write a description file of a dataset")
     init.add_argument(
         "--videos",
         type=Path,
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=at_least(1), metavar="N", help="videos opened at a time (default: one a CPU)"
     )
 
-    split = commands.add_parser("split", help="divide a data set by video into train.yaml and val.yaml")
+    split = commands.add_parser("split", help="divide a dataset by video into train.yaml and val.yaml")
     split.add_argument("dataset", metavar="DESCRIPTION", help="description file")
     split.add_argument(
         "--val-share",
@@ -151,7 +151,7 @@ def _split(args: argparse.Namespace) -> int:
 def _open(name: str) -> AVADataset:
     dataset = DatasetCatalog.get(name)
     if not isinstance(dataset, AVADataset):
-        raise UserError(f"{name} is not an AVA-style data set")
+        raise UserError(f"{name} is not an AVA-style dataset")
     return dataset
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a classification data set: its annotations, that every video is there and can be read, videos per class."""
+"""Check a classification dataset: its annotations, that every video is there and can be read, videos per class."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
     dataset = DatasetCatalog.get(args.dataset)
     if not isinstance(dataset, ClassificationDataset):
         raise UserError(
-            f"{args.dataset} is not a classification data set; AVA-style data: prepare_ava.py check"
+            f"{args.dataset} is not a classification dataset; AVA-style data: prepare_ava.py check"
         )
     report = check_classification(dataset, not args.names_only, args.threads, sys.stderr.isatty())
     print(format_report(report, args.limit, counted="videos"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate the puppets data set: short videos of drawn people who do named actions, with AVA annotations.
+"""Generate the puppets dataset: short videos of drawn people who do named actions, with AVA annotations.
 
 The same seed and options give the same files. A set that is already complete is kept; a run that was stopped
 goes on where it was.

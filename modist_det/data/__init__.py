@@ -1,1 +1,1 @@
-"""From a data set's name to batches of uint8 clips."""
+"""From a dataset's name to batches of uint8 clips."""

@@ -1,4 +1,4 @@
-"""Data sets by name, or by the path of a description file.
+"""Datasets by name, or by the path of a description file.
 
 Names are looked up under the data root: ``$MODIST_DATASETS``, or else the checkout's ``datasets`` folder, or, of an
 installed package, ``datasets`` in the current folder.
@@ -69,14 +69,14 @@ _Contract = TypeVar("_Contract")
 
 @runtime_checkable
 class ListsVideos(Protocol):
-    """A data set that pretraining can use."""
+    """A dataset that pretraining can use."""
 
     def video_records(self) -> Sequence[VideoRecord]:
         """Each video once, without annotations."""
 
 
 class Catalog:
-    """Maps names to functions that make the data set when it is asked for."""
+    """Maps names to functions that make the dataset when it is asked for."""
 
     def __init__(self) -> None:
         self._factories: dict[str, Callable[[], Any]] = {}
@@ -84,7 +84,7 @@ class Catalog:
     def register(self, name: str, factory: Callable[[], Any]) -> None:
         """Let :meth:`get` find ``name``; a name can be given once."""
         if name in self._factories:
-            raise ValueError(f"the data set {name!r} is registered twice")
+            raise ValueError(f"the dataset {name!r} is registered twice")
         self._factories[name] = factory
 
     def list(self) -> Sequence[str]:
@@ -92,10 +92,10 @@ class Catalog:
         return sorted(self._factories)
 
     def get(self, name: str | os.PathLike) -> Any:
-        """The data set of this name, or of this description file (``*.yaml``, ``*.yml``).
+        """The dataset of this name, or of this description file (``*.yaml``, ``*.yml``).
 
         Raises:
-            UserError: there is no such name, or files of the data set are missing.
+            UserError: there is no such name, or files of the dataset are missing.
         """
         name = os.fspath(name)
         if name in self._factories:
@@ -103,29 +103,29 @@ class Catalog:
         if Path(name).suffix.lower() in (".yaml", ".yml"):
             return load_description(name)
         raise UserError(
-            f"there is no data set named {name!r}{nearest(name, self._factories)} "
+            f"there is no dataset named {name!r}{nearest(name, self._factories)} "
             f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
         )
 
     def get_as(self, name: str | os.PathLike, contract: type[_Contract], needs: str) -> _Contract:
-        """The data set of this name, which fulfils a contract: a base class or protocol.
+        """The dataset of this name, which fulfils a contract: a base class or protocol.
 
         Args:
             needs: what for, in the error: "TASK detection needs keyframes with person boxes".
 
         Raises:
-            UserError: as :meth:`get`, or it is a data set of another kind.
+            UserError: as :meth:`get`, or it is a dataset of another kind.
         """
         dataset = self.get(name)
         if not isinstance(dataset, contract):
-            raise UserError(f"data set {name} is a {type(dataset).__name__}; {needs}")
+            raise UserError(f"dataset {name} is a {type(dataset).__name__}; {needs}")
         return dataset
 
     def videos(self, name: str | os.PathLike) -> Sequence[VideoRecord]:
-        """Each video of the data set once, without annotations.
+        """Each video of the dataset once, without annotations.
 
         Raises:
-            UserError: as :meth:`get`, or the data set does not list its videos.
+            UserError: as :meth:`get`, or the dataset does not list its videos.
         """
         needs = "it does not list its videos: name their folder in a description file with the lines "
         needs += "'format: videos' and 'videos: FOLDER'"
@@ -148,7 +148,7 @@ def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str)
         if not (annotations / person_boxes).is_file():
             missing.append(f"annotations/{person_boxes} (for detected person boxes)")
         raise UserError(
-            f"data set {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section AVA of "
+            f"dataset {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section AVA of "
             f"datasets/README.md ($MODIST_DATASETS names another data root). {_WITHOUT_DATA}"
         )
     assert folder is not None
@@ -168,7 +168,7 @@ def _puppets(name: str, split: str) -> Any:
     description = data_root() / "puppets" / f"{split}.yaml"
     if not description.is_file():
         raise UserError(
-            f"data set {name!r} has not been generated: {description} is missing; "
+            f"dataset {name!r} has not been generated: {description} is missing; "
             "run python datasets/prepare_puppets.py"
         )
     return load_description(description)
@@ -178,7 +178,7 @@ def _puppets_actions(name: str, subset: str) -> UCF101Dataset:
     root = data_root() / "puppets_actions"
     if not root.is_dir():
         raise UserError(
-            f"data set {name!r} has not been generated: {root} is missing; "
+            f"dataset {name!r} has not been generated: {root} is missing; "
             "run python datasets/prepare_puppets.py --preset actions"
         )
     return UCF101Dataset(name, root / "videos", root / "ucfTrainTestlist", subset)
@@ -224,7 +224,7 @@ def _require(name: str, root: Path, section: str, paths: Sequence[Path]) -> None
     missing = [str(path.relative_to(root)) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
         raise UserError(
-            f"data set {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section {section} of "
+            f"dataset {name!r} is not in {root}: missing {'; '.join(missing)}. How to get them: section {section} of "
             "datasets/README.md ($MODIST_DATASETS names another data root)"
         )
 

@@ -22,7 +22,7 @@ def iterations_per_epoch(size: int, batch_size: int) -> int:
 class TrainSampler:
     """An endless stream of this rank's batches of (epoch, index) keys.
 
-    Each epoch is a permutation drawn from (seed, epoch); a data set smaller than one batch is repeated until it fills
+    Each epoch is a permutation drawn from (seed, epoch); a dataset smaller than one batch is repeated until it fills
     it. Iteration ``i`` takes the ``i``-th global batch, in order: first cut into ``accumulation_steps`` parts, each
     of them cut into one share a rank. So any number of processes and accumulation steps sees the
     same global batches, and a stream that starts at iteration ``k`` equals the rest of one that started at 0.

@@ -70,7 +70,7 @@ class AVAEvaluator:
         max_detections: int = MAX_PER_KEYFRAME,
     ) -> None:
         if groundtruth is None:
-            raise UserError(f"data set {dataset_name} has no ground truth, which evaluation compares with")
+            raise UserError(f"dataset {dataset_name} has no ground truth, which evaluation compares with")
         self._groundtruth = read_ava_boxes(groundtruth)
         self._labels = read_label_map(label_map)
         self._exclusions = None if exclusions is None else read_exclusions(exclusions)

@@ -68,7 +68,7 @@ class ClassificationEvaluator:
         """Take one batch.
 
         Args:
-            batch: of length B: ``video_number``, unique in the data set; ``id``; ``labels``, (K,) of 0 and 1.
+            batch: of length B: ``video_number``, unique in the dataset; ``id``; ``labels``, (K,) of 0 and 1.
             predictions: B dicts with ``scores`` (K,).
 
         Raises:
@@ -105,7 +105,7 @@ class ClassificationEvaluator:
         )
         if not numbers:
             return {}
-        # In order of the data set; a sampler that pads shards to one length shows some videos twice.
+        # In order of the dataset; a sampler that pads shards to one length shows some videos twice.
         kept = np.unique(np.array(numbers), return_index=True)[1]
         labels, scores = np.stack(label_rows)[kept], np.stack(score_rows)[kept]
         ranks = ranks_of_labels(scores, labels)

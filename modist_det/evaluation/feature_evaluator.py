@@ -42,7 +42,7 @@ class FeatureEvaluator:
         if both:
             raise UserError(
                 f"{len(both)} videos are in the gallery and among the queries, the first {min(both)!r}; "
-                "a video would find itself: name other data sets in DATASETS.GALLERY or DATASETS.TEST"
+                "a video would find itself: name other datasets in DATASETS.GALLERY or DATASETS.TEST"
             )
         if not gallery or not queries:
             raise UserError("k-NN and retrieval need videos in both DATASETS.GALLERY and DATASETS.TEST")

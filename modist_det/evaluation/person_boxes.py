@@ -33,7 +33,7 @@ def evaluate_person_boxes(
     """COCO's figures, and recall at IoU 0.5 for several least scores.
 
     Only keyframes of the ground truth count; those without people do, too. Rows with one box are one person.
-    Persons that were not annotated make a detection wrong: where data sets annotate only actors, look at recall.
+    Persons that were not annotated make a detection wrong: where datasets annotate only actors, look at recall.
 
     Args:
         groundtruth: csv in AVA's format.

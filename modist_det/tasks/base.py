@@ -69,7 +69,7 @@ class Task:
         raise NotImplementedError
 
     def title(self, name: str) -> str:
-        """What metrics and files of the data set ``name`` are called; unique among the test sets."""
+        """What metrics and files of the dataset ``name`` are called; unique among the test sets."""
         return name
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
@@ -121,17 +121,17 @@ def join_class_facts(datasets: Mapping[str, Any]) -> ClassFacts | None:
 
 
 def complete_num_classes(cfg: CfgNode, widths: Mapping[str, int]) -> None:
-    """Set MODEL.NUM_CLASSES, where it is 0, to the most that a data set has (``widths``: by its name in the config).
+    """Set MODEL.NUM_CLASSES, where it is 0, to the most that a dataset has (``widths``: by its name in the config).
 
     Raises:
-        UserError: a data set has more.
+        UserError: a dataset has more.
     """
     if cfg.MODEL.NUM_CLASSES == 0 and widths:
         cfg.MODEL.NUM_CLASSES = max(widths.values())
     for name, width in widths.items():
         if width > cfg.MODEL.NUM_CLASSES:
             raise UserError(
-                f"data set {name} has {width} classes, but MODEL.NUM_CLASSES is "
+                f"dataset {name} has {width} classes, but MODEL.NUM_CLASSES is "
                 f"{cfg.MODEL.NUM_CLASSES}; set it to {width}, or to 0 to take it from the data"
             )
 

@@ -36,7 +36,7 @@ class ClassificationTask(Task):
     """Train on clips of labelled videos, test on several views of each.
 
     Args:
-        names: catalogue names or description files of every data set used; each is opened once.
+        names: catalogue names or description files of every dataset used; each is opened once.
     """
 
     record_name = "labelled video"
@@ -57,16 +57,16 @@ class ClassificationTask(Task):
         return self._datasets[name].metadata.name
 
     def class_names(self, name: str) -> tuple[str, ...]:
-        """Of the data set ``name``, by class index."""
+        """Of the dataset ``name``, by class index."""
         return self._datasets[name].metadata.class_names
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
         if not cfg.DATASETS.TRAIN:
-            raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+            raise UserError("DATASETS.TRAIN is empty; name a dataset to train on, or use --eval-only")
         for name in cfg.DATASETS.TRAIN:
             if self._datasets[name].metadata.directional and cfg.INPUT.RANDOM_FLIP > 0:
                 raise UserError(
-                    f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP:g}, but classes of data set {name} tell left from "
+                    f"INPUT.RANDOM_FLIP is {cfg.INPUT.RANDOM_FLIP:g}, but classes of dataset {name} tell left from "
                     "right; set it to 0"
                 )
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED

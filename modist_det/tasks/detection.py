@@ -45,7 +45,7 @@ class DetectionTask(Task):
     """Train on keyframes with person boxes; each test set brings its own evaluator.
 
     Args:
-        names: catalogue names or description files of every data set used; each is opened once.
+        names: catalogue names or description files of every dataset used; each is opened once.
     """
 
     record_name = "keyframe with a person box"
@@ -67,7 +67,7 @@ class DetectionTask(Task):
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
         if not cfg.DATASETS.TRAIN:
-            raise UserError("DATASETS.TRAIN is empty; name a data set to train on, or use --eval-only")
+            raise UserError("DATASETS.TRAIN is empty; name a dataset to train on, or use --eval-only")
         share, seed = cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED
         parts = [
             keyframe_share(self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES), share, seed)

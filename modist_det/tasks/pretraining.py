@@ -44,8 +44,8 @@ class PretrainingTask(Task):
     """Clips of each video of the training sets; test videos look for neighbours in a gallery.
 
     Args:
-        train: catalogue names or description files; data sets with ``video_records()``.
-        test, gallery: of labelled data sets with the same classes.
+        train: catalogue names or description files; datasets with ``video_records()``.
+        test, gallery: of labelled datasets with the same classes.
     """
 
     record_name = "video"
@@ -65,14 +65,14 @@ class PretrainingTask(Task):
         if bool(cfg.DATASETS.TEST) != bool(cfg.DATASETS.GALLERY):
             raise UserError(
                 "pretraining is judged by the neighbours of DATASETS.TEST in DATASETS.GALLERY: "
-                "name labelled data sets in both, or in neither"
+                "name labelled datasets in both, or in neither"
             )
         classes = {name: dataset.metadata.class_names for name, dataset in self._labelled.items()}
         for name, names in classes.items():
             first = next(iter(classes))
             if names != classes[first]:
                 raise UserError(
-                    f"data sets {first} and {name} have other classes; their labels do not compare"
+                    f"datasets {first} and {name} have other classes; their labels do not compare"
                 )
         if classes:
             cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
@@ -89,7 +89,7 @@ class PretrainingTask(Task):
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], Mapper]:
         if not len(self._records):
             raise UserError(
-                "DATASETS.TRAIN is empty; name a data set, or a description file with 'format: videos'"
+                "DATASETS.TRAIN is empty; name a dataset, or a description file with 'format: videos'"
             )
         return self._records, PretrainingMapper.from_config(cfg, self._views.clips)
 
@@ -117,7 +117,7 @@ class PretrainingTask(Task):
 
 
 def _with_paths_for_ids(records: VideoRecords) -> VideoRecords:
-    """Ids that are unique over data sets, of which two may each have a ``run/1.mp4``."""
+    """Ids that are unique over datasets, of which two may each have a ``run/1.mp4``."""
     parts = ("" if np.isnan(start) else f"@{start:g}" for start in records.starts)
     return records.with_ids(path + part for path, part in zip(records.videos, parts, strict=True))
 
@@ -128,7 +128,7 @@ def _labels(name: str, records: Sequence[VideoRecord]) -> dict[str, int]:
     for record in records:
         if len(record.labels) != 1:
             raise UserError(
-                f"data set {name}: {record.id} has {len(record.labels)} classes, neighbours need one"
+                f"dataset {name}: {record.id} has {len(record.labels)} classes, neighbours need one"
             )
         labels[record.id] = record.labels[0]
     return labels

@@ -1,4 +1,4 @@
-"""Grad-CAM of checkpoints on a data set, as a user runs it."""
+"""Grad-CAM of checkpoints on a dataset, as a user runs it."""
 
 from __future__ import annotations
 

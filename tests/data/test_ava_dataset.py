@@ -30,7 +30,7 @@ b,0905,0.2,0.2,0.4,0.6,2,0
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A data set; videos are empty files, since readers open none."""
+    """A dataset; videos are empty files, since readers open none."""
     (tmp_path / "videos").mkdir()
     for name in ("a.mp4", "b.webm"):
         (tmp_path / "videos" / name).touch()

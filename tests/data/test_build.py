@@ -33,7 +33,7 @@ SIZES = {"a": (48, 64), "b": (48, 64), "c": (48, 80), "d": (64, 48)}  # height, 
 
 
 def write_set(folder: Path, videos: list[str], seconds: int = 3) -> AVADataset:
-    """A data set with one person in each keyframe, whose class is 1 or 2."""
+    """A dataset with one person in each keyframe, whose class is 1 or 2."""
     rows = [
         f"{video},{second},0.2,0.2,0.7,0.8,{1 + (second + i) % 2}"
         for i, video in enumerate(videos)

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Datasets by name."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_absent_puppets(data) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UserError, match=r"no data set named 'ava_2.2_val'; did you mean 'ava_v2.2_val'"):
+    with pytest.raises(UserError, match=r"no dataset named 'ava_2.2_val'; did you mean 'ava_v2.2_val'"):
         DatasetCatalog.get("ava_2.2_val")
 
 

@@ -522,7 +522,7 @@ class TestClassFolders:
         with pytest.raises(UserError, match="nowhere does not exist"):
             ClassFolders("f", tmp_path / "nowhere").records()
         (tmp_path / "v/run").mkdir(parents=True)
-        with pytest.raises(UserError, match="data set f: its annotations list no video"):
+        with pytest.raises(UserError, match="dataset f: its annotations list no video"):
             ClassFolders("f", tmp_path / "v").records()
 
 

@@ -127,7 +127,7 @@ def test_settings_that_do_not_fit(configured, tmp_path):
     (tmp_path / "labels.json").write_text('["Red", "Green", "Blue"]')
     (tmp_path / "s.yaml").write_text("format: ssv2\nvideos: .\nannotations: none.json\nlabels: labels.json\n")
     with pytest.raises(
-        UserError, match="INPUT.RANDOM_FLIP is 0.5, but classes of data set .*s.yaml tell left"
+        UserError, match="INPUT.RANDOM_FLIP is 0.5, but classes of dataset .*s.yaml tell left"
     ):
         run(configured("DATASETS.TRAIN", f"['{tmp_path}/s.yaml']", "INPUT.RANDOM_FLIP", 0.5))
     with pytest.raises(UserError, match="ucf101_split1_train has 3 classes, but MODEL.NUM_CLASSES is 2"):

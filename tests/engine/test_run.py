@@ -273,7 +273,7 @@ def test_a_run_refuses_what_it_cannot_use(write_config, tmp_path):
     with pytest.raises(UserError, match="did you mean 'detection'"):
         run(configured(config, output, "TASK", "detections"))
     with pytest.raises(
-        UserError, match="there is no data set named 'puppets_trian'; did you mean 'puppets_train'"
+        UserError, match="there is no dataset named 'puppets_trian'; did you mean 'puppets_train'"
     ):
         run(configured(config, output, "DATASETS.TRAIN", "['puppets_trian']"))
     with pytest.raises(UserError, match="MoDist is for TASK pretraining, but TASK is detection"):

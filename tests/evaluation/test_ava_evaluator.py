@@ -167,7 +167,7 @@ def test_predictions_that_do_not_fit(data, scores, message):
 
 def test_files_are_checked_when_it_is_made(data, tmp_path):
     groundtruth, labels, _ = data
-    with pytest.raises(UserError, match="data set mine has no ground truth"):
+    with pytest.raises(UserError, match="dataset mine has no ground truth"):
         AVAEvaluator(None, labels, dataset_name="mine")
     with pytest.raises(UserError, match="none.csv does not exist"):
         AVAEvaluator(groundtruth, labels, tmp_path / "none.csv")

@@ -89,7 +89,7 @@ def command(rng: np.random.Generator, folder: Path) -> None:
 
 
 class _Files:
-    """Files of a small data set, made when asked for; with ``damage`` each of them may be damaged."""
+    """Files of a small dataset, made when asked for; with ``damage`` each of them may be damaged."""
 
     def __init__(self, rng: np.random.Generator, folder: Path, damage: bool) -> None:
         self.rng = rng

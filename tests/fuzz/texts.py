@@ -234,7 +234,7 @@ def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def yaml_files(rng: np.random.Generator, folder: Path) -> None:
-    """Config files, overrides and descriptions of data sets."""
+    """Config files, overrides and descriptions of datasets."""
     path = folder / "file.yaml"
     kind = rng.random()
     if kind < 0.25:

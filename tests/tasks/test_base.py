@@ -15,7 +15,7 @@ def test_the_widest_data_set_decides():
     assert cfg.MODEL.NUM_CLASSES == 10
     complete_num_classes(cfg, {"third": 3})
     assert cfg.MODEL.NUM_CLASSES == 10
-    with pytest.raises(UserError, match="data set fourth has 12 classes, but MODEL.NUM_CLASSES is 10"):
+    with pytest.raises(UserError, match="dataset fourth has 12 classes, but MODEL.NUM_CLASSES is 10"):
         complete_num_classes(cfg, {"fourth": 12})
 
 

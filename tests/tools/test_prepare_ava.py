@@ -54,7 +54,7 @@ def videos(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def mine(videos, tmp_path) -> Path:
-    """The description of a data set that is right."""
+    """The description of a dataset that is right."""
     (tmp_path / "labels.pbtxt").write_text(LABELS)
     (tmp_path / "gt.csv").write_text(GOOD)
     (tmp_path / "mine.yaml").write_text(

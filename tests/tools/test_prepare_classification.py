@@ -76,4 +76,4 @@ def test_bad_input(check, description, tiny_puppets, tmp_path):
     (tmp_path / "empty/run").mkdir(parents=True)
     (tmp_path / "empty.yaml").write_text("format: class_folders\nvideos: empty\n")
     done = check(tmp_path / "empty.yaml")
-    assert done.returncode == 1 and "data set empty: its annotations list no video" in done.stdout
+    assert done.returncode == 1 and "dataset empty: its annotations list no video" in done.stdout

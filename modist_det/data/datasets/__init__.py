@@ -1,4 +1,4 @@
-"""Readers of data sets. They parse annotation files and open no video."""
+"""Readers of datasets. They parse annotation files and open no video."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """AVA-style data: keyframes of long videos, in each of them person boxes with any number of actions.
 
-What differs between data sets (classes, frame rate of frame folders, the second at which videos begin, how far
+What differs between datasets (classes, frame rate of frame folders, the second at which videos begin, how far
 keyframes are apart) is an argument, so AVA itself and data of one's own are read by the same code.
 """
 
@@ -124,7 +124,7 @@ class AVADataset(DetectionDataset):
 
     @cached_property
     def metadata(self) -> AVAMetadata:
-        """Facts about the data set.
+        """Facts about the dataset.
 
         Raises:
             UserError: the label map cannot be read or has an id above ``num_classes``.
@@ -181,7 +181,7 @@ class AVADataset(DetectionDataset):
 
     def _two_names(self, first: str, second: str, path: str) -> UserError:
         return UserError(
-            f"data set {self.name}: {first!r} and {second!r} are one video, {path}; call it by one name in every row"
+            f"dataset {self.name}: {first!r} and {second!r} are one video, {path}; call it by one name in every row"
         )
 
     def records(
@@ -233,7 +233,7 @@ class AVADataset(DetectionDataset):
             excluded = np.isin(persons.keys, read_exclusions(self.exclusions).keys(names))
             if len(persons) and excluded.all():
                 raise UserError(
-                    f"data set {self.name}: {self.exclusions} excludes every keyframe that has a person "
+                    f"dataset {self.name}: {self.exclusions} excludes every keyframe that has a person "
                     f"({len(np.unique(persons.keys))}); give the exclusions of this data, or none"
                 )
             persons = persons.take(~excluded)
@@ -295,7 +295,7 @@ class AVADataset(DetectionDataset):
 
     def _annotated(self, names: dict[str, int]) -> Persons:
         if self.annotations is None:
-            raise UserError(f"data set {self.name} has no 'annotations', which ground truth boxes come from")
+            raise UserError(f"dataset {self.name} has no 'annotations', which ground truth boxes come from")
         return self._to_persons(read_ava_boxes(self.annotations), names)
 
     def _detected(
@@ -307,7 +307,7 @@ class AVADataset(DetectionDataset):
             UserError: there are none, and they are ``required``.
         """
         if self.person_boxes is None:
-            raise UserError(f"data set {self.name} has no 'person_boxes', which detected boxes come from")
+            raise UserError(f"dataset {self.name} has no 'person_boxes', which detected boxes come from")
         table = read_person_boxes(self.person_boxes)
         num_annotated = len(names)
         everybody = self._to_persons(table, names)
@@ -400,7 +400,7 @@ class AVADataset(DetectionDataset):
             return
         example = Path(self.videos[0], missing[0])
         text = (
-            f"data set {self.name}: {len(missing)} of {len(asked)} videos are missing from {', '.join(self.videos)}, "
+            f"dataset {self.name}: {len(missing)} of {len(asked)} videos are missing from {', '.join(self.videos)}, "
             f"for example {example}.mp4 (or another kind of video file, or a folder {example} of frames)"
         )
         if len(missing) > self.max_missing * len(asked) or not found:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with an AVA-style data set, found before hours of training are spent on it."""
+"""Everything that is wrong with an AVA-style dataset, found before hours of training are spent on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Report:
     Attributes:
         problems: what would go wrong, one line each, beginning with file and line where there is one.
         warnings: what may be meant so.
-        summary: (what, number) of the data set.
+        summary: (what, number) of the dataset.
         classes: (id, name, persons who do it, or videos).
     """
 
@@ -63,7 +63,7 @@ def format_report(report: Report, limit: int = 100, counted: str = "persons") ->
         lines += [f"  {entry}" for entry in entries[:limit]]
         lines += [f"  ... and {len(entries) - limit} more"] if len(entries) > limit else []
     if not report.problems:
-        lines += ["", "nothing is wrong with this data set"]
+        lines += ["", "nothing is wrong with this dataset"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Writing the description file of a data set of one's own, and splitting one into training and validation."""
+"""Writing the description file of a dataset of one's own, and splitting one into training and validation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _portable(value: Any, folder: Path) -> Any:
 def split_dataset(
     dataset: AVADataset, folder: str | os.PathLike, validation_share: float = 0.2, seed: int = 0
 ) -> dict[str, tuple[Path, list[str]]]:
-    """Divide a data set by video: ``train.yaml`` with ``train.csv`` and ``val.yaml`` with ``val.csv`` in ``folder``.
+    """Divide a dataset by video: ``train.yaml`` with ``train.csv`` and ``val.yaml`` with ``val.csv`` in ``folder``.
 
     Videos, not keyframes, are divided: neighbouring keyframes look alike, so dividing them would measure memory.
 
@@ -75,7 +75,7 @@ def split_dataset(
         UserError: there are no annotations, fewer than two videos, or a file to be written exists.
     """
     if dataset.annotations is None:
-        raise UserError(f"data set {dataset.name} has no 'annotations' to split")
+        raise UserError(f"dataset {dataset.name} has no 'annotations' to split")
     if not 0 < validation_share < 1:
         raise UserError(
             f"the share of validation videos is {validation_share:g}, but must be between 0 and 1"

@@ -50,10 +50,10 @@ _LISTED = 20  # missing videos named in the log
 
 @dataclass(frozen=True)
 class ClassificationMetadata:
-    """Facts about a classification data set.
+    """Facts about a classification dataset.
 
     Attributes:
-        name: of the data set.
+        name: of the dataset.
         class_names: by class index, from 0.
         directional: left and right are part of classes, so that a mirrored clip has another label.
     """
@@ -115,7 +115,7 @@ class ClassificationDataset:
         """
         entries = as_entries(self.read_entries())
         if not len(entries):
-            raise UserError(f"data set {self.name}: its annotations list no video")
+            raise UserError(f"dataset {self.name}: its annotations list no video")
         check_unique(entries)
         return entries
 
@@ -196,7 +196,7 @@ class ClassificationDataset:
             return
         total = len(entries)
         text = (
-            f"data set {self.name}: {len(missing)} of {total} videos are missing from {', '.join(self.videos)}, "
+            f"dataset {self.name}: {len(missing)} of {total} videos are missing from {', '.join(self.videos)}, "
             f"for example {entries.files(missing[0])[0]} ({entries.where(missing[0])})"
         )
         if len(missing) > self.max_missing * total or len(missing) == total:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a classification data set, found before hours of training are spent on it."""
+"""Everything that is wrong with a classification dataset, found before hours of training are spent on it."""
 
 from __future__ import annotations
 

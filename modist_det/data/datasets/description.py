@@ -1,4 +1,4 @@
-"""Description files: a data set of one's own in a few lines of YAML.
+"""Description files: a dataset of one's own in a few lines of YAML.
 
 ::
 
@@ -52,7 +52,7 @@ def format_names() -> list[str]:
 
 
 def load_description(path: str | os.PathLike) -> Any:
-    """The data set that a description file describes; its ``name`` is the file's unless it gives one.
+    """The dataset that a description file describes; its ``name`` is the file's unless it gives one.
 
     Raises:
         UserError: the file is missing or is not a YAML mapping, names an unknown format, has a
@@ -100,7 +100,7 @@ def check_share(name: str, value: object) -> float:
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
-            f"data set description {path} does not exist; datasets/README.md says how to write one (your own data)"
+            f"dataset description {path} does not exist; datasets/README.md says how to write one (your own data)"
         )
     settings = read_yaml(path)
     if not isinstance(settings, dict):

@@ -26,7 +26,7 @@ class Entry:
     """One annotated video.
 
     Attributes:
-        video_id: unique in the data set.
+        video_id: unique in the dataset.
         files: what its file may be called below the folder of videos, with or without extension; the first that
             exists counts.
         labels: class indices, from 0.

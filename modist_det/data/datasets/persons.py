@@ -68,7 +68,7 @@ def group_persons(
 ) -> Persons:
     """Rows -> persons: rows of one keyframe with exactly the same box are one person doing several actions.
 
-    (PySlowFast groups by box as well. Person ids are not used: they are optional, and data sets exist whose ids are all
+    (PySlowFast groups by box as well. Person ids are not used: they are optional, and datasets exist whose ids are all
     equal.) Actions below 1 mean that none is known. The score is the highest of a person's rows.
     """
     order = np.lexsort((actions, *boxes.T[::-1], keys))

@@ -22,11 +22,11 @@ class VideoRecord:
     """One video, or a part of one; without labels for pretraining.
 
     Attributes:
-        number: its place in the data set; equal numbers are one video.
-        video_id: as annotated, or the path below the data set's folder without extension.
+        number: its place in the dataset; equal numbers are one video.
+        video_id: as annotated, or the path below the dataset's folder without extension.
         video: path of the file or of the folder of frames.
         fps: frames per second of a folder of frames (a video file knows its own).
-        labels: class indices, from 0; several where the data set has many labels a video.
+        labels: class indices, from 0; several where the dataset has many labels a video.
         start, end: seconds of the part that counts; None: the whole video.
     """
 

@@ -44,13 +44,13 @@ class VideoFolder:
         paths = Strings.join([part[1] for part in parts])
         if not len(ids):
             raise UserError(
-                f"data set {self.name!r}: there is no video in {', '.join(map(str, self.videos))} "
+                f"dataset {self.name!r}: there is no video in {', '.join(map(str, self.videos))} "
                 f"(kinds: {' '.join(sorted(VIDEO_EXTENSIONS))})"
             )
         pair = equal_pair(number_files(np.concatenate([part[2] for part in parts]), paths))
         if pair is not None:
             raise UserError(
-                f"data set {self.name!r}: {paths[pair[1]]} and {paths[pair[0]]} are one file; remove one, or name "
+                f"dataset {self.name!r}: {paths[pair[1]]} and {paths[pair[0]]} are one file; remove one, or name "
                 "fewer folders of videos"
             )
         order = ids.order()
@@ -70,7 +70,7 @@ class VideoFolder:
     def _search(self, folder: Path) -> tuple[Strings, Strings, NDArray[np.uint64]]:
         """Ids, paths and identities of the videos below a folder."""
         if not folder.is_dir():
-            raise UserError(f"data set {self.name!r}: the folder of videos {folder} does not exist")
+            raise UserError(f"dataset {self.name!r}: the folder of videos {folder} does not exist")
         identities, unknown = array("Q"), []
 
         def paths() -> Iterator[str]:
@@ -82,7 +82,7 @@ class VideoFolder:
                     unknown.append(entry.path)
 
         found = Strings.of(paths())
-        warn_of_unknown(f"data set {self.name}", unknown)
+        warn_of_unknown(f"dataset {self.name}", unknown)
         root = os.fspath(folder).rstrip(os.sep) + os.sep
         ids = Strings.of(path[len(root) : -len(extension(path))].replace(os.sep, "/") for path in found)
         return ids, found, np.array(identities, np.uint64).reshape(-1, 2)

@@ -170,7 +170,7 @@ class ClassFolders(ClassificationDataset):
             )
             if loose:
                 lie = f"{len(loose)} videos lie" if len(loose) > 1 else "1 video lies"
-                text = "data set %s: %s in no class folder and %s left out, for example %s"
+                text = "dataset %s: %s in no class folder and %s left out, for example %s"
                 logger.warning(text, self.name, lie, "are" if len(loose) > 1 else "is", Path(root, loose[0]))
 
     def read_class_names(self) -> list[str]:
@@ -196,7 +196,7 @@ class ClassFolders(ClassificationDataset):
                     unknown.append(entry.path)
             for path in sorted(paths, key=Path):
                 builder.add(path[len(root) :].replace(os.sep, "/"), (label,), root)
-        warn_of_unknown(f"data set {self.name}", unknown)
+        warn_of_unknown(f"dataset {self.name}", unknown)
         self._warn_of_loose_videos()
         return builder.entries()
 

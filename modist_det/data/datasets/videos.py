@@ -1,6 +1,6 @@
 """Finding the video of each annotated id: a file of any kind, or a folder of frames.
 
-Folders are listed; no file is looked at by itself, of which a data set may have a million on a network disk.
+Folders are listed; no file is looked at by itself, of which a dataset may have a million on a network disk.
 """
 
 from __future__ import annotations
