@@ -73,5 +73,5 @@ def test_a_data_set_without_annotations_cannot_be_drawn(tiny_puppets, tmp_path):
         f"person_boxes: {tiny_puppets}/person_boxes_val.csv\n"
     )
     assert len(DatasetCatalog.get(description).records("detected", 0.0))
-    with pytest.raises(UserError, match="no annotations"):
+    with pytest.raises(UserError, match="no 'annotations'"):
         draw_detection_sheet(str(description), tmp_path / "none.csv", tmp_path / "sheet.png")
