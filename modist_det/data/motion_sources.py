@@ -10,7 +10,15 @@ from ..motion.cached import MAP_SUFFIX, place_of
 from ..motion.extract import Source
 from ..utils.errors import UserError
 from ..utils.text_files import expand_user, read_text
-from ..video.listing import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, extension, is_unknown, walk, warn_of_unknown
+from ..video.listing import (
+    IMAGE_EXTENSIONS,
+    VIDEO_EXTENSIONS,
+    extension,
+    is_folder,
+    is_unknown,
+    walk,
+    warn_of_unknown,
+)
 from .catalog import DatasetCatalog
 
 __all__ = ["Source", "find_sources"]
@@ -51,7 +59,7 @@ _Videos = dict[Path, tuple[str, float | None]]  # place -> video to open, frame 
 def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
     """The videos, and the folder that their places are relative to."""
     path = expand_user(given).absolute()
-    if path.is_dir():
+    if is_folder(path):
         found = _by_place(_search(path, frames=fps is not None), fps)
         return found, path.parent if path in found else path  # a folder of frames keeps its name
     if path.suffix.lower() in VIDEO_EXTENSIONS or path.suffix.lower() == ".txt":

@@ -380,7 +380,7 @@ class TestSSv2:
             ),
             ("train", '[{"id": "7"}]', "entry 1 has no 'id' and 'template'"),
             ("train", "{}", "train.json is not a list"),
-            ("train", "[" * 100_000, "train.json is not JSON"),
+            ("train", "[" * 100_000, "train.json is nested too deeply"),
             ("labels", "{}", "labels.json names no class"),
             ("labels", '{"Holding something": 0.5}', "labels.json is neither a list of names nor"),
             ("train", "[", "train.json is not JSON"),

@@ -31,7 +31,7 @@ from ...structures.keyframes import VideoKeyframes, unpack_keyframes
 from ...structures.tables import BoxTable
 from ...utils.errors import UserError, nearest
 from ...video.frame_list import ListedFolder
-from ...video.listing import file_key
+from ...video.listing import file_key, is_folder
 from .columns import Strings
 from .description import check_number, check_share, register_format
 from .detection import DetectionDataset, DetectionMetadata
@@ -172,7 +172,7 @@ class AVADataset(DetectionDataset):
         first: dict[tuple, str] = {}
         for name in dict.fromkeys(video_ids):
             folders = [Path(root, frames[name].folder) for root in self.videos] if name in frames else []
-            for folder in [folder for folder in folders if folder.is_dir()][-1:]:
+            for folder in [folder for folder in folders if is_folder(folder)][-1:]:
                 found[name] = ListedFolder(folder, frames[name].names)
                 images = (file_key(folder, folder.stat()), frames[name].names)
                 if first.setdefault(images, name) != name:

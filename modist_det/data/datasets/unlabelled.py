@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
-from ...video.listing import VIDEO_EXTENSIONS, extension, identity, is_unknown, walk, warn_of_unknown
+from ...video.listing import (
+    VIDEO_EXTENSIONS,
+    extension,
+    identity,
+    is_folder,
+    is_unknown,
+    walk,
+    warn_of_unknown,
+)
 from .columns import Strings, release_memory
 from .description import register_format
 from .records import VideoRecord, VideoRecords
@@ -69,7 +77,7 @@ class VideoFolder:
 
     def _search(self, folder: Path) -> tuple[Strings, Strings, NDArray[np.uint64]]:
         """Ids, paths and identities of the videos below a folder."""
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UserError(f"dataset {self.name!r}: the folder of videos {folder} does not exist")
         identities, unknown = array("Q"), []
 

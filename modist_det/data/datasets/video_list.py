@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.errors import UserError
-from ...video.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
+from ...video.listing import VIDEO_EXTENSIONS, extension, is_folder, is_unknown, scan, walk, warn_of_unknown
 from .classification import (
     ClassificationDataset,
     Entries,
@@ -156,7 +156,7 @@ class ClassFolders(ClassificationDataset):
 
     def _class_folders(self) -> list[Path]:
         for root in self.videos:
-            if not Path(root).is_dir():
+            if not is_folder(root):
                 raise UserError(f"the folder of videos {root} does not exist")
         folders = [Path(entry.path) for root in self.videos for entry in scan(root) if entry.is_dir()]
         return sorted(folders)

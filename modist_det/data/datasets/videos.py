@@ -23,6 +23,7 @@ from ...video.listing import (
     extension,
     file_key,
     identity,
+    is_folder,
     is_unknown,
     natural_key,
     scan,
@@ -87,7 +88,7 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
         UserError: a folder does not exist or cannot be read, or an id stands for two files.
     """
     for folder in folders:
-        if not Path(folder).is_dir():
+        if not is_folder(folder):
             raise UserError(f"the folder of videos {folder} does not exist")
     wanted = names.unique()
     subfolders = sorted(wanted.folders())
@@ -197,7 +198,7 @@ def videos_of_folder(
     Raises:
         UserError: there is no such folder, nothing in it, or two videos have the same name.
     """
-    if not Path(folder).is_dir():
+    if not is_folder(folder):
         raise UserError(f"there is neither a dataset nor a folder {folder}")
     paths = {path: Path(path).stem for path in videos_in(folder)}
     paths |= {entry.path: entry.name for entry in scan(folder) if entry.is_dir()}
