@@ -2,7 +2,7 @@
 
 ``cfg.MODEL.BACKBONE.NAME: ResNet3D`` selects the class registered under that name. A registered class has plain
 constructor arguments and a class method that reads the config: ``from_config(cfg)``, for heads
-``from_config(cfg, backbone)``. Losses are functions from logits and targets to one value per row.
+``from_config(cfg, backbone)``. Losses map logits and targets to one value per row; one without settings is a function.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def lookup(registry: Registry, name: str, key: str) -> Any:
     if name not in registry:
         known = [entry for entry, _ in registry]
         raise UserError(
-            f"{key} is {name!r}, which is not registered{nearest(name, known)} (known: {', '.join(sorted(known))})"
+            f"{key} is {name!r}, which is not registered{nearest(name, known)} (known: {', '.join(sorted(known))}; "
+            "--import MODULE adds what a module registers)"
         )
     return registry.get(name)

@@ -18,7 +18,7 @@ from ..evaluation.evaluator import Evaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..structures.class_facts import ClassFacts, join_facts
 from ..structures.samples import Collate, Mapper
-from ..utils.errors import UserError, nearest
+from ..utils.errors import UserError
 
 __all__ = [
     "TASK_REGISTRY",
@@ -87,11 +87,9 @@ class Task:
 
 def build_task(cfg: CfgNode) -> Task:
     """The task that ``cfg.TASK`` names."""
-    if cfg.TASK not in TASK_REGISTRY:
-        known = [name for name, _ in TASK_REGISTRY]
-        raise UserError(f"TASK is {cfg.TASK!r}{nearest(cfg.TASK, known)} (known: {', '.join(sorted(known))})")
+    task = lookup(TASK_REGISTRY, cfg.TASK, "TASK")
     _check_architecture(cfg)
-    return TASK_REGISTRY.get(cfg.TASK)(cfg)
+    return task(cfg)
 
 
 def _check_architecture(cfg: CfgNode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,12 +35,25 @@ def import_modules(names: Iterable[str], where: str) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:
-            raise UserError(
-                f"{where}: the module {name} cannot be imported ({type(error).__name__}: {error}); modules are "
-                f"searched among the installed packages, in $PYTHONPATH and in the current folder ({folder})"
-            ) from error
+            if (
+                isinstance(error, ModuleNotFoundError)
+                and error.name
+                and f"{name}.".startswith(f"{error.name}.")
+            ):
+                reason = f"among the installed packages, in $PYTHONPATH and in the current folder ({folder})"
+                raise UserError(f"{where}: there is no module {name} {reason}") from error
+            raise UserError(f"{where}: the module {name} cannot be imported: {_describe(error)}") from error
         if name not in _NAMED:
             _NAMED.append(name)
+
+
+def _describe(error: Exception) -> str:
+    """What went wrong, and in which line of the module whose own code was running."""
+    lines = traceback.extract_tb(error.__traceback__)
+    machinery = [place for place, line in enumerate(lines) if line.filename.startswith("<frozen importlib")]
+    own = lines[machinery[-1] + 1 :] if machinery else []  # none of a module that cannot be compiled
+    where = f" ({own[0].filename}, line {own[0].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def named_modules() -> list[str]:

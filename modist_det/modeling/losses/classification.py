@@ -7,6 +7,7 @@ unevenly over processes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -57,8 +58,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def build_loss(cfg: CfgNode) -> Loss:
-    """The loss ``cfg.MODEL.LOSS.NAME``."""
-    return lookup(LOSS_REGISTRY, cfg.MODEL.LOSS.NAME, "MODEL.LOSS.NAME")
+    """The loss ``cfg.MODEL.LOSS.NAME``: a function, or a class that is built from the config."""
+    loss = lookup(LOSS_REGISTRY, cfg.MODEL.LOSS.NAME, "MODEL.LOSS.NAME")
+    return cast(Any, loss).from_config(cfg) if isinstance(loss, type) else loss
 
 
 def mean_over_ranks(losses: Tensor) -> Tensor:

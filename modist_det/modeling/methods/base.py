@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import nn
 
@@ -14,6 +14,8 @@ from ..backbone import Backbone
 from ..registry import META_ARCH_REGISTRY
 
 __all__ = ["PretrainingMethod", "Views", "backbone_prefixes"]
+
+_USUAL_PREFIX = "backbone."
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,12 @@ class PretrainingMethod(nn.Module):
     is B dicts with ``features``, float32 (D,).
 
     Attributes:
-        backbone_prefix: prefix of the visual backbone's tensors in the method's state dict.
+        backbone_prefix: prefix of the visual backbone's tensors in the method's state dict; by default that of an
+            attribute ``backbone``, as in detectors and classifiers.
     """
 
     task: ClassVar[str] = "pretraining"
-    backbone_prefix: ClassVar[str]
+    backbone_prefix: ClassVar[str] = _USUAL_PREFIX
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> PretrainingMethod:
@@ -73,7 +76,7 @@ class PretrainingMethod(nn.Module):
     @property
     def pretrained_backbone(self) -> Backbone:
         """The visual backbone, the only part that evaluation and later tasks use."""
-        raise NotImplementedError
+        return cast(Backbone, self.get_submodule(self.backbone_prefix.rstrip(".")))
 
     def weights_loaded(self) -> None:
         """Called after weights were loaded into :attr:`pretrained_backbone`, for example to reset momentum copies."""
@@ -86,6 +89,6 @@ class PretrainingMethod(nn.Module):
 
 
 def backbone_prefixes() -> list[str]:
-    """The :attr:`~PretrainingMethod.backbone_prefix` of all registered methods."""
+    """The :attr:`~PretrainingMethod.backbone_prefix` of all registered methods, without the default."""
     methods = [c for _, c in META_ARCH_REGISTRY if isinstance(c, type) and issubclass(c, PretrainingMethod)]
-    return sorted({method.backbone_prefix for method in methods})
+    return sorted({method.backbone_prefix for method in methods} - {_USUAL_PREFIX})

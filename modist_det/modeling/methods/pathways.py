@@ -171,10 +171,6 @@ class PathwayMethod(PretrainingMethod):
     def _uses_motion(node: CfgNode) -> bool:
         return node.CROSS_WEIGHT > 0 or node.MOTION_WEIGHT > 0
 
-    @property
-    def pretrained_backbone(self) -> Backbone:
-        return cast(Encoder, self.query[VISUAL]).backbone
-
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """``torch.compile`` for the encoders, in place."""
         for encoder in self.query.values():
