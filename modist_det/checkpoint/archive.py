@@ -52,6 +52,9 @@ def check_archive(path: Path) -> None:
             raise TooMuch(f"unpacked it has {size:,} bytes")
         if len({entry.filename for entry in entries}) < len(entries):
             raise zipfile.BadZipFile("two entries have the same name")
+        if min((entry.header_offset for entry in entries), default=0):
+            # zipfile counts from where the archive begins, torch from the beginning of the file
+            raise zipfile.BadZipFile("other bytes come before the archive")
         for entry in entries:
             # After torch.serialization.set_crc32_options(False), torch writes 0 instead of checksums.
             if entry.CRC or not entry.file_size:

@@ -69,6 +69,18 @@ def test_a_foreign_archive_is_read_against_its_checksums(tmp_path):
         read_state_dict(path)
 
 
+def test_bytes_before_an_archive(tmp_path):
+    """zipfile finds the archive behind them, and torch reads what comes first."""
+    path = tmp_path / "weights.pyth"
+    torch.save({"model_state": {"head.projection.weight": torch.arange(8.0)}}, path)
+    whole = path.read_bytes()
+    number = np.float32(5).tobytes()
+    assert whole.count(number) == 1
+    path.write_bytes(whole.replace(number, np.float32(6).tobytes()) + whole)
+    with pytest.raises(UserError, match="other bytes come before the archive"):
+        read_state_dict(path)
+
+
 def test_an_archive_without_checksums_is_read(tmp_path):
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
