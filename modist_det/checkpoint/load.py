@@ -132,13 +132,17 @@ def load_weights(
     path = os.fspath(path_or_url)
     content = read_checkpoint(path)
     state_dict = tensors_of(content, path)
-    if format == "auto":
-        format = detect_format(state_dict)
-    weights = convert(state_dict, format)
-
     model = _unwrap(model)
     targets = model.state_dict()
     prefix = "" if any(name.startswith("backbone.") for name in targets) else "backbone."
+    if format == "auto" and state_dict.keys() == targets.keys():
+        # This very model, whatever its names look like: one of your own may call its layers as another project does.
+        format, weights = "modist_det", Weights()
+        for name, tensor in state_dict.items():
+            weights.add(prefix + name, name, tensor)
+    else:
+        format = detect_format(state_dict) if format == "auto" else format
+        weights = convert(state_dict, format)
     if prefix:
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:

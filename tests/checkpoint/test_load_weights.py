@@ -375,3 +375,25 @@ def test_unreadable_files_are_named(save, tmp_path):
 def test_files_without_a_model_say_what_they_hold(save, content, message):
     with pytest.raises(UserError, match=message):
         load_weights(_detector(), save(content))
+
+
+@pytest.mark.parametrize(
+    "names", [("conv1", "bn1", "layer1"), ("encoder", "norm", "head"), ("s1", "s2", "s3")]
+)
+def test_a_model_of_any_names_loads_its_own_checkpoint(tmp_path, names):
+    """Names as torchvision's or PySlowFast's, or a head without a backbone, in a model from outside the package."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, layer in zip(
+                names, (nn.Conv1d(4, 8, 3), nn.BatchNorm1d(8), nn.Linear(8, 3)), strict=True
+            ):
+                self.add_module(name, layer)
+
+    saved, model = Own(), Own()
+    torch.save({"model": saved.state_dict()}, tmp_path / "own.pth")
+    report = load_weights(model, tmp_path / "own.pth")
+    report.require_complete()
+    assert report.format == "modist_det" and sorted(report.loaded) == sorted(saved.state_dict())
+    assert all(torch.equal(tensor, saved.state_dict()[name]) for name, tensor in model.state_dict().items())

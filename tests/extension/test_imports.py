@@ -22,8 +22,9 @@ def test_config_and_checkpoint_of_a_run_say_what_was_imported(backbone_run):
     assert yaml.safe_load(config_inside(read_checkpoint(checkpoint)))["IMPORTS"] == ["patch_backbone"]
 
 
-def test_a_run_s_config_is_enough_to_evaluate(backbone_run, program):
-    done = program(NET, "--cfg", backbone_run / "config.yaml", "--eval-only")
+def test_a_run_s_config_is_enough_to_evaluate_with_workers(backbone_run, program):
+    words = ["--cfg", backbone_run / "config.yaml", "--eval-only", "DATALOADER.NUM_WORKERS", 1]
+    done = program(NET, *words)
     assert done.returncode == 0, done.stderr
 
 
