@@ -218,7 +218,7 @@ def test_missing_file_and_folder(tmp_path):
 
 
 def test_a_first_row_that_is_wrong_is_not_taken_for_a_header(csv_file):
-    for row in ("v,nan", "v,9O2", "v,,0.1,0.2,0.3,0.4,5", "v,Z903", "Z903,O902", "v,l,O,O,l,l"):
+    for row in ("v,nan", "v,9O2", "v,,0.1,0.2,0.3,0.4,5", "v,Z903", "Z903,O902", "v,l,O,O,l,l", "v,902\x1d"):
         with pytest.raises(UserError, match=r"rows.csv:1: "):
             read_ava_boxes(csv_file(row + "\n"))
     with pytest.raises(UserError, match=r"rows.csv:1: second is 'Z903', not a finite number"):

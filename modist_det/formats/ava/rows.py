@@ -27,7 +27,8 @@ _WORDS_FOR_TIME = {
     *("second", "seconds", "sec", "secs", "time", "times", "time_s", "time_sec", "timestamp", "timestamps"),
     *("time_stamp", "frame_timestamp", "middle_frame_timestamp", "keyframe", "frame", "frame_id"),
 }
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+# Spaces as in Python's float, which does not skip the separators 28 to 31.
+_NUMBER = re.compile(r"[^\S\x1c-\x1f]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[^\S\x1c-\x1f]*")
 
 
 def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
