@@ -3,22 +3,53 @@
 ``cfg.MODEL.BACKBONE.NAME: ResNet3D`` selects the class registered under that name. A registered class has plain
 constructor arguments and a class method that reads the config: ``from_config(cfg)``, for heads
 ``from_config(cfg, backbone)``. Losses map logits and targets to one value per row; one without settings is a function.
+
+What such a class may offer beyond that is a protocol here: :class:`ForTask`, :class:`MakesBatches`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from fvcore.common.registry import Registry
 
+from ..core import CfgNode
 from ..utils.errors import UserError, nearest
 
-__all__ = ["BACKBONE_REGISTRY", "HEAD_REGISTRY", "LOSS_REGISTRY", "META_ARCH_REGISTRY", "lookup"]
+__all__ = [
+    "BACKBONE_REGISTRY",
+    "HEAD_REGISTRY",
+    "LOSS_REGISTRY",
+    "META_ARCH_REGISTRY",
+    "ForTask",
+    "MakesBatches",
+    "lookup",
+]
 
 BACKBONE_REGISTRY = Registry("BACKBONE")
 HEAD_REGISTRY = Registry("HEAD")
 LOSS_REGISTRY = Registry("LOSS")
 META_ARCH_REGISTRY = Registry("META_ARCH")
+
+
+@runtime_checkable
+class ForTask(Protocol):
+    """A head or meta architecture for one ``TASK``; those that do not say it serve all."""
+
+    task: str
+
+
+@runtime_checkable
+class MakesBatches(Protocol):
+    """A meta architecture that ``tools/benchmark.py model`` can time."""
+
+    def random_batch(self, cfg: CfgNode, batch_size: int, num_boxes: int) -> dict[str, Any]:
+        """A training batch of noise, from torch's global generator on its default device; a class method.
+
+        Args:
+            batch_size: number of videos.
+            num_boxes: persons per clip, where the model takes boxes.
+        """
 
 
 def lookup(registry: Registry, name: str, key: str) -> Any:

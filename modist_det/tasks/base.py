@@ -15,7 +15,7 @@ from torch import nn
 from ..core import CfgNode, add_section
 from ..data.build import stack_samples
 from ..evaluation.evaluator import Evaluator
-from ..modeling.registry import META_ARCH_REGISTRY, lookup
+from ..modeling.registry import META_ARCH_REGISTRY, ForTask, lookup
 from ..structures.class_facts import ClassFacts, join_facts
 from ..structures.samples import Collate, Mapper
 from ..utils.errors import UserError
@@ -95,9 +95,9 @@ def build_task(cfg: CfgNode) -> Task:
 def _check_architecture(cfg: CfgNode) -> None:
     """Refuse a meta architecture that says it is made for another task (its attribute ``task``)."""
     name = cfg.MODEL.META_ARCHITECTURE
-    made_for = getattr(lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE"), "task", cfg.TASK)
-    if made_for != cfg.TASK:
-        raise UserError(f"MODEL.META_ARCHITECTURE {name} is for TASK {made_for}, but TASK is {cfg.TASK}")
+    model = lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE")
+    if isinstance(model, ForTask) and model.task != cfg.TASK:
+        raise UserError(f"MODEL.META_ARCHITECTURE {name} is for TASK {model.task}, but TASK is {cfg.TASK}")
 
 
 def class_facts(task: Task) -> ClassFacts | None:

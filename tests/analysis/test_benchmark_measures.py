@@ -24,7 +24,7 @@ from modist_det.analysis.benchmark.evaluator import benchmark_evaluator, csv_pas
 from modist_det.analysis.benchmark.model import PeakMemory, benchmark_model, random_batch
 from modist_det.analysis.benchmark.report import Series
 from modist_det.config import get_cfg
-from modist_det.modeling import build_model
+from modist_det.modeling import META_ARCH_REGISTRY, build_model
 from modist_det.utils.errors import UserError
 from modist_det.video.reader import VideoError, probe
 
@@ -211,6 +211,36 @@ def test_random_batches_are_what_models_take(cfg):
     for loss in ("bce_with_logits", "cross_entropy"):
         cfg.MODEL.LOSS.NAME = loss
         assert list(build_model(cfg)(random_batch(cfg, 3, 2, torch.device("cpu")))) == ["loss_class"]
+
+
+@pytest.mark.parametrize("method", ["MoDist", "BYOL", "SimCLR"])
+def test_a_pretraining_method_is_given_its_clips_and_motion(cfg, method):
+    cfg.merge_from_list(
+        [
+            "MODEL.META_ARCHITECTURE",
+            method,
+            "MODEL.RESNET3D.WIDTH",
+            4,
+            f"MODEL.{method}.CROSS_WEIGHT".upper(),
+            1,
+        ]
+    )
+    cfg.merge_from_list(["MOTION.ENABLED", True, "MOTION.NUM_FRAMES", 4])
+    batch = random_batch(cfg, 2, 0, torch.device("cpu"))
+    assert batch["video"].shape == (2, 2, 3, 4, 32, 32)
+    assert batch["motion"].shape == (2, 2, 1, 4, 32, 32)
+    assert any(name.startswith("loss") for name in build_model(cfg)(batch))
+    assert torch.equal(batch["motion"], random_batch(cfg, 2, 0, torch.device("cpu"))["motion"])
+
+
+def test_a_meta_architecture_that_makes_no_batches_is_told_how(cfg, monkeypatch):
+    class Mine(torch.nn.Module):
+        task = "detection"
+
+    monkeypatch.setitem(META_ARCH_REGISTRY._obj_map, "Mine", Mine)
+    cfg.MODEL.META_ARCHITECTURE = "Mine"
+    with pytest.raises(UserError, match=r"Mine cannot be timed.*random_batch\(cfg, batch_size, num_boxes\)"):
+        random_batch(cfg, 1, 1, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("faster", "precision"), [(True, "bf16"), (False, "off")])

@@ -19,9 +19,10 @@ from ...engine.evaluate import place_model
 from ...engine.metrics import is_loss
 from ...engine.precision import autocast_factory, build_grad_scaler, precision_name
 from ...engine.setup import resolve_device, seed_everything
-from ...modeling import build_model
+from ...modeling import META_ARCH_REGISTRY, build_model
+from ...modeling.registry import MakesBatches, lookup
 from ...solver import build_optimizer
-from ...utils.errors import UserError, nearest
+from ...utils.errors import UserError
 from .machine import describe_machine
 from .report import Report, Series
 
@@ -149,42 +150,21 @@ class _Runner:
 
 
 def random_batch(cfg: CfgNode, batch_size: int, num_boxes: int, device: torch.device) -> dict[str, Any]:
-    """A training batch of noise for ``cfg``'s meta architecture, on ``device``.
-
-    Clips are uint8 (B, C, NUM_FRAMES, CROP_SIZE, CROP_SIZE), or two of each video for MoDist; the sides of boxes are
-    between a quarter of the crop's and all of it.
+    """A training batch of noise for ``cfg``'s meta architecture, on ``device``, the same for the same ``SEED``.
 
     Raises:
-        UserError: a meta architecture that is not known here.
+        UserError: the meta architecture does not make any.
     """
-    size = cfg.INPUT.CROP_SIZE
-    generator = torch.Generator().manual_seed(cfg.SEED)
-    shape = (batch_size, len(cfg.MODEL.PIXEL_MEAN), cfg.INPUT.NUM_FRAMES, size, size)
-    video = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    labels = torch.randint(0, 2, (batch_size, num_boxes, cfg.MODEL.NUM_CLASSES), generator=generator)
-    corner = 0.375 * torch.rand((batch_size, num_boxes, 2, 2), generator=generator)
-    boxes = size * torch.cat([corner[:, :, 0], 1 - corner[:, :, 1]], dim=2)
-    labels_of: dict[str, dict[str, Any]] = {
-        "ActionDetector": {
-            "boxes": list(boxes.to(device)),
-            "labels": list(labels.float().to(device)),
-        },
-        "VideoClassifier": {"labels": labels[:, 0].float().to(device)},
-        "MoDist": {"video_number": torch.arange(batch_size).to(device)},
-    }
     name = cfg.MODEL.META_ARCHITECTURE
-    if name not in labels_of:
+    model = lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE")
+    if not isinstance(model, MakesBatches):
         raise UserError(
-            f"the benchmark makes no batches for MODEL.META_ARCHITECTURE {name!r}{nearest(name, labels_of)} "
-            f"(known: {', '.join(labels_of)})"
+            f"MODEL.META_ARCHITECTURE {name} cannot be timed, as it does not make batches of noise; give the class a "
+            "class method random_batch(cfg, batch_size, num_boxes)"
         )
-    batch = {"video": video.to(device), **labels_of[name]}
-    if name == "MoDist":  # two clips of a video, with their motion
-        batch["video"] = torch.stack([batch["video"], batch["video"].flip(-1)], dim=1)
-        motion_shape = (batch_size, 2, 1, cfg.MOTION.NUM_FRAMES, size, size)
-        motion = torch.randint(0, 256, motion_shape, dtype=torch.uint8, generator=generator)
-        batch["motion"] = motion.to(device)
-    return batch
+    with device, torch.random.fork_rng():
+        torch.manual_seed(cfg.SEED)
+        return model.random_batch(cfg, batch_size, num_boxes)
 
 
 class PeakMemory:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...core import CfgNode
 from ...structures.samples import DetectionBatch, Losses, Scores
 from ...utils.errors import UserError
 from ..losses import mean_over_ranks
@@ -24,6 +26,17 @@ class ActionDetector(ClipModel):
     """
 
     task = "detection"
+
+    @classmethod
+    def random_batch(cls, cfg: CfgNode, batch_size: int, num_boxes: int) -> dict[str, Any]:
+        """The sides of boxes are between a quarter of the crop's and all of it."""
+        corner = 0.375 * torch.rand(batch_size, num_boxes, 2, 2)
+        boxes = cfg.INPUT.CROP_SIZE * torch.cat([corner[:, :, 0], 1 - corner[:, :, 1]], dim=2)
+        labels = torch.randint(0, 2, (batch_size, num_boxes, cfg.MODEL.NUM_CLASSES)).float()
+        return super().random_batch(cfg, batch_size, num_boxes) | {
+            "boxes": list(boxes),
+            "labels": list(labels),
+        }
 
     def forward(self, batch: DetectionBatch) -> Losses | list[Scores]:
         """Losses in training mode, predictions in evaluation mode.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...core import CfgNode
@@ -13,6 +14,7 @@ from ..backbone import Backbone, build_backbone
 from ..clip_normalizer import ClipNormalizer
 from ..heads import build_head
 from ..losses import Loss, build_loss
+from ..registry import ForTask
 
 __all__ = ["ClipModel"]
 
@@ -65,7 +67,7 @@ class ClipModel(nn.Module):
         """The constructor's arguments from a config. Subclasses add their own."""
         backbone = build_backbone(cfg)
         head = build_head(cfg, backbone)
-        if getattr(head, "task", cls.task) != cls.task:
+        if isinstance(head, ForTask) and head.task != cls.task:
             raise UserError(
                 f"MODEL.HEAD.NAME {cfg.MODEL.HEAD.NAME} is for {head.task}, but MODEL.META_ARCHITECTURE "
                 f"{cfg.MODEL.META_ARCHITECTURE} is for {cls.task}"
@@ -80,6 +82,12 @@ class ClipModel(nn.Module):
             "channels_last": cfg.MODEL.CHANNELS_LAST,
             "loss_weight": cfg.MODEL.LOSS.WEIGHT,
         }
+
+    @classmethod
+    def random_batch(cls, cfg: CfgNode, batch_size: int, num_boxes: int) -> dict[str, Any]:
+        """``video`` of noise; see :class:`~modist_det.modeling.registry.MakesBatches`. Subclasses add the rest."""
+        shape = (batch_size, len(cfg.MODEL.PIXEL_MEAN), cfg.INPUT.NUM_FRAMES, *[cfg.INPUT.CROP_SIZE] * 2)
+        return {"video": torch.randint(0, 256, shape, dtype=torch.uint8)}
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """``torch.compile`` the backbone in place: it does nearly all the work and has fixed shapes.

@@ -79,6 +79,11 @@ class VideoClassifier(ClipModel):
             "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
         }
 
+    @classmethod
+    def random_batch(cls, cfg: CfgNode, batch_size: int, num_boxes: int) -> dict[str, Any]:
+        labels = torch.randint(0, 2, (batch_size, cfg.MODEL.NUM_CLASSES)).float()
+        return super().random_batch(cfg, batch_size, num_boxes) | {"labels": labels}
+
     def forward(self, batch: ClassificationBatch) -> Losses | list[Scores]:
         """Losses in training mode, predictions in evaluation mode.
 

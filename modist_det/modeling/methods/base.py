@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import nn
 
 from ...core import CfgNode
@@ -72,6 +73,21 @@ class PretrainingMethod(nn.Module):
         Args:
             motion_mean: the value in [0, 1] of each channel of the motion maps where nothing moves.
         """
+
+    @classmethod
+    def random_batch(cls, cfg: CfgNode, batch_size: int, num_boxes: int) -> dict[str, Any]:
+        """The clips and motion maps (of one channel) of :meth:`views`, of noise, one video each; see
+        :class:`~modist_det.modeling.registry.MakesBatches`.
+        """
+        views = cls.views(cfg)
+        channels = {"video": (len(cfg.MODEL.PIXEL_MEAN), cfg.INPUT.NUM_FRAMES)}
+        if views.motion:
+            channels["motion"] = (1, cfg.MOTION.NUM_FRAMES)
+        size = [cfg.INPUT.CROP_SIZE] * 2
+        return {
+            name: torch.randint(0, 256, (batch_size, views.clips, *shape, *size), dtype=torch.uint8)
+            for name, shape in channels.items()
+        } | {"video_number": torch.arange(batch_size)}
 
     @property
     def pretrained_backbone(self) -> Backbone:
