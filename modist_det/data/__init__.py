@@ -1,1 +1,1 @@
-"""From a dataset's name to batches of uint8 clips."""
+"""Datasets, augmentation and loaders: from a dataset's name to batches of uint8 clips."""

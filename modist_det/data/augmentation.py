@@ -2,8 +2,8 @@
 
 A step takes a :class:`View` (a clip with its boxes and motion maps) and a random generator, and returns the changed
 view. A new augmentation is a function here, or a frozen dataclass if it has settings of its own, and one line where a
-mapper builds its chain with :func:`train_augmentation`. What mixes several samples of a batch (mixup, cutmix) needs
-all of them: ``modeling/mixing.py``.
+mapper builds its chain with :func:`train_augmentation`. Mixing the samples of a batch
+(mixup, cutmix) is in ``modeling/mixing.py``.
 
 Example::
 
@@ -72,14 +72,14 @@ _ERASED_ASPECT = (0.3, 10 / 3)
 
 @dataclass(frozen=True)
 class View:
-    """A clip on its way through a chain, with all that a change of its geometry must move along.
+    """A clip in an augmentation chain, with the boxes and motion maps that must be transformed along with it.
 
     Attributes:
         clip: uint8 (3, T, H, W), RGB.
         boxes: float32 (N, 4), persons in pixels of the clip and inside it; None for tasks without boxes.
-        kept: int (N,), which of the persons before the crop these are; None before it.
-        maps: uint8 (C, T', H, W), motion of the same window; None where there is none.
-        motion_kind: of the maps (see :func:`modist_det.motion.maps.flip_maps`).
+        kept: int (N,), indices of these persons among those before the crop; None before the crop.
+        maps: uint8 (C, T', H, W), motion of the same window; None without motion maps.
+        motion_kind: kind of the maps (see :func:`modist_det.motion.maps.flip_maps`).
     """
 
     clip: Tensor
@@ -89,14 +89,14 @@ class View:
     motion_kind: str = ""
 
     def persons_in(self, window: T.Window) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-        """Boxes, in pixels of the window, of those persons that can be seen in it, and which they are."""
+        """Boxes of the persons visible in the window, in its pixels, and the indices of these persons."""
         assert self.boxes is not None
         inside = T.clip_boxes(T.crop_boxes(self.boxes, window), window.height, window.width)
         seen = np.flatnonzero(T.visible(inside, self.boxes, min(window.height, window.width)))
         return inside[seen], seen
 
     def cropped(self, window: T.Window) -> View:
-        """The window; persons that can hardly be seen in it are left out."""
+        """Crop to the window and drop persons that are mostly outside it."""
         boxes, kept = self.boxes, self.kept
         if boxes is not None:
             boxes, seen = self.persons_in(window)
@@ -105,7 +105,7 @@ class View:
         return replace(self, clip=T.crop(self.clip, window), boxes=boxes, kept=kept, maps=maps)
 
     def resized(self, size: int) -> View:
-        """Scaled to (size, size)."""
+        """Scale to (size, size)."""
         height, width = self.clip.shape[-2:]
         boxes = None if self.boxes is None else T.scale_boxes(self.boxes, size / height, size / width)
         maps = None if self.maps is None else T.resize(self.maps, size, size)
@@ -117,7 +117,7 @@ Step = Callable[[View, np.random.Generator], View]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A chain: the crop, then the other steps in their order."""
+    """A chain of steps: the crop first, then the others in order."""
 
     crop: Crop | ResizedCrop
     steps: tuple[Step, ...] = ()
@@ -129,10 +129,10 @@ class Augmentation:
 
 
 def train_augmentation(cfg: CfgNode, *last: Step, resized_crop: bool) -> Augmentation:
-    """Crop, flip, colour jitter and grayscale as ``cfg.INPUT`` says, then the steps of one task.
+    """The crop, flip, colour jitter and grayscale of ``cfg.INPUT``, followed by the task's own steps.
 
     Raises:
-        UserError: a size is impossible.
+        UserError: a size is invalid.
     """
     node, jitter = cfg.INPUT, cfg.INPUT.COLOR_JITTER
     ranges = (jitter.BRIGHTNESS, jitter.CONTRAST, jitter.SATURATION, jitter.HUE)
@@ -156,11 +156,11 @@ def train_augmentation(cfg: CfgNode, *last: Step, resized_crop: bool) -> Augment
 
 @dataclass(frozen=True)
 class Crop:
-    """A random square of a clip of random size; if the view has persons, one of them is in it.
+    """A random square crop of a clip scaled to a random size; it contains at least one person if the view has any.
 
     Args:
         size: side of the square in pixels.
-        smallest, largest: short side of the clip (pixels).
+        smallest, largest: range of the clip's short side in pixels.
 
     Raises:
         UserError: the square does not fit.
@@ -178,7 +178,7 @@ class Crop:
             )
 
     def short_side(self, rng: np.random.Generator) -> int:
-        """The short side to which the clip is to be decoded."""
+        """The short side, in pixels, at which to decode the clip."""
         return T.draw_short_side(rng, self.smallest, self.largest)
 
     def __call__(self, view: View, rng: np.random.Generator) -> View:
@@ -195,13 +195,13 @@ class Crop:
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """A random rectangle, scaled to a square.
+    """A random rectangle scaled to a square (random resized crop).
 
     Args:
         size: side of the square in pixels.
-        largest: short side to which clips are decoded; large enough that most crops are not scaled up.
-        area: smallest and largest share of the frame.
-        aspect: smallest and largest width over height.
+        largest: short side at which clips are decoded; large enough that most crops need no upscaling.
+        area: range of the crop's share of the frame's area.
+        aspect: range of the crop's width divided by its height.
     """
 
     size: int
@@ -210,7 +210,7 @@ class ResizedCrop:
     aspect: tuple[float, float] = (0.5, 2.0)
 
     def short_side(self, rng: np.random.Generator) -> int:
-        """The short side to which the clip is to be decoded."""
+        """The short side, in pixels, at which to decode the clip."""
         return self.largest
 
     def __call__(self, view: View, rng: np.random.Generator) -> View:
@@ -224,7 +224,7 @@ class ResizedCrop:
 
 @dataclass(frozen=True)
 class Sometimes:
-    """A step that is made with probability ``prob``."""
+    """Applies a step with probability ``prob``."""
 
     prob: float
     step: Step
@@ -234,7 +234,7 @@ class Sometimes:
 
 
 def flip(view: View, rng: np.random.Generator) -> View:
-    """Mirrored left to right."""
+    """Mirror the view horizontally."""
     boxes, maps = view.boxes, view.maps
     if boxes is not None:
         boxes = T.flip_boxes(boxes, view.clip.shape[-1])
@@ -244,27 +244,27 @@ def flip(view: View, rng: np.random.Generator) -> View:
 
 
 def color_jitter(view: View, rng: np.random.Generator, ranges: tuple[float, ...]) -> View:
-    """Brightness, contrast, saturation and hue changed (``ranges``: see :func:`.transforms.draw_color_jitter`)."""
+    """Change brightness, contrast, saturation and hue by random amounts (:func:`.transforms.draw_color_jitter`)."""
     return replace(view, clip=T.color_jitter(view.clip, T.draw_color_jitter(rng, ranges)))
 
 
 def grayscale(view: View, rng: np.random.Generator) -> View:
-    """Without colour."""
+    """Convert to grayscale."""
     return replace(view, clip=T.grayscale(view.clip))
 
 
 def blur(view: View, rng: np.random.Generator, sigma: tuple[float, float] = (0.1, 2.0)) -> View:
-    """Blurred with a 3x3 Gaussian whose sigma (pixels) is uniform between the two."""
+    """Blur with a 3x3 Gaussian whose sigma (pixels) is drawn uniformly from the given range."""
     return replace(view, clip=T.gaussian_blur(view.clip, float(rng.uniform(*sigma))))
 
 
 def rand_augment(view: View, rng: np.random.Generator, num_ops: int, magnitude: int) -> View:
-    """RandAugment; its operations that move pixels do not move boxes and maps, so it is for views without them."""
+    """Apply RandAugment. Its geometric operations do not move boxes or maps, so use it for views without them."""
     return replace(view, clip=T.rand_augment(view.clip, num_ops, magnitude, seed=int(rng.integers(2**31))))
 
 
 def erase(view: View, rng: np.random.Generator) -> View:
-    """A rectangle of 2 % to a third of the frame replaced by noise."""
+    """Replace a rectangle of 2 % to a third of the frame with noise."""
     height, width = view.clip.shape[-2:]
     window = T.draw_resized_window(rng, height, width, _ERASED_AREA, _ERASED_ASPECT)
     return replace(view, clip=T.erase(view.clip, window, T.draw_noise(rng, window.height, window.width)))

@@ -1,4 +1,4 @@
-"""Counting videos that cannot be read, and stopping when there are too many."""
+"""Count unreadable videos and stop the run when there are too many."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LISTED = 5
 
 
 def num_samples(batch: Batch) -> int:
-    """Samples in a batch; 0 when no video of it could be read."""
+    """The number of samples in a batch; 0 if none of its videos could be read."""
     return next((len(entry) for name, entry in batch.items() if name != "bad_videos"), 0)  # type: ignore[arg-type]
 
 
 def describe_bad_videos(bad: Iterable[BadVideo]) -> str:
-    """The first few, each with its reason, and how many more there are."""
+    """A one-line summary: the first few videos with their reasons, and how many more there are."""
     reasons = dict(bad)
     shown = [f"{path}: {reason}" for path, reason in list(reasons.items())[:_LISTED]]
     more = [f"and {len(reasons) - _LISTED} more"] if len(reasons) > _LISTED else []
@@ -29,11 +29,11 @@ def describe_bad_videos(bad: Iterable[BadVideo]) -> str:
 
 
 class BadVideoMonitor:
-    """Names each unreadable video in the log once and stops the run past a share of them.
+    """Logs each unreadable video once and stops the run when their share exceeds a limit.
 
     Args:
-        max_rate: share of the samples asked for that may be unreadable (``DATALOADER.MAX_BAD_VIDEO_RATE``).
-        min_samples: the share is not judged on fewer samples than these, except by :meth:`finish`.
+        max_rate: largest share of requested samples that may be unreadable (``DATALOADER.MAX_BAD_VIDEO_RATE``).
+        min_samples: number of samples before which the share is not checked, except by :meth:`finish`.
     """
 
     def __init__(self, max_rate: float = 0.01, min_samples: int = 50) -> None:
@@ -44,7 +44,7 @@ class BadVideoMonitor:
         self.reasons: dict[str, str] = {}  # path -> reason
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches that have a sample, each counted; judges the share once more at the end.
+        """Count every batch and yield those that have samples; check the share once more at the end.
 
         Raises:
             UserError: as :meth:`update`.
@@ -56,10 +56,10 @@ class BadVideoMonitor:
         self.finish()
 
     def update(self, bad_videos: Iterable[BadVideo], good: int) -> None:
-        """Count what a batch met: its unreadable videos and its number of samples.
+        """Add a batch's unreadable videos and its number of good samples.
 
         Raises:
-            UserError: the share is above ``max_rate``; lists the videos.
+            UserError: the share of unreadable videos is above ``max_rate``; the message lists them.
         """
         bad_videos = list(bad_videos)
         for path, reason in bad_videos:
@@ -74,7 +74,7 @@ class BadVideoMonitor:
             self.finish()
 
     def finish(self) -> None:
-        """Judge the share however few the samples were (at the end of a test set)."""
+        """Check the share regardless of ``min_samples`` (at the end of a test set)."""
         if self.failed > self.max_rate * self.asked:
             raise UserError(
                 f"{self.failed} of {self.asked} samples could not be read, more than the "

@@ -1,7 +1,7 @@
 """Loaders: records and a mapper in, batches out.
 
-What a sample looks like depends on (seed, epoch, index) and on nothing else, so any number of workers or processes
-gives the same samples, and a resumed run sees what an uninterrupted one would have seen.
+A sample depends only on (seed, epoch, index). Any number of workers or processes therefore gives the same samples, and
+a resumed run sees the same samples as an uninterrupted one.
 
 Example::
 
@@ -49,7 +49,7 @@ add_section(
     "DATALOADER",
     NUM_WORKERS=Key(2, Limit(0, 1000)),
     PREFETCH_FACTOR=Key(2, Limit(1, 10_000)),
-    PIN_MEMORY=True,  # without effect on the CPU
+    PIN_MEMORY=True,  # has no effect on the CPU
     # The run stops with a list when more than this share of the videos asked for cannot be read.
     MAX_BAD_VIDEO_RATE=Key(0.01, SHARE),
 )
@@ -63,21 +63,21 @@ _REPLACEMENTS = 10
 
 
 class Item(NamedTuple):
-    """What a key of :class:`MappedDataset` gives."""
+    """The result of :class:`MappedDataset` for one key."""
 
-    sample: Sample | None  # None: no video could be read
-    bad_videos: list[BadVideo]  # met on the way
+    sample: Sample | None  # None if no video could be read
+    bad_videos: list[BadVideo]  # encountered on the way
 
 
 class MappedDataset(Dataset):
-    """Samples of records, asked for by (epoch, index).
+    """Maps records to samples, indexed by (epoch, index).
 
     Args:
-        records: what the mapper maps.
+        records: inputs of the mapper.
         mapper: ``mapper(record, rng) -> sample``; raises ``VideoError`` for a video that cannot be read.
-        seed: with the key it seeds the generator that the mapper gets.
-        replace_bad: put another sample, drawn from the same generator, in the place of one that cannot be
-            read (training); otherwise its item has no sample (evaluation).
+        seed: seeds the mapper's generator, together with the key.
+        replace_bad: replace an unreadable sample with another one, drawn with the same generator (training); otherwise
+            its item has no sample (evaluation).
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class MappedDataset(Dataset):
         return Item(None, bad)
 
     def __getitems__(self, keys: Sequence[SampleKey]) -> list[Item] | UserError:
-        """For the loader. A mistake is returned: raised in a worker, it would arrive as the text of a traceback."""
+        """Called by the loader. A ``UserError`` is returned, because one raised in a worker arrives as a traceback."""
         try:
             return [self[key] for key in keys]
         except UserError as error:
@@ -112,7 +112,7 @@ class MappedDataset(Dataset):
 
 
 def stack_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Samples with clips of one size -> a batch: clips, motion and numbers of videos stacked, the rest as lists."""
+    """Collate samples with clips of one size: stack clips, motion and video numbers, keep the rest as lists."""
     batch: dict[str, Any] = {name: [sample[name] for sample in samples] for name in samples[0]}
     for name in _STACKED & batch.keys():
         batch[name] = torch.stack(batch[name])
@@ -120,16 +120,16 @@ def stack_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def collate(items: Sequence[Item], stack: Collate = stack_samples) -> Batch:
-    """The items' samples as a batch; those without one add to ``bad_videos`` only."""
+    """Collate the items that have a sample; the others only add to ``bad_videos``."""
     samples = [item.sample for item in items if item.sample is not None]
     batch = stack(samples) if samples else {}
     return cast(Batch, {**batch, "bad_videos": [bad for item in items for bad in item.bad_videos]})
 
 
 def collate_by_size(items: Sequence[Item], stack: Collate = stack_samples) -> list[Batch]:
-    """Items with clips of any sizes -> batches of one size each, in order of first appearance.
+    """Group items by clip size into batches, in order of first appearance.
 
-    Bad videos travel with the first. When no item has a sample the only batch has ``bad_videos`` and nothing else.
+    The first batch lists the bad videos. If no item has a sample, the only batch has nothing but ``bad_videos``.
     """
     groups: dict[Any, list[Item]] = {}
     for item in items:
@@ -160,13 +160,13 @@ def build_train_loader(
 
     Args:
         stack: samples -> batch.
-        batch_size: samples an optimizer step, over all ranks and accumulation steps; a step takes
+        batch_size: samples per optimizer step, over all ranks and accumulation steps; a step takes
             ``accumulation_steps`` batches of ``batch_size / (world_size * accumulation_steps)``.
         start_iteration: optimizer steps already made.
 
     Raises:
-        UserError: no records, a batch size that cannot be shared, or (while iterating) what the mapper raised, or a
-            sample for which no readable video was found in many tries.
+        UserError: there are no records, the batch size is not divisible, or (while iterating) the mapper raised it or
+            too many videos in a row could not be read.
     """
     sampler = TrainSampler(
         len(records),
@@ -215,12 +215,12 @@ def build_test_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> TestLoader:
-    """This rank's share of a test set, each record exactly once over all ranks.
+    """This rank's shard of a test set; over all ranks each record occurs exactly once.
 
     Args:
         stack: samples of one size -> batch.
-        batch_size: clips a batch, of this rank.
-        seed: for mappers that draw random numbers in evaluation too.
+        batch_size: clips per batch of this rank.
+        seed: for mappers that also draw random numbers in evaluation.
     """
     loader = _make_loader(
         MappedDataset(records, mapper, seed=seed),
@@ -235,20 +235,20 @@ def build_test_loader(
 
 
 class TestLoader:
-    """Batches of one test set; every ``iter`` is a new pass over it.
+    """Batches of one test set; each ``iter`` starts a new pass.
 
-    Clips of different sizes never share a batch, so a batch may be smaller than asked for. A batch of which no
-    clip can be read has no ``video``: iterate over ``BadVideoMonitor.watch(loader)``, which counts and drops it.
+    Clips of different sizes never share a batch, so a batch may be smaller than requested. A batch without a
+    readable clip has no ``video``: iterate over ``BadVideoMonitor.watch(loader)``, which counts and drops it.
     """
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # not a test case, despite its name
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
 
     @property
     def num_clips(self) -> int:
-        """Clips of one pass, those that cannot be read included."""
+        """Clips per pass, including those that cannot be read."""
         return len(self.loader.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:

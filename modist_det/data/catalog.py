@@ -1,8 +1,8 @@
 """Datasets by name, or by the path of a description file.
 
-Names are looked up under the data root: ``$MODIST_DATASETS``, or else the checkout's ``datasets`` folder, or, of an
-installed package, ``datasets`` in the current folder.
-``datasets/README.md`` shows the folder that each name expects.
+Names are looked up under the data root: ``$MODIST_DATASETS`` if set, otherwise the checkout's ``datasets`` folder, or
+for an installed package ``datasets`` in the current folder.
+``datasets/README.md`` lists the folder layout of each name.
 
 Example::
 
@@ -40,12 +40,12 @@ add_section(
     # Names of the catalogue, or paths of dataset description files (*.yaml; datasets/README.md).
     TRAIN=Key([], ListOf(str)),
     TEST=Key([], ListOf(str)),
-    # Pretraining: labelled datasets among whose videos those of TEST look for their nearest neighbours.
+    # Pretraining: labelled datasets in which the videos of TEST look for their nearest neighbours.
     GALLERY=Key([], ListOf(str)),
     # Person boxes: "ground_truth", "detected" (the dataset's person boxes) or "both".
     TRAIN_BOXES="ground_truth",
     TEST_BOXES="ground_truth",
-    PERSON_SCORE_THRESH=PERSON_SCORE_THRESH,  # detected boxes below it are left out
+    PERSON_SCORE_THRESH=PERSON_SCORE_THRESH,  # minimum score of detected boxes
 )
 
 _WITHOUT_DATA = (
@@ -69,33 +69,33 @@ _Contract = TypeVar("_Contract")
 
 @runtime_checkable
 class ListsVideos(Protocol):
-    """A dataset that pretraining can use."""
+    """A dataset that can be used for pretraining."""
 
     def video_records(self) -> Sequence[VideoRecord]:
         """Each video once, without annotations."""
 
 
 class Catalog:
-    """Maps names to functions that make the dataset when it is asked for."""
+    """Maps names to functions that create the dataset on request."""
 
     def __init__(self) -> None:
         self._factories: dict[str, Callable[[], Any]] = {}
 
     def register(self, name: str, factory: Callable[[], Any]) -> None:
-        """Let :meth:`get` find ``name``; a name can be given once."""
+        """Add ``name``; names must be unique."""
         if name in self._factories:
             raise ValueError(f"the dataset {name!r} is registered twice")
         self._factories[name] = factory
 
     def list(self) -> Sequence[str]:
-        """Every registered name."""
+        """All registered names."""
         return sorted(self._factories)
 
     def get(self, name: str | os.PathLike) -> Any:
-        """The dataset of this name, or of this description file (``*.yaml``, ``*.yml``).
+        """The dataset with this name or description file (``*.yaml``, ``*.yml``).
 
         Raises:
-            UserError: there is no such name, or files of the dataset are missing.
+            UserError: the name is unknown, or files of the dataset are missing.
         """
         name = os.fspath(name)
         if name in self._factories:
@@ -108,13 +108,13 @@ class Catalog:
         )
 
     def get_as(self, name: str | os.PathLike, contract: type[_Contract], needs: str) -> _Contract:
-        """The dataset of this name, which fulfils a contract: a base class or protocol.
+        """The dataset with this name, checked against a base class or protocol.
 
         Args:
-            needs: what for, in the error: "TASK detection needs keyframes with person boxes".
+            needs: the end of the error message, such as "TASK detection needs keyframes with person boxes".
 
         Raises:
-            UserError: as :meth:`get`, or it is a dataset of another kind.
+            UserError: as :meth:`get`, or the dataset is of another kind.
         """
         dataset = self.get(name)
         if not isinstance(dataset, contract):
@@ -138,7 +138,7 @@ def _ava(name: str, split: str, label_map: str, version: str, person_boxes: str)
     ground_truth = annotations / f"ava_{split}_v{version}.csv"
     exclusions = annotations / f"ava_{split}_excluded_timestamps_v{version}.csv"
     required = (ground_truth, annotations / label_map, exclusions)
-    # Frame folders and cut clips begin at the film's second 900, whole films at 0.
+    # Frame folders and cut clips begin at second 900 of the movie, whole movies at 0.
     starts = {"frames": 900.0, "videos_15min": 900.0, "videos": 0.0}
     folder = next((folder for folder in starts if (root / folder).is_dir()), None)
     missing = [str(path.relative_to(root)) for path in required if not path.is_file()]

@@ -1,4 +1,4 @@
-"""From a labelled video to a clip of it for training, or to all its test views."""
+"""From a labelled video to a training clip, or to all its test views."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ __all__ = ["ClassificationMapper"]
 
 add_section(
     "INPUT",
-    RESIZED_CROP=False,  # train on random resized crops instead of square ones at a random short side
+    RESIZED_CROP=False,  # random resized crops in training, instead of square crops at a random short side
     # Frames of a "clip" (SAMPLING_RATE apart), the same number spread over all of its "span" (PySlowFast's
     # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
     SAMPLING="clip",
-    # Clips of a video in a batch, augmented anew after one decoding (repeated augmentation).
+    # Training clips per decoded video, each augmented differently (repeated augmentation).
     REPEATS=Key(1, COUNT),
-    ERASE_PROB=Key(0.0, SHARE),  # of a random rectangle of noise in all frames
+    ERASE_PROB=Key(0.0, SHARE),  # probability of random erasing, the same rectangle in all frames
 )
 add_section(
     "INPUT.RAND_AUGMENT",
-    NUM_OPS=Key(0, NOT_NEGATIVE),  # 0: off; changes drawn for a clip, the same for all its frames
+    NUM_OPS=Key(0, NOT_NEGATIVE),  # 0: off; operations per clip, the same for all its frames
     MAGNITUDE=Key(9, Limit(0, 30)),
 )
 add_section(
     "TEST",
-    # Clips a video at equal distances, each with 1 (central) or 3 crops along its longer side.
+    # Evenly spaced clips per video, each with 1 (central) or 3 crops along its longer side.
     NUM_ENSEMBLE_VIEWS=Key(10, Limit(1, 1000)),
     NUM_SPATIAL_CROPS=Key(3, Limit(1, 3)),
 )
@@ -64,9 +64,9 @@ class ClassificationMapper:
     - ``labels``: float32 (K,) of 0 and 1;
     - ``video_number``: int64 (), the record's; ``id``; ``video_id``.
 
-    In training a clip begins anywhere in the video and is augmented. In evaluation V clips lie at equal distances, with
-    C square crops each along the longer side, as :mod:`modist_det.video.sampling` quotes PySlowFast; the video is
-    decoded once for all of them. Frames are counted, not timed: clip frame ``i`` is frame
+    In training a clip starts at a random frame and is augmented. In evaluation V evenly spaced clips are taken, each
+    with C square crops along the longer side (PySlowFast's rules, see :mod:`modist_det.video.sampling`); the video is
+    decoded once for all of them. Frames are chosen by number, not by time: clip frame ``i`` is frame
     ``floor(start + i * sampling_rate * fps / target_fps)`` of a video at ``fps``. With ``sampling`` "span" the frames
     are spread from the first to the last of the same span, as PySlowFast does for classification: 8 frames at
     ``sampling_rate`` 8 are then 9 frames apart. With "segments" a clip has one frame of each of T equal parts of the
@@ -75,17 +75,17 @@ class ClassificationMapper:
     Args:
         num_classes: K.
         num_frames: T.
-        sampling_rate: frames of a clip are this many frames apart at ``target_fps``.
-        target_fps: frames per second in which ``sampling_rate`` counts.
+        sampling_rate: spacing of a clip's frames, counted in frames at ``target_fps``.
+        target_fps: frames per second to which ``sampling_rate`` refers.
         min_size_test: short side in evaluation (pixels).
         sampling: "clip", "span" or "segments".
-        augmentation: of training; None in evaluation.
+        augmentation: used in training; None in evaluation.
         repeats: R, training clips made from one decoding.
         num_views, num_crops: V and C (1: the centre, or 3) in evaluation.
-        open_video: how videos are opened.
+        open_video: function that opens a video.
 
     Raises:
-        UserError: a size is impossible. A call raises ``VideoError`` for a video that cannot be read.
+        UserError: a size is invalid. A call raises ``VideoError`` for a video that cannot be read.
     """
 
     num_classes: int
@@ -114,12 +114,12 @@ class ClassificationMapper:
 
     @property
     def crop_positions(self) -> tuple[int, ...]:
-        """Which crops along the longer side are taken, among 0 (first), 1 (centre) and 2 (last)."""
+        """Positions of the crops along the longer side: 0 (first), 1 (centre), 2 (last)."""
         return (1,) if self.num_crops == 1 else (0, 1, 2)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> ClassificationMapper:
-        """Settings from ``cfg.INPUT`` and ``cfg.TEST``, the number of classes from ``cfg.MODEL.NUM_CLASSES``."""
+        """Build from ``cfg.INPUT``, ``cfg.TEST`` and ``cfg.MODEL.NUM_CLASSES``."""
         node = cfg.INPUT
         augmentation = None
         if is_train:
@@ -145,7 +145,7 @@ class ClassificationMapper:
         return self.transform(record, self.decode(record, rng), rng)
 
     def decode(self, record: VideoRecord, rng: np.random.Generator) -> Tensor:
-        """The first half of a call: the frames wanted, uint8 (3, T, H, W), of all views one after the other."""
+        """First half of a call: decode the frames of all views in turn, uint8 (3, T, H, W)."""
         short_side = self.augmentation.crop.short_side(rng) if self.augmentation else self.min_size_test
         with self.open_video(record.video, record.fps) as video:
             indices = self.frame_numbers(record, video.info, rng)
@@ -155,7 +155,7 @@ class ClassificationMapper:
     def transform(
         self, record: VideoRecord, frames: Tensor, rng: np.random.Generator
     ) -> ClassificationSample:
-        """The second half of a call: from what :meth:`decode` returned to the sample."""
+        """Second half of a call: turn the result of :meth:`decode` into the sample."""
         labels = torch.zeros(self.num_classes)
         labels[list(record.labels)] = 1.0
         return {
@@ -169,7 +169,7 @@ class ClassificationMapper:
     def frame_numbers(
         self, record: VideoRecord, info: VideoInfo, rng: np.random.Generator
     ) -> NDArray[np.int64]:
-        """Numbers of the frames of one clip (training) or of every view."""
+        """Frame numbers of one clip (training) or of all views."""
         first, total = _part(record, info)
         if self.sampling == "segments":
             return first + segment_indices(total, self.num_frames, rng if self.augmentation else None)
@@ -203,7 +203,7 @@ class ClassificationMapper:
 
 
 def _part(record: VideoRecord, info: VideoInfo) -> tuple[int, int]:
-    """The first frame of the part of the video that counts, and how many there are."""
+    """The first frame of the annotated part of the video, and its number of frames."""
     if record.start is None or record.end is None:
         return 0, info.num_frames
     fps = float(info.rate)

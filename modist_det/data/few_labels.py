@@ -1,4 +1,4 @@
-"""A small labelled share of a training set, for comparing representations where labels are few."""
+"""A small labelled share of a training set, for few-label experiments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 add_section(
     "DATASETS",
-    # Share of the labelled training records that is used, of each class alike, and which one (few-label
+    # Share of the labelled training records to use, stratified by class, and the seed that selects it (few-label
     # experiments; a larger share includes a smaller one).
     TRAIN_SHARE=Key(1.0, Limit(0, 1, open_low=True)),
     TRAIN_SHARE_SEED=Key(0, NOT_NEGATIVE),
@@ -29,10 +29,10 @@ add_section(
 def stratified_share(
     items: NDArray[np.integer], labels: NDArray[np.integer], count: int, share: float, seed: int
 ) -> NDArray[np.int64]:
-    """Which of ``count`` items make up ``share`` of them; ascending.
+    """Select a stratified ``share`` of ``count`` items; returns ascending indices.
 
-    An item counts for the rarest of its labels. Of the items of each label (and of those without any) the share is
-    kept, rounded, and at least one. With one seed a larger share has all items of a smaller one.
+    Each item belongs to the rarest of its labels. Of each label's items (and of the unlabelled ones) the share is kept,
+    rounded, but at least one. With the same seed a larger share includes a smaller one.
 
     Args:
         items, labels: (R,) pairs: item ``items[i]`` has label ``labels[i]``, from 0.
@@ -63,7 +63,7 @@ def video_share(records: Sequence[VideoRecord], share: float, seed: int) -> Sequ
 
 
 def keyframe_share(records: Sequence[DetectionRecord], share: float, seed: int) -> Sequence[DetectionRecord]:
-    """The stratified share of keyframes, each counting for the rarest action in it; see :func:`stratified_share`."""
+    """The stratified share of keyframes, each assigned to its rarest action; see :func:`stratified_share`."""
     if share == 1:
         return records
     pairs = [

@@ -1,4 +1,4 @@
-"""From a record to a sample: decode the frames wanted, transform, turn labels into tensors."""
+"""From a record to a sample: decode frames, transform them, convert labels to tensors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .datasets.records import DetectionRecord
 
 __all__ = ["DetectionMapper", "InHalves"]
 
-# Of a clip. Far above what anybody trains with, far below what takes all memory before the first batch.
+# Frames per clip: far more than any model needs, but too few to exhaust memory before the first batch.
 FRAMES = Limit(1, 10_000)
 
 add_section(
     "INPUT",
     NUM_FRAMES=Key(8, FRAMES),
-    # Frames of a clip lie SAMPLING_RATE / TARGET_FPS seconds apart.
+    # Frames of a clip are SAMPLING_RATE / TARGET_FPS seconds apart.
     SAMPLING_RATE=Key(8, COUNT),
     TARGET_FPS=Key(30.0, POSITIVE),
     MIN_SIZE_TEST=Key(256, COUNT),  # short side at test time
@@ -36,17 +36,17 @@ add_section(
 
 @runtime_checkable
 class InHalves(Protocol):
-    """A mapper whose two halves can be timed apart."""
+    """A mapper whose two halves can be timed separately."""
 
     def decode(self, record: Any, rng: np.random.Generator) -> Any:
-        """The frames wanted; a tuple: what ``transform`` takes between the record and the generator."""
+        """Decode the frames. A tuple is passed to ``transform`` as several arguments."""
 
     def transform(self, *args: Any) -> Sample:
-        """The sample, of the record, what ``decode`` gave, and the generator."""
+        """Make the sample from the record, the result of ``decode`` and the generator."""
 
 
 class DetectionMapper:
-    """Keyframe -> clip around it, person boxes in pixels of the clip, labels.
+    """Maps a keyframe to the clip around it, person boxes in pixels of the clip, and labels.
 
     ``mapper(record, rng)`` returns a dict:
 
@@ -57,21 +57,21 @@ class DetectionMapper:
     - ``original_boxes``: float32 (N, 4), the same persons as annotated, in [0, 1];
     - ``original_size``: (height, width) of the video in pixels.
 
-    In training the augmentation decides what becomes of the clip and which persons are left. In evaluation the short
-    side is scaled to ``min_size_test`` and the whole frame and every person are kept. Frames are the nearest in time
-    to ``t + k * sampling_rate / target_fps``; before the first and after the last frame of the video these repeat.
+    In training the augmentation transforms the clip and may drop persons. In evaluation the short side is scaled to
+    ``min_size_test``, and the whole frame and all persons are kept. Frames are those nearest in time to
+    ``t + k * sampling_rate / target_fps``; times outside the video repeat its first or last frame.
 
     Args:
         num_classes: K.
         num_frames: T.
-        sampling_rate: frames of the clip are this many frames apart at ``target_fps``.
-        target_fps: frames per second in which ``sampling_rate`` counts.
+        sampling_rate: spacing of the clip's frames, counted in frames at ``target_fps``.
+        target_fps: frames per second to which ``sampling_rate`` refers.
         min_size_test: short side in evaluation (pixels).
-        augmentation: of training; None in evaluation.
-        open_video: how videos are opened.
+        augmentation: used in training; None in evaluation.
+        open_video: function that opens a video.
 
     Raises:
-        UserError: a size is impossible. A call raises ``VideoError`` for a video that cannot be read.
+        UserError: a size is invalid. A call raises ``VideoError`` for a video that cannot be read.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DetectionMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:
-        """Settings from ``cfg.INPUT``, the number of classes from ``cfg.MODEL.NUM_CLASSES``."""
+        """Build from ``cfg.INPUT`` and ``cfg.MODEL.NUM_CLASSES``."""
         node = cfg.INPUT
         return cls(
             cfg.MODEL.NUM_CLASSES,
@@ -115,7 +115,7 @@ class DetectionMapper:
         return self.transform(record, clip, original_size, rng)
 
     def decode(self, record: DetectionRecord, rng: np.random.Generator) -> tuple[Tensor, tuple[int, int]]:
-        """The first half of a call: the frames wanted, scaled, and (height, width) of the video."""
+        """First half of a call: the decoded and scaled frames, and (height, width) of the video."""
         short_side = self.augmentation.crop.short_side(rng) if self.augmentation else self.min_size_test
         with self.open_video(record.video, fps=record.fps) as video:
             frames = video.frames_at_times(record.time + self.offsets, short_side=short_side)
@@ -125,7 +125,7 @@ class DetectionMapper:
     def transform(
         self, record: DetectionRecord, clip: Tensor, original_size: tuple[int, int], rng: np.random.Generator
     ) -> DetectionSample:
-        """The second half of a call: from what :meth:`decode` returned to the sample."""
+        """Second half of a call: turn the result of :meth:`decode` into the sample."""
         height, width = clip.shape[-2:]
         boxes = T.clip_boxes(T.scale_boxes(record.boxes, height, width), height, width)
         view = View(clip, boxes, np.arange(len(boxes)))

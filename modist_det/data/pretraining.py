@@ -1,4 +1,4 @@
-"""From an unlabelled video to clips of it, each with its motion."""
+"""From an unlabelled video to augmented clips with their motion maps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["PretrainingMapper"]
 
 add_section(
     "INPUT",
-    # Seconds from the beginning of a clip to that of the video's next one.
+    # Seconds from the start of a clip to the start of the video's next one.
     CLIP_SHIFT=Key([0.5, 10.0], ListOf(float, 2, NOT_NEGATIVE, range=True)),
     BLUR_PROB=Key(0.0, SHARE),  # 3x3 Gaussian
 )
@@ -41,27 +41,27 @@ add_section(
 
 
 class PretrainingMapper:
-    """Video -> augmented clips and their motion maps.
+    """Maps a video to augmented clips and their motion maps.
 
     ``mapper(record, rng)`` returns a dict:
 
     - ``video``: uint8 (clips, 3, T, S, S), RGB;
-    - ``motion``: uint8 (clips, C, T', S, S), where a motion source is given;
+    - ``motion``: uint8 (clips, C, T', S, S), if a motion source is given;
     - ``video_number``: int64 (), equal for clips of one video;
     - ``id``, ``video_id``.
 
-    A clip's motion shares its time, crop and flip; the T' motion frames are spread over the same span as the T frames.
+    Motion maps share the clip's time, crop and flip; the T' maps cover the same span as the T frames.
 
     Args:
         num_frames: T.
-        sampling_rate: frames of a clip are this many frames apart at ``target_fps``.
-        target_fps: frames per second in which ``sampling_rate`` counts.
-        augmentation: of each clip, its motion maps included; its crop's size is S.
-        motion: where motion maps come from; None for RGB alone.
+        sampling_rate: spacing of a clip's frames, counted in frames at ``target_fps``.
+        target_fps: frames per second to which ``sampling_rate`` refers.
+        augmentation: applied to each clip and its motion maps; its crop size is S.
+        motion: source of motion maps; None for RGB only.
         motion_frames: T'.
-        num_clips: of each video.
-        shift: smallest and largest time (seconds) from the beginning of a clip to that of the next.
-        open_video: how videos are opened.
+        num_clips: clips per video.
+        shift: range of the time (seconds) from the start of a clip to the start of the next.
+        open_video: function that opens a video.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class PretrainingMapper:
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> PretrainingSample:
         with self.open_video(record.video, record.fps) as video:
             starts = draw_clips(video.info.duration, self.span, self.shift, self.num_clips, rng)
-            # Both are read from one open file; the crops are drawn afterwards.
+            # All clips are read from one open file; crops are drawn afterwards.
             clips = [self._read(video, start, rng) for start in starts]
         views = [self.augmentation(view, rng) for view in clips]
         sample: PretrainingSample = {
@@ -139,7 +139,7 @@ class PretrainingMapper:
         return sample
 
     def _read(self, video: Any, start: float, rng: np.random.Generator) -> View:
-        """A clip and, where there is a source, its motion maps."""
+        """A clip and, if there is a motion source, its motion maps."""
         times = start + self.frame_times
         if self.motion is None:
             frames = read_frames(video, times, self.augmentation.crop.short_side(rng))

@@ -1,4 +1,4 @@
-"""Which record comes when, in which process. Plain arithmetic; no state but the position."""
+"""The order of records and their distribution over processes. Stateless except for the position."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ Key = tuple[int, int]  # (epoch, index of the record)
 
 
 def iterations_per_epoch(size: int, batch_size: int) -> int:
-    """Full batches in ``size`` records; at least one. The rest of a permutation waits for the next epoch."""
+    """Full batches in ``size`` records, at least one. An incomplete last batch is dropped."""
     return max(1, size // batch_size)
 
 
 class TrainSampler:
     """An endless stream of this rank's batches of (epoch, index) keys.
 
-    Each epoch is a permutation drawn from (seed, epoch); a dataset smaller than one batch is repeated until it fills
-    it. Iteration ``i`` takes the ``i``-th global batch, in order: first cut into ``accumulation_steps`` parts, each
-    of them cut into one share a rank. So any number of processes and accumulation steps sees the
-    same global batches, and a stream that starts at iteration ``k`` equals the rest of one that started at 0.
+    Each epoch is a permutation drawn from (seed, epoch); a dataset smaller than one batch is repeated to fill it.
+    Iteration ``i`` uses the ``i``-th global batch, divided into ``accumulation_steps`` parts, each of which is
+    divided among the ranks. Global batches therefore do not depend on the number of processes or accumulation
+    steps, and a stream that starts at iteration ``k`` continues one that started at 0.
 
     Args:
         size: number of records.
-        batch_size: records an iteration, over all ranks and accumulation steps.
+        batch_size: records per iteration, over all ranks and accumulation steps.
         start_iteration: iterations already done.
 
     Raises:
-        UserError: there is no record, or the batch cannot be cut into equal shares.
+        UserError: there are no records, or the batch cannot be divided equally.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class TrainSampler:
 
 
 class EvalSampler:
-    """This rank's contiguous share of ``size`` records, every record exactly once over all ranks.
+    """This rank's contiguous shard of ``size`` records; over all ranks each record occurs exactly once.
 
-    Shares differ by at most one record and may be empty: nothing is repeated to even them out.
+    Shard sizes differ by at most one and may be 0; no record is repeated to even them out.
     """
 
     def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:

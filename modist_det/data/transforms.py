@@ -1,11 +1,11 @@
-"""Spatial and photometric transforms of whole clips, with the boxes that lie in them.
+"""Spatial and photometric transforms of whole clips, together with their boxes.
 
 A clip is a uint8 tensor (3, T, H, W), RGB. Boxes are float arrays (N, 4), x1y1x2y2, in pixels of the clip, measured
 between pixel edges: the box of the whole frame is (0, 0, W, H). That is the convention of an aligned
-RoIAlign. (PySlowFast mirrors boxes with ``x' = W - x - 1``, which is right for coordinates of pixel centres; for
-coordinates in [0, 1] times the width it moves every mirrored box by one pixel. Here ``x' = W - x``.)
+RoIAlign. (PySlowFast mirrors boxes with ``x' = W - x - 1``, which is right for pixel centres, but shifts boxes with
+coordinates in [0, 1] times the width by one pixel. Here ``x' = W - x``.)
 
-Every function treats all frames of a clip alike. What is random is drawn first, by the functions named
+Every function applies the same change to all frames of a clip. Random parameters are drawn by the functions named
 ``draw_...`` from a ``numpy.random.Generator``; the transforms themselves are pure functions.
 """
 
@@ -58,7 +58,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow and torchvision
 
 
 class Window(NamedTuple):
-    """A rectangle of whole pixels inside a frame."""
+    """A rectangle inside a frame, in whole pixels."""
 
     top: int
     left: int
@@ -70,15 +70,15 @@ class Window(NamedTuple):
 
 
 def draw_short_side(rng: np.random.Generator, smallest: int, largest: int) -> int:
-    """A length in pixels for the short side, its inverse uniform in [1/largest, 1/smallest] (PySlowFast).
+    """Draw a short side in pixels whose inverse is uniform in [1/largest, 1/smallest] (PySlowFast).
 
-    Drawn before a clip is decoded, so that the decoder scales straight to it.
+    It is drawn before decoding, so that the decoder scales directly to it.
     """
     return round(1.0 / rng.uniform(1.0 / largest, 1.0 / smallest))
 
 
 def draw_window(rng: np.random.Generator, height: int, width: int, size: int) -> Window:
-    """A square of side ``size`` anywhere inside a (height, width) frame, every position equally likely.
+    """Draw a square of side ``size`` uniformly inside a (height, width) frame.
 
     Raises:
         ValueError: the frame is smaller than the square.
@@ -90,13 +90,13 @@ def draw_window(rng: np.random.Generator, height: int, width: int, size: int) ->
 
 
 def center_window(height: int, width: int, size: int) -> Window:
-    """The central square of side ``size``; an odd pixel is left over at the top and left, as in PySlowFast."""
+    """The central square of side ``size``; an odd margin is larger at the top and left, as in PySlowFast."""
     _check_fits(height, width, size)
     return Window(math.ceil((height - size) / 2), math.ceil((width - size) / 2), size, size)
 
 
 def window_around(box: Boxes, height: int, width: int, size: int) -> Window:
-    """The square of side ``size`` inside the frame whose centre is nearest to that of ``box`` (4,)."""
+    """The square of side ``size`` inside the frame with its centre nearest to that of ``box`` (4,)."""
     _check_fits(height, width, size)
     center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     top = min(max(round(float(center_y) - size / 2), 0), height - size)
@@ -111,10 +111,10 @@ def draw_resized_window(
     area: tuple[float, float] = (0.3, 1.0),
     aspect: tuple[float, float] = (0.5, 2.0),
 ) -> Window:
-    """A rectangle for a random resized crop.
+    """Draw a rectangle for a random resized crop.
 
     Its share of the frame's area is uniform in ``area``, its width over height log-uniform in ``aspect``. After
-    ten draws that do not fit: the largest central rectangle whose aspect ratio is allowed.
+    ten draws that do not fit, the largest central rectangle with an allowed aspect ratio is returned.
     """
     for _ in range(10):
         target = rng.uniform(*area) * height * width
@@ -131,23 +131,23 @@ def draw_resized_window(
 
 
 def crop(clip: Tensor, window: Window) -> Tensor:
-    """The window of every frame, as a view."""
+    """Crop every frame to the window; returns a view."""
     top, left, height, width = window
     return clip[..., top : top + height, left : left + width]
 
 
 def crop_boxes(boxes: Boxes, window: Window) -> Boxes:
-    """Boxes in coordinates of the window; they may reach over its edges (:func:`clip_boxes`)."""
+    """Convert boxes to coordinates of the window without clipping them (see :func:`clip_boxes`)."""
     return boxes - np.array([window.left, window.top] * 2, dtype=np.float32)
 
 
 def flip(clip: Tensor) -> Tensor:
-    """Every frame mirrored left to right."""
+    """Mirror every frame horizontally."""
     return clip.flip(-1)
 
 
 def flip_boxes(boxes: Boxes, width: int) -> Boxes:
-    """Boxes of a clip of this width after :func:`flip`."""
+    """Mirror the boxes of a clip of this width, as :func:`flip` does its frames."""
     flipped = boxes.copy()
     flipped[:, 0] = width - boxes[:, 2]
     flipped[:, 2] = width - boxes[:, 0]
@@ -155,18 +155,18 @@ def flip_boxes(boxes: Boxes, width: int) -> Boxes:
 
 
 def resize(clip: Tensor, height: int, width: int) -> Tensor:
-    """Every frame scaled to (height, width), bilinear with antialiasing; uint8 in and out."""
+    """Scale every frame to (height, width), bilinear with antialiasing; uint8 in and out."""
     frames = clip.permute(1, 0, 2, 3)
     scaled = torch.nn.functional.interpolate(frames, (height, width), mode="bilinear", antialias=True)
     return scaled.permute(1, 0, 2, 3)
 
 
 def visible(inside: Boxes, whole: Boxes, size: int, share: float = 0.25) -> NDArray[np.bool_]:
-    """Which persons (N,) can still be seen in a crop whose shorter side is ``size``.
+    """Mask (N,) of the persons that are visible in a crop whose shorter side is ``size``.
 
     At least ``share`` of both their width and height must be inside, or ``share`` of the crop's side for persons larger
-    than it. Boxes that are mostly outside the crop are dropped: their labels would be noise. (PySlowFast keeps all,
-    even boxes without extent.)
+    than it. Boxes that are mostly outside the crop are dropped: their labels would be noise. (PySlowFast keeps all
+    boxes, even empty ones.)
 
     Args:
         inside: boxes clipped to the crop.
@@ -193,11 +193,11 @@ class ColorJitter(NamedTuple):
 
 
 def draw_color_jitter(rng: np.random.Generator, ranges: Sequence[float]) -> ColorJitter:
-    """Factors uniform in [1 - range, 1 + range] (never negative) and a shift in [-range, range], in a random order, one
-    draw for a whole clip.
+    """Draw factors uniformly from [1 - range, 1 + range] (never negative), a hue shift from [-range, range] and a
+    random order, once for a whole clip.
 
     Args:
-        ranges: of brightness, contrast and saturation and, if it is not 0, of the hue (at most 0.5, half a turn).
+        ranges: ranges of brightness, contrast, saturation and, if not 0, hue (at most 0.5, half a turn).
     """
     factors = [float(rng.uniform(max(0.0, 1.0 - r), 1.0 + r)) for r in ranges[:3]]
     factors += [float(rng.uniform(-r, r)) for r in ranges[3:] if r > 0]
@@ -205,7 +205,7 @@ def draw_color_jitter(rng: np.random.Generator, ranges: Sequence[float]) -> Colo
 
 
 def color_jitter(clip: Tensor, jitter: ColorJitter) -> Tensor:
-    """Brightness, contrast, saturation and hue changed in the drawn order; values stay in [0, 255]."""
+    """Change brightness, contrast, saturation and hue in the drawn order; values stay in [0, 255]."""
     adjust = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
     for position in jitter.order:
         clip = adjust[position](clip, jitter.factors[position])
@@ -220,7 +220,7 @@ def adjust_brightness(clip: Tensor, factor: float) -> Tensor:
 def adjust_contrast(clip: Tensor, factor: float) -> Tensor:
     """Blend with the mean luma of the whole clip; ``factor`` 0 is a flat gray, 1 the clip itself.
 
-    One mean for all frames: a mean per frame would turn a person walking in into flicker.
+    One mean for all frames, because a mean per frame would flicker when a person walks in.
     """
     channel_means = torch.stack([channel.to(torch.float32).mean() for channel in clip])
     mean = float(channel_means @ torch.tensor(_LUMA))
@@ -228,13 +228,13 @@ def adjust_contrast(clip: Tensor, factor: float) -> Tensor:
 
 
 def adjust_saturation(clip: Tensor, factor: float) -> Tensor:
-    """Blend with the clip in gray; ``factor`` 0 is gray, 1 the clip itself."""
+    """Blend with the grayscale clip; ``factor`` 0 is gray, 1 the clip itself."""
     gray = _luma(clip)
     return (clip * factor + gray * (1.0 - factor)).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def adjust_hue(clip: Tensor, turns: float) -> Tensor:
-    """Colours moved around the colour circle (of HSV, in 256 steps); 0.5 gives their complements."""
+    """Rotate the hue (HSV, in 256 steps); 0.5 gives complementary colours."""
     frames = np.ascontiguousarray(clip.permute(1, 2, 3, 0).numpy())
     image = frames.reshape(-1, frames.shape[2], 3)  # all frames below each other
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
@@ -244,12 +244,12 @@ def adjust_hue(clip: Tensor, turns: float) -> Tensor:
 
 
 def grayscale(clip: Tensor) -> Tensor:
-    """Luma in all three channels."""
+    """Replace all three channels by the luma."""
     return _luma(clip).round_().to(torch.uint8).expand_as(clip)
 
 
 def gaussian_blur(clip: Tensor, sigma: float) -> Tensor:
-    """Every frame blurred with a 3x3 Gaussian kernel; ``sigma`` in pixels."""
+    """Blur every frame with a 3x3 Gaussian kernel; ``sigma`` in pixels."""
     # OpenCV's takes a seventh of the time of torchvision's on small frames.
     planes = np.ascontiguousarray(clip.numpy()).reshape(-1, *clip.shape[-2:])
     blurred = np.empty_like(planes)
@@ -259,7 +259,7 @@ def gaussian_blur(clip: Tensor, sigma: float) -> Tensor:
 
 
 def erase(clip: Tensor, window: Window, noise: Tensor) -> Tensor:
-    """The window of every frame replaced by ``noise``, uint8 (3, height, width)."""
+    """Replace the window in every frame by ``noise``, uint8 (3, height, width)."""
     erased = clip.clone()
     crop(erased, window).copy_(noise.unsqueeze(1))
     return erased
@@ -271,10 +271,10 @@ def draw_noise(rng: np.random.Generator, height: int, width: int) -> Tensor:
 
 
 def rand_augment(clip: Tensor, num_ops: int, magnitude: int, seed: int) -> Tensor:
-    """RandAugment (Cubuk et al. 2020) with torchvision's operations: the same ones for all frames.
+    """Apply torchvision's RandAugment (Cubuk et al. 2020), with the same operations for all frames.
 
     Args:
-        num_ops: operations one after the other.
+        num_ops: number of operations applied in sequence.
         magnitude: 0 to 30.
         seed: chooses the operations and their directions.
     """

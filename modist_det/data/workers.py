@@ -1,4 +1,4 @@
-"""The loader's worker processes: how they start, what they hand over, and how the run ends when they cannot."""
+"""Worker processes of the loader: start, transfer of batches, and clear errors when one dies."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ logger = logging.getLogger(__name__)
 _CANNOT_SEND = 74  # exit status of a worker whose batch cannot be sent (EX_IOERR)
 _FEWER = "fewer DATALOADER.NUM_WORKERS or a smaller DATALOADER.PREFETCH_FACTOR"
 _SHARED_MEMORY = (
-    "the shared memory (/dev/shm) is too small for the batches that the loader's workers hand over{}; give a container "
-    f"more (docker run --shm-size=8g, or --ipc=host), use {_FEWER}, or none: DATALOADER.NUM_WORKERS 0"
+    "the shared memory (/dev/shm) is too small for the batches of the data loader's workers{}; give a container more "
+    f"(docker run --shm-size=8g, or --ipc=host), use {_FEWER}, or no workers: DATALOADER.NUM_WORKERS 0"
 )
 _OPEN_FILES = (
-    "too many open files{}: each tensor that the loader's workers hand over is one; raise the limit (ulimit -n 65536), "
-    f"use {_FEWER}, or none: DATALOADER.NUM_WORKERS 0"
+    "too many open files{}: each tensor sent by the data loader's workers is one; raise the limit (ulimit -n 65536), "
+    f"use {_FEWER}, or no workers: DATALOADER.NUM_WORKERS 0"
 )
 _MEMORY = (
-    "a worker process of the loader was killed{}, as the system does with processes when memory runs out; use "
-    f"{_FEWER}, or smaller batches, and go on with --resume"
+    "a worker process of the data loader was killed{}, probably because memory ran out; use "
+    f"{_FEWER}, or smaller batches, and continue with --resume"
 )
 _ENDED = (
-    "a worker process of the loader ended{}; DATALOADER.NUM_WORKERS 0 loads in this process, which shows why; go on "
-    "with --resume"
+    "a worker process of the data loader ended{}; to see why, load in this process (DATALOADER.NUM_WORKERS 0) and "
+    "continue with --resume"
 )
-_OUT_OF_MEMORY = f"a worker process of the loader ran out of memory{{}}; use {_FEWER}, or smaller batches"
+_OUT_OF_MEMORY = f"a worker process of the data loader ran out of memory{{}}; use {_FEWER}, or smaller batches"
 # What torch and the system say, first match first.
 _REMEDIES = (
     (r"MemoryError|[Cc]an(no|')t allocate memory", _OUT_OF_MEMORY),
@@ -57,7 +57,7 @@ _REMEDIES = (
 
 
 def worker_context() -> multiprocessing.context.BaseContext:
-    """The default way to start processes, for a ``DataLoader``; its events survive the death of a process."""
+    """The default multiprocessing context for a ``DataLoader``, with events that survive the death of a process."""
     default = type(multiprocessing.get_context())
 
     class Context(default):  # type: ignore[valid-type, misc]
@@ -68,8 +68,8 @@ def worker_context() -> multiprocessing.context.BaseContext:
 
 
 class _Flag:
-    """An event of which ``set`` and ``is_set`` are used, and no lock: a worker killed while it held the lock would
-    keep the main process waiting for ever when it ends the others."""
+    """An event without a lock (only ``set`` and ``is_set`` are used): if a worker is killed while it holds a lock, the
+    main process would wait forever when shutting down the others."""
 
     def __init__(self) -> None:
         self._value = multiprocessing.RawValue("b", 0)
@@ -82,19 +82,19 @@ class _Flag:
 
 
 def init_worker(worker_id: int) -> None:
-    """One thread a worker: the workers are the parallelism. Signals are for the main process, which ends them."""
+    """Use one thread per worker, and ignore signals: the main process handles them and ends its workers."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    # A queue drops what it cannot send, and the reader of the queue would wait for ever.
+    # A queue silently drops what it cannot send, and its reader would wait forever.
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
-    # The thread that hands over tensors reports its errors here.
+    # Receives errors of the thread that sends tensors.
     sys.excepthook = _unless_orphaned
 
 
 def _unless_orphaned(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an error, but not that of a connection to a main process that was killed."""
+    """Print an error, unless its cause is that the main process was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None and isinstance(error, (OSError, EOFError)):
         parent.join(1.0)  # its connections may be gone a moment before it is
@@ -110,10 +110,10 @@ def _end_unsent(error: Exception, batch: Any) -> None:
 
 
 def share(batch: Any) -> Any:
-    """A batch with its tensors in shared memory, as they are to be sent; in the main process as it is.
+    """Move a batch's tensors to shared memory before sending; no effect in the main process.
 
-    Sending would move them there, too, but in a thread whose errors are lost. Without room in shared memory the
-    result is a ``UserError``, to be returned in the batch's place.
+    Sending would also move them, but in a thread whose errors are lost. If shared memory is full, a ``UserError`` is
+    returned in place of the batch.
     """
     if get_worker_info() is None:
         return batch
@@ -141,17 +141,17 @@ def _tensors(batch: Any) -> Iterator[torch.Tensor]:
 
 
 # Iterators in use. The garbage collector would close the queues of one in a reference cycle (such as an error's
-# traceback) before its workers are told to end, and they would be waited for in vain.
+# traceback) before its workers are told to stop, and the process would hang waiting for them.
 _OPEN: set[Any] = set()
 
 
 def read_batches(loader: DataLoader) -> Iterator[Any]:
-    """What a ``DataLoader`` gives, as long as all of its workers live.
+    """Iterate over a ``DataLoader`` and turn the death of a worker into a ``UserError``.
 
-    A worker that dies is noticed where its batch is waited for, never in the middle of a step.
+    A dead worker is reported while waiting for a batch, never in the middle of a step.
 
     Raises:
-        UserError: a mistake that a worker returned; a worker died, or cannot hand over a batch.
+        UserError: returned by a worker, or a worker died or cannot send its batch.
     """
     batches: Iterator[Any] | None = None
     try:
@@ -167,7 +167,7 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
             except (EOFError, MemoryError, OSError, RuntimeError) as error:
                 if isinstance(
                     error, (ConnectionError, EOFError)
-                ):  # a worker died while it handed over a tensor
+                ):  # a worker died while sending a tensor
                     error = _WATCH.death() or error
                 mistake = _explained(error) if loader.num_workers else None
                 if mistake is None:
@@ -183,14 +183,14 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
 
 
 def _explained(error: BaseException) -> UserError | None:
-    """The error with its remedy; None where it is not about worker processes or shared memory."""
+    """The error with its remedy; None if it is not about worker processes or shared memory."""
     reasons = [error]
     while (earlier := reasons[-1].__cause__ or reasons[-1].__context__) is not None:
         reasons.append(earlier)
     for pattern, remedy in _REMEDIES:
         for reason in reversed(reasons):  # the first is the most precise
             text = f"{type(reason).__name__}: {reason}"
-            # A mapper's error arrives as the text of its traceback, which may contain anything.
+            # A mapper's error arrives as traceback text, which may contain any of the patterns.
             if re.search(pattern, text.splitlines()[0] if "Original Traceback" in text else text):
                 return UserError(remedy.format(f" ({_first_line(reason)})"))
     return None
@@ -201,9 +201,9 @@ def _first_line(error: BaseException) -> str:
 
 
 class _Watch:
-    """Puts off what torch's handler of SIGCHLD raises until a batch is waited for.
+    """Defers errors raised by torch's SIGCHLD handler until the process waits for a batch.
 
-    Torch raises the end of a worker as an error in the main thread at any moment: in the middle of a step, or while a
+    Torch raises the death of a worker in the main thread at any time, even in the middle of a step or while a
     checkpoint is written.
     """
 
@@ -224,8 +224,8 @@ class _Watch:
             self._take_over()
 
     def death(self) -> RuntimeError | None:
-        """What torch says of a worker that has just died; None where it says nothing within some seconds."""
-        deadline = time.monotonic() + 5.0  # the system may write its memory to disk
+        """Torch's error for a worker that has just died; None if there is none within 5 seconds."""
+        deadline = time.monotonic() + 5.0  # the system may be writing a core dump
         while self._error is None and time.monotonic() < deadline:
             time.sleep(0.01)
         return self._take()
@@ -256,8 +256,8 @@ _WATCH = _Watch()
 
 @atexit.register
 def _end_workers() -> None:
-    """End the workers of iterators that live until the interpreter ends; it would wait for them for ever, since they
-    ignore the signal that it sends them."""
+    """Kill the workers of iterators that are still alive at exit: the interpreter would wait for them forever, since
+    they ignore its signal."""
     workers = [child for child in multiprocessing.active_children() if child.daemon]
     if workers:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call their end an error

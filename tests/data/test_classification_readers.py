@@ -252,7 +252,7 @@ def test_values_of_another_type(ucf):
     settings = ("mine", ucf / "videos", ucf / "ucfTrainTestlist", "train")
     with pytest.raises(UserError, match="split is 'one', but must be a whole number from 1"):
         UCF101Dataset(*settings, split="one")
-    with pytest.raises(UserError, match="max_missing is 10, but must be a share from 0 to 1"):
+    with pytest.raises(UserError, match="max_missing is 10, but must be a fraction from 0 to 1"):
         UCF101Dataset(*settings, max_missing=10)
     with pytest.raises(UserError, match=r"subset is \['train'\], but is one of train, test"):
         HMDB51Dataset(*settings[:3], subset=["train"])

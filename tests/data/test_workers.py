@@ -72,14 +72,14 @@ def test_a_worker_without_descriptors_names_the_limit():
 
 def test_what_cannot_be_sent_ends_the_run():
     """A queue drops it, and says so to nobody."""
-    with pytest.raises(UserError, match="a worker process of the loader ended"):
+    with pytest.raises(UserError, match="a worker process of the data loader ended"):
         next(loader(unsendable))
 
 
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (signal.SIGKILL, "a worker process of the loader was killed .*memory.*--resume"),
+        (signal.SIGKILL, "a worker process of the data loader was killed .*memory.*--resume"),
         (signal.SIGBUS, "shared memory .*--shm-size"),
     ],
 )
@@ -113,7 +113,7 @@ def killed_with_the_lock_of_the_last_word(record, rng):
 @pytest.mark.timeout(60)
 def test_a_killed_worker_takes_no_lock_with_it():
     """The main process ends the others; it must not wait for a lock that the dead one held."""
-    with pytest.raises(UserError, match="a worker process of the loader was killed"):
+    with pytest.raises(UserError, match="a worker process of the data loader was killed"):
         next(loader(killed_with_the_lock_of_the_last_word))
 
 

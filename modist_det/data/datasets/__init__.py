@@ -1,4 +1,4 @@
-"""Readers of datasets. They parse annotation files and open no video."""
+"""Dataset readers. They parse annotation files and never open a video."""
 
 from __future__ import annotations
 

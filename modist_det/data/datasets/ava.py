@@ -1,7 +1,7 @@
-"""AVA-style data: keyframes of long videos, in each of them person boxes with any number of actions.
+"""AVA-style data: keyframes of long videos, with person boxes that each have any number of actions.
 
-What differs between datasets (classes, frame rate of frame folders, the second at which videos begin, how far
-keyframes are apart) is an argument, so AVA itself and data of one's own are read by the same code.
+Everything that differs between datasets (classes, frame rate of frame folders, the second at which videos begin,
+keyframe spacing) is an argument, so the same code reads AVA and custom data.
 """
 
 from __future__ import annotations
@@ -55,34 +55,34 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 BOX_SOURCES = ("ground_truth", "detected", "both")
-PERSON_SCORE_THRESH = 0.9  # detected boxes below it are left out, unless a config says otherwise
+PERSON_SCORE_THRESH = 0.9  # default minimum score of detected boxes
 
 
 AVAMetadata = DetectionMetadata
 
 
 class AVADataset(DetectionDataset):
-    """Videos with annotations in AVA's formats. Parses files when something is asked of it; opens no video.
+    """Videos with annotations in AVA's formats. Files are parsed on first use; videos are never opened.
 
     Args:
         name: for messages.
-        videos: folder, or folders, with ``ID.mp4`` (or any other kind of video file) or ``ID/`` with frames.
-        label_map: names of the class ids, ``item { name: "walk" id: 12 }``.
+        videos: folder, or folders, with ``ID.mp4`` (or another video format) or a frame folder ``ID/``.
+        label_map: file with the names of the class ids: ``item { name: "walk" id: 12 }``.
         annotations: ground truth csv: ``video,second,x1,y1,x2,y2,action[,person]``.
-        person_boxes: a detector's csv: ``video,second,x1,y1,x2,y2,action or empty,score``.
+        person_boxes: detector output, csv: ``video,second,x1,y1,x2,y2,action or empty,score``.
         exclusions: csv of keyframes to leave out: ``video,second``.
-        frame_list: PySlowFast's list of frames: which images in ``videos``, in which order, are which video.
-        fps: frames per second of folders of frames.
-        first_second: the annotation's second at the first frame of every video: 0 when seconds count from
-            there, 900 for AVA's clips that were cut at 15 minutes.
+        frame_list: PySlowFast's frame list, which assigns the images in ``videos`` to videos, in order.
+        fps: frame rate of frame folders.
+        first_second: annotated second of each video's first frame: 0 if seconds count from there, 900 for AVA's clips
+            that were cut at 15 minutes.
         keyframe_spacing: seconds between keyframes.
         num_classes: width of a model's output; default: the highest id of the label map. AVA trains 80
             classes and its label map names the 60 that are evaluated.
-        match_iou: see :meth:`records`.
-        max_missing: share of the annotated videos that may be missing from ``videos``.
+        match_iou: IoU from which a detected box takes an annotated person's labels; see :meth:`records`.
+        max_missing: largest share of annotated videos that may be missing from ``videos``.
 
     Raises:
-        UserError: an argument is out of range. Files are read, and checked, when something is asked for.
+        UserError: an argument is out of range. Files are read and checked on first use.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ class AVADataset(DetectionDataset):
         )
 
     def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:
-        """Path of each video that is there; missing ones are left out.
+        """Path of each video that exists; missing ones are omitted.
 
-        With a frame list the path is a ``ListedFolder``, of which just the listed images are read.
+        With a frame list the path is a ``ListedFolder``: only the listed images are read.
 
         Raises:
-            UserError: a folder of videos does not exist, an id stands for two files, or two ids for one.
+            UserError: a folder of videos does not exist, an id matches two files, or two ids match one file.
         """
         if self.frame_list is not None:
             return self._listed_folders(self.frame_list, video_ids)
@@ -187,27 +187,26 @@ class AVADataset(DetectionDataset):
     def records(
         self, boxes: str = "ground_truth", min_score: float = PERSON_SCORE_THRESH
     ) -> DetectionRecords:
-        """Keyframes that have at least one person, in order of video and second; excluded ones are left out.
+        """Keyframes with at least one person, sorted by video and second, without excluded ones.
 
         Rows of one keyframe with the same box are one person with several actions.
 
         Args:
-            boxes: which persons:
+            boxes: which persons to return:
 
                 - ``"ground_truth"``: the annotated ones.
-                - ``"detected"``: person boxes with a score of at least ``min_score``, of annotated videos only (so
-                  that one file of them can serve training and validation). If their file gives actions
-                  (PySlowFast's training boxes do), these are the labels, and a box without any is a
-                  negative. If it gives none, a box is labelled as the annotated person that it overlaps
-                  most, if their IoU is at least ``match_iou``, and has no labels otherwise.
-                - ``"both"``: the two together, for training; boxes of a file without actions that match
-                  nobody are left out, since it is not known what these people do.
+                - ``"detected"``: person boxes with a score of at least ``min_score``, in annotated videos only (so
+                  that one file can serve training and validation). If the file has actions (PySlowFast's
+                  training boxes do), they are the labels, and a box without actions is a negative. If it
+                  has none, a box gets the labels of the annotated person with the highest IoU, provided
+                  that IoU is at least ``match_iou``, and no labels otherwise.
+                - ``"both"``: the union of the two, for training. If the file has no actions, boxes that match no
+                  annotated person are dropped, since their actions are unknown.
             min_score: in [0, 1].
 
         Raises:
-            UserError: files cannot be read, a class id is above ``num_classes``, videos are missing (all of them, or a
-                share above ``max_missing``), or something leaves no person at all, and says what: ``min_score``, the
-                annotated videos, the exclusions.
+            UserError: files cannot be read, a class id is above ``num_classes``, videos are missing (all, or a share
+                above ``max_missing``), or no person is left; the message names the filter that removed the last ones.
         """
         if boxes not in BOX_SOURCES:
             raise UserError(
@@ -240,7 +239,7 @@ class AVADataset(DetectionDataset):
         return self._to_records(persons, list(names))
 
     def video_records(self) -> list[VideoRecord]:
-        """The annotated videos that are there, without their annotations (pretraining)."""
+        """The annotated videos that exist, without their annotations (for pretraining)."""
         records = self.records("detected" if self.annotations is None else "ground_truth", min_score=0.0)
         return [
             VideoRecord(number, video_id, video, self.fps)
@@ -248,12 +247,12 @@ class AVADataset(DetectionDataset):
         ]
 
     def keyframes(self) -> list[VideoKeyframes]:
-        """The annotated keyframes of each video, those without people too.
+        """The annotated keyframes of each video, including those without people.
 
-        Without annotations: all videos of the folders, every ``keyframe_spacing`` seconds.
+        Without annotations: keyframes every ``keyframe_spacing`` seconds of all videos in the folders.
 
         Raises:
-            UserError: files are missing, or none of the videos is there.
+            UserError: files are missing, or none of the videos exists.
         """
         facts = self.metadata
         if self.annotations is None:
@@ -278,8 +277,8 @@ class AVADataset(DetectionDataset):
         ]
 
     def evaluator(self, cfg: CfgNode, output_dir: Path) -> AVAEvaluator:
-        """AVA's frame mAP, as ``TEST.AVA`` says."""
-        from ...evaluation.ava_evaluator import AVAEvaluator  # needs torch, as nothing else here does
+        """The evaluator of AVA's frame mAP, configured by ``TEST.AVA``."""
+        from ...evaluation.ava_evaluator import AVAEvaluator  # the only import here that needs torch
 
         if cfg.TEST.AVA.MODE not in MODES:
             raise UserError(f"TEST.AVA.MODE is {cfg.TEST.AVA.MODE!r}; known: {', '.join(map(repr, MODES))}")
@@ -301,10 +300,10 @@ class AVADataset(DetectionDataset):
     def _detected(
         self, names: dict[str, int], min_score: float, annotated: Persons, required: bool
     ) -> tuple[Persons, NDArray[np.bool_]]:
-        """Detected persons with labels, and which of them have no known action.
+        """Detected persons with labels, and a mask of those without known actions.
 
         Raises:
-            UserError: there are none, and they are ``required``.
+            UserError: there are none although they are ``required``.
         """
         if self.person_boxes is None:
             raise UserError(f"dataset {self.name} has no 'person_boxes', which detected boxes come from")
@@ -336,7 +335,7 @@ class AVADataset(DetectionDataset):
     def _why_nobody(
         self, everybody: Persons, num_sure: int, min_score: float, table: BoxTable, annotated: Sequence[str]
     ) -> str:
-        """Which of the filters leaves no detected person."""
+        """The message that says which filter removed all detected persons."""
         count = len(everybody)
         if not count:
             return f"{self.person_boxes} has no box that can be used, only keyframes"
@@ -352,7 +351,7 @@ class AVADataset(DetectionDataset):
         )
 
     def _to_persons(self, table: BoxTable, names: dict[str, int]) -> Persons:
-        """The persons whose boxes have an area."""
+        """Convert rows to persons; boxes without area are dropped."""
         num_classes = self.metadata.num_classes
         for row in np.flatnonzero(table.action > num_classes)[:1].tolist():
             raise UserError(
@@ -372,7 +371,7 @@ class AVADataset(DetectionDataset):
 
     def _to_records(self, persons: Persons, names: list[str]) -> DetectionRecords:
         asked = [names[number] for number in np.unique(unpack_keyframes(persons.keys)[0]).tolist()]
-        found = self.find_videos(names)  # of all names, so that none is another's second one
+        found = self.find_videos(names)  # all names at once, so that two names of one video are noticed
         self._report_missing(asked, found)
         present = [number for number, name in enumerate(names) if name in found]
         place = np.full(len(names), -1, dtype=np.int32)  # of each name, among those that are present

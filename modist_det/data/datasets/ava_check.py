@@ -1,4 +1,4 @@
-"""Everything that is wrong with an AVA-style dataset, found before hours of training are spent on it."""
+"""Checks an AVA-style dataset for errors before training."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _LISTED = 10  # names in one line
 
 @dataclass
 class Report:
-    """What a check found.
+    """Result of a dataset check.
 
     Attributes:
-        problems: what would go wrong, one line each, beginning with file and line where there is one.
-        warnings: what may be meant so.
-        summary: (what, number) of the dataset.
-        classes: (id, name, persons who do it, or videos).
+        problems: errors, one line each, starting with file and line where possible.
+        warnings: things that may be intended.
+        summary: (quantity, value) pairs that describe the dataset.
+        classes: (id, name, number of persons or videos).
     """
 
     problems: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Report:
 
 
 def format_report(report: Report, limit: int = 100, counted: str = "persons") -> str:
-    """The report as text: tables, warnings, then at most ``limit`` problems and how many more there are."""
+    """Format the report: tables, warnings, then up to ``limit`` problems and the number of further ones."""
     lines = [tabulate(report.summary, tablefmt="plain", disable_numparse=True)]
     if report.classes:
         lines += ["", tabulate(report.classes, headers=["id", "class", counted], disable_numparse=True)]
@@ -68,11 +68,11 @@ def format_report(report: Report, limit: int = 100, counted: str = "persons") ->
 
 
 def check_dataset(dataset: AVADataset, threads: int | None = None, progress: bool = False) -> Report:
-    """Look at every row of every file and open every video.
+    """Check every row of every file and open every video.
 
     Args:
-        threads: videos opened at a time; default: one a CPU.
-        progress: show a bar over the videos.
+        threads: videos to open in parallel; default: one per CPU.
+        progress: show a progress bar.
     """
     report = Report()
     annotations = _read(dataset.annotations, GROUND_TRUTH, read_ava_boxes, report)
@@ -92,7 +92,7 @@ def check_dataset(dataset: AVADataset, threads: int | None = None, progress: boo
 
 
 def _bad_lines(path: str, layout: Layout, report: Report) -> set[int] | None:
-    """Numbers of the lines that are wrong, after reporting them; None for a file that is not text at all."""
+    """Report malformed lines and return their numbers; None if the file is not text."""
     try:
         problems = find_problems(path, layout)
     except UserError as error:
@@ -105,7 +105,7 @@ def _bad_lines(path: str, layout: Layout, report: Report) -> set[int] | None:
 def _read(
     path: str | None, layout: Layout, read: Callable[[str], BoxTable], report: Report
 ) -> BoxTable | None:
-    """The rows that can be read; the others become problems."""
+    """Read the valid rows and report the others as problems."""
     bad = None if path is None else _bad_lines(path, layout, report)
     if path is None or bad is None:
         return None
@@ -115,8 +115,8 @@ def _read(
         if not bad:
             report.problems.append(str(error))
             return None
-    # One bad row must not hide what is wrong elsewhere: read a copy with a blank line in the place of each, so
-    # that the others keep their numbers.
+    # A bad row must not hide other errors: read a copy in which bad rows are blank, so that the others keep their
+    # line numbers.
     lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "rows.csv")
@@ -131,7 +131,7 @@ def _read(
 
 
 def _check_classes(dataset: AVADataset, tables: Sequence[BoxTable], report: Report) -> Mapping[int, str]:
-    """Problems with class ids; returns the names of the classes."""
+    """Report invalid class ids; returns the class names."""
     try:
         metadata = dataset.metadata
     except UserError as error:
@@ -218,10 +218,10 @@ def _check_videos(
 
 
 def duration_of(path: str, fps: float | None, doubts: list[str] | None = None) -> float | VideoError:
-    """Duration in seconds of a video whose first and last frame can be decoded, or why there is none.
+    """Duration of a video in seconds if its first and last frame can be decoded, otherwise the error.
 
     Args:
-        doubts: list to which warnings are added: what may be wrong, but may be intended.
+        doubts: list to which warnings are appended.
     """
     try:
         with open_video(path, fps) as video:

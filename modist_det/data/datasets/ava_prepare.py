@@ -1,4 +1,4 @@
-"""Writing the description file of a dataset of one's own, and splitting one into training and validation."""
+"""Write the description file of a custom dataset, and split a dataset into training and validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["split_dataset", "write_description", "write_label_map"]
 
 
 def write_description(path: str | os.PathLike, settings: Mapping[str, Any]) -> Path:
-    """Write a description file (``format: ava``) with those settings that are not None.
+    """Write a description file (``format: ava``) with all settings that are not None.
 
     Paths inside the file's folder are written relative to it, others in full.
 
@@ -38,7 +38,7 @@ def write_description(path: str | os.PathLike, settings: Mapping[str, Any]) -> P
 
 
 def write_label_map(path: str | os.PathLike, class_ids: Sequence[int]) -> Path:
-    """Write a label map that names class 3 ``class 3``, to be edited.
+    """Write a label map with placeholder names (``class 3``) for the user to edit.
 
     Raises:
         UserError: the file exists.
@@ -64,15 +64,15 @@ def _portable(value: Any, folder: Path) -> Any:
 def split_dataset(
     dataset: AVADataset, folder: str | os.PathLike, validation_share: float = 0.2, seed: int = 0
 ) -> dict[str, tuple[Path, list[str]]]:
-    """Divide a dataset by video: ``train.yaml`` with ``train.csv`` and ``val.yaml`` with ``val.csv`` in ``folder``.
+    """Split a dataset by video: ``train.yaml`` with ``train.csv`` and ``val.yaml`` with ``val.csv`` in ``folder``.
 
-    Videos, not keyframes, are divided: neighbouring keyframes look alike, so dividing them would measure memory.
+    The split is by video because neighbouring keyframes are near-duplicates and would leak into validation.
 
     Returns:
         The description file and the videos of ``"train"`` and of ``"val"``.
 
     Raises:
-        UserError: there are no annotations, fewer than two videos, or a file to be written exists.
+        UserError: there are no annotations, fewer than two videos, or an output file exists.
     """
     if dataset.annotations is None:
         raise UserError(f"dataset {dataset.name} has no 'annotations' to split")

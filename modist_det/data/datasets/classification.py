@@ -1,6 +1,6 @@
-"""Videos with class labels: what the readers of all formats share.
+"""Videos with class labels: the base class of all readers.
 
-A reader turns its annotation files into :class:`Entry` objects; here their videos are found and made into records.
+A reader turns its annotation files into :class:`Entry` objects; this module finds their videos and makes records.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class ClassificationMetadata:
     """Facts about a classification dataset.
 
     Attributes:
-        name: of the dataset.
+        name: name of the dataset.
         class_names: by class index, from 0.
-        directional: left and right are part of classes, so that a mirrored clip has another label.
+        directional: classes distinguish left from right, so mirroring a clip would change its label.
     """
 
     name: str
@@ -73,13 +73,13 @@ class ClassificationMetadata:
 
 
 class ClassificationDataset:
-    """Base of the readers: a subclass reads class names and entries. Files are read when something is asked for.
+    """Base class of the readers: a subclass reads class names and entries. Files are read on first use.
 
     Args:
         name: for messages.
-        videos: folder, or folders, of videos (files of any common kind, or folders of frames).
-        fps: frames per second of folders of frames.
-        max_missing: share of the annotated videos that may be missing.
+        videos: folder, or folders, of videos (files in any common format, or frame folders).
+        fps: frame rate of frame folders.
+        max_missing: largest share of annotated videos that may be missing.
     """
 
     directional = False  # see ClassificationMetadata
@@ -100,7 +100,7 @@ class ClassificationDataset:
 
     @cached_property
     def metadata(self) -> ClassificationMetadata:
-        """Name and classes.
+        """Name and classes of the dataset.
 
         Raises:
             UserError: the file of the class names cannot be read.
@@ -108,10 +108,10 @@ class ClassificationDataset:
         return ClassificationMetadata(self.name, tuple(self.read_class_names()), self.directional)
 
     def entries(self) -> Entries:
-        """What is annotated, whether its videos are there or not.
+        """All annotated entries, whether or not their videos exist.
 
         Raises:
-            UserError: files cannot be read, a row is wrong or there twice, or there is none.
+            UserError: files cannot be read, a row is malformed or duplicated, or there are no rows.
         """
         entries = as_entries(self.read_entries())
         if not len(entries):
@@ -120,7 +120,7 @@ class ClassificationDataset:
         return entries
 
     def records(self) -> VideoRecords:
-        """One record for each annotated video that is there, in the order of the annotations.
+        """One record per annotated video that exists, in the order of the annotations.
 
         Raises:
             UserError: as :meth:`entries`; or videos are missing: all of them, or a share above ``max_missing``.
@@ -147,7 +147,7 @@ class ClassificationDataset:
         """Path of each entry's video, by ``video_id``; missing ones are left out.
 
         Raises:
-            UserError: a folder of videos does not exist, a name stands for two files, or two entries for one.
+            UserError: a folder of videos does not exist, a name matches two files, or two entries match one file.
         """
         columns = as_entries(entries)
         place, paths = self._locate(columns)
@@ -156,7 +156,7 @@ class ClassificationDataset:
         }
 
     def _locate(self, entries: Entries) -> tuple[NDArray[np.int64], Strings]:
-        """The row of each entry's video among the paths that come second; -1 where it is missing."""
+        """Index of each entry's video in the returned paths (-1 if missing), and the paths."""
         place = np.full(len(entries), -1)
         found: list[Located] = []
         count, choice = 0, 0
@@ -169,7 +169,7 @@ class ClassificationDataset:
             count, choice = count + len(found[-1].paths), choice + 1
         paths = Strings.join([part.paths for part in found])
         files = number_files(np.concatenate([part.identities for part in found]), paths)
-        # Parts of one video are videos of their own.
+        # Parts of one video count as separate videos.
         _, start = np.unique(entries.starts, return_inverse=True)
         there = np.flatnonzero(place >= 0)
         pair = equal_pair(files[place[there]] * len(entries) + start[there])
@@ -182,7 +182,7 @@ class ClassificationDataset:
         return place, paths
 
     def video_records(self) -> VideoRecords:
-        """The same records, for pretraining, which takes no notice of labels."""
+        """The same records; pretraining ignores their labels."""
         return self.records()
 
     def read_class_names(self) -> Sequence[str]:
@@ -210,13 +210,13 @@ class ClassificationDataset:
 
 
 def _real(path: str) -> str:
-    """A path, and where it leads if it is a link."""
+    """The path, with its target if it is a link."""
     real = os.path.realpath(path)
     return path if Path(path).name == Path(real).name else f"{path} ({real})"
 
 
 def iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """(row, text) of each line that is not empty, one after the other; there is at least one.
+    """Iterate over (row, text) of the non-empty lines; there is at least one.
 
     Raises:
         UserError: the file is missing, empty, or not UTF-8 text.
@@ -224,7 +224,7 @@ def iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     text = read_text(path)
     row, start, is_empty = 0, 0, True
     while start < len(text):
-        # A piece at a time: a million lines as objects take ten times the memory of the text.
+        # Piece by piece: a million line objects take ten times the memory of the text.
         end = text.find("\n", start + _PIECE) + 1 or len(text)
         for line in text[start:end].splitlines():
             row += 1
@@ -237,7 +237,7 @@ def iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
 
 
 def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
-    """("file:row", text) of each line that is not empty; there is at least one.
+    """The non-empty lines as ("file:row", text); there is at least one.
 
     Raises:
         UserError: the file is missing, empty, or not UTF-8 text.
@@ -246,13 +246,12 @@ def read_lines(path: str | os.PathLike) -> list[tuple[str, str]]:
 
 
 def read_class_file(path: str | os.PathLike) -> list[str]:
-    """Class names by index: a name a line, or JSON: a list of names or ``{"name": index}`` with indices from 0.
+    """Class names by index: one name per line, or JSON: a list of names or ``{"name": index}`` with indices from 0.
 
-    Quotes around names, which some published files have, are taken off.
+    Quotes around names are removed (some published files have them).
 
     Raises:
-        UserError: the file cannot be read or names no class, a name or an index is there twice, or indices have
-            gaps.
+        UserError: the file cannot be read or is empty, a name or index is duplicated, or indices have gaps.
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
@@ -279,13 +278,13 @@ def read_class_file(path: str | os.PathLike) -> list[str]:
 
 
 def file_choices(folder: str, file: str) -> tuple[str, ...]:
-    """What a listed file may be called: in its class's folder or outside, of the listed kind or of another."""
+    """Possible paths of a listed file: inside or outside its class folder, with any video extension."""
     stem = without_extension(file)
     return tuple(dict.fromkeys((f"{folder}/{file}", f"{folder}/{stem}", file, stem)))
 
 
 def check_split(split: object) -> int:
-    """A split's number; ``UserError`` for what is not a whole number from 1."""
+    """Validate a split number; raises ``UserError`` unless it is a whole number from 1."""
     if type(split) is not int or split < 1:
         raise UserError(f"split is {split!r}, but must be a whole number from 1")
     return split
@@ -295,7 +294,7 @@ def class_index(names: dict[str, int], name: str, where: str, source: str) -> in
     """The index of a class name.
 
     Raises:
-        UserError: it is not among ``names``, which ``source`` lists.
+        UserError: the name is not in ``names``, which come from ``source``.
     """
     if name not in names:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a classification dataset, found before hours of training are spent on it."""
+"""Checks a classification dataset for errors before training."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def check_classification(
     threads: int | None = None,
     progress: bool = False,
 ) -> Report:
-    """Read the annotations, look for every video, and open each one.
+    """Read the annotations, find every video and open it.
 
-    Of the annotations the first row that is wrong is a problem, and nothing after it is looked at. Missing videos are
-    warnings up to the share that may be missing, and otherwise problems.
+    Reading stops at the first malformed row, which is reported as a problem. Missing videos are warnings if their share
+    is within ``max_missing``, otherwise problems.
 
     Args:
-        open_videos: whether to decode the first and last frame of each.
-        threads: videos opened at a time; default: one a CPU.
-        progress: show a bar over the videos.
+        open_videos: whether to decode the first and last frame of each video.
+        threads: videos to open in parallel; default: one per CPU.
+        progress: show a progress bar.
     """
     report = Report()
     try:
@@ -70,7 +70,7 @@ def _open_all(
     threads: int | None,
     progress: bool,
 ) -> int:
-    """How many can be read; the others, and parts that lie beyond their video's end, become problems."""
+    """Count the readable videos; report the others, and parts beyond a video's end, as problems."""
     doubts: list[str] = []
 
     def duration(entry: Entry) -> float | VideoError:

@@ -1,4 +1,4 @@
-"""Columns of text: one block of memory instead of an object for each of a million rows."""
+"""Columns of text, stored in one block of memory instead of an object per row."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Rows", "Strings", "release_memory"]
 
 _Row = TypeVar("_Row", covariant=True)
 
-_AT_A_TIME = 1 << 16  # strings that are objects at one time while a column is made
+_AT_A_TIME = 1 << 16  # Python strings alive at once while a column is built
 
 
 class Rows(Sequence[_Row]):
-    """Columns as a sequence of rows; a row is made when it is asked for."""
+    """Columns as a sequence of rows; row objects are created on access."""
 
     @abstractmethod
     def row(self, index: int) -> _Row:
@@ -44,9 +44,9 @@ class Rows(Sequence[_Row]):
 
 
 class Strings(Rows[str]):
-    """A column of text; an item is made when it is asked for.
+    """A column of text; strings are created on access.
 
-    Any text is kept as it is, file names that are no UTF-8 (surrogates) included.
+    Any text is preserved, including file names that are not valid UTF-8 (surrogates).
 
     Args:
         column: the text, encoded by :meth:`of`.
@@ -57,7 +57,7 @@ class Strings(Rows[str]):
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Strings:
-        """A column of these texts, which may come one after the other."""
+        """Build a column from an iterable of strings."""
         if isinstance(texts, Strings):
             return texts
         chunks, rest = [], iter(texts)
@@ -67,16 +67,16 @@ class Strings(Rows[str]):
 
     @classmethod
     def join(cls, parts: Sequence[Strings]) -> Strings:
-        """One column after the other."""
+        """Concatenate columns."""
         empty = pa.array([], pa.large_binary())
         return cls(pa.concat_arrays([part._column for part in parts]) if parts else empty)
 
     def take(self, index: ArrayLike) -> Strings:
-        """The texts at ``index`` (K,)."""
+        """Select the texts at ``index`` (K,)."""
         return Strings(self._column.take(pa.array(np.asarray(index, dtype=np.int64))))
 
     def places_in(self, others: Strings) -> NDArray[np.int64]:
-        """Where each text is in ``others`` first; -1 where it is not."""
+        """Index of each text's first occurrence in ``others``; -1 if absent."""
         places = pc.index_in(self._column, value_set=others._column)
         return pc.fill_null(places, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
@@ -85,13 +85,13 @@ class Strings(Rows[str]):
         return Strings(pc.unique(self._column))
 
     def folders(self) -> Strings:
-        """What is before the last slash of each text, each once; "" where there is no slash."""
+        """The distinct parts before the last slash; "" for texts without a slash."""
         return Strings(
             pc.unique(pc.replace_substring_regex(self._column, "/?[^/]*$", "", max_replacements=1))
         )
 
     def any_matches(self, pattern: str) -> bool:
-        """Whether a regular expression (of RE2) is found in any of the texts."""
+        """Whether a regular expression (RE2 syntax) matches anywhere in any of the texts."""
         return bool(pc.any(pc.match_substring_regex(self._column, pattern)).as_py())
 
     def prefixed(self, prefixes: Strings) -> Strings:
@@ -100,7 +100,7 @@ class Strings(Rows[str]):
         return Strings(pc.binary_join_element_wise(prefixes._column, self._column, empty))
 
     def order(self) -> NDArray[np.int64]:
-        """Places in ascending order of the text; of equal texts the earlier comes first."""
+        """Indices that sort the texts in ascending order; the sort is stable."""
         return pc.sort_indices(self._column).to_numpy().astype(np.int64)
 
     @property
@@ -119,7 +119,7 @@ class Strings(Rows[str]):
 
 
 def release_memory() -> None:
-    """Give back to the system what making columns took and left free; forked workers would be charged with it."""
+    """Return freed memory to the system, so that forked workers are not charged for it."""
     pa.default_memory_pool().release_unused()
 
 

@@ -1,4 +1,4 @@
-"""Description files: a dataset of one's own in a few lines of YAML.
+"""Description files: a custom dataset in a few lines of YAML.
 
 ::
 
@@ -7,7 +7,7 @@
     annotations: annotations.csv
     label_map: label_map.pbtxt
 
-``~`` and ``$VARIABLES`` in paths are expanded, URLs are downloaded. A reader becomes a format with
+``~`` and ``$VARIABLES`` in paths are expanded, URLs are downloaded. New formats are added with
 :func:`register_format`.
 """
 
@@ -37,10 +37,10 @@ _FORMATS: dict[str, _Format] = {}
 
 
 def register_format(name: str, factory: Callable[..., Any], path_arguments: Collection[str]) -> None:
-    """Let ``format: NAME`` in a description file call ``factory(name=..., **the file's other keys)``.
+    """Make ``format: NAME`` in a description file call ``factory(name=..., **the file's other keys)``.
 
     Args:
-        path_arguments: the arguments that are a path; ``videos`` may be a list of paths.
+        path_arguments: the arguments that are paths; ``videos`` may be a list of paths.
     """
     if name in _FORMATS:
         raise ValueError(f"the format {name!r} is registered twice")
@@ -52,11 +52,11 @@ def format_names() -> list[str]:
 
 
 def load_description(path: str | os.PathLike) -> Any:
-    """The dataset that a description file describes; its ``name`` is the file's unless it gives one.
+    """Load the dataset from a description file; its default ``name`` is the file's name.
 
     Raises:
-        UserError: the file is missing or is not a YAML mapping, names an unknown format, has a
-            key that the format does not know or lacks one that it needs, or a path is not text.
+        UserError: the file is missing or not a YAML mapping, the format is unknown, a key is unknown or missing, or a
+            path is not text.
     """
     path = Path(path)
     settings = _read_mapping(path)
@@ -81,7 +81,7 @@ def load_description(path: str | os.PathLike) -> Any:
 
 
 def check_number(name: str, value: object, above: float = -math.inf) -> float:
-    """``value`` as a float; ``UserError`` for what is not a finite number above ``above``."""
+    """Convert ``value`` to a float; raises ``UserError`` unless it is a finite number above ``above``."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if is_number and above < value < math.inf:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
@@ -90,10 +90,10 @@ def check_number(name: str, value: object, above: float = -math.inf) -> float:
 
 
 def check_share(name: str, value: object) -> float:
-    """``value`` as a float; ``UserError`` for what is not a number from 0 to 1."""
+    """Convert ``value`` to a float; raises ``UserError`` unless it is a number from 0 to 1."""
     share = check_number(name, value)
     if not 0 <= share <= 1:
-        raise UserError(f"{name} is {share:g}, but must be a share from 0 to 1")
+        raise UserError(f"{name} is {share:g}, but must be a fraction from 0 to 1")
     return share
 
 

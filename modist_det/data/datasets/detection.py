@@ -1,4 +1,4 @@
-"""``DetectionDataset``: what the detection task and its tools ask of a dataset, whatever its files look like.
+"""``DetectionDataset``: the interface of detection datasets, independent of their file formats.
 
 Example::
 
@@ -41,13 +41,13 @@ class DetectionMetadata:
         name: of the dataset.
         class_names: name of each class id; ids begin at 1 and may have gaps.
         num_classes: width of a model's output; class id ``c`` is channel ``c - 1``.
-        fps: frames per second of folders of frames (video files know their own rate).
-        first_second: the annotation's second at the first frame of every video.
+        fps: frame rate of frame folders (video files store their own).
+        first_second: annotated second of each video's first frame.
         keyframe_spacing: seconds between keyframes.
-        groundtruth: file of the annotations in AVA's format; None where there is none.
-        label_map: file of the class names in AVA's format, likewise.
-        exclusions: file of keyframes that are neither trained on nor evaluated, likewise.
-        class_types: label type of each class id for which there is one.
+        groundtruth: annotation file in AVA's format; None if there is none.
+        label_map: class names in AVA's format, or None.
+        exclusions: keyframes to exclude from training and evaluation, or None.
+        class_types: label types by class id, for classes that have one.
     """
 
     name: str
@@ -74,40 +74,40 @@ class DetectionMetadata:
 
 
 class DetectionDataset(ABC):
-    """Keyframes of videos, with the boxes and actions of the persons in them. Opens no video.
+    """Keyframes of videos, with the boxes and actions of the persons in them. Videos are never opened.
 
-    A dataset is a subclass that has ``metadata``, ``records`` and ``evaluator``; the rest follows from them.
+    Subclasses define ``metadata``, ``records`` and ``evaluator``; the other methods follow from them.
     """
 
     @property
     @abstractmethod
     def metadata(self) -> DetectionMetadata:
-        """Facts about the dataset; an attribute of the class will do."""
+        """Facts about the dataset; may be a class attribute."""
 
     @abstractmethod
     def records(self, boxes: str = "ground_truth", min_score: float = 0.0) -> Sequence[DetectionRecord]:
-        """The keyframes that have at least one person.
+        """The keyframes with at least one person.
 
         Args:
-            boxes: whose persons: ``DATASETS.TRAIN_BOXES`` or ``DATASETS.TEST_BOXES``; refuse what you do not have.
-            min_score: of detected boxes.
+            boxes: value of ``DATASETS.TRAIN_BOXES`` or ``DATASETS.TEST_BOXES``; raise ``UserError`` if not supported.
+            min_score: minimum score of detected boxes.
         """
 
     @abstractmethod
     def evaluator(self, cfg: CfgNode, output_dir: Path) -> Evaluator[Any, Any]:
-        """What turns scores of this dataset's persons into metrics; it may write into ``output_dir``.
+        """The evaluator that turns scores into metrics; it may write into ``output_dir``.
 
         Its ``process`` gets a :class:`~modist_det.structures.samples.DetectionBatch` and a
         :class:`~modist_det.structures.samples.Scores` for each of its samples.
         """
 
     def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:
-        """Path of each of these videos that is there."""
+        """Paths of these videos, without those that are missing."""
         paths = {record.video_id: record.video for record in self.records()}
         return {name: paths[name] for name in video_ids if name in paths}
 
     def video_records(self) -> Sequence[VideoRecord]:
-        """The videos, without their annotations (pretraining)."""
+        """The videos without annotations (for pretraining)."""
         return [VideoRecord(i, video.name, video.path, video.fps) for i, video in enumerate(self.keyframes())]
 
     def keyframes(self) -> list[VideoKeyframes]:

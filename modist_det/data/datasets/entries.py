@@ -1,4 +1,4 @@
-"""What annotation files of labelled videos list: a row a video, as columns."""
+"""Entries of annotation files of labelled videos, one row per video, stored as columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .columns import Rows, Strings
 
 __all__ = ["Entries", "Entry", "EntryBuilder", "as_entries", "check_unique"]
 
-_AS_LISTED, _NO_ROW = -1, -2  # what follows a place instead of a row's number
+_AS_LISTED, _NO_ROW = -1, -2  # stand for a row number in ``where``
 
 Choices = Callable[[str, tuple[int, ...]], tuple[str, ...]]
 
@@ -27,12 +27,12 @@ class Entry:
 
     Attributes:
         video_id: unique in the dataset.
-        files: what its file may be called below the folder of videos, with or without extension; the first that
-            exists counts.
+        files: possible file names below the video folder, with or without extension; the first that exists is
+            used.
         labels: class indices, from 0.
         where: file and row, for messages.
-        start, end: seconds of the part that counts.
-        num_frames: images in its folder of frames, where the list says how many.
+        start, end: annotated part in seconds.
+        num_frames: number of images in its frame folder, if listed.
     """
 
     video_id: str
@@ -45,14 +45,14 @@ class Entry:
 
 
 class Entries(Rows[Entry]):
-    """Rows as columns, made by :class:`EntryBuilder`; an item is made when it is asked for.
+    """Entries stored as columns, built by :class:`EntryBuilder`; items are created on access.
 
     Attributes:
         video_ids: N texts.
         label_starts: int64 (N + 1,): row i has ``labels[label_starts[i]:label_starts[i + 1]]``.
         labels: int32.
-        starts, ends: float64 (N,), seconds; NaN where the whole video counts.
-        num_frames: int64 (N,), -1 where the list does not say.
+        starts, ends: float64 (N,), seconds; NaN for the whole video.
+        num_frames: int64 (N,), -1 if not listed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Entries(Rows[Entry]):
         return self._choices(self._listed[index], self.labels_of(index))
 
     def choices(self, rows: NDArray[np.int64], choice: int) -> tuple[NDArray[np.int64], Strings]:
-        """Which of ``rows`` have so many choices, and what their files may be called in this place (0: the first)."""
+        """The ``rows`` that have a possible file name number ``choice`` (from 0), and these names."""
         if choice == 0 and self._first is not None:
             listed = self._listed.take(rows)
             if len(self._first) == 1:
@@ -122,12 +122,12 @@ class Entries(Rows[Entry]):
 
 
 class EntryBuilder:
-    """Rows in, one after the other; :meth:`entries` out.
+    """Collects rows one by one; :meth:`entries` returns them as columns.
 
     Args:
-        choices: (text as listed, labels) -> ``Entry.files``.
-        first: where the first choice is some text and then what is listed: that text by label, or one for all. (Then
-            a column of first choices is made at once.)
+        choices: function (text as listed, labels) -> ``Entry.files``.
+        first: if the first choice is a prefix plus the listed text: the prefix for each label, or one for all. (The
+            column of first choices is then built in one step.)
     """
 
     def __init__(self, choices: Choices, first: Sequence[str] | None = None) -> None:
@@ -154,11 +154,11 @@ class EntryBuilder:
         end: float = nan,
         num_frames: int = -1,
     ) -> None:
-        """A row.
+        """Add a row.
 
         Args:
-            listed: the video as listed; its id, too, unless ``video_id`` says otherwise.
-            place, row: together they are ``Entry.where``; without ``row``, ``place`` and ``listed`` are.
+            listed: the video as listed; also its id, unless ``video_id`` is given.
+            place, row: form ``Entry.where`` together; without ``row``, ``place`` and ``listed`` do.
         """
         self._listed.append(listed)
         self._ids.append(listed if video_id is None else video_id)
@@ -181,7 +181,7 @@ class EntryBuilder:
         self._ids.clear()
 
     def entries(self) -> Entries:
-        """What was added."""
+        """The added rows."""
         self._pack()
         listed = Strings.join(self._columns[0])
         ids = listed if self._same else Strings.join(self._columns[1])
@@ -211,7 +211,7 @@ def as_entries(rows: Sequence[Entry]) -> Entries:
 
 
 def check_unique(rows: Sequence[Entry]) -> None:
-    """Raise ``UserError`` for a video that is there twice."""
+    """Raise ``UserError`` if a video is listed twice."""
     entries = as_entries(rows)
     if len(entries.video_ids.unique()) == len(entries):
         return

@@ -31,10 +31,10 @@ _FILE = re.compile(r"([^.].*)_test_split\d+\.txt")
 
 
 class HMDB51Dataset(ClassificationDataset):
-    """HMDB51, or data of one's own in its format.
+    """HMDB51, or custom data in its format.
 
     Rows are ``video.avi 1`` with 1 for training, 2 for testing and 0 for neither. Classes are those that have
-    files, in alphabetical order. Videos may be in folders of their classes or all in one.
+    files, in alphabetical order. Videos may be in class folders or all in one folder.
 
     Args:
         annotations: folder of these files.
@@ -62,7 +62,7 @@ class HMDB51Dataset(ClassificationDataset):
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        """The split's file of each class; every class with a file of some split has one."""
+        """The split's file of each class; every class that has a file for any split must have one."""
         matches = map(_FILE.fullmatch, sorted(path.name for path in self.annotations.glob("*.txt")))
         files = {match[1]: self.annotations / f"{match[1]}{self.ending}" for match in matches if match}
         if not any(path.is_file() for path in files.values()):

@@ -40,17 +40,17 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
 class KineticsDataset(ClassificationDataset):
-    """Kinetics, or data of one's own in its format.
+    """Kinetics, or custom data in its format.
 
-    A clip's file is called ``ID_000012_000022`` (as official archives do) or ``ID``, in a folder of its class's name
-    (spaces may be underscores there) or not. Class indices follow the alphabet, as is usual for Kinetics.
+    A clip's file is called ``ID_000012_000022`` (as official archives do) or ``ID``, with or without a folder
+    named after its class (with spaces or underscores). Class indices are alphabetical, as is usual for Kinetics.
 
     Args:
         annotations: the csv file.
-        classes: where all class names stand, for a set in which some may be missing: the training set's csv, or a file
-            with a name a line (or JSON) in the order of the indices. Default: ``annotations``.
-        split: only rows with this in the column ``split``; default: all.
-        trimmed: False: files called ``ID`` are whole videos of which only ``time_start`` to ``time_end`` counts.
+        classes: file with all class names, for a subset that may lack some: the training csv, or a file with one name
+            per line (or JSON) in the order of the indices. Default: ``annotations``.
+        split: keep only rows with this value in the column ``split``; default: all.
+        trimmed: False if files called ``ID`` are whole videos; only ``time_start`` to ``time_end`` is then used.
         name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
     """
 
@@ -112,7 +112,7 @@ class KineticsDataset(ClassificationDataset):
     def _plain_columns(
         self, table: pa.Table, indices: dict[str, int]
     ) -> tuple[Strings, dict[str, NDArray]] | None:
-        """The clips' ids and the columns of :class:`Entries`; None where a row is wrong: :meth:`_add` says why."""
+        """The clip ids and the columns of :class:`Entries`; None if a row is malformed (:meth:`_add` reports it)."""
         rows = np.arange(2, len(table) + 2)  # below the header
         if self.split is not None:
             chosen = pc.equal(pc.utf8_trim_whitespace(table["split"]), self.split)
@@ -165,7 +165,7 @@ class KineticsDataset(ClassificationDataset):
 
 
 def _read_plain(path: Path, columns: Sequence[str]) -> pa.Table | None:
-    """These columns of a file without quotes and blank lines; None for any other: :func:`_rows` reads that."""
+    """These columns of a file without quotes and blank lines; None for other files, which :func:`_rows` reads."""
     data = read_file(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     if _ODD.search(data):
         return None

@@ -26,10 +26,10 @@ _Int = TypeVar("_Int", bound=np.integer)
 
 @dataclass(frozen=True)
 class Persons:
-    """P persons in order of their keyframe.
+    """P persons, sorted by keyframe.
 
     Attributes:
-        keys: int64 (P,), number of the keyframe that each is in, ascending.
+        keys: int64 (P,), keyframe number of each person, ascending.
         boxes: float32 (P, 4).
         scores: float32 (P,).
         action_starts: int64 (P + 1,): person i does ``actions[action_starts[i]:action_starts[i + 1]]``.
@@ -50,15 +50,15 @@ class Persons:
         return np.diff(self.action_starts)
 
     def take(self, index: NDArray) -> Persons:
-        """These persons; ``index`` (ascending in keyframes) or a mask."""
+        """Select persons by ``index`` (ascending in keyframes) or by a mask."""
         index = np.arange(len(self))[index]
         action_starts, actions = take_ragged(self.action_starts, self.actions, index)
         return Persons(self.keys[index], self.boxes[index], self.scores[index], action_starts, actions)
 
     def with_actions_of(self, others: Persons, index: IntArray) -> Persons:
-        """The same persons doing what ``others`` at ``index`` (P,) do; nothing where ``index`` is -1."""
+        """The same persons with the actions of ``others`` at ``index`` (P,); none where ``index`` is -1."""
         none = len(others)
-        starts = np.append(others.action_starts, others.action_starts[-1])  # a last one who does nothing
+        starts = np.append(others.action_starts, others.action_starts[-1])  # an extra person without actions
         action_starts, actions = take_ragged(starts, others.actions, np.where(index < 0, none, index))
         return Persons(self.keys, self.boxes, self.scores, action_starts, actions)
 
@@ -66,10 +66,10 @@ class Persons:
 def group_persons(
     keys: IntArray, boxes: NDArray[np.float32], scores: NDArray[np.float32], actions: IntArray
 ) -> Persons:
-    """Rows -> persons: rows of one keyframe with exactly the same box are one person doing several actions.
+    """Group rows into persons: rows of one keyframe with the same box are one person with several actions.
 
-    (PySlowFast groups by box as well. Person ids are not used: they are optional, and datasets exist whose ids are all
-    equal.) Actions below 1 mean that none is known. The score is the highest of a person's rows.
+    (PySlowFast also groups by box. Person ids are not used: they are optional, and in some datasets all ids are equal.)
+    An action below 1 means that none is known. The score is the highest of a person's rows.
     """
     order = np.lexsort((actions, *boxes.T[::-1], keys))
     keys, boxes, scores, actions = keys[order], boxes[order], scores[order], actions[order]
@@ -89,7 +89,7 @@ def group_persons(
 
 
 def join(first: Persons, second: Persons) -> Persons:
-    """Both, in order of keyframes; within one those of ``first`` come before those of ``second``."""
+    """Merge both, sorted by keyframe; within a keyframe ``first`` comes before ``second``."""
     joined = Persons(
         np.concatenate([first.keys, second.keys]),
         np.concatenate([first.boxes, second.boxes]),
@@ -101,16 +101,16 @@ def join(first: Persons, second: Persons) -> Persons:
 
 
 def match_persons(persons: Persons, others: Persons, min_iou: float) -> IntArray:
-    """For each person the index of that other in the same keyframe which it overlaps most.
+    """For each person, the index of the person in ``others`` with the highest IoU in the same keyframe.
 
-    -1 where that IoU is below ``min_iou``, or there is nobody else.
+    -1 if that IoU is below ``min_iou`` or the keyframe has no others.
     """
     a, b = pairs_of_equal_keys(persons.keys, others.keys)
     iou = pairwise_iou(persons.boxes[a], others.boxes[b])
     by_iou = np.argsort(iou, kind="stable")
     by_iou = by_iou[iou[by_iou] >= min_iou]
     best = np.full(len(persons), -1, dtype=np.int64)
-    best[a[by_iou]] = b[by_iou]  # of several assignments to one place the last, the highest, stays
+    best[a[by_iou]] = b[by_iou]  # of several assignments to one element the last one, with the highest IoU, wins
     return best
 
 
@@ -130,7 +130,7 @@ def _starts(counts: NDArray) -> IntArray:
 def take_ragged(
     starts: NDArray[np.integer], values: NDArray[_Int], index: NDArray[np.integer]
 ) -> tuple[IntArray, NDArray[_Int]]:
-    """The runs ``values[starts[i]:starts[i + 1]]`` of ``index``, one after the other, and where each begins."""
+    """Concatenate the runs ``values[starts[i]:starts[i + 1]]`` of ``index``; also returns their starts."""
     counts = np.diff(starts)[index]
     taken = _starts(counts)
     positions = np.arange(taken[-1]) + np.repeat(starts[index] - taken[:-1], counts)

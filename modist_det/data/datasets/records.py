@@ -1,4 +1,4 @@
-"""Records: whole videos, and keyframes with person boxes as columns of arrays (an object when one is asked for)."""
+"""Records of videos, and of keyframes with person boxes, stored as columns; objects are created on access."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["DetectionRecord", "DetectionRecords", "VideoRecord", "VideoRecords",
 
 @dataclass(frozen=True, slots=True)
 class VideoRecord:
-    """One video, or a part of one; without labels for pretraining.
+    """A video or a part of one; has no labels in pretraining.
 
     Attributes:
-        number: its place in the dataset; equal numbers are one video.
+        number: its index in the dataset; records of the same video have the same number.
         video_id: as annotated, or the path below the dataset's folder without extension.
         video: path of the file or of the folder of frames.
-        fps: frames per second of a folder of frames (a video file knows its own).
-        labels: class indices, from 0; several where the dataset has many labels a video.
-        start, end: seconds of the part that counts; None: the whole video.
+        fps: frame rate of a frame folder (video files store their own).
+        labels: class indices, from 0; several in multi-label datasets.
+        start, end: the part to use, in seconds; None for the whole video.
     """
 
     number: int
@@ -44,17 +44,17 @@ class VideoRecord:
 
 
 class VideoRecords(Rows[VideoRecord]):
-    """Columns: a worker process that is forked shares them, and one that is spawned gets a few large arrays.
+    """Stored as columns: forked workers share them, and spawned workers receive a few large arrays.
 
     Args:
         video_ids, videos: N texts.
-        fps: float64 (N,), NaN where there is none.
+        fps: float64 (N,), NaN for none.
         label_starts: int64 (N + 1,): row i has ``labels[label_starts[i]:label_starts[i + 1]]``.
         labels: int32, class indices.
-        starts, ends: float64 (N,), seconds; NaN where the whole video counts.
-        num_frames: int64 (N,), images in folders of frames, where a list counts them; else -1.
+        starts, ends: float64 (N,), seconds; NaN for the whole video.
+        num_frames: int64 (N,), number of images in frame folders, if listed; else -1.
         numbers: int64 (N,); default: 0, 1, ...
-        listed: folders of frames of which a list names the images, by path.
+        listed: frame folders with listed images, by path.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class VideoRecords(Rows[VideoRecord]):
 
     @classmethod
     def join(cls, parts: Sequence[Sequence[VideoRecord]]) -> VideoRecords:
-        """The records of all parts, numbered through."""
+        """Concatenate the parts and renumber their records."""
         columns = [cls.of(part) for part in parts]
         starts = [np.zeros(1, np.int64)]
         for part in columns:
@@ -132,7 +132,7 @@ class VideoRecords(Rows[VideoRecord]):
         )
 
     def take(self, index: NDArray[np.integer]) -> VideoRecords:
-        """These records, with the numbers that they have."""
+        """Select records; they keep their numbers."""
         label_starts, labels = take_ragged(self.label_starts, self.labels, index)
         return VideoRecords(
             self.video_ids.take(index),
@@ -148,7 +148,7 @@ class VideoRecords(Rows[VideoRecord]):
         )
 
     def with_ids(self, video_ids: Iterable[str]) -> VideoRecords:
-        """The same records by other ids."""
+        """The same records with other ids."""
         other = copy.copy(self)
         other.video_ids = Strings.of(video_ids)
         return other
@@ -189,10 +189,10 @@ class DetectionRecord:
         video: path of the video file or of the folder of frames.
         second: as annotated.
         time: seconds from the video's first frame.
-        fps: frames per second of a folder of frames (a video file knows its own).
+        fps: frame rate of a frame folder (video files store their own).
         boxes: float32 (N, 4), x1y1x2y2 in [0, 1].
-        actions: N tuples of class ids, from 1; empty where a person does none of them or where it is not known.
-        scores: float32 (N,), of the person detector; 1 for ground truth.
+        actions: N tuples of class ids, from 1; empty if the person has no known action.
+        scores: float32 (N,), person detector's scores; 1 for ground truth.
     """
 
     video_id: str
@@ -210,19 +210,19 @@ class DetectionRecord:
 
 
 class DetectionRecords(Rows[DetectionRecord]):
-    """Columns: a worker process that is forked shares them, and one that is spawned gets a few large arrays.
+    """Stored as columns: forked workers share them, and spawned workers receive a few large arrays.
 
     Args:
         video_ids: V names.
         videos: V paths.
-        video_index: int (F,), the keyframe's video.
+        video_index: int (F,), index of the keyframe's video.
         seconds: float64 (F,), as annotated.
-        first_second: the annotation's second at the videos' first frame.
-        fps: of folders of frames.
+        first_second: annotated second of each video's first frame.
+        fps: frame rate of frame folders.
         box_starts: int (F + 1,): boxes ``box_starts[i]:box_starts[i + 1]`` belong to keyframe i.
         boxes: float32 (N, 4), x1y1x2y2 in [0, 1].
         scores: float32 (N,).
-        action_starts: int (N + 1,), likewise, into ``actions``.
+        action_starts: int (N + 1,), likewise, ranges of ``actions``.
         actions: int (A,), class ids.
     """
 

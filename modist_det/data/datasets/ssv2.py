@@ -1,7 +1,8 @@
 """Something-Something v2: ``labels.json`` and a JSON file per subset.
 
 ``labels.json`` maps a template without brackets to its class index; a row of the others has ``id`` and
-``template`` ("Holding [something]"). Source: https://www.qualcomm.com/developer/software/something-something-v-2-dataset.
+``template`` ("Holding [something]"). Source:
+https://www.qualcomm.com/developer/software/something-something-v-2-dataset.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ __all__ = ["SSv2Dataset"]
 
 
 class SSv2Dataset(ClassificationDataset):
-    """Something-Something v2: files ``ID.webm`` (or of another kind), or folders ``ID/`` of frames.
+    """Something-Something v2: files ``ID.webm`` (or another format), or frame folders ``ID/``.
 
     Args:
         annotations: the subset's JSON, such as ``something-something-v2-train.json``.
         labels: ``something-something-v2-labels.json``.
-        fps: of folders of frames; the videos have 12 a second.
+        fps: frame rate of frame folders; the videos have 12.
         name, videos, max_missing: as in :class:`.classification.ClassificationDataset`.
     """
 

@@ -29,11 +29,11 @@ SUBSETS = ("train", "test")
 
 
 class UCF101Dataset(ClassificationDataset):
-    """UCF101, or data of one's own in its format.
+    """UCF101, or custom data in its format.
 
     ``classInd.txt`` has rows ``1 ApplyEyeMakeup``, the lists rows ``ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1``;
-    the number may be missing (test lists), the class is then that of the folder. Videos may be of another kind
-    than the list says, in class folders or all in one.
+    if the number is missing (test lists), the folder gives the class. Videos may have another extension than
+    listed, and may be in class folders or all in one folder.
 
     Args:
         annotations: folder of these files.

@@ -1,4 +1,4 @@
-"""Videos without labels, as pretraining takes them."""
+"""Videos without labels, for pretraining."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["VideoFolder", "VideoRecord"]
 
 
 class VideoFolder:
-    """All video files below some folders, in order of their names.
+    """All video files below one or more folders, sorted by name.
 
     Args:
         name: for messages.
-        videos: folder, or folders, searched with all their subfolders.
+        videos: folder, or folders, searched recursively.
     """
 
     def __init__(self, name: str, videos: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
@@ -45,7 +45,7 @@ class VideoFolder:
         """One record for each file.
 
         Raises:
-            UserError: a folder does not exist, there is no video in any, or two are one file.
+            UserError: a folder does not exist, there are no videos, or two paths are the same file.
         """
         parts = [self._search(folder) for folder in self.videos]
         ids = Strings.join([part[0] for part in parts])
@@ -76,7 +76,7 @@ class VideoFolder:
         )
 
     def _search(self, folder: Path) -> tuple[Strings, Strings, NDArray[np.uint64]]:
-        """Ids, paths and identities of the videos below a folder."""
+        """Ids, paths and file identities of the videos below a folder."""
         if not is_folder(folder):
             raise UserError(f"dataset {self.name!r}: the folder of videos {folder} does not exist")
         identities, unknown = array("Q"), []

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("path label", "path labels", "path frames label")
 _SEPARATORS = {" ": "a space", "\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
-_MOST_DIGITS = 4  # of a class index; a number with more is another column, taken for one
+_MOST_DIGITS = 4  # of a class index; a longer number is another column by mistake
 # The numbers at a row's end, each after a separator; paths may have separators in them, too.
 _PATTERNS = {
     columns: re.compile(rf"(?P<path>.+?)(?P<numbers>(?:[\s,;|]+[0-9]+){count})$")
@@ -40,17 +40,17 @@ _PATTERNS = {
 class VideoListDataset(ClassificationDataset):
     """A text file with a row for each video: its path and class index, from 0.
 
-    The separator is a space, a tab, a comma, a semicolon or a bar, the same in the whole file; paths may have spaces
-    in them and quotes around them.
+    The separator is a space, a tab, a comma, a semicolon or a bar, the same in the whole file; paths may contain spaces
+    and be quoted.
 
     Args:
         annotations: the list: ``train.csv`` of PySlowFast, ``..._train_list_videos.txt`` of mmaction2.
         videos: folder, or folders, to which the paths are relative.
         columns: of a row: "path label", "path labels" (one or more: mmaction2's ``multi_class``) or
-            "path frames label" (mmaction2's lists of folders of frames; a folder that holds another number of frames
-            is an error).
+            "path frames label" (mmaction2's lists of frame folders; a folder with a different number of frames is an
+            error).
         classes: names of the class indices: a name a line, or JSON ``{"name": index}``. Default: the numbers
-            up to the highest of the list; give it where a list may lack the last class.
+            up to the highest in the list; needed if the list may lack the last class.
         name, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
     """
 
@@ -128,7 +128,7 @@ class VideoListDataset(ClassificationDataset):
 
 
 def _separator(numbers: str, where: str) -> str:
-    """The one separator before the numbers at a row's end; spaces around another one do not count."""
+    """The separator before the numbers at the end of a row; spaces around another separator are ignored."""
     found = {part.strip(" ") or " " for part in re.findall(r"[\s,;|]+", numbers)}
     if len(found) > 1 or not found <= _SEPARATORS.keys():
         raise UserError(f"{where}: {numbers.strip()!r} at its end has more than one kind of separator")
@@ -136,12 +136,12 @@ def _separator(numbers: str, where: str) -> str:
 
 
 class ClassFolders(ClassificationDataset):
-    """A folder for each class with its videos, at any depth below.
+    """One folder per class, with its videos at any depth.
 
     Args:
-        videos: folder, or folders, of class folders. Every video counts; folders of frames do not.
-        classes: names of the classes: a name a line, or JSON. Default: the class folders, in alphabetical order;
-            give it for a set in which some class may be missing.
+        videos: folder, or folders, of class folders. All video files are used; frame folders are not.
+        classes: names of the classes: one per line, or JSON. Default: the class folders in alphabetical order; needed
+            if some class folder may be missing.
         name: for messages.
     """
 

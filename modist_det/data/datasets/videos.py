@@ -1,6 +1,6 @@
-"""Finding the video of each annotated id: a file of any kind, or a folder of frames.
+"""Find the video of each annotated id: a video file or a frame folder.
 
-Folders are listed; no file is looked at by itself, of which a dataset may have a million on a network disk.
+Only folders are listed; files are not accessed one by one, since there may be a million on a network disk.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Located(NamedTuple):
-    """Where the videos of N names are.
+    """Locations of the videos of N names.
 
     Attributes:
-        place: int64 (N,), the row of ``paths``; -1 where there is none.
-        paths: P, of the videos that were found.
+        place: int64 (N,), index into ``paths``; -1 if there is no video.
+        paths: P paths of the videos that were found.
         identities: uint64 (P, 2), device and inode of each, for :func:`number_files`.
     """
 
@@ -62,30 +62,30 @@ class Located(NamedTuple):
     identities: NDArray[np.uint64]
 
 
-_Entry = tuple[str, str, int, int]  # an id that an entry of a folder may be; its path, device and inode
+_Entry = tuple[str, str, int, int]  # possible id, path, device and inode of a folder entry
 
 
 def without_extension(file: str) -> str:
-    """``a/v.1.avi`` -> ``a/v.1``; a name without the extension of a video stays."""
+    """``a/v.1.avi`` -> ``a/v.1``; a name without a video extension is unchanged."""
     stem, dot, ending = file.rpartition(".")
     return stem if f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else file
 
 
 def find_videos(folders: Sequence[str], video_ids: Iterable[str]) -> dict[str, str]:
-    """Path of each video that is there, by id; ids that are nowhere are left out. As :func:`locate`."""
+    """Path of each video that exists, by id; see :func:`locate`."""
     names = Strings.of(dict.fromkeys(video_ids))
     place, paths, _ = locate(folders, names)
     return {name: paths[at] for name, at in zip(names, place.tolist(), strict=True) if at >= 0}
 
 
 def locate(folders: Sequence[str], names: Strings) -> Located:
-    """The video of each name.
+    """Find the video of each name.
 
     ``id`` is found as ``id.EXT`` or as a folder ``id/`` of frames in one of ``folders``, or as the file ``id``
-    where ids carry their extension, whatever it is. An id with slashes is looked up in subfolders.
+    if ids include their extension (any extension). An id with slashes is looked up in subfolders.
 
     Raises:
-        UserError: a folder does not exist or cannot be read, or an id stands for two files.
+        UserError: a folder does not exist or cannot be read, or an id matches two files.
     """
     for folder in folders:
         if not is_folder(folder):
@@ -93,7 +93,7 @@ def locate(folders: Sequence[str], names: Strings) -> Located:
     wanted = names.unique()
     subfolders = sorted(wanted.folders())
     with_ending = wanted.any_matches(_ENDING)
-    unknown: list[_Entry] = []  # with an unknown ending
+    unknown: list[_Entry] = []  # entries with an unknown extension
     entries = (
         entry
         for folder in folders
@@ -126,9 +126,9 @@ def as_identities(pairs: Iterable[tuple[int, int]]) -> NDArray[np.uint64]:
 
 
 def number_files(identities: NDArray[np.uint64], paths: Strings) -> NDArray[np.int64]:
-    """Numbers from 0, int64 (P,), equal where two paths are one file, by links or otherwise.
+    """Number the files from 0, int64 (P,); paths of the same file (such as links) get equal numbers.
 
-    File systems exist whose folders list wrong inodes, or none: where two agree, the files themselves are asked.
+    Some file systems list wrong inodes or none, so files with equal identities are compared directly.
     """
     keys = identities[:, 1] ^ (identities[:, 0] * np.uint64(0x9E3779B97F4A7C15))
     _, numbers, counts = np.unique(keys, return_inverse=True, return_counts=True)
@@ -143,7 +143,7 @@ def number_files(identities: NDArray[np.uint64], paths: Strings) -> NDArray[np.i
 
 
 def equal_pair(numbers: NDArray[np.int64]) -> tuple[int, int] | None:
-    """The first place that has the number of an earlier place, and that place; numbers below 0 do not count."""
+    """The first index whose number occurred before, and that earlier index; negative numbers are ignored."""
     order = np.argsort(numbers, kind="stable")
     ordered = numbers[order]
     equal = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0))
@@ -154,7 +154,7 @@ def equal_pair(numbers: NDArray[np.int64]) -> tuple[int, int] | None:
 
 
 def _entries(folder: Path, subfolder: str, with_ending: bool, unknown: list[_Entry]) -> Iterator[_Entry]:
-    """Everything that an id may mean, videos ``with_ending`` also by their full names; ``unknown`` gets the rest."""
+    """Candidates for ids; ``with_ending`` adds full file names. Files of unknown kinds go to ``unknown``."""
     prefix = f"{subfolder}/" if subfolder else ""
     place = folder / subfolder
     try:
@@ -170,7 +170,7 @@ def _entries(folder: Path, subfolder: str, with_ending: bool, unknown: list[_Ent
             if kind and is_unknown(name) and not entry.is_dir():
                 unknown.append((prefix + name[: -len(kind)], *rest))
             yield prefix + name, *rest
-    except ValueError:  # a name that no file can have
+    except ValueError:  # not a valid file name
         return
     except OSError as error:
         if error.errno not in _NOT_THERE:
@@ -193,10 +193,10 @@ def _check_one_file_a_name(row: NDArray[np.int64], paths: Strings, wanted: Strin
 def videos_of_folder(
     folder: str | os.PathLike, spacing: float = 1.0, fps: float = 25.0
 ) -> list[VideoKeyframes]:
-    """The video files, and folders of frames, in a folder.
+    """The video files and frame folders in a folder.
 
     Raises:
-        UserError: there is no such folder, nothing in it, or two videos have the same name.
+        UserError: the folder does not exist or has no videos, or two videos have the same name.
     """
     if not is_folder(folder):
         raise UserError(f"there is neither a dataset nor a folder {folder}")
