@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="DIR",
-        help="folders of videos, or of folders of frames",
+        help="folders of videos or of frame folders",
     )
     init.add_argument(
         "--annotations",
@@ -48,36 +48,41 @@ def parser() -> argparse.ArgumentParser:
         "--label-map",
         type=Path,
         metavar="PBTXT",
-        help="names of the actions (default: label_map.pbtxt beside --out, written with names to be edited)",
+        help="names of the actions (default: a label_map.pbtxt written beside --out, with names for you to edit)",
     )
     init.add_argument(
-        "--person-boxes", type=Path, metavar="CSV", help="of a detector: video,second,x1,y1,x2,y2,,score"
+        "--person-boxes",
+        type=Path,
+        metavar="CSV",
+        help="boxes of a person detector: video,second,x1,y1,x2,y2,,score",
     )
-    init.add_argument("--exclusions", type=Path, metavar="CSV", help="keyframes to leave out: video,second")
+    init.add_argument("--exclusions", type=Path, metavar="CSV", help="keyframes to exclude: video,second")
     init.add_argument(
         "--first-second",
         type=float,
         metavar="S",
-        help="the csv's second at the first frame of a video (default: 0)",
+        help="the csv's second at each video's first frame (default: 0)",
     )
-    init.add_argument("--fps", type=float, help="frames per second of folders of frames (default: 30)")
+    init.add_argument("--fps", type=float, help="frame rate of frame folders (default: 30)")
     init.add_argument(
         "--keyframe-spacing", type=float, metavar="S", help="seconds between keyframes (default: 1)"
     )
     init.add_argument("--out", type=Path, required=True, metavar="YAML", help="the description file to write")
 
-    check = commands.add_parser(
-        "check", help="find everything that is wrong; exit status 0 only when nothing is"
-    )
-    check.add_argument("dataset", metavar="DESCRIPTION", help="description file, or a name of the catalogue")
+    check = commands.add_parser("check", help="check files and videos; exit status 0 if nothing is wrong")
+    check.add_argument("dataset", metavar="DESCRIPTION", help="description file or catalogue name")
     check.add_argument(
-        "--limit", type=at_least(0), default=100, metavar="N", help="problems to print (default: %(default)s)"
+        "--limit",
+        type=at_least(0),
+        default=100,
+        metavar="N",
+        help="number of problems to print (default: %(default)s)",
     )
     check.add_argument(
-        "--threads", type=at_least(1), metavar="N", help="videos opened at a time (default: one a CPU)"
+        "--threads", type=at_least(1), metavar="N", help="videos to open in parallel (default: one per CPU)"
     )
 
-    split = commands.add_parser("split", help="divide a dataset by video into train.yaml and val.yaml")
+    split = commands.add_parser("split", help="split a dataset by video into train.yaml and val.yaml")
     split.add_argument("dataset", metavar="DESCRIPTION", help="description file")
     split.add_argument(
         "--val-share",
@@ -87,11 +92,9 @@ def parser() -> argparse.ArgumentParser:
         help="share of the videos for validation (default: %(default)s)",
     )
     split.add_argument(
-        "--seed", type=at_least(0), default=0, help="another seed, another split (default: %(default)s)"
+        "--seed", type=at_least(0), default=0, help="random seed of the split (default: %(default)s)"
     )
-    split.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the files to write (default: that of DESCRIPTION)"
-    )
+    split.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: that of DESCRIPTION)")
     return p
 
 
@@ -120,14 +123,14 @@ def _init(args: argparse.Namespace) -> int:
         "fps": args.fps,
         "keyframe_spacing": args.keyframe_spacing,
     }
-    # For its checks of the settings, before anything is written.
+    # Validates the settings before anything is written.
     AVADataset(args.out.stem, **{key: value for key, value in settings.items() if value is not None})
     if args.label_map is None:
         used = sorted(set(read_ava_boxes(args.annotations).action.tolist()))
         if not used:
             raise UserError(f"{args.annotations} has no row with an action, so there is no label map to make")
         label_map = write_label_map(settings["label_map"], used)
-        print(f"wrote {label_map}; replace its names (class 1 ...) by those of your classes")
+        print(f"wrote {label_map}; replace its names (class 1 ...) with those of your classes")
     write_description(args.out, settings)
     print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
     return 0

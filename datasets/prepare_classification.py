@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check a classification dataset: its annotations, that every video is there and can be read, videos per class."""
+"""Check a classification dataset: annotations, missing or unreadable videos, number of videos per class."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ EXAMPLE = """\
 def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
     commands = p.add_subparsers(dest="command", required=True, metavar="{check}")
-    check = commands.add_parser("check", help="find what is wrong; exit status 0 only when nothing is")
-    check.add_argument("dataset", metavar="DATASET", help="a name of the catalogue, or a description file")
+    check = commands.add_parser(
+        "check", help="check annotations and videos; exit status 0 if nothing is wrong"
+    )
+    check.add_argument("dataset", metavar="DATASET", help="catalogue name or description file")
     check.add_argument(
-        "--names-only", action="store_true", help="look whether videos are there without opening them"
+        "--names-only", action="store_true", help="check that videos exist without opening them"
     )
     check.add_argument(
         "--limit",
         type=at_least(0),
         default=100,
         metavar="N",
-        help="problems to print, and warnings (default: %(default)s)",
+        help="number of problems and of warnings to print (default: %(default)s)",
     )
     check.add_argument(
-        "--threads", type=at_least(1), metavar="N", help="videos opened at a time (default: one a CPU)"
+        "--threads", type=at_least(1), metavar="N", help="videos to open in parallel (default: one per CPU)"
     )
     return p
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Generate the puppets dataset: short videos of drawn people who do named actions, with AVA annotations.
+"""Generate the Puppets dataset: short videos of drawn people who do named actions, with AVA-style annotations.
 
-The same seed and options give the same files. A set that is already complete is kept; a run that was stopped
-goes on where it was.
+The same seed and options give the same files. A complete dataset is kept; an interrupted run continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ HELP = {
     "val_videos": "videos of the validation split",
     "frame_width": "pixels",
     "frame_height": "pixels",
-    "fps": "frames a second",
+    "fps": "frames per second",
     "seconds": "length of each video",
     "min_people": "fewest people in a video",
     "max_people": "most people in a video",
-    "min_figure": "smallest person: height over the frame's height",
-    "max_figure": "largest person: height over the frame's height",
-    "appearances": "how many different persons, and places, the set has",
-    "texture_contrast": "of clothes and backgrounds, 0 to 1",
-    "max_distractors": "most moving things that are nobody, in a video",
-    "distractor_speed": "0: they stand still",
-    "camera_motion": "0: a tripod; 1: shake, pan and zoom",
+    "min_figure": "height of the smallest person, as a fraction of the frame's height",
+    "max_figure": "height of the largest person, as a fraction of the frame's height",
+    "appearances": "number of different persons and of different places",
+    "texture_contrast": "contrast of clothes and backgrounds, 0 to 1",
+    "max_distractors": "most moving objects that are not people, per video",
+    "distractor_speed": "speed of these objects; 0: they stand still",
+    "camera_motion": "camera motion from 0 (tripod) to 1 (shake, pan and zoom)",
     "shadow": "darkness of shadows on the ground, 0 to 1",
 }
 
@@ -50,15 +50,19 @@ def parser() -> argparse.ArgumentParser:
         "--preset",
         choices=list(PRESETS),
         default="scenes",
-        help="scenes (default): several people and actions a video, for detection; actions: one person and one action "
-        "a video, written in UCF101's and Kinetics' formats, too, for pretraining and classification",
+        help="scenes (default): several people and actions per video, for detection; actions: one person and one "
+        "action per video, also in UCF101's and Kinetics' formats, for pretraining and classification",
     )
     p.add_argument(
-        "--out", type=Path, help="folder of the set (default: datasets/puppets, datasets/puppets_actions)"
+        "--out", type=Path, help="output folder (default: datasets/puppets, datasets/puppets_actions)"
     )
     p.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    p.add_argument("--workers", type=int, help="processes; 0: none beside this one (default: one a core)")
-    p.add_argument("--overwrite", action="store_true", help="replace another puppets set in the folder")
+    p.add_argument(
+        "--workers", type=int, help="worker processes; 0: only this process (default: one per core)"
+    )
+    p.add_argument(
+        "--overwrite", action="store_true", help="replace a different Puppets dataset in the folder"
+    )
     p.add_argument(
         "--contact-sheet",
         type=Path,

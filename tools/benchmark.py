@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure data loading, a model's step, motion, test views or the evaluator."""
+"""Benchmark data loading, a training step, motion maps, test views or the AVA evaluator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modist_det.utils.cli import run_cli
 
 
 def main(args: argparse.Namespace) -> None:
-    # Here and not above, so that --help answers at once and the evaluator is measured without torch.
+    # Imported late so that --help is fast and the evaluator is measured without torch.
     name = "motion" if args.command == "extraction" else args.command
     module = importlib.import_module(f"modist_det.analysis.benchmark.{name}")
     report = getattr(module, f"run_{args.command}")(args)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write a checkpoint in another code base's format, or a model as an ONNX file or a torch.export program.
+"""Convert a checkpoint to another code base's format, or export a model as ONNX or as a torch.export program.
 
-INPUT may be any checkpoint that MODEL.WEIGHTS takes: a file, zoo://NAME or a URL. Its format is found from its content.
-The config is the one inside of a checkpoint of ours, that of zoo://NAME, or --cfg.
+INPUT may be any checkpoint that MODEL.WEIGHTS takes: a file, zoo://NAME or a URL. Its format is detected from its
+content. The config comes from the checkpoint (if made by this project), from zoo://NAME, or from --cfg.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
         default="",
         metavar="FORMAT",
         help="modist_det, safetensors, pyslowfast, pytorchvideo, torchvision_video, caffe2, modist, onnx or program "
-        "(default: by the ending of OUTPUT: .safetensors, .onnx, .pt2)",
+        "(default: by OUTPUT's extension: .safetensors, .onnx, .pt2)",
     )
     add("--cfg", default="", metavar="FILE", help="config of the network")
     add(
@@ -37,7 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
         nargs=2,
         type=at_least(16),
         metavar=("HEIGHT", "WIDTH"),
-        help="of exported networks' clips, in pixels (default: INPUT.MIN_SIZE_TEST, square)",
+        help="clip size of exported models, in pixels (default: INPUT.MIN_SIZE_TEST, square)",
     )
     add("overrides", nargs="*", metavar="KEY VALUE", help="config keys")
     return parser

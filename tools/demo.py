@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Detect who does what in a video: annotated mp4 (sound kept), JSON, AVA csv, COCO-style JSON, contact sheet.
+"""Detect people's actions in videos: annotated mp4 (with sound), JSON, AVA csv, COCO-style JSON, contact sheet.
 
-Takes video files, folders of them, folders of frames, cameras (0, /dev/video0) and addresses (rtsp://...). Without
---checkpoint or --zoo it uses the detection run below output/ that was trained last, or else an AVA model of the zoo.
-Results are written while the video is read: memory does not depend on its length. Ctrl-C, SIGTERM and SIGHUP end a
-camera's stream, and what was seen is kept; a file's results are written whole or not at all.
+Takes video files, folders of videos, frame folders, cameras (0, /dev/video0) and stream URLs (rtsp://...). Without
+--checkpoint or --zoo it uses the latest detection run below output/, or an AVA model of the zoo if there is none.
+Results are written while the video is read, so memory use does not depend on its length. Ctrl-C, SIGTERM and SIGHUP
+end a live stream and keep its results so far; the results of a file are written completely or not at all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXAMPLE = """\
   python tools/demo.py clip.mp4
   python tools/demo.py datasets/puppets/videos --checkpoint output/Puppets/Slow_R18 --out puppets_demo
-  python tools/demo.py film.mkv --zoo pyslowfast/slow_4x16_r50_ava22 \\
+  python tools/demo.py video.mkv --zoo pyslowfast/slow_4x16_r50_ava22 \\
       --persons FasterRCNN --person-option model=resnet50_v2
   python tools/demo.py 0 --realtime --max-seconds 60"""
 
@@ -42,20 +42,22 @@ def get_parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="VIDEO",
-        help="file, folder of videos, folder of frames, camera or address",
+        help="video file, folder of videos, frame folder, camera or stream URL",
     )
     add("--out", type=Path, default=Path("output/demo"), metavar="FOLDER", help="(default: %(default)s)")
     model = parser.add_argument_group("action model")
-    model.add_argument("--checkpoint", metavar="FILE", help="checkpoint, or folder of a run")
+    model.add_argument("--checkpoint", metavar="FILE", help="checkpoint or output folder of a run")
     model.add_argument(
         "--zoo", metavar="NAME", help="entry of the model zoo (python tools/model_zoo.py list)"
     )
-    model.add_argument("--cfg", metavar="FILE", help="config of a checkpoint that carries none")
+    model.add_argument("--cfg", metavar="FILE", help="config, for a checkpoint without one")
     model.add_argument(
-        "--label-map", metavar="FILE", help="names of the classes (default: of the model's dataset)"
+        "--label-map", metavar="FILE", help="class names (default: those of the model's dataset)"
     )
     model.add_argument("--device", default="auto", help="auto, cpu, cuda (default: %(default)s)")
-    model.add_argument("--batch-size", type=at_least(1), default=1, help="keyframes in one pass (default: 1)")
+    model.add_argument(
+        "--batch-size", type=at_least(1), default=1, help="keyframes per forward pass (default: 1)"
+    )
     model.add_argument(
         "--keyframe-every", type=float, default=0.5, metavar="SECONDS", help="(default: %(default)s)"
     )
@@ -64,7 +66,7 @@ def get_parser() -> argparse.ArgumentParser:
         type=float,
         default=0.5,
         metavar="SECONDS",
-        help="half-life of the weight of neighbouring keyframes; 0: none (default: %(default)s)",
+        help="half-life in the temporal smoothing of scores; 0: no smoothing (default: %(default)s)",
     )
     people = parser.add_argument_group("people")
     people.add_argument(
@@ -74,7 +76,11 @@ def get_parser() -> argparse.ArgumentParser:
         "(default: FastestDet where its file is found, otherwise FasterRCNN)",
     )
     people.add_argument(
-        "--person-option", action="append", default=[], metavar="NAME=VALUE", help="of the detector"
+        "--person-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the person detector",
     )
     people.add_argument(
         "--detect-every", type=float, default=0.2, metavar="SECONDS", help="(default: %(default)s)"
@@ -84,47 +90,52 @@ def get_parser() -> argparse.ArgumentParser:
         "--top", type=at_least(0), default=3, help="actions drawn per person (default: %(default)s)"
     )
     what.add_argument(
-        "--draw-score", type=number_from(0, 1), default=0.1, help="least score drawn (default: %(default)s)"
+        "--draw-score",
+        type=number_from(0, 1),
+        default=0.1,
+        help="minimum score of drawn actions (default: %(default)s)",
     )
     what.add_argument(
         "--min-score",
         type=number_from(0, 1),
         default=0.4,
-        help="which an action has to reach to be in a tube (default: %(default)s)",
+        help="peak score that an action must reach in a tube (default: %(default)s)",
     )
     what.add_argument(
         "--keep-share",
         type=number_from(0, 1),
         default=0.5,
-        help="of --min-score, to which it may fall before it ends (default: %(default)s)",
+        help="fraction of --min-score below which an action ends (default: %(default)s)",
     )
     what.add_argument(
-        "--short-side", type=at_least(2), help="of the mp4 (default: as it is, from 480 to 720)"
+        "--short-side",
+        type=at_least(2),
+        help="short side of the mp4 (default: the video's, limited to 480 to 720)",
     )
-    what.add_argument("--no-video", action="store_true", help="only result files and contact sheet")
+    what.add_argument("--no-video", action="store_true", help="write only result files and contact sheet")
     what.add_argument(
         "--first-second",
         type=number_from(0),
         default=0.0,
-        help="csv's name of the first frame (AVA's cut clips: 900)",
+        help="the csv's second at the first frame (900 for AVA's cut clips)",
     )
     reading = parser.add_argument_group("reading")
     reading.add_argument(
         "--fps",
         type=number_from(0, above=True),
         default=25.0,
-        help="of folders of frames (default: %(default)s)",
+        help="frame rate of frame folders (default: %(default)s)",
     )
     reading.add_argument(
         "--max-seconds",
         type=number_from(0, above=True),
         default=float("inf"),
-        help="stop after so much video",
+        help="stop after this many seconds of video",
     )
     reading.add_argument(
         "--realtime",
         action="store_true",
-        help="keep up with the source: leave out frames and keyframes, not time",
+        help="keep up with a live source by dropping frames and keyframes",
     )
     return parser
 
@@ -187,8 +198,7 @@ def run_one(
 
 @contextlib.contextmanager
 def ended_by_signals(source: Source) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP end a stream that has no end, and what was seen is kept; a second one stops the
-    program."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end a live stream and keep its results; a second signal stops the program."""
     usual = {number: signal.getsignal(number) for number in stop_signals()}
 
     def restore() -> None:

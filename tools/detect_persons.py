@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Detect the people of a dataset, or of a folder of videos, and write their boxes in AVA's person-box format.
+"""Detect people in a dataset or a folder of videos, and write their boxes in AVA's person-box format.
 
-Finished videos are kept: a run that was stopped goes on where it was, and --shard divides the work between processes
-and machines. The shard that is done last writes the csv.
+Finished videos are kept: an interrupted run continues where it stopped. --shard divides the work among processes and
+machines; the last shard to finish writes the csv.
 """
 
 from __future__ import annotations
@@ -31,9 +31,15 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("data", metavar="DATA", help="dataset (name or *.yaml: its keyframes), or folder of videos")
     add(
-        "--out", type=Path, required=True, metavar="CSV", help="file to write; OUT.parts holds a file a video"
+        "data", metavar="DATA", help="dataset (name or *.yaml), whose keyframes are used, or folder of videos"
+    )
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="output file; OUT.parts holds one file per video",
     )
     add(
         "--persons",
@@ -41,15 +47,27 @@ def get_parser() -> argparse.ArgumentParser:
         help="FastestDet, YOLOX, FasterRCNN, Detectron2 or an .onnx file (default: FastestDet where its file is "
         "found, otherwise FasterRCNN)",
     )
-    add("--person-option", action="append", default=[], metavar="NAME=VALUE", help="of the detector")
-    add("--every", type=float, default=1.0, metavar="SECONDS", help="in a folder of videos (default: 1)")
+    add(
+        "--person-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the person detector",
+    )
+    add(
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="detection interval in a folder of videos (default: 1)",
+    )
     add(
         "--fps",
         type=number_from(0, above=True),
         default=25.0,
-        help="of folders of frames in a folder (default: %(default)s)",
+        help="frame rate of frame folders in a folder (default: %(default)s)",
     )
-    add("--batch-size", type=at_least(1), default=8, help="frames at once (default: %(default)s)")
+    add("--batch-size", type=at_least(1), default=8, help="frames per batch (default: %(default)s)")
     add_shards(parser)
     return parser
 
@@ -61,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
 
     check_shard(args)
     if not 0 < args.every < float("inf"):
-        raise UserError(f"--every is {args.every}, but has to be above 0")
+        raise UserError(f"--every is {args.every}, but must be above 0")
     is_dataset = args.data in DatasetCatalog.list() or args.data.endswith((".yaml", ".yml"))
     if is_dataset:
         videos = videos_of_dataset(args.data)

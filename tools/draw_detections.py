@@ -24,14 +24,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--detections", required=True, metavar="CSV", help="detections in AVA's format")
     made.add_argument("--out", required=True, type=Path, metavar="PNG", help="image to write")
     made.add_argument(
-        "--keyframes", type=at_least(1), default=12, help="how many keyframes, evenly spread (default 12)"
+        "--keyframes", type=at_least(1), default=12, help="number of evenly spaced keyframes (default: 12)"
     )
-    made.add_argument("--top", type=at_least(0), default=2, help="actions written per person (default 2)")
+    made.add_argument("--top", type=at_least(0), default=2, help="actions labelled per person (default: 2)")
     made.add_argument(
         "--min-score",
         type=number_from(0, 1),
         default=0.2,
-        help="scores below it are not written (default 0.2)",
+        help="minimum score of labelled actions (default: 0.2)",
     )
     return made
 

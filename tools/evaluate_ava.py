@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""AVA frame-mAP@0.5 of a file of detections: the mean, the means by label type and every class."""
+"""Compute AVA's frame-mAP@0.5 of a detections file: overall, by label type and for each class."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("-l", "--labelmap", required=True, help="classes that count (pbtxt, AVA 2.1 or 2.2)")
+    add("-l", "--labelmap", required=True, help="label map of the evaluated classes (pbtxt, AVA 2.1 or 2.2)")
     add("-g", "--groundtruth", required=True, help="csv: video,second[,x1,y1,x2,y2,action[,person]]")
     add("-d", "--detections", required=True, help="csv: video,second,x1,y1,x2,y2,action,score")
-    add("-e", "--exclusions", help="csv of keyframes to leave out: video,second")
+    add("-e", "--exclusions", help="csv of keyframes to exclude: video,second")
     add(
         "--mode",
         choices=MODES,
@@ -35,26 +35,26 @@ def get_parser() -> argparse.ArgumentParser:
         "--max-detections",
         type=at_least(0),
         metavar="N",
-        help="how many detections of a keyframe count, over all classes; 0: all, for crowded data that is not AVA's "
+        help="detections that count per keyframe, over all classes; 0: all, for crowded data other than AVA "
         f"(default: {MAX_PER_KEYFRAME}, which is part of the official metric)",
     )
     add(
         "--chance",
         action="store_true",
-        help="also evaluate the same boxes with random scores, five times: the result of a model that knows nothing",
+        help="also evaluate the same boxes with random scores five times: the chance level",
     )
     add("--json", metavar="OUT", help="write the result to this file")
     add(
         "--plots",
         metavar="FOLDER",
-        help="draw precision-recall curves, AP of each class and score histograms into this folder",
+        help="folder for plots of precision-recall curves, AP per class and score histograms",
     )
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     if args.max_detections is not None and args.mode != "official":
-        raise UserError(f"--mode {args.mode} has no limit of detections; leave out --max-detections")
+        raise UserError(f"--mode {args.mode} has no detection limit; remove --max-detections")
     limit = MAX_PER_KEYFRAME if args.max_detections is None else args.max_detections
     settings = (args.labelmap, args.exclusions, args.mode, limit)
     matched = match_ava(args.groundtruth, args.detections, *settings)
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
     print(class_table(result))
     if args.chance:
         random = with_random_scores(matched.detected)
-        # No mAP: no class has ground truth.
+        # There is no mAP if no class has ground truth.
         result["chance"] = [evaluate_ava(matched.truth, table, *settings)["mAP"] or 0.0 for table in random]
         drawn = [f"{value:.4f}" for value in result["chance"]]
         print(
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> None:
         write_json(args.json, result, allow_nan=False)
         print(f"wrote {args.json}")
     if args.plots:
-        from modist_det.analysis.plots import write_plots  # matplotlib takes a while to load
+        from modist_det.analysis.plots import write_plots  # matplotlib is slow to import
 
         print("wrote", *write_plots(matched, args.plots))
 

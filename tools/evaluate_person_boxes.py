@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare a person detector's boxes with ground truth: COCO's AP and AR, and recall at several least scores."""
+"""Compare a person detector's boxes with ground truth: COCO's AP and AR, and recall at several score thresholds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("-g", "--groundtruth", required=True, metavar="CSV", help="ground truth in AVA's format")
     add("-d", "--detections", required=True, metavar="CSV", help="person boxes in AVA's format")
-    add("--json", type=Path, metavar="FILE", help="also write the metrics there")
+    add("--json", type=Path, metavar="FILE", help="also write the metrics to this file")
     return parser
 
 
@@ -29,10 +29,10 @@ def main(args: argparse.Namespace) -> None:
     metrics = evaluate_person_boxes(args.groundtruth, args.detections)
     print(f"{metrics['persons']} people in {metrics['keyframes']} keyframes, {metrics['detections']} boxes")
     if metrics["ignored"]:
-        print(f"{metrics['ignored']} boxes at keyframes without ground truth were left out")
+        print(f"{metrics['ignored']} boxes at keyframes without ground truth were ignored")
     for name in ("AP", "AP50", "AP75", "AR@1", "AR@10", "AR@100"):
         print(f"{name:7} {metrics[name]:.4f}")
-    print("least score  recall at IoU 0.5  boxes a keyframe")
+    print("  min score  recall at IoU 0.5  boxes / keyframe")
     for row in metrics["recall"]:
         print(f"{row['min_score']:11.2f}  {row['recall']:17.4f}  {row['per_keyframe']:16.2f}")
     if args.json is not None:

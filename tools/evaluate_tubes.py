@@ -20,13 +20,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
     add("--truth", required=True, metavar="JSON", help="tracks_<split>.json of prepare_puppets.py")
-    add("--results", required=True, type=Path, metavar="FOLDER", help="with a JSON file for each video")
+    add("--results", required=True, type=Path, metavar="FOLDER", help="folder with one JSON file per video")
     add("--min-iou", type=number_from(0, 1, above=True), default=0.5, help="(default: %(default)s)")
     add(
         "--min-score",
         type=number_from(0, 1),
         default=0.0,
-        help="tubes with a lower score are left out (default: %(default)s)",
+        help="minimum score of evaluated tubes (default: %(default)s)",
     )
     return parser
 
@@ -42,7 +42,9 @@ def main(args: argparse.Namespace) -> None:
         if path.stem in truth:
             result = VideoActions.from_json(path)
             if dict(result.header.class_names) != CLASS_NAMES:
-                raise UserError(f"{path} is of a model with other classes than those of generated videos")
+                raise UserError(
+                    f"{path} comes from a model whose classes differ from those of generated videos"
+                )
             tubes = tubes_of_result(result)
             scores += [tube.score for tube in tubes]
             found[path.stem] = [tube for tube in tubes if tube.score >= args.min_score]
@@ -61,7 +63,7 @@ def main(args: argparse.Namespace) -> None:
     )
     print(
         f"time:            precision {metrics['time_precision']:.3f}  recall {metrics['time_recall']:.3f}  "
-        f"({metrics['seconds']:.1f} s of person-actions said, {metrics['true_seconds']:.1f} s true)"
+        f"({metrics['seconds']:.1f} s of person-actions detected, {metrics['true_seconds']:.1f} s true)"
     )
     if right:
         moments = [correct for track in right for correct in track]

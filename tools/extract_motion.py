@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compute the motion maps of videos once and keep them, so that pretraining reads instead of computing them.
+"""Precompute the motion maps of videos for pretraining.
 
-Writes one file for each video. Finished files are kept: a run that was stopped goes on where it was, and --shard
-divides the work between machines. Without this step pretraining computes maps as it needs them.
+Writes one file per video. Finished files are kept: an interrupted run continues where it stopped. --shard divides the
+work among machines. Without this step pretraining computes maps on the fly.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="VIDEOS",
         help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
     )
-    add("--out", metavar="FOLDER", help="folder of the maps")
+    add("--out", metavar="FOLDER", help="output folder of the maps")
     add("--sheet", metavar="PNG", help="draw a few of the videos, their flow and their maps in one image")
-    add("--sheet-videos", type=int, default=6, metavar="N", help="how many (default: %(default)s)")
+    add(
+        "--sheet-videos",
+        type=int,
+        default=6,
+        metavar="N",
+        help="number of videos on the sheet (default: %(default)s)",
+    )
     add("--kind", default="edges", help="edges (default), magnitude, flow or difference")
     add("--estimator", default="DIS", help="DIS (default), Farneback or RAFT")
     add(
@@ -42,29 +48,29 @@ def get_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of the estimator, such as preset=fast (DIS) or size=small, weights=FILE, device=cuda (RAFT)",
+        help="option of the estimator, such as preset=fast (DIS) or size=small, weights=FILE, device=cuda (RAFT)",
     )
     add(
         "--short-side",
         type=int,
         default=128,
         metavar="PIXELS",
-        help="working resolution; 0: that of the video (default: %(default)s)",
+        help="resolution at which flow is computed; 0: that of the video (default: %(default)s)",
     )
     add(
         "--gap",
         type=float,
         default=5 / 30,
         metavar="SECONDS",
-        help="between the frames compared (default: 5/30)",
+        help="seconds between the two frames that are compared (default: 5/30)",
     )
-    add("--quality", type=int, default=90, help="of the JPEG images, 1 to 100 (default: %(default)s)")
-    add("--fps", type=float, help="frames per second of folders of images, which are videos then")
+    add("--quality", type=int, default=90, help="JPEG quality of the maps, 1 to 100 (default: %(default)s)")
+    add("--fps", type=float, help="frame rate of frame folders, which are then also searched for")
     add(
         "--workers",
         type=int,
         default=os.cpu_count(),
-        help="processes; 0: only this one (default: one a core)",
+        help="worker processes; 0: only this process (default: one per core)",
     )
     add_shards(parser)
     return parser

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Show where a network looks: Grad-CAM on keyframes, one column for each checkpoint, and the share of it on people.
+"""Draw Grad-CAM maps of keyframes, one column per checkpoint, and compute the share of each map on people.
 
-Takes any checkpoint with the config's backbone, a pretrained one, too: the maps explain the norm of the pooled feature,
-or with --action the score of a class.
+Takes any checkpoint with the config's backbone, also a pretrained one. The maps explain the norm of the pooled feature,
+or a class score with --action.
 """
 
 from __future__ import annotations
@@ -20,19 +20,28 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("--cfg", required=True, metavar="FILE", help="config of a detector with that backbone")
+    add("--cfg", required=True, metavar="FILE", help="config of a detector with this backbone")
     add("--data", required=True, metavar="NAME", help="AVA-style dataset: catalogue name or description file")
     add(
         "--weights",
         required=True,
         nargs="+",
         metavar="FILE",
-        help='checkpoints; "" stands for fresh weights',
+        help='checkpoints; "" stands for random weights',
     )
     add("--out", required=True, metavar="PNG", help="image to write")
-    add("--action", default="", help="explain this class's score of the annotated persons (needs its head)")
-    add("--keyframes", type=at_least(1), default=48, help="how many are looked at (default: %(default)s)")
-    add("--shown", type=at_least(1), default=6, help="how many of them are drawn (default: %(default)s)")
+    add(
+        "--action",
+        default="",
+        help="explain this class's score of the annotated persons (needs a trained head)",
+    )
+    add(
+        "--keyframes",
+        type=at_least(1),
+        default=48,
+        help="number of keyframes to analyse (default: %(default)s)",
+    )
+    add("--shown", type=at_least(1), default=6, help="number of keyframes to draw (default: %(default)s)")
     return parser
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Judge a backbone by a linear classifier on its features: extracted once, then fitted in seconds.
+"""Evaluate a backbone with a linear classifier on its features, which are extracted once; fitting takes seconds.
 
-Takes a config of TASK classification. Without --features they are kept in OUTPUT_DIR/features; they are extracted again
-when backbone, views or videos have changed. Protocols that train on augmented clips: tools/run_net.py with
+Takes a config of TASK classification. Features are kept in --features or OUTPUT_DIR/features and extracted again when
+the backbone, views or videos have changed. For protocols that train on augmented clips use tools/run_net.py with
 MODEL.BACKBONE.FREEZE True.
 """
 
@@ -22,13 +22,13 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file (YAML)")
-    parser.add_argument("--features", type=Path, metavar="DIR", help="folder of the features")
+    parser.add_argument("--features", type=Path, metavar="DIR", help="default: OUTPUT_DIR/features")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config keys to set")
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
-    # Here and not above, so that --help and a wrong option answer at once.
+    # Imported late so that --help and a wrong option respond at once.
     from modist_det.analysis.linear_probe import probe
     from modist_det.config import get_cfg
     from modist_det.evaluation.report import results_table

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mean, over several runs, of the metrics of their last evaluation, such as over the three splits of HMDB51."""
+"""Average the final metrics of several runs, such as the three splits of HMDB51."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLE = """\
 
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
-    parser.add_argument("runs", nargs="+", metavar="OUTPUT_DIR", help="folder of a run")
+    parser.add_argument("runs", nargs="+", metavar="OUTPUT_DIR", help="output folder of a run")
     parser.add_argument("--json", metavar="OUT", help="write the result to this file")
     return parser
 

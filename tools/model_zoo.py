@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Published weights by name: list them, download them, check what is in the cache.
+"""List published weights, download them, and verify the cache.
 
-MODIST_DET_CACHE names the folder of downloads (default ~/.cache/modist_det), MODIST_DET_OFFLINE=1 forbids them,
-MODIST_DET_LOCK names the file of hashes (default: lock.json in that folder).
+MODIST_DET_CACHE sets the download folder (default ~/.cache/modist_det), MODIST_DET_OFFLINE=1 forbids downloads, and
+MODIST_DET_LOCK sets the file of hashes (default: lock.json in the download folder).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ def get_parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="names, tasks, published results")
     listing.add_argument("--task", help="detection, classification, pretraining or person_detection")
-    listing.add_argument("--markdown", action="store_true", help="the page MODEL_ZOO.md")
+    listing.add_argument("--markdown", action="store_true", help="print the page MODEL_ZOO.md")
 
-    info = commands.add_parser("info", help="everything known of one entry")
+    info = commands.add_parser("info", help="show all details of one entry")
     info.add_argument("name")
-    info.add_argument("--tensors", action="store_true", help="and the tensors that its file must have")
+    info.add_argument("--tensors", action="store_true", help="also list the tensors that its file must have")
 
-    download = commands.add_parser("download", help="fetch files into the cache; prints their paths")
-    download.add_argument("names", nargs="+", metavar="NAME", help="or a URL, or torchvision://NAME/WEIGHTS")
+    download = commands.add_parser("download", help="download files into the cache and print their paths")
+    download.add_argument("names", nargs="+", metavar="NAME", help="entry, URL or torchvision://NAME/WEIGHTS")
 
-    verify = commands.add_parser("verify", help="check hashes, and that each file fills its network")
-    verify.add_argument("names", nargs="*", metavar="NAME", help="(default: all that are in the cache)")
+    verify = commands.add_parser("verify", help="check hashes, and that each file matches its network")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="entries (default: all in the cache)")
 
-    lock = commands.add_parser("lock", help="record the hashes of files in the cache")
-    lock.add_argument("names", nargs="*", metavar="NAME", help="(default: all that are in the cache)")
-    lock.add_argument("--out", type=Path, metavar="FILE", help="write them to this file instead")
+    lock = commands.add_parser("lock", help="record the hashes of the files in the cache")
+    lock.add_argument("names", nargs="*", metavar="NAME", help="entries (default: all in the cache)")
+    lock.add_argument("--out", type=Path, metavar="FILE", help="write the hashes to this file instead")
     return parser
 
 
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     if args.command == "list":
         if args.markdown and args.task:
-            raise UserError("--markdown is the whole page; leave out --task")
+            raise UserError("--markdown prints the whole page; remove --task")
         entries = [model_zoo.get_entry(name) for name in model_zoo.list(args.task)]
         print(
             page.markdown_page() if args.markdown else page.table(entries), end="" if args.markdown else "\n"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draw test videos, each with its nearest training videos by the cosine similarity of their features.
+"""Draw test videos with their nearest training videos by cosine similarity of features.
 
 Takes a config of TASK classification. A neighbour of the query's class has a green border, any other a red one.
-Features are kept in OUTPUT_DIR/features, as tools/linear_probe.py keeps them, and used again while nothing has changed.
+Features are kept in OUTPUT_DIR/features and reused, as in tools/linear_probe.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,14 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--cfg", required=True, metavar="FILE", help="config file (YAML)")
     add("--out", required=True, metavar="PNG", help="image to write")
-    add("--queries", type=at_least(1), default=8, help="test videos, evenly spread (default: %(default)s)")
-    add("--count", type=at_least(1), default=6, help="neighbours of each (default: %(default)s)")
-    add("--features", type=Path, metavar="DIR", help="folder of the features")
+    add(
+        "--queries",
+        type=at_least(1),
+        default=8,
+        help="number of evenly spaced test videos (default: %(default)s)",
+    )
+    add("--count", type=at_least(1), default=6, help="neighbours per test video (default: %(default)s)")
+    add("--features", type=Path, metavar="DIR", help="folder of the features (default: OUTPUT_DIR/features)")
     add("overrides", nargs="*", metavar="KEY VALUE", help="config keys to set")
     return parser
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write one HTML file that shows the true positives, misses and false positives of a detection run.
+"""Write an HTML report of the true positives, misses and false positives of a detection run.
 
-It can be opened in any browser and sent to anybody: images, clips and metrics are inside the file.
+The report is a single file that includes all images, clips and metrics.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data", required=True, metavar="NAME", help="dataset: catalogue name or description file")
     add("--detections", required=True, metavar="CSV", help="detections in AVA's format")
     add("--out", required=True, metavar="HTML", help="file to write")
-    add("--mode", choices=MODES, default="official", help="of the metric (default: %(default)s)")
+    add("--mode", choices=MODES, default="official", help="mode of the metric (default: %(default)s)")
     add(
         "--max-detections",
         type=at_least(0),
         default=-1,
         metavar="N",
-        help="number of detections of a keyframe that count, over all classes; 0: all (default: 50 for AVA's classes, "
+        help="detections that count per keyframe, over all classes; 0: all (default: 50 for AVA's classes, "
         "otherwise all)",
     )
     add(
@@ -37,22 +37,22 @@ def get_parser() -> argparse.ArgumentParser:
         type=at_least(1),
         default=90,
         metavar="N",
-        help="keyframes with their image in the file, at most: the worst misses, the worst false positives and "
-        "others, evenly spread (default: %(default)s)",
+        help="largest number of keyframes shown with their image: the worst misses, the worst false positives and "
+        "others, evenly spaced (default: %(default)s)",
     )
     add(
         "--clips",
         type=at_least(0),
         default=24,
         metavar="N",
-        help="how many of them, the worst first, with a clip of two seconds (default: %(default)s)",
+        help="number of these, worst first, with a clip of two seconds (default: %(default)s)",
     )
     add(
         "--max-clip-mb",
         type=at_least(0),
         default=8,
         metavar="MB",
-        help="no more clips than fit into this (default: %(default)s)",
+        help="limit of the total size of the clips (default: %(default)s)",
     )
     return parser
 

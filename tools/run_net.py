@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train or evaluate a model as a config says; --help shows examples."""
+"""Train or evaluate a model described by a config; --help shows examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modist_det.utils.cli import run_cli
 
 
 def main(args: argparse.Namespace) -> int:
-    # Here and not above, so that --help and a wrong option answer at once.
+    # Imported late so that --help and a wrong option respond at once.
     from modist_det.config import get_cfg
     from modist_det.engine.launch import Timeouts, launch
     from modist_det.engine.run import run

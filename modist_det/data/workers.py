@@ -45,7 +45,9 @@ _ENDED = (
     "a worker process of the data loader ended{}; to see why, load in this process (DATALOADER.NUM_WORKERS 0) and "
     "continue with --resume"
 )
-_OUT_OF_MEMORY = f"a worker process of the data loader ran out of memory{{}}; use {_FEWER}, or smaller batches"
+_OUT_OF_MEMORY = (
+    f"a worker process of the data loader ran out of memory{{}}; use {_FEWER}, or smaller batches"
+)
 # What torch and the system say, first match first.
 _REMEDIES = (
     (r"MemoryError|[Cc]an(no|')t allocate memory", _OUT_OF_MEMORY),
@@ -165,9 +167,7 @@ def read_batches(loader: DataLoader) -> Iterator[Any]:
             except StopIteration:
                 return
             except (EOFError, MemoryError, OSError, RuntimeError) as error:
-                if isinstance(
-                    error, (ConnectionError, EOFError)
-                ):  # a worker died while sending a tensor
+                if isinstance(error, (ConnectionError, EOFError)):  # a worker died while sending a tensor
                     error = _WATCH.death() or error
                 mistake = _explained(error) if loader.num_workers else None
                 if mistake is None:

@@ -45,7 +45,7 @@ def test_an_empty_cache(command):
     [
         (["info", "modist/macl"], "no 'modist/macl'; did you mean 'modist/maclr'"),
         (["list", "--task", "detect"], "did you mean 'detection'"),
-        (["list", "--task", "detection", "--markdown"], "leave out --task"),
+        (["list", "--task", "detection", "--markdown"], "remove --task"),
         (
             ["download", "modist/maclr"],
             "zoo://modist/maclr is not in the cache, and MODIST_DET_OFFLINE forbids",

@@ -110,7 +110,7 @@ def match_persons(persons: Persons, others: Persons, min_iou: float) -> IntArray
     by_iou = np.argsort(iou, kind="stable")
     by_iou = by_iou[iou[by_iou] >= min_iou]
     best = np.full(len(persons), -1, dtype=np.int64)
-    best[a[by_iou]] = b[by_iou]  # of several assignments to one element the last one, with the highest IoU, wins
+    best[a[by_iou]] = b[by_iou]  # the last assignment, that of the highest IoU, wins
     return best
 
 
