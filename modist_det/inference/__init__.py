@@ -1,4 +1,4 @@
-"""From a video to who does what, where and when: predictor, person detectors, tracking, result files."""
+"""Action detection in videos: predictor, person detectors, tracking, streaming pipeline, result files."""
 
 from .persons import PERSON_DETECTOR_REGISTRY, Frame, Picture, build_person_detector
 from .pipeline import PipelineSettings

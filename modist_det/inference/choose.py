@@ -1,4 +1,4 @@
-"""How the command line's arguments are interpreted: inputs, action model and person detector, and their defaults."""
+"""Choose inputs, action model and person detector from command-line arguments, with defaults."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def choose_predictor(
     class_names: Mapping[int, str] | None = None,
     overrides: Sequence[str] = (),
 ) -> ActionPredictor:
-    """The action model of a checkpoint, with a config if it carries none, or of an entry of the zoo.
+    """Load the action model from a checkpoint (with a config if it has none) or from a model zoo entry.
 
-    Default: the detection run below ``output`` that was trained last, otherwise a small AVA model of the zoo.
+    Default: the latest detection run below ``output``, otherwise a small AVA model of the zoo.
 
     Raises:
-        UserError: two models are named, or the model is not available.
+        UserError: two models are given, or the model is not available.
     """
     if checkpoint and zoo:
         raise UserError("--checkpoint and --zoo both name a model; give one of them")
@@ -60,7 +60,7 @@ def choose_predictor(
 
 
 def choose_detector(name: str | None = None, options: Mapping[str, Any] | None = None) -> PersonDetector:
-    """A person detector by name or file; default: FastestDet where its file is found, otherwise torchvision's.
+    """Build a person detector by name or file; default: FastestDet if its file is found, otherwise torchvision's.
 
     Raises:
         UserError: it is not available.
@@ -80,12 +80,12 @@ def choose_detector(name: str | None = None, options: Mapping[str, Any] | None =
 
 
 def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
-    """Inputs by the name of their result files: video files, folders of frames, cameras, addresses.
+    """Find video files, frame folders, cameras and URLs; returns them by the name of their result files.
 
-    A folder that holds videos stands for all of them; any other is one video made of its images.
+    A folder with videos is expanded to these videos; any other folder is a frame folder.
 
     Raises:
-        UserError: there is no such file, or two inputs have the same name.
+        UserError: an input does not exist, or two inputs have the same name.
     """
     found: dict[str, str] = {}
     for text in inputs:
@@ -94,8 +94,8 @@ def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
         if path.is_dir():
             places = videos_in(path) or [text]
         elif not (path.exists() or is_camera(text) or "://" in text):
-            # Before models are loaded, or downloaded, for nothing.
-            raise UserError(f"{text} does not exist; give a video, a folder, a camera's number or an address")
+            # Checked before models are loaded or downloaded.
+            raise UserError(f"{text} does not exist; give a video, a folder, a camera number or a URL")
         for place in places:
             name = input_name(place)
             if name in found:

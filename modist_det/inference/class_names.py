@@ -1,4 +1,4 @@
-"""Names of the classes of a model."""
+"""Class names of a model."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ logger = logging.getLogger(__name__)
 
 
 def read_names(label_map: str | os.PathLike) -> dict[int, str]:
-    """Name of each id of a label map in AVA's format."""
+    """Read the class names by id from a label map in AVA's format."""
     return {number: entry.name for number, entry in read_label_map(label_map).items()}
 
 
 def choose_names(
     cfg: CfgNode, weights: str, facts: ClassFacts | None, given: Mapping[int, str] | None = None
 ) -> dict[int, str]:
-    """The names of the classes of ``weights``: those that are given, or those that the checkpoint carries.
+    """Choose the class names for ``weights``: the given ones, or those stored in the checkpoint.
 
-    Weights of other projects, and of this one's early releases, carry none. Then the names are those of the config's
-    datasets, and the log says so.
+    Weights of other projects and of early releases have none. The names of the config's datasets are then used, and
+    logged.
 
     Args:
-        cfg: the model's.
+        cfg: the model's config.
         weights: the checkpoint's path, for messages.
         facts: the checkpoint's class facts.
-        given: the names that the user gives.
+        given: class names given by the user.
 
     Raises:
-        UserError: the checkpoint says that a class id means another class than the names that are given.
+        UserError: the given names contradict those in the checkpoint.
     """
     if given is not None:
         if facts is not None:
@@ -52,12 +52,12 @@ def choose_names(
         return dict(facts.names)
     names, origin, certain = _names_and_origin(cfg)
     if not names:
-        logger.warning("%s carries no class names; give its label map", weights)
+        logger.warning("%s has no class names; give its label map", weights)
     elif certain:
-        logger.info("%s carries no class names; they are those of %s", weights, origin)
+        logger.info("%s has no class names; using those of %s", weights, origin)
     else:
         logger.warning(
-            "%s carries no class names; they are taken from %s, which may belong to another project: check them, or "
+            "%s has no class names; using those of %s, which may not be the right ones: check them, or "
             "give the label map",
             weights,
             origin,
@@ -66,7 +66,7 @@ def choose_names(
 
 
 def names_of_config(cfg: CfgNode) -> dict[int, str]:
-    """Names from the first of the config's datasets that is on this machine; ``{}`` where none is.
+    """Class names of the first of the config's datasets that is on this machine; ``{}`` if none is.
 
     The names of AVA and of Puppets are known without the data.
     """
@@ -74,7 +74,7 @@ def names_of_config(cfg: CfgNode) -> dict[int, str]:
 
 
 def _names_and_origin(cfg: CfgNode) -> tuple[dict[int, str], str, bool]:
-    """Names, where they come from, and whether they are certain to be those of the config."""
+    """The names, their origin, and whether they are certain to be those of the config."""
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     known = {"puppets": PUPPETS, "ava": AVA_CLASSES}
     for name in datasets:
@@ -92,10 +92,10 @@ def _names_and_origin(cfg: CfgNode) -> tuple[dict[int, str], str, bool]:
 
 
 def complete_names(names: Mapping[int, str], num_classes: int) -> dict[int, str]:
-    """The names of the classes that a model has, ascending; ``"class 7"`` where no name at all is known.
+    """Class names of a model by ascending id; ``"class 7"`` and so on if no names are known at all.
 
     Raises:
-        UserError: a name for a class that the model does not have.
+        UserError: a name is given for a class that the model does not have.
     """
     if not names:
         return {number: f"class {number}" for number in range(1, num_classes + 1)}

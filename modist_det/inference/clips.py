@@ -1,4 +1,4 @@
-"""The latest frames of a stream, scaled for the model, from which clips are taken."""
+"""A buffer of the latest frames of a stream, from which clips are taken."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ClipBuffer"]
 
 
 class ClipBuffer:
-    """Keeps scaled frames for as long as a clip may need them.
+    """Keeps scaled frames until no clip needs them any more.
 
     Args:
-        offsets: float64 (T,), ascending: seconds of a clip's frames from its keyframe.
-        short_side: pixels to which frames are scaled.
+        offsets: float64 (T,), ascending: times of a clip's frames relative to its keyframe, in seconds.
+        short_side: frames are scaled to this short side (pixels).
     """
 
     def __init__(self, offsets: NDArray[np.float64], short_side: int) -> None:
@@ -36,19 +36,19 @@ class ClipBuffer:
         self._frames.append((frame.second, frame.rgb(self._scaler, size)))
 
     def is_complete(self, second: float) -> bool:
-        """Whether all frames of the clip around the keyframe at ``second`` have come."""
+        """Whether all frames of the clip around the keyframe at ``second`` have arrived."""
         return self._frames[-1][0] >= second + self.offsets[-1]
 
     def clip(self, second: float) -> NDArray[np.uint8]:
-        """uint8 (T, H, W, 3): the frames nearest to the times of the clip around ``second``.
+        """uint8 (T, H, W, 3): the clip around ``second``, made of the frames nearest in time.
 
-        They are those that ``frames_at_times`` of a video reader gives.
+        These are the frames that ``frames_at_times`` of a video reader returns.
         """
         seconds = np.array([second for second, _ in self._frames])
         chosen = nearest(seconds, np.maximum(second + self.offsets, 0.0), 1e-6)
         return np.stack([self._frames[index][1] for index in chosen.tolist()])
 
     def forget(self, before: float) -> None:
-        """Drop frames that no clip around ``before`` or a later time needs."""
+        """Drop frames that are not needed by clips around ``before`` or later."""
         while len(self._frames) > 1 and self._frames[1][0] <= before + self.offsets[0]:
             self._frames.popleft()

@@ -1,10 +1,10 @@
-"""From a stream of frames to frames with people on them, keyframes and tubes, in order of time.
+"""The streaming pipeline: from frames to frames with people, keyframes and tubes, in order of time.
 
     frames -> mark_due -> find_people -> ActionStream -> Shown, KeyframeActions, Tube
 
-Each arrow may be a thread (:func:`.stream.in_background`). A keyframe needs frames after it, so frames wait until the
-keyframe nearest to them has its scores; nothing waits longer, so memory does not depend on the length of the stream. In
-real time frames do not wait: they show the latest scores, and keyframes that come while the model is busy are dropped.
+Each stage may run in its own thread (:func:`.stream.in_background`). A keyframe's clip includes later frames, so frames
+wait until the nearest keyframe has its scores. Nothing waits longer, so memory use does not depend on the length of the
+stream. In real time frames do not wait: they show the latest scores, and keyframes are dropped while the model is busy.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ __all__ = [
     "mark_due",
 ]
 
-_MAX_JOBS = 2  # batches that may wait for the action model before frames have to wait, too
+_MAX_JOBS = 2  # batches that may queue for the action model before frames are held back
 
 
 class StageTimes:
-    """Seconds that each stage worked, and on how many frames or keyframes."""
+    """Working time of each stage, and its number of frames or keyframes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -65,7 +65,7 @@ class StageTimes:
                 self.counts[stage] = self.counts.get(stage, 0) + count
 
     def watch(self, stage: str, frames: Iterable[StreamFrame]) -> Iterator[StreamFrame]:
-        """The same frames; the time to get each of them is measured."""
+        """Yield the same frames and measure the time to get each one."""
         iterator = iter(frames)
         while True:
             with self.measure(stage):
@@ -76,7 +76,7 @@ class StageTimes:
 
 
 class Due(NamedTuple):
-    """A frame, and the second for which people are detected in it; None: not in this frame."""
+    """A frame, and the second for which to detect people in it; None for no detection."""
 
     frame: StreamFrame
     second: float | None
@@ -84,16 +84,16 @@ class Due(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """A frame of :class:`Due` and the people detected in it; None: no detection was made, or nothing is known."""
+    """A frame of :class:`Due` and the people detected in it; None if there was no detection or nothing is known."""
 
     due: Due
     people: PersonBoxes | None
 
 
 def mark_due(frames: Iterable[StreamFrame], settings: PipelineSettings) -> Iterator[Due]:
-    """Choose for each multiple of the search interval the frame that :func:`.nearest` chooses for it.
+    """Assign each multiple of the detection interval to its nearest frame (:func:`.nearest`).
 
-    Where frames are further apart than the interval, multiples without a frame of their own are left out.
+    If frames are further apart than the interval, multiples without their own frame are skipped.
     """
     parts = settings.searches_per_keyframe
     spacing = settings.keyframe_every
@@ -111,12 +111,12 @@ def mark_due(frames: Iterable[StreamFrame], settings: PipelineSettings) -> Itera
 
 
 def _due(frame: StreamFrame, until: float, number: int, spacing: float, parts: int) -> tuple[Due, int]:
-    """The frame with the first multiple, from ``number`` on, that is not past ``until``; and the next number."""
+    """The frame with its multiple, starting at ``number`` and not past ``until``, and the next number."""
     step = spacing / parts
     last = math.floor(until / step + 1e-6)
     if number > last:
         return Due(frame, None), number
-    # Of several, a keyframe's counts.
+    # A keyframe has priority.
     chosen = next((n for n in range(number, min(last, number + parts) + 1) if n % parts == 0), number)
     whole, part = divmod(chosen, parts)
     return Due(frame, whole * spacing + part * step, part == 0), last + 1
@@ -136,7 +136,7 @@ def find_people(
 
 
 class Shown(NamedTuple):
-    """A frame and the people on it."""
+    """A frame with the people on it."""
 
     frame: StreamFrame
     people: list[ShownPerson]
@@ -146,7 +146,7 @@ Event = Shown | KeyframeActions | Tube
 
 
 class _Scoring:
-    """Gives keyframes to the action model in batches, in a thread of its own; they come back in order, with scores."""
+    """Scores keyframes in batches in a separate thread; returns them in order."""
 
     def __init__(self, predictor: ActionPredictor, batch_size: int, times: StageTimes) -> None:
         self._predictor = predictor
@@ -166,21 +166,21 @@ class _Scoring:
             self.flush()
 
     def flush(self) -> None:
-        """Start a batch that is not full."""
+        """Start an incomplete batch."""
         if self._batch:
             keyframes, clips = map(list, zip(*self._batch, strict=True))
             self._batch = []
             self._jobs.append((keyframes, self.executor.submit(self._predict, keyframes, clips)))
 
     def results(self, wait: bool) -> Iterator[KeyframeActions]:
-        """The keyframes that are ready; all of them where ``wait`` says so, or where the model is far behind."""
+        """The scored keyframes; waits for all of them if ``wait`` is set, and for some if the model is far behind."""
         while self._jobs and (wait or len(self._jobs) > _MAX_JOBS or self._jobs[0][1].done()):
             keyframes, future = self._jobs.popleft()
             for keyframe, scores in zip(keyframes, future.result(), strict=True):
                 yield replace(keyframe, scores=scores)
 
     def pending(self) -> Iterator[float]:
-        """Seconds of the keyframes that are on their way."""
+        """Seconds of the keyframes that are not yet scored."""
         for keyframes, _ in self._jobs:
             yield from (keyframe.second for keyframe in keyframes)
         yield from (keyframe.second for keyframe, _ in self._batch)
@@ -193,13 +193,13 @@ class _Scoring:
 
 
 class ActionStream:
-    """The last stage before drawing: people are tracked, clips made and scored, scores smoothed. For one stream, once.
+    """The last stage before drawing: tracks people, makes and scores clips, smooths scores. Use once, for one stream.
 
     Args:
         predictor: the action model.
         settings: intervals and thresholds.
-        detector: the person detector that :func:`find_people` uses.
-        times: where the time of each stage is noted.
+        detector: the person detector used by :func:`find_people`.
+        times: records the time of each stage.
     """
 
     def __init__(
@@ -217,13 +217,13 @@ class ActionStream:
         self._scoring = _Scoring(predictor, settings.batch_size, times)
         self._smoother = ScoreSmoother(settings.smoothing, settings.waits_for_next)
         self._waiting: deque[StreamFrame] = deque()  # to be shown
-        self._clipless: deque[tuple[float, float]] = deque()  # keyframes whose clip is not complete
-        self._done = -math.inf  # second of the last keyframe that is finished
+        self._clipless: deque[tuple[float, float]] = deque()  # keyframes with an incomplete clip
+        self._done = -math.inf  # second of the last finished keyframe
         self._now = 0.0
-        self._at_end = False  # no more frames come
+        self._at_end = False  # the stream has ended
 
     def run(self, frames: Iterable[Searched]) -> Iterator[Event]:
-        """Keyframes come in order, and each before the frames that show it; a tube after its last keyframe."""
+        """Yields keyframes in order, each before the frames that show it, and each tube after its last keyframe."""
         with self._scoring.executor:
             for searched in frames:
                 self._take(searched)
@@ -246,7 +246,7 @@ class ActionStream:
             self._clipless.append((second, frame.second))
 
     def _advance(self) -> Iterator[Event]:
-        """Start what can be started, and give what is ready."""
+        """Start all possible work and yield finished results."""
         while self._clipless and (self._at_end or self._has_clip(*self._clipless[0])):
             second, frame_second = self._clipless.popleft()
             if self.settings.realtime and self._scoring.is_busy:
@@ -282,13 +282,13 @@ class ActionStream:
         return nearest_keyframe_done and self._people.is_settled(frame.second, self._now)
 
     def _needed(self) -> float:
-        """Second before which every keyframe is finished and every frame was shown."""
+        """Second before which all keyframes are finished and all frames were shown."""
         unfinished = [] if self._smoother.waiting is None else [self._smoother.waiting.second]
         unfinished += [*self._scoring.pending(), *(frame_second for _, frame_second in self._clipless)]
         return min([self._waiting[0].second if self._waiting else self._now, *unfinished])
 
     def _forget(self) -> None:
-        """Drop what no later clip, keyframe or frame can need."""
+        """Drop everything that no later clip, keyframe or frame needs."""
         oldest_clip = self._clipless[0][0] if self._clipless else self._now
         self._clips.forget(oldest_clip - self.settings.keyframe_every)
         self._people.forget(self._needed())

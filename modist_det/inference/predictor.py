@@ -31,24 +31,24 @@ __all__ = ["ActionPredictor"]
 
 
 class ActionPredictor:
-    """Clip and person boxes -> action scores.
+    """Predicts action scores from a clip and person boxes.
 
     Args:
-        cfg: of a detection model; ``MODEL.WEIGHTS`` names its checkpoint, ``MODEL.DEVICE`` the device.
-        class_names: name of each class id; default: those that the checkpoint carries, or else those of the config's
-            datasets, where these are there.
+        cfg: config of a detection model; ``MODEL.WEIGHTS`` is its checkpoint, ``MODEL.DEVICE`` the device.
+        class_names: class names by id; default: those in the checkpoint, otherwise those of the config's datasets if
+            available.
 
     Attributes:
-        class_names: the classes that results have, ascending.
-        class_types: label type of each of them for which the checkpoint says one.
-        facts: the checkpoint's class and keyframe facts, None where it has none.
-        offsets: float64 (T,): seconds of a clip's frames from its keyframe.
-        short_side: pixels to which clips are scaled.
-        source: where the weights came from.
+        class_names: names of the classes in results, by ascending id.
+        class_types: their label types, if the checkpoint has them.
+        facts: the checkpoint's class and keyframe facts, or None.
+        offsets: float64 (T,): times of a clip's frames relative to its keyframe, in seconds.
+        short_side: clips are scaled to this short side (pixels).
+        source: origin of the weights.
 
     Raises:
-        UserError: the config is not of a detection model, the checkpoint does not hold all of its weights, or it has
-            another class under an id of ``class_names``.
+        UserError: the config is not that of a detection model, the checkpoint lacks weights, or its class names
+            contradict ``class_names``.
 
     Example::
 
@@ -102,14 +102,14 @@ class ActionPredictor:
         overrides: Sequence[str] = (),
         class_names: Mapping[int, str] | None = None,
     ) -> ActionPredictor:
-        """From a checkpoint of this project's training, which carries its config.
+        """Load a checkpoint written by this project's training, which includes its config.
 
         Args:
-            path: the file, its URL or ``zoo://NAME``, or a run's folder, whose last checkpoint is taken.
-            overrides: ``[KEY, VALUE, ...]`` laid over the config.
+            path: the file, its URL or ``zoo://NAME``, or a run's output folder, whose last checkpoint is used.
+            overrides: ``[KEY, VALUE, ...]`` changes to the config.
 
         Raises:
-            UserError: the file cannot be read or carries no config.
+            UserError: the file cannot be read or has no config.
         """
         if os.fspath(path).startswith("zoo://"):
             return cls.from_zoo(os.fspath(path), overrides, class_names)
@@ -123,10 +123,10 @@ class ActionPredictor:
     def from_zoo(
         cls, name: str, overrides: Sequence[str] = (), class_names: Mapping[int, str] | None = None
     ) -> ActionPredictor:
-        """From an entry of the model zoo; its weights are downloaded where they are not yet.
+        """Load a model zoo entry; its weights are downloaded if necessary.
 
         Raises:
-            UserError: no such entry, it is not a detection model, or it cannot be downloaded.
+            UserError: the entry does not exist, is not a detection model, or cannot be downloaded.
         """
         from ..model_zoo import get_config
 
@@ -137,15 +137,15 @@ class ActionPredictor:
         return predictor
 
     def __call__(self, clip: NDArray[np.uint8] | Tensor, boxes: ArrayLike) -> ClipActions:
-        """Scores of the people of one clip.
+        """Score the people in one clip.
 
         Args:
-            clip: uint8 RGB, (T, H, W, 3) array or (3, T, H, W) tensor, of any size; frames at
+            clip: uint8 RGB, (T, H, W, 3) array or (3, T, H, W) tensor, of any size, with frames at
                 ``offsets`` from the keyframe.
             boxes: (N, 4) x1y1x2y2 at the keyframe, in pixels of the clip; N may be 0.
 
         Raises:
-            UserError: shapes that do not fit.
+            UserError: a shape or dtype is wrong.
         """
         return self.predict_batch([clip], [boxes])[0]
 
@@ -153,7 +153,7 @@ class ActionPredictor:
     def predict_batch(
         self, clips: Sequence[NDArray[np.uint8] | Tensor], boxes: Sequence[ArrayLike]
     ) -> list[ClipActions]:
-        """As a call, for several clips at once; clips of one size after scaling share a pass of the model."""
+        """Like a call, for several clips; clips with the same size after scaling share a forward pass."""
         if len(clips) != len(boxes):
             raise UserError(f"there are {len(clips)} clips, but boxes of {len(boxes)}")
         arrays = [_as_boxes(given) for given in boxes]
@@ -183,7 +183,7 @@ class ActionPredictor:
         return np.zeros((0, len(self.class_names)), np.float32)
 
     def _scale(self, clip: NDArray[np.uint8] | Tensor, boxes: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """uint8 (3, T, H, W) with the short side of testing, and the boxes (N, 4) in it."""
+        """Scale a clip to uint8 (3, T, H, W) with the test short side, and its boxes (N, 4) with it."""
         video = torch.from_numpy(clip).permute(3, 0, 1, 2) if isinstance(clip, np.ndarray) else clip
         frames = len(self.offsets)
         if video.dtype != torch.uint8 or video.dim() != 4 or video.shape[:2] != (3, frames):
@@ -210,7 +210,7 @@ def _as_boxes(boxes: ArrayLike) -> NDArray[np.float32]:
 
 
 def _checkpoint_in(path: Path) -> Path:
-    """The file itself, or the last checkpoint of a run's folder."""
+    """The file itself, or the last checkpoint in a run's folder."""
     if not path.is_dir():
         return path
     from ..checkpoint.checkpointer import Checkpointer
@@ -225,11 +225,11 @@ def _checkpoint_in(path: Path) -> Path:
 
 
 def _config_in(path: Path) -> CfgNode:
-    """The config that a checkpoint of ours carries."""
+    """The config stored in a checkpoint of this project."""
     text = config_inside(read_checkpoint(path))
     if not text:
         raise UserError(
-            f"{path} carries no config, so it is not a checkpoint of this project's training; give the config, too: "
+            f"{path} has no config, so it is not a checkpoint of this project's training; also give the config: "
             "--cfg FILE --checkpoint FILE, or ActionPredictor(cfg) with MODEL.WEIGHTS"
         )
     cfg = get_cfg()
@@ -238,7 +238,7 @@ def _config_in(path: Path) -> CfgNode:
 
 
 def newest_run(root: str | os.PathLike = "output") -> Path | None:
-    """The detection run below ``root`` whose checkpoint was written last; ``None`` where there is none."""
+    """The detection run below ``root`` with the newest checkpoint; ``None`` if there is none."""
     pointers = sorted(Path(root).glob("**/checkpoints/last_checkpoint"), key=lambda p: p.stat().st_mtime)
     for pointer in reversed(pointers):
         config = pointer.parent.parent / "config.yaml"

@@ -1,7 +1,7 @@
-"""Everything found in a video, and its files: JSON, AVA's csv, COCO-style video JSON; see docs/RESULT_FILES.md.
+"""Results of a video, and their files: JSON, AVA csv, COCO-style video JSON; see docs/RESULT_FILES.md.
 
-A writer is given keyframes and tubes as they come and puts them on disk at once, so that a run of any length
-takes the same memory. The file appears, whole, when the ``with`` block ends without an error.
+A writer stores keyframes and tubes on disk as they arrive, so memory use does not depend on the length of the run. The
+complete file appears when the ``with`` block ends without an error.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FORMAT = "modist_det.video_actions/1"
 
 
 class ResultWriter:
-    """Base: an open temporary file that becomes ``path`` when the block ends."""
+    """Base class: writes a temporary file that becomes ``path`` when the block ends."""
 
     def __init__(self, path: str | os.PathLike, header: VideoHeader) -> None:
         self.path = Path(path)
@@ -76,20 +76,20 @@ class ResultWriter:
         self._stack.__exit__(*error)
 
     def begin(self) -> None:
-        """Write what comes before the first keyframe."""
+        """Write the header, before the first keyframe."""
 
     def keyframe(self, keyframe: KeyframeActions) -> None:
-        """Add a keyframe; they come in order of time."""
+        """Add the next keyframe, in order of time."""
 
     def tube(self, tube: Tube) -> None:
-        """Add a tube, or a part of one."""
+        """Add a tube or a part of one."""
 
     def finish(self, duration: float, num_frames: int) -> None:
-        """The last call inside the block: what is known only at the end."""
+        """Write the end of the file; the last call inside the block."""
 
 
 class JsonWriter(ResultWriter):
-    """Everything, one keyframe and one tube a line."""
+    """Writes all results as JSON, one keyframe or tube per line."""
 
     def begin(self) -> None:
         header = self.header
@@ -107,7 +107,7 @@ class JsonWriter(ResultWriter):
             ],
         }
         self._out.write(json.dumps(facts, ensure_ascii=False)[:-1] + ',\n"keyframes": [')
-        # Tubes come between keyframes, but are a list of their own.
+        # Tubes arrive between keyframes, but are stored in a separate list.
         self._tubes = self._stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115
         self._keyframe_mark = self._tube_mark = "\n"
 
@@ -158,7 +158,7 @@ class JsonWriter(ResultWriter):
 
 
 class CsvWriter(ResultWriter):
-    """AVA's detections: a row for each person and class of a keyframe."""
+    """Writes AVA's csv of detections: a row per person and class of a keyframe."""
 
     def __init__(self, path: str | os.PathLike, header: VideoHeader, first_second: float = 0.0) -> None:
         super().__init__(path, header)
@@ -177,7 +177,7 @@ class CsvWriter(ResultWriter):
 
 
 class CocoWriter(ResultWriter):
-    """An annotation for each action of a tube, with its boxes over time."""
+    """Writes one annotation per action of a tube, with its boxes over time."""
 
     def begin(self) -> None:
         categories = [{"id": number, "name": name} for number, name in self.header.class_names.items()]
@@ -216,7 +216,7 @@ class CocoWriter(ResultWriter):
 
 
 def person_table(video: str, second: float, boxes: Iterable, scores: Iterable) -> BoxTable:
-    """People of one keyframe as rows of AVA's person-box csv (no action)."""
+    """The people of one keyframe as rows of AVA's person-box csv (without actions)."""
     array = np.asarray(boxes, np.float64).reshape(-1, 4)
     return _table(video, second, array, np.full(len(array), -1, np.int32), np.asarray(scores, np.float64))
 
@@ -240,14 +240,14 @@ def _table(video: str, second: float, boxes: Any, action: Any, score: Any) -> Bo
 
 @dataclass(frozen=True, eq=False)
 class VideoActions:
-    """Everything found in one video.
+    """Results of one video.
 
     Attributes:
         header: facts and class names.
-        keyframes: in order of time, those without people too.
-        tubes: in order of their end.
-        duration: seconds, of what was read.
-        num_frames: read.
+        keyframes: in order of time, including those without people.
+        tubes: sorted by their end.
+        duration: seconds of video that were read.
+        num_frames: frames that were read.
     """
 
     header: VideoHeader
@@ -257,14 +257,14 @@ class VideoActions:
     num_frames: int
 
     def to_json(self, path: str | os.PathLike) -> None:
-        """Write everything as JSON; :meth:`from_json` reads it. Schema: docs/RESULT_FILES.md."""
+        """Write all results as JSON, to be read by :meth:`from_json`. Schema: docs/RESULT_FILES.md."""
         self._write(JsonWriter(path, self.header))
 
     def to_csv(self, path: str | os.PathLike, first_second: float = 0.0) -> None:
-        """Write the keyframes' scores as AVA's csv of detections, which ``tools/evaluate_ava.py`` takes.
+        """Write the keyframes' scores as AVA's csv of detections, the input of ``tools/evaluate_ava.py``.
 
         Args:
-            first_second: what the annotation calls the video's first frame.
+            first_second: annotated second of the video's first frame.
         """
         self._write(CsvWriter(path, self.header, first_second))
 
@@ -274,10 +274,10 @@ class VideoActions:
 
     @classmethod
     def from_json(cls, path: str | os.PathLike) -> VideoActions:
-        """What :meth:`to_json` wrote. Numbers were rounded to six digits.
+        """Read a file of :meth:`to_json`. Its numbers are rounded to six digits.
 
         Raises:
-            UserError: the file is missing or not of this format.
+            UserError: the file is missing or has another format.
         """
         return read_json(Path(path))
 
@@ -296,10 +296,10 @@ def read_json(path: Path) -> VideoActions:
 
 
 def parse_result(content: Any, path: Path) -> VideoActions:
-    """The result that JSON from ``path`` holds.
+    """Parse the JSON content of ``path``.
 
     Raises:
-        UserError: it is not of this format.
+        UserError: it has another format.
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a result file: its 'format' is not {FORMAT!r}")
@@ -392,16 +392,16 @@ def _round(value: float) -> float:
 
 
 def _rounded(values: Any) -> list:
-    """Nested lists of numbers with six digits (times beyond 1000 s: milliseconds)."""
+    """Nested lists of numbers rounded to six significant digits (times above 1000 s: to milliseconds)."""
     if np.ndim(values) > 1:
         return [_rounded(row) for row in values]
     return [_round(value) for value in np.asarray(values).tolist()]
 
 
 def to_instances(keyframe: KeyframeActions, header: VideoHeader) -> Any:
-    """A keyframe as detectron2's ``Instances``, for its ``Visualizer``.
+    """Convert a keyframe to detectron2's ``Instances``, for its ``Visualizer``.
 
-    Fields: ``pred_boxes`` (pixels), ``scores`` (N,) and ``pred_classes`` (N,) of the best action, as index into
+    Fields: ``pred_boxes`` (pixels), ``scores`` (N,) and ``pred_classes`` (N,) of the best action, as an index into
     ``header.class_names``; ``action_scores`` (N, C), ``person_scores`` (N,), ``track_ids`` (N,).
 
     Raises:

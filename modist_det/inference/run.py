@@ -1,4 +1,4 @@
-"""Action detection in a whole video: the result as an object, or as files written while it is read."""
+"""Action detection in a whole video, with results as an object or as files written while reading."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ __all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"
 
 logger = logging.getLogger(__name__)
 
-_AHEAD = 8  # frames that a stage may be ahead of the next
+_AHEAD = 8  # frames by which a stage may be ahead of the next one
 _AHEAD_LIVE = 2
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which files to write; None: not that one.
+    """Output files; None to skip a file.
 
     Attributes:
-        video: mp4 with the people drawn on it, and the sound.
+        video: mp4 with the people drawn on its frames, and the sound.
         json, csv, coco: see :class:`.VideoActions`.
-        sheet: PNG with frames spread evenly over the video.
-        first_second: of the csv, see :meth:`.VideoActions.to_csv`.
-        short_side: of the mp4, pixels; None: see :func:`.drawing_size`.
-        top, min_score: the best actions drawn for each person, and the score from which on they are.
-        sheet_frames: at most.
+        sheet: contact sheet (PNG) of evenly spaced frames.
+        first_second: second of the first frame in the csv, see :meth:`.VideoActions.to_csv`.
+        short_side: short side of the mp4 in pixels; None: see :func:`.drawing_size`.
+        top, min_score: largest number and minimum score of the actions drawn per person.
+        sheet_frames: largest number of frames on the contact sheet.
     """
 
     video: Path | None = None
@@ -64,7 +64,7 @@ class Outputs:
     sheet_frames: int = 12
 
     def files(self) -> list[Path]:
-        """The files that are asked for."""
+        """The requested files."""
         files = (self.video, self.json, self.csv, self.coco, self.sheet)
         return [file for file in files if file is not None]
 
@@ -74,13 +74,13 @@ class RunReport:
     """Counts and times of a run.
 
     Attributes:
-        frames, keyframes, tubes: how many.
-        people: tracks in the results.
+        frames, keyframes, tubes: counts.
+        people: number of tracks in the results.
         duration: seconds of video.
-        wall: seconds that the run took.
-        times: of the stages, which run side by side.
-        dropped_keyframes: dropped in real time.
-        damaged: packets or images that were skipped.
+        wall: wall time of the run in seconds.
+        times: working times of the stages, which run in parallel.
+        dropped_keyframes: keyframes dropped to keep up in real time.
+        damaged: number of packets or images skipped as damaged.
     """
 
     frames: int = 0
@@ -120,11 +120,11 @@ def stream_actions(
     settings: PipelineSettings,
     report: RunReport,
 ) -> Generator[Event, None, None]:
-    """Frames with people, keyframes and tubes of a source as they come, made by three threads; closing ends them.
+    """Yield frames with people, keyframes and tubes of a source, computed in three threads that end on closing.
 
-    ``report`` counts them.
+    ``report`` is updated on the way.
     """
-    # An error about the size comes before anything is read.
+    # Fail for an invalid size before anything is read.
     output_size(source.height, source.width, None, predictor.short_side, source.name)
     times = report.times
     ahead = _AHEAD_LIVE if settings.realtime else _AHEAD
@@ -132,7 +132,7 @@ def stream_actions(
     if settings.realtime and not source.live:
         frames = paced(frames)
     stream = ActionStream(predictor, settings, detector, times)
-    # Closed from the last to the first, so that no thread is left waiting for the one before it.
+    # Closed in reverse order, so that no thread waits for one that has ended.
     with (
         contextlib.closing(in_background(frames, ahead, drop=settings.realtime)) as decoded,
         contextlib.closing(
@@ -163,13 +163,13 @@ def predict_video(
     *,
     fps: float = 25.0,
 ) -> VideoActions:
-    """Everything found in one video, in memory.
+    """Detect actions in one video and return the results.
 
     Args:
-        video: a file, or a folder of frames shown at ``fps``.
+        video: a file, or a frame folder with frame rate ``fps``.
 
     Raises:
-        VideoError: it cannot be read.
+        VideoError: the video cannot be read.
     """
     source = open_source(video, fps)
     report = RunReport()
@@ -185,7 +185,7 @@ def predict_video(
 
 
 def _end_of(second: float, num_frames: int, source: Source) -> float:
-    """Seconds at which a frame, the last one so far, ends: of a whole video its duration, as a reader has it."""
+    """End time of the last frame so far; at the end of a video, its duration as a reader reports it."""
     return second + float(1 / average_rate(source.rate, num_frames, second))
 
 
@@ -210,9 +210,9 @@ def annotate(
     max_seconds: float = float("inf"),
     show_progress: bool = True,
 ) -> RunReport:
-    """Read a source to its end, or for ``max_seconds`` of it, and write the files asked for while it is read.
+    """Process a source to its end, or up to ``max_seconds``, and write the requested files on the way.
 
-    Each file is written whole or not at all. Where the mp4 cannot be written, the others still are.
+    Each file is written completely or not at all. If the mp4 cannot be written, the others still are.
 
     Raises:
         UserError: a file cannot be written.
@@ -220,7 +220,7 @@ def annotate(
     report = RunReport()
     start = time.perf_counter()
     header = make_header(source, predictor, detector)
-    # Drawn in the shape that a player shows; a user's own frame source may not define it.
+    # Drawn with the displayed aspect ratio; a custom source may not define ``pixel_aspect``.
     aspect = Fraction(getattr(source, "pixel_aspect", 1))
     height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     sheet = _SheetFrames(outputs.sheet_frames)
@@ -236,7 +236,7 @@ def annotate(
                     source.rate,
                     source.sound,
                     source.origin,
-                    # What is lost by whole, even numbers of pixels.
+                    # Compensates for rounding to even numbers of pixels.
                     pixel_aspect=Fraction(1)
                     if aspect == 1
                     else (aspect * source.width * height / (source.height * width)).limit_denominator(10_000),
@@ -292,7 +292,7 @@ def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]
 
 
 class _Film:
-    """The mp4. Where a frame cannot be written, ``error`` says why, and no file is left."""
+    """The mp4. If a frame cannot be written, ``error`` has the reason and no file is left."""
 
     def __init__(self, writer: VideoWriter) -> None:
         self._writer = writer
@@ -319,7 +319,7 @@ class _Film:
 
 
 class _Drawing:
-    """Frames with the people on them."""
+    """Draws people on frames."""
 
     def __init__(self, predictor: ActionPredictor, outputs: Outputs, size: tuple[int, int]) -> None:
         self._names = list(predictor.class_names.values())
@@ -345,7 +345,7 @@ class _Drawing:
 
 
 class _SheetFrames:
-    """Frames spread evenly over a stream whose length is not known: every n-th, n doubled when there are too many."""
+    """Evenly spaced frames of a stream of unknown length: every n-th, where n doubles when there are too many."""
 
     def __init__(self, count: int) -> None:
         self._count = count

@@ -1,4 +1,4 @@
-"""How a video is analysed: intervals, thresholds, batch size."""
+"""Settings of the pipeline: intervals, thresholds, batch size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["PipelineSettings"]
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """How often people are detected and actions predicted, and what counts.
+    """Intervals of person detection and action prediction, and thresholds.
 
     Attributes:
-        keyframe_every: seconds between keyframes, which lie at its multiples.
+        keyframe_every: seconds between keyframes, which are at multiples of it.
         detect_every: largest interval between two person detections, in seconds; keyframes always have one.
         smoothing: half-life, in seconds, of the weight with which a person's scores at other times count: in tubes
             all of them, at a keyframe those of the one before and the one after; 0: each keyframe stands alone.
@@ -39,21 +39,21 @@ class PipelineSettings:
     def __post_init__(self) -> None:
         for name in ("keyframe_every", "detect_every", "max_gap"):
             if not 0 < getattr(self, name) < math.inf:
-                raise UserError(f"{name} is {getattr(self, name)} s, but has to be above 0")
+                raise UserError(f"{name} is {getattr(self, name)} s, but must be above 0")
         if not 0 <= self.smoothing < math.inf:
-            raise UserError(f"smoothing is {self.smoothing} s, but has to be 0 or more")
+            raise UserError(f"smoothing is {self.smoothing} s, but must be 0 or more")
         for name in ("min_score", "keep_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is {getattr(self, name)}, but has to be from 0 to 1")
+                raise UserError(f"{name} is {getattr(self, name)}, but must be from 0 to 1")
         if self.batch_size < 1:
-            raise UserError(f"batch_size is {self.batch_size}, but has to be 1 or more")
+            raise UserError(f"batch_size is {self.batch_size}, but must be 1 or more")
 
     @property
     def searches_per_keyframe(self) -> int:
-        """Person detections from one keyframe to the next."""
+        """Number of person detections per keyframe."""
         return max(math.ceil(self.keyframe_every / self.detect_every - 1e-9), 1)
 
     @property
     def waits_for_next(self) -> bool:
-        """Whether a keyframe's scores are smoothed with those of the next one, too."""
+        """Whether smoothing a keyframe's scores also uses those of the next one."""
         return self.smoothing > 0 and not self.realtime

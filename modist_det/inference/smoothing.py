@@ -1,4 +1,4 @@
-"""Smoothing of scores over time: weights are halved with every half-life between two times."""
+"""Temporal smoothing of scores with weights that decay exponentially."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["ScoreSmoother", "smooth_scores"]
 
 
 def smooth_scores(times: NDArray[np.float64], scores: Scores, half_life: float) -> Scores:
-    """Weighted means over time: a score's weight is halved with every ``half_life`` seconds of distance.
+    """Weighted means over time; weights halve with every ``half_life`` seconds of distance.
 
     Args:
         times: (S,), ascending.
         scores: (S, C).
-        half_life: seconds; 0: scores stay as they are.
+        half_life: seconds; 0: no smoothing.
     """
     if half_life == 0 or len(times) < 2:
         return scores
     decay = 0.5 ** (np.diff(times) / half_life)
-    # A column of ones is weighted along with the scores.
+    # The column of ones sums the weights.
     rows = np.column_stack([scores, np.ones(len(scores))]).astype(np.float64)
     before, after = rows.copy(), rows.copy()
     for i in range(1, len(rows)):
@@ -34,11 +34,11 @@ def smooth_scores(times: NDArray[np.float64], scores: Scores, half_life: float) 
 
 
 class ScoreSmoother:
-    """Averages each track's scores at a keyframe with those at the keyframe before and, where asked for, the next.
+    """Averages each track's scores at a keyframe with those at the previous and optionally the next keyframe.
 
     Args:
-        half_life: see :func:`smooth_scores`; 0: scores stay as they are.
-        waits: a keyframe waits for the next one, whose scores then count, too.
+        half_life: see :func:`smooth_scores`; 0: no smoothing.
+        waits: delay each keyframe until the next one, and use its scores as well.
     """
 
     def __init__(self, half_life: float, waits: bool) -> None:
@@ -48,7 +48,7 @@ class ScoreSmoother:
         self._before: KeyframeActions | None = None
 
     def add(self, keyframe: KeyframeActions) -> list[KeyframeActions]:
-        """Take the next keyframe; returns what is smoothed now: this keyframe, or the one that waited for it."""
+        """Add the next keyframe; returns the keyframe that is smoothed now: this one, or the one that waited for it."""
         if not self.waits:
             self.waiting = keyframe
             return self.finish()
@@ -57,7 +57,7 @@ class ScoreSmoother:
         return smoothed
 
     def finish(self, after: KeyframeActions | None = None) -> list[KeyframeActions]:
-        """The keyframe that still waits, if there is one, smoothed."""
+        """Smooth and return the keyframe that is still waiting, if any."""
         keyframe, self.waiting = self.waiting, None
         if keyframe is None:
             return []

@@ -1,7 +1,7 @@
-"""Where frames come from, one after the other: a file, a folder of frames, a camera; and stages that run side by side.
+"""Sources of frames (file, frame folder, camera), and pipeline stages that run in parallel threads.
 
-A source is read once, from front to back, and keeps nothing. Damaged packets are skipped and counted, a file that is
-cut off ends early, and a camera that is unplugged ends the stream.
+A source is read once, in order, and keeps no frames. Damaged packets are skipped and counted. A truncated file ends
+early, and an unplugged camera ends the stream.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 _URL_TIMEOUT = 10.0  # seconds without data
-_SAME_TIME = 1e-3  # seconds between frames that have the same time, or one that goes back
+_SAME_TIME = 1e-3  # seconds added when a frame's time is not later than that of the frame before
 
 
 @dataclass(frozen=True, eq=False)
 class StreamFrame:
-    """A frame as decoded; converted and scaled when pixels are asked for.
+    """A decoded frame; converted and scaled when its pixels are requested.
 
     Attributes:
-        index: from 0.
-        second: since the first frame; ascending.
-        image: as the decoder gave it, or an RGB array.
-        orientation: how ``image`` is turned to be shown.
+        index: frame number from 0.
+        second: time since the first frame; ascending.
+        image: the decoder's frame, or an RGB array.
+        orientation: rotation to apply to ``image`` for display.
     """
 
     index: int
@@ -67,7 +67,7 @@ class StreamFrame:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) as shown."""
+        """(height, width) as displayed."""
         if isinstance(self.image, np.ndarray):
             return self.image.shape[0], self.image.shape[1]
         return self.orientation.size(self.image.height, self.image.width)
@@ -76,7 +76,7 @@ class StreamFrame:
         """uint8 (height, width, 3) of ``size`` (height, width).
 
         Args:
-            scaler: of the calling thread alone.
+            scaler: used by the calling thread only.
         """
         height, width = size or self.size
         if isinstance(self.image, np.ndarray):
@@ -88,18 +88,18 @@ class StreamFrame:
 
 
 class Source:
-    """A video to be read once. Subclasses set ``width``, ``height`` and ``rate``, and what is not the usual.
+    """A video that is read once. Subclasses set ``width``, ``height``, ``rate`` and other non-default attributes.
 
     Attributes:
         name: id of the video.
-        width, height: pixels of a frame, turned as it is shown.
-        pixel_aspect: width of a pixel divided by its height, not 1 for anamorphic video.
-        rate: frames per second, as stated.
-        duration: seconds, as stated; 0: not known.
+        width, height: size of a frame in pixels, as displayed.
+        pixel_aspect: width of a pixel divided by its height; differs from 1 for anamorphic video.
+        rate: nominal frames per second.
+        duration: nominal seconds; 0 if unknown.
         live: frames arrive in real time (camera, network stream).
-        origin: seconds; the file's own time of the first frame.
-        sound: file whose sound belongs to the frames.
-        damaged: packets, or images, that were skipped so far.
+        origin: the file's timestamp of the first frame, in seconds.
+        sound: file with the sound of the video.
+        damaged: number of packets or images skipped so far.
     """
 
     width: int
@@ -117,22 +117,22 @@ class Source:
         self._stopped = threading.Event()
 
     def frames(self) -> Iterator[StreamFrame]:
-        """All frames in order; once."""
+        """Yield all frames in order; may be called once."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End the stream early; from any thread."""
+        """End the stream early; may be called from any thread."""
         self._stopped.set()
 
 
 def open_source(where: str | os.PathLike, fps: float = 25.0) -> Source:
-    """The source that ``where`` names: a video file, a folder of frames, a camera's number or device, an address (rtsp://...).
+    """Open a video file, a frame folder, a camera (number or device) or a stream URL (rtsp://...).
 
     Args:
-        fps: of a folder of frames.
+        fps: frame rate of a frame folder.
 
     Raises:
-        VideoError: there is no such thing, or it cannot be read.
+        VideoError: it does not exist or cannot be read.
     """
     text = os.fspath(where)
     if is_camera(text):
@@ -143,12 +143,12 @@ def open_source(where: str | os.PathLike, fps: float = 25.0) -> Source:
 
 
 def is_camera(text: str) -> bool:
-    """Whether an input is a camera's number or device."""
+    """Whether an input is a camera number or device."""
     return text.isdigit() or text.startswith("/dev/video")
 
 
 def input_name(text: str) -> str:
-    """Id of the video that an input is: the name of a file, folder or stream, or ``camera0``."""
+    """Video id of an input: the name of the file, folder or stream, or ``camera0``."""
     if is_camera(text):
         return f"camera{text.removeprefix('/dev/video')}"
     if "://" in text:
@@ -190,7 +190,7 @@ class FileSource(Source):
         self.origin = first.time or 0.0
         stated = self._container.duration
         self.duration = 0.0 if self.live or not stated else stated / av.time_base
-        # The timeline of VideoReader: as stamped, counted, or worked out from the whole file.
+        # The timeline of VideoReader: from timestamps, by counting, or computed from the whole file.
         self._times: NDArray[np.float64] | None = None
         self._counted = False
         if not self.live:
@@ -205,7 +205,7 @@ class FileSource(Source):
         second = -1.0
         tick, start = float(self._stream.time_base or 1), self._first[1] or 0
         item: tuple[av.VideoFrame, int | None] | None = self._first
-        self._first = None  # not kept for the rest of the stream
+        self._first = None  # not kept in memory
         index = 0
         with self._container:
             while item is not None and not self._stopped.is_set():
@@ -216,7 +216,7 @@ class FileSource(Source):
                     stated = index / float(self.rate)
                 else:
                     stated = (ticks - start) * tick
-                # Two frames at one time, or a broken stamp: their order is right nevertheless.
+                # Two frames with one time, or a wrong timestamp: their order is still right.
                 second = max(stated, 0.0) if stated > second else second + _SAME_TIME
                 yield StreamFrame(index, second, frame, self._orientation)
                 item = next(self._frames, None)
@@ -236,7 +236,7 @@ class FileSource(Source):
                 return
             frame, ticks = item
             size = size or (frame.height, frame.width)
-            # The writer's frame has one size; streams that change theirs are rare.
+            # The writer needs a constant size; streams that change it are rare.
             if (frame.height, frame.width) != size:
                 try:
                     frame = frame.reformat(size[1], size[0])
@@ -272,7 +272,7 @@ class FolderSource(Source):
 
 
 class Capture(Protocol):
-    """The part of ``cv2.VideoCapture`` that is used."""
+    """The used part of ``cv2.VideoCapture``."""
 
     def read(self) -> tuple[bool, Any]: ...
 
@@ -282,15 +282,15 @@ class Capture(Protocol):
 
 
 class CameraSource(Source):
-    """Frames of a camera, timed when they arrive.
+    """Frames of a camera, timestamped on arrival.
 
     Args:
-        capture: an open ``cv2.VideoCapture``, or what reads like one: ``read()`` gives (success, BGR image).
+        capture: an open ``cv2.VideoCapture``, or an object with the same ``read() -> (success, BGR image)``.
         name: id of the video.
         patience: seconds without an image after which the camera counts as disconnected.
 
     Raises:
-        VideoError: it gives no image at all.
+        VideoError: the camera returns no image.
     """
 
     live = True
@@ -326,7 +326,7 @@ class CameraSource(Source):
             self._capture.release()
 
     def _read(self) -> NDArray[np.uint8] | None:
-        """The next image, RGB; None when none came for a while."""
+        """The next RGB image; None after a timeout."""
         deadline = time.monotonic() + self._patience
         while not self._stopped.is_set():
             success, image = self._capture.read()
@@ -339,10 +339,10 @@ class CameraSource(Source):
 
 
 def open_camera(text: str) -> cv2.VideoCapture:
-    """A camera by its number or device.
+    """Open a camera by its number or device.
 
     Raises:
-        VideoError: there is none, or it is in use.
+        VideoError: the camera does not exist or is in use.
     """
     capture = cv2.VideoCapture(int(text) if text.isdigit() else text)
     if not capture.isOpened():
@@ -364,7 +364,7 @@ def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
 
 
 def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
-    """Width of a pixel as shown, divided by its height; 1 where the file does not say, or says what cannot be."""
+    """Width of a displayed pixel divided by its height; 1 if the file has no valid value."""
     stored = Fraction(stream.sample_aspect_ratio or 1)
     if not Fraction(1, 8) <= stored <= 8:
         return Fraction(1)
@@ -374,7 +374,7 @@ def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
 def paced(
     frames: Iterable[StreamFrame], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[StreamFrame]:
-    """Frames of a file in real time, as if they came from a camera."""
+    """Yield the frames of a file in real time, as a camera would."""
     start = clock()
     for frame in frames:
         time.sleep(max(frame.second - (clock() - start), 0.0))
@@ -382,19 +382,19 @@ def paced(
 
 
 class _End:
-    """Marks the end of the items, with the error that ended them, if one did."""
+    """Marks the end of the items, with the error that caused it, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 def in_background(items: Iterable[Item], size: int, drop: bool = False) -> Generator[Item, None, None]:
-    """The same items, made by a thread that is at most ``size`` of them ahead.
+    """Compute the items in a thread that is at most ``size`` items ahead.
 
-    An error of the thread is raised here; when this generator is closed, the thread ends and closes ``items``.
+    Errors of the thread are raised here. Closing this generator ends the thread and closes ``items``.
 
     Args:
-        drop: when ``size`` items wait, the oldest is dropped for a new one instead of letting the maker wait.
+        drop: when ``size`` items are waiting, drop the oldest instead of blocking the thread.
     """
     waiting: queue.Queue[Any] = queue.Queue(size)
     closed = threading.Event()

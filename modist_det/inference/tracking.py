@@ -1,7 +1,7 @@
-"""From boxes in single frames to tracks of people: IoU with a constant-velocity prediction, assigned optimally.
+"""Link the boxes of single frames to tracks: optimal assignment by IoU with a constant-velocity prediction.
 
-Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak ones only continue tracks that are left
-over, and never start one.
+Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak boxes only continue unmatched tracks and
+never start one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ..structures.boxes import iou_matrix
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
 
-# Share of the latest velocity in a track's; the rest is from before.
+# Weight of the latest velocity in a track's running average.
 _VELOCITY_GAIN = 0.5
-# Weak boxes are many, and some lie near any track.
+# Stricter, because weak boxes are many and some are near any track.
 _WEAK_MIN_IOU = 0.5
 
 
@@ -28,8 +28,8 @@ class Track:
 
     Attributes:
         id: from 1.
-        strong_hits: detections with a score that could have started a track.
-        times, boxes, scores: of the latest observations; older ones are dropped (:meth:`forget`).
+        strong_hits: number of detections with a score high enough to start a track.
+        times, boxes, scores: the latest observations; older ones are dropped (:meth:`forget`).
         first, last: seconds of the first and the latest observation.
     """
 
@@ -41,11 +41,11 @@ class Track:
         self.boxes = deque([box])
         self.scores = deque([score])
         self._velocity: NDArray[np.float64] | None = (
-            None  # (2,) of the centre, per second; not known from one look
+            None  # (2,) velocity of the centre per second; unknown after one observation
         )
 
     def predict(self, second: float) -> NDArray[np.float64]:
-        """Where the box (4,) would be at ``second``: moved on with constant velocity, of the same size."""
+        """Predict the box (4,) at ``second`` with constant velocity and size."""
         moved = np.zeros(2) if self._velocity is None else self._velocity * (second - self.last)
         return self.boxes[-1].astype(np.float64) + np.tile(moved, 2)
 
@@ -65,7 +65,8 @@ class Track:
         self.scores.append(score)
 
     def at(self, second: float, hold: float = 0.0) -> tuple[Boxes, float] | None:
-        """Box (4,) and detector's score at ``second``, between observations or at most ``hold`` seconds outside."""
+        """Box (4,) and detector score at ``second``, interpolated; at most ``hold`` seconds before or after the
+        track."""
         if not self.times[0] - hold <= second <= self.times[-1] + hold:
             return None
         times = np.array(self.times)
@@ -73,7 +74,7 @@ class Track:
         return interpolate(times, np.array(self.boxes), second), self.scores[near]
 
     def forget(self, before: float) -> None:
-        """Drop observations that are not needed for times from ``before`` on."""
+        """Drop observations that are not needed at times from ``before`` on."""
         while len(self.times) > 1 and self.times[1] <= before:
             self.times.popleft()
             self.boxes.popleft()
@@ -84,9 +85,9 @@ class Tracker:
     """Links the boxes of successive frames of one video.
 
     Args:
-        start_score: a box with a lower score starts no track.
-        min_iou: of a box and a track's prediction, to be the same person.
-        max_gap: seconds for which a person may stay undetected.
+        start_score: minimum score of a box that starts a track.
+        min_iou: minimum IoU of a box with a track's prediction to be the same person.
+        max_gap: longest time in seconds for which a person may be undetected.
 
     Attributes:
         active: tracks that have not ended.
@@ -102,10 +103,10 @@ class Tracker:
         self._next_id = 1
 
     def update(self, second: float, people: PersonBoxes) -> list[Track]:
-        """Add the detections of a later frame; returns the tracks that ended, by their ids: unseen for too long.
+        """Add the detections of the next frame; returns the tracks that ended because they were undetected too long.
 
         Raises:
-            ValueError: ``second`` is not later than the frame before.
+            ValueError: ``second`` is not later than the previous frame.
         """
         if any(track.last >= second for track in self.active):
             raise ValueError(f"frames come in order of time, but {second} s is not later than the one before")
@@ -135,11 +136,11 @@ class Tracker:
         second: float,
         min_iou: float,
     ) -> list[int]:
-        """Give tracks their boxes out of the chosen ones, so that the sum of IoUs is largest; the boxes left."""
+        """Assign the chosen boxes to tracks so that the sum of IoUs is largest; returns the unmatched boxes."""
         if not tracks or not len(chosen):
             return chosen.tolist()
         iou = iou_matrix(np.array([track.predict(second) for track in tracks]), people.boxes[chosen])
-        # Pairs that may not be must not push out pairs that may.
+        # Forbidden pairs must not displace allowed ones.
         rows, columns = linear_sum_assignment(np.where(iou >= min_iou, iou, 0.0), maximize=True)
         allowed = iou[rows, columns] >= min_iou
         for row, index in zip(rows[allowed], chosen[columns[allowed]], strict=True):

@@ -1,4 +1,4 @@
-"""From detections and scores over time to tubes: who was where, and when an action was done."""
+"""Collect detections and scores over time into tubes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .tracking import Track, Tracker
 
 __all__ = ["ShownPerson", "TubeCollector", "find_segments", "smooth_scores"]
 
-_MAX_TUBE = 5000  # times in one tube; a longer one is given in parts
+_MAX_TUBE = 5000  # times per tube; longer tubes are split into parts
 
 
 def find_segments(
@@ -30,25 +30,25 @@ def find_segments(
     min_score: float,
     keep_score: float | None = None,
 ) -> tuple[ActionSegment, ...]:
-    """The longest runs of keyframes in which a class has at least ``keep_score``, and ``min_score`` once.
+    """Find the maximal runs of keyframes in which a class keeps ``keep_score`` and reaches ``min_score`` at least once.
 
-    A keyframe stands for the time that is nearer to it than to its neighbours, inside of [start, end].
+    A keyframe covers the times that are nearest to it within [start, end].
 
     Args:
         times: (S,), ascending.
         scores: (S, C).
-        start, end: of the tube.
-        class_ids: C.
+        start, end: those of the tube.
+        class_ids: C class ids.
         keep_score: default: ``min_score``.
 
     Returns:
-        In order of start, then class; their scores are means over the run.
+        Segments sorted by start, then class; their scores are means over the run.
     """
     if not len(times):
         return ()
     middles = (times[1:] + times[:-1]) / 2
     bounds = np.clip(np.concatenate([[start], middles, [end]]), start, end)
-    # Where runs begin and end: a change against a row of False before and after.
+    # Runs begin and end where the mask changes; padded with a row of False at both ends.
     done = np.pad(scores >= (min_score if keep_score is None else keep_score), ((1, 1), (0, 0)))
     changes = np.diff(done.astype(np.int8), axis=0)
     segments = []
@@ -64,7 +64,7 @@ def find_segments(
 
 
 class ShownPerson(NamedTuple):
-    """A person on a frame: box (4,) in [0, 1], scores (C,), None while they are not known."""
+    """A person on a frame: box (4,) in [0, 1], and scores (C,) or None while they are unknown."""
 
     track_id: int
     box: Boxes
@@ -72,7 +72,7 @@ class ShownPerson(NamedTuple):
 
 
 class _Person:
-    """A track with its scores, and what of both is not yet in a tube."""
+    """A track with its scores, and the part of both that is not yet in a tube."""
 
     def __init__(self, track: Track) -> None:
         self.track = track
@@ -80,13 +80,13 @@ class _Person:
         self.boxes: list[Boxes] = []
         self.score_times: list[float] = []
         self.scores: list[Scores] = []
-        self.recent: deque[tuple[float, Scores]] = deque()  # smoothed, to be shown
+        self.recent: deque[tuple[float, Scores]] = deque()  # smoothed, for display
 
     def nearest_scores(self, second: float) -> Scores | None:
         return min(self.recent, key=lambda entry: abs(entry[0] - second))[1] if self.recent else None
 
     def cut_tube(self, until: float, settings: PipelineSettings, class_ids: Sequence[int]) -> Tube:
-        """Everything up to ``until`` as a tube; it is removed here."""
+        """Move everything up to ``until`` into a tube."""
         count = np.searchsorted(self.times, until, "right")
         scored = np.searchsorted(self.score_times, until, "right")
         times, score_times = np.array(self.times[:count]), np.array(self.score_times[:scored])
@@ -106,12 +106,12 @@ class _Person:
 
 
 class TubeCollector:
-    """Tracks people, keeps their boxes and scores, and gives a tube for each of them when it is complete.
+    """Tracks people, stores their boxes and scores, and yields each person's tube when it is complete.
 
     Args:
         settings: thresholds and intervals.
-        detector: where detections come from; see :class:`.PersonDetector`.
-        class_ids: C, of the columns of scores.
+        detector: source of the detections; see :class:`.PersonDetector`.
+        class_ids: C class ids of the score columns.
 
     Attributes:
         max_gap: seconds after its last detection at which a track ends.
@@ -121,16 +121,16 @@ class TubeCollector:
         self, settings: PipelineSettings, detector: PersonDetector, class_ids: Sequence[int]
     ) -> None:
         interval = max(detector.spacing, settings.keyframe_every / settings.searches_per_keyframe)
-        # A box stands for the time that is nearer to it than to the detections before and after.
+        # A box covers the times that are nearer to it than to the previous and the next detection.
         self._hold = interval / 2
-        # Rare detections must not end every track; one may fail.
+        # With rare detections one may be missed without ending the track.
         self.max_gap = max(settings.max_gap, 2.5 * interval)
         self._settings = settings
         self._class_ids = class_ids
         self._min_hits = detector.min_hits
         self._tracker = Tracker(detector.start_score, max_gap=self.max_gap)
         self._people: dict[int, _Person] = {}
-        self._searched = -math.inf  # second of the last detections
+        self._searched = -math.inf  # second of the latest detections
 
     def update(self, second: float, people: PersonBoxes) -> None:
         """Add the detections in the frame at ``second``; frames come in order."""
@@ -143,15 +143,15 @@ class TubeCollector:
                 person.boxes.append(track.boxes[-1])
 
     def end(self) -> None:
-        """No more detections come: of a video with few of them, each one is believed."""
+        """Signal the end of detections: in a video with few of them, each one is accepted."""
         self._min_hits = min(self._min_hits, self._tracker.updates)
 
     def is_settled(self, second: float, now: float) -> bool:
-        """Whether no detection after ``now`` can change who is there at ``second``."""
+        """Whether detections after ``now`` can no longer change the people at ``second``."""
         return self._searched > second or now - second > self.max_gap
 
     def keyframe(self, second: float, frame_second: float) -> KeyframeActions:
-        """The keyframe at ``second``, whose frame is at ``frame_second``, with its people, still without scores."""
+        """The keyframe at ``second`` (its frame is at ``frame_second``) with its people, but without scores."""
         present = [(person.track, person.track.at(frame_second, self._hold)) for person in self._believed()]
         found = [(track.id, *place) for track, place in present if place is not None]
         return KeyframeActions(
@@ -163,13 +163,13 @@ class TubeCollector:
         )
 
     def add_scores(self, keyframe: KeyframeActions) -> None:
-        """Keep the scores of a keyframe for the tubes of its people."""
+        """Store the scores of a keyframe for the tubes of its people."""
         for person, scores in self._rows(keyframe):
             person.score_times.append(keyframe.second)
             person.scores.append(scores)
 
     def add_smoothed(self, keyframe: KeyframeActions) -> None:
-        """Keep the smoothed scores of a keyframe for showing them."""
+        """Store the smoothed scores of a keyframe for display."""
         for person, scores in self._rows(keyframe):
             person.recent.append((keyframe.second, scores))
 
@@ -179,7 +179,7 @@ class TubeCollector:
                 yield self._people[number], scores
 
     def shown_at(self, second: float) -> list[ShownPerson]:
-        """The people on a frame, each with the scores of the keyframe nearest to it."""
+        """The people on a frame, each with the scores of the nearest keyframe."""
         shown = []
         for person in self._believed():
             track = person.track
@@ -194,23 +194,23 @@ class TubeCollector:
         return [p for p in self._people.values() if p.track.strong_hits >= self._min_hits]
 
     def _may_be_there(self, track: Track, second: float) -> bool:
-        """Whether to show a person after the last detection: none was made since, or (in real time) just one."""
+        """Whether to show a person after its last detection: none was made since, or (in real time) only one."""
         unseen = second - track.last
         if track.last == self._searched:
             return 0 < unseen <= self.max_gap
         return self._settings.realtime and 0 < unseen <= 2 * self._settings.detect_every
 
     def tubes(self, needed: float, done: float) -> Iterator[Tube]:
-        """Tubes of people who have left, and parts of very long ones.
+        """Yield the tubes of people who have left, and parts of very long tubes.
 
         Args:
-            needed: second before which all keyframes have their scores and all frames were shown.
-            done: second of the last keyframe that has its smoothed scores.
+            needed: second before which all keyframes are scored and all frames were shown.
+            done: second of the last keyframe with smoothed scores.
         """
         active = {track.id for track in self._tracker.active}
         believed = self._believed()
         for number, person in list(self._people.items()):
-            # A box stands for some time after it was seen: a keyframe then has scores of this person, too.
+            # A box remains valid for a while after its detection: a keyframe then also has scores of this person.
             if number not in active and needed > person.track.last + self._hold:
                 del self._people[number]
                 if person in believed and person.times:
@@ -219,12 +219,12 @@ class TubeCollector:
                 yield person.cut_tube(done, self._settings, self._class_ids)
 
     def finish(self, done: float) -> Iterator[Tube]:
-        """The tubes of all who are left."""
+        """Yield the tubes of all remaining people."""
         self._tracker.finish()
         return self.tubes(math.inf, done)
 
     def forget(self, before: float) -> None:
-        """Drop what no keyframe and no frame from ``before`` on needs."""
+        """Drop data that keyframes and frames from ``before`` on do not need."""
         for person in self._people.values():
             person.track.forget(before)
             while len(person.recent) > 1 and person.recent[1][0] <= before:

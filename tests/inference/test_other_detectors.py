@@ -125,11 +125,11 @@ def test_bad_files(tmp_path):
     [
         (
             {"min_score": "high"},
-            "option min_score of person detector Precomputed is 'high', but has to be a number",
+            "option min_score of person detector Precomputed is 'high', but must be a number",
         ),
         (
             {"tolerance": True},
-            "option tolerance of person detector Precomputed is True, but has to be a number",
+            "option tolerance of person detector Precomputed is True, but must be a number",
         ),
         ({"min_scor": 0.5}, "no option 'min_scor'; did you mean 'min_score'"),
     ],

@@ -101,7 +101,7 @@ def test_wrong_checkpoints(tiny_cfg, tiny_checkpoint, tmp_path):
         ActionPredictor.from_checkpoint(tmp_path)
     content = torch.load(tiny_checkpoint, weights_only=True)
     torch.save(content["model"], tmp_path / "bare.pth")
-    with pytest.raises(UserError, match="carries no config"):
+    with pytest.raises(UserError, match="has no config"):
         ActionPredictor.from_checkpoint(tmp_path / "bare.pth")
     del content["model"]["head.projection.weight"]
     torch.save(content, tmp_path / "headless.pth")

@@ -97,8 +97,8 @@ def test_as_a_program(root, run_folder):
         (["a.mp4"], "cannot read video a.mp4: "),
         (["a.mp4", "--persons", "nobody"], "no person detector 'nobody'"),
         (["a.mp4", "--persons", "boxes.csv", "--checkpoint", "none.pth"], "none.pth does not exist"),
-        (["a.mp4", "--keyframe-every", "0"], "keyframe_every is 0.0 s, but has to be above 0"),
-        (["a.mp4", "--smoothing", "nan"], "smoothing is nan s, but has to be 0 or more"),
+        (["a.mp4", "--keyframe-every", "0"], "keyframe_every is 0.0 s, but must be above 0"),
+        (["a.mp4", "--smoothing", "nan"], "smoothing is nan s, but must be 0 or more"),
         (["a.mp4", "--person-option", "tiles"], "--person-option tiles is not of the form NAME=VALUE"),
     ],
 )

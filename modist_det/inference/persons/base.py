@@ -1,4 +1,4 @@
-"""The interface of person detectors, and how to build one from a name or a file."""
+"""The person detector interface, and building one from a name or a file."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = [
     "non_maximum_suppression",
 ]
 
-# Name -> class; the arguments of its constructor are the options.
+# Name -> class; its constructor's arguments are the options.
 PERSON_DETECTOR_REGISTRY = Registry("PERSON_DETECTOR")
-# Ending of a file -> a function of its path that gives the name of the detector for it.
+# File extension -> function that maps a path to the name of the detector for it.
 DETECTOR_OF_FILE: dict[str, Callable[[str], str]] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame in which people are detected.
+    """A frame in which to detect people.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
         video: id of its video.
-        second: since the video's first frame.
+        second: time since the video's first frame.
     """
 
     image: NDArray[np.uint8]
@@ -54,10 +54,9 @@ class PersonDetector(Protocol):
     """Finds people in frames.
 
     Attributes:
-        start_score: detections with a lower score may continue a track, but not start one.
-        min_hits: frames in which a person must be found, with that score, to be reported.
-        spacing: seconds between the frames that boxes are known of, where the caller cannot choose them (boxes from
-            a file); otherwise 0.
+        start_score: detections with a lower score can continue a track, but not start one.
+        min_hits: number of frames in which a person must be detected with that score to be reported.
+        spacing: seconds between frames with known boxes, if the boxes come from a file; otherwise 0.
     """
 
     start_score: float
@@ -65,20 +64,20 @@ class PersonDetector(Protocol):
     spacing: float
 
     def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
-        """The people of each frame; None where nothing is known of it (boxes from a file, another second)."""
+        """Detect the people in each frame; None if the frame's boxes are unknown (no entry in a file of boxes)."""
         ...
 
 
 def build_person_detector(name: str, **options: Any) -> PersonDetector:
-    """A detector by its name in the registry, or by a file.
+    """Build a detector by its registered name or from a file.
 
     Args:
         name: ``"FastestDet"``, ``"YOLOX"``, ``"FasterRCNN"``, ``"Detectron2"``; or a file: ``.csv`` and ``.json``
             hold boxes, ``.onnx`` a network of the FastestDet or YOLOX family.
-        options: of the detector's constructor.
+        options: arguments of the detector's constructor.
 
     Raises:
-        UserError: no such detector, file or option; weights that are not there; a package that is not installed.
+        UserError: the detector, file or option does not exist, or weights or a package are missing.
     """
     if detector_of := DETECTOR_OF_FILE.get(Path(name).suffix.lower()):
         name, options = detector_of(name), {"path": name, **options}
@@ -104,20 +103,20 @@ def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[st
         if parameter.default is inspect.Parameter.empty and option not in options:
             raise UserError(f"person detector {name} needs the option {option}")
         kind, value = type(parameter.default), options.get(option, parameter.default)
-        # True is a number for Python, but not for a user.
+        # True is a number in Python, but not for a user.
         fits = isinstance(value, (int, float)) and isinstance(value, bool) == (kind is bool)
         if kind in (bool, int, float) and not (fits and (kind is not int or isinstance(value, int))):
             wanted = {bool: "True or False", int: "a whole number", float: "a number"}[kind]
-            raise UserError(f"option {option} of person detector {name} is {value!r}, but has to be {wanted}")
+            raise UserError(f"option {option} of person detector {name} is {value!r}, but must be {wanted}")
 
 
 def non_maximum_suppression(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float, max_inside: float = 1.0
 ) -> NDArray[np.intp]:
-    """Indices of the boxes (N, 4) that stay, best first.
+    """Indices of the boxes (N, 4) that are kept, best first.
 
-    A box goes if its IoU with a better one that stays is above ``max_iou``, or if a larger share of it than
-    ``max_inside`` lies in a better one: half a person, mostly.
+    A box is removed if its IoU with a better kept box is above ``max_iou``, or if more than the fraction ``max_inside``
+    of it lies inside a better box (usually a box of half a person).
     """
     order = np.argsort(-scores, kind="stable")
     corners = boxes[order]

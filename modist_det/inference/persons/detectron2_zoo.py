@@ -1,4 +1,4 @@
-"""detectron2's model zoo as person detectors; AVA's published person boxes came from one of them."""
+"""detectron2's model zoo as person detectors; AVA's published person boxes come from one of its models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import PERSON_DETECTOR_REGISTRY, Frame
 
 __all__ = ["Detectron2"]
 
-_PERSON = 0  # detectron2 numbers COCO's classes through, without a background
+_PERSON = 0  # detectron2 numbers COCO's classes from 0, without a background class
 
 
 @PERSON_DETECTOR_REGISTRY.register()
@@ -24,16 +24,16 @@ class Detectron2:
     """A detector of detectron2's model zoo, trained on COCO.
 
     Args:
-        config: a path in its zoo, or a config file. The default is the architecture of AVA's published
-            boxes, which were made after fine-tuning it on AVA.
-        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache once, or of the
-            given config.
-        min_score: boxes with a lower score are left out.
+        config: path in its zoo, or a config file. The default is the architecture behind AVA's published boxes
+            (which came from a version fine-tuned on AVA).
+        weights: a file, a URL or ``zoo://NAME``; default: those of its zoo, downloaded into the cache, or of
+            the given config.
+        min_score: minimum score of boxes.
         start_score: see :class:`.PersonDetector`.
         device: "auto", "cpu", "cuda".
 
     Raises:
-        UserError: detectron2 is not installed or has no such config, or the weights are not available.
+        UserError: detectron2 is not installed, or the config or weights are not available.
     """
 
     min_hits = 2
@@ -82,7 +82,7 @@ class Detectron2:
         return [self._detect(frame.image) for frame in frames]
 
     def _detect(self, image: np.ndarray) -> PersonBoxes:
-        # DefaultPredictor takes BGR and turns it round where the model wants RGB.
+        # DefaultPredictor takes BGR and converts it if the model wants RGB.
         found = self._predictor(np.ascontiguousarray(image[..., ::-1]))["instances"].to("cpu")
         people = found.pred_classes == _PERSON
         height, width = image.shape[:2]

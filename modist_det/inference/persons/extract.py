@@ -1,4 +1,4 @@
-"""Person boxes of many videos, in AVA's format: sharded, and what is done is kept."""
+"""Extract the person boxes of many videos in AVA's format; sharded and resumable."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ VideoToSearch = VideoKeyframes
 
 @dataclass
 class DetectionReport:
-    """Videos searched and kept from before, boxes found, and what failed: (video, reason).
+    """Number of processed and already finished videos, number of boxes, and failures as (video, reason).
 
-    ``missing``: videos of other shards that are not there yet; 0 when the csv is complete.
+    ``missing``: videos that other shards have not finished; 0 if the csv is complete.
     """
 
     made: int = 0
@@ -54,7 +54,7 @@ def videos_of_dataset(name: str) -> list[VideoKeyframes]:
     """The videos of a detection dataset with their annotated keyframes.
 
     Raises:
-        UserError: no such dataset, files are missing, or none of its videos is there.
+        UserError: the dataset does not exist, its files are missing, or none of its videos exists.
     """
     return DatasetCatalog.get_as(name, DetectionDataset, "keyframes are wanted").keyframes()
 
@@ -69,18 +69,17 @@ def detect_persons(
     batch_size: int = 8,
     show_progress: bool = True,
 ) -> DetectionReport:
-    """Write a file of boxes for each video beside ``out`` (folder ``OUT.parts``), then all of them together as ``out``.
+    """Write the boxes of each video to a file in ``OUT.parts``, then merge all files into ``out``.
 
-    Parts that are there are kept. Processes and machines may share the work, each with its own ``shard``; the
-    one that is done last writes ``out``. A video that cannot be read does not stop the others,
-    and then ``out`` is not written.
+    Existing parts are kept. Processes and machines can share the work, each with its own ``shard``; the last one to
+    finish writes ``out``. An unreadable video does not stop the others, but then ``out`` is not written.
 
     Args:
-        settings: of the detector; boxes of other settings are not mixed with these.
-        batch_size: frames given to the detector at once.
+        settings: the detector's settings; boxes made with different settings are never mixed.
+        batch_size: frames per call of the detector.
 
     Raises:
-        UserError: ``out`` has parts of other settings, or cannot be written.
+        UserError: existing parts were made with different settings, or ``out`` cannot be written.
     """
     check_is_file(out)
     parts = Path(f"{os.fspath(out)}.parts")
@@ -137,7 +136,7 @@ def _frames(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float]
 
 def _part(parts: Path, video: VideoToSearch) -> Path:
     name = quote(video.name, safe="", errors="surrogateescape")
-    if len(name) > _LONGEST_NAME:  # nine characters for each one of Chinese
+    if len(name) > _LONGEST_NAME:  # a Chinese character becomes nine
         name = f"{name[: _LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return parts / f"{name}.csv"
 

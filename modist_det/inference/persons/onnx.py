@@ -1,7 +1,7 @@
-"""Small one-stage detectors as ONNX files: the families of FastestDet and YOLOX.
+"""Small one-stage detectors as ONNX files: FastestDet and YOLOX.
 
-Both are trained on COCO, whose first class is the person. Nothing but OpenCV is needed, and no GPU; onnxruntime runs
-them where it is installed.
+Both are trained on COCO, whose first class is the person. They run on the CPU with onnxruntime if it
+is installed, otherwise with OpenCV.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FASTESTDET_SIZE = 352
 _YOLOX_SIZES = (640, 416)  # s, m, l and x; nano and tiny
 _LARGEST_SIZE = 4096
 _YOLOX_STRIDES = (8, 16, 32)
-_YOLOX_GREY = 114  # of the border, as in training
+_YOLOX_GREY = 114  # grey level of the padding, as in training
 
 
 def decode_fastestdet(output: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -59,8 +59,8 @@ def decode_yolox(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Boxes (N, 4) in pixels of the network's input and person scores (N,) of one output (N, 5 + classes).
 
-    Rows are the cells of a grid for each stride, one grid after the other, row by row. The centre is an offset from
-    its cell in strides, width and height are logarithms of strides; objectness and probabilities are multiplied.
+    Rows are the cells of one grid per stride, row by row. The centre is an offset from its cell in strides, width and
+    height are logarithms in strides; the score is objectness times class probability.
     """
     cells, steps = [], []
     for stride in strides:
@@ -75,7 +75,7 @@ def decode_yolox(
 
 
 class _Region(NamedTuple):
-    """A part of the frame that the network is shown, in [0, 1]; ``mirrored``: left and right exchanged."""
+    """A region of the frame given to the network, in [0, 1]; ``mirrored``: flipped horizontally."""
 
     x1: float
     y1: float
@@ -86,16 +86,16 @@ class _Region(NamedTuple):
 
 @dataclass(eq=False)
 class _OnnxDetector:
-    """What the families share: reading the file, looking at one or more views of a frame, suppression.
+    """Base of the families: reads the file, runs on one or more regions of a frame, and suppresses duplicates.
 
     Args:
         path: the ONNX file.
-        min_score: boxes with a lower score are left out.
+        min_score: minimum score of boxes.
         start_score: see :class:`.PersonDetector`.
         max_iou, max_inside: see :func:`.non_maximum_suppression`.
-        mirror: look at the mirrored frame, too; twice the time.
-        tiles: parts into which a frame is cut along its longer side, with overlap, to be looked at besides the
-            whole: finds smaller people; 1 looks at the whole alone.
+        mirror: also run on the mirrored frame, in twice the time.
+        tiles: number of overlapping tiles along the longer side on which to run in addition to the whole frame, to find
+            smaller people; 1: the whole frame only.
     """
 
     path: str | os.PathLike | None = None
@@ -121,7 +121,7 @@ class _OnnxDetector:
         self._network = read_network(self.path, self._sizes())
 
     def _sizes(self) -> Sequence[int]:
-        """Sides of the network's input that may be asked for; those of both families."""
+        """Possible sides of the network's input, for both families."""
         return (_FASTESTDET_SIZE, *_YOLOX_SIZES)
 
     def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
@@ -140,7 +140,7 @@ class _OnnxDetector:
     def _regions(self, height: int, width: int) -> list[_Region]:
         regions = [_Region(0, 0, 1, 1)]
         if self.tiles > 1:
-            length = 1.4 / (self.tiles + 0.4)  # neighbours share two sevenths
+            length = 1.4 / (self.tiles + 0.4)  # neighbouring tiles overlap by two sevenths
             for start in np.linspace(0, 1 - length, self.tiles).tolist():
                 wide = width >= height
                 regions.append(
@@ -151,14 +151,14 @@ class _OnnxDetector:
     def _look(
         self, image: NDArray[np.uint8], region: _Region
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes in [0, 1] of the whole frame and scores, found in one region."""
+        """Run on one region; boxes in [0, 1] of the whole frame, and scores."""
         height, width = image.shape[:2]
         x1, y1 = int(region.x1 * width), int(region.y1 * height)
         part = image[y1 : max(round(region.y2 * height), 1), x1 : max(round(region.x2 * width), 1)]
         boxes, scores = self._forward(part[:, ::-1] if region.mirrored else part)
         if region.mirrored:
             boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], axis=1)
-        # Of the pixels that were cut out, which are whole ones.
+        # The region in whole pixels, as cut out.
         scale = np.array([part.shape[1], part.shape[0]] * 2)
         moved = (boxes * scale + np.array([x1, y1] * 2)) / np.array([width, height] * 2)
         return moved.astype(np.float32), scores
@@ -182,8 +182,8 @@ class _OnnxDetector:
 class FastestDet(_OnnxDetector):
     """FastestDet (https://github.com/dog-qiuqiu/FastestDet): 1 MB, 352x352, the fastest on a CPU.
 
-    The frame is stretched to a square, as in its training. Its boxes are coarse, so the defaults keep weak ones too,
-    which only continue tracks. ``tiles=2`` finds more people in three times the time; docs/RESULTS.md compares them.
+    The frame is stretched to a square, as in training. Its boxes are coarse, so by default weak boxes are kept to
+    continue tracks. ``tiles=2`` finds more people, but takes three times as long; see docs/RESULTS.md.
     """
 
     min_hits: ClassVar[int] = 3
@@ -208,13 +208,13 @@ class FastestDet(_OnnxDetector):
 @PERSON_DETECTOR_REGISTRY.register()
 @dataclass(eq=False)
 class YOLOX(_OnnxDetector):
-    """YOLOX (https://github.com/Megvii-BaseDetection/YOLOX) as its ``tools/export_onnx.py`` writes it.
+    """YOLOX (https://github.com/Megvii-BaseDetection/YOLOX) as written by its ``tools/export_onnx.py``.
 
-    The frame keeps its shape: it is scaled to fit at the upper left of a grey square.
+    The frame keeps its aspect ratio and is padded with grey at the right or bottom.
 
     Args:
-        size: side of the network's input; 0: found by trying 640 and 416.
-        decoded: the file was exported with ``--decode_in_inference``, so that it gives pixels.
+        size: side of the network's input; 0: try 640 and 416.
+        decoded: whether the file was exported with ``--decode_in_inference`` (outputs are pixels).
     """
 
     file_name: ClassVar[str] = "yolox_tiny.onnx"
@@ -280,13 +280,13 @@ def _cells(size: int) -> int:
 
 
 def read_network(path: Path, sizes: Sequence[int] = (_FASTESTDET_SIZE, *_YOLOX_SIZES)) -> Network:
-    """An ONNX file, after it was tried in another process: once for each file, this user and this library.
+    """Load an ONNX file after a trial run in another process, once per file, user and library.
 
     Args:
-        sizes: sides of the images that it is tried with.
+        sizes: image sides of the trial run.
 
     Raises:
-        UserError: it is missing, the library cannot read it, or would crash or take too much time or memory.
+        UserError: the file is missing or unreadable, or the trial crashed or took too much time or memory.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path} to read a person detector from")
@@ -294,13 +294,13 @@ def read_network(path: Path, sizes: Sequence[int] = (_FASTESTDET_SIZE, *_YOLOX_S
     if not note.is_file():
         if fault := try_network(path, library(), sizes):
             raise UserError(
-                f"{path} is refused as a person detector: it {fault} ({library()} was tried in another process); the "
-                "file is damaged, or was made to do so"
+                f"{path} is refused as a person detector: it {fault} ({library()} in a trial process); the "
+                "file is damaged or malicious"
             )
         with (
             contextlib.suppress(UserError),
             atomic_path(note) as temporary,
-        ):  # where it cannot be kept: try again
+        ):  # cannot be remembered: try again next time
             temporary.write_text(f"{path}\n", encoding="utf-8", errors="replace")
     try:
         return load_network(path, library())
@@ -314,7 +314,7 @@ def _key(path: Path, sizes: Sequence[int]) -> str:
 
 
 def family_of(path: str | os.PathLike) -> str:
-    """``"YOLOX"`` or ``"FastestDet"``: by the file's name, otherwise by which of the two input sizes it takes.
+    """``"YOLOX"`` or ``"FastestDet"``: from the file's name, otherwise from the input size that it accepts.
 
     Raises:
         UserError: the file cannot be read.
@@ -335,7 +335,7 @@ DETECTOR_OF_FILE[".onnx"] = family_of
 
 
 def model_folders() -> list[Path]:
-    """Where files of detectors are looked for: ``$MODIST_MODELS``, ``models`` here, the user's cache."""
+    """Search path of detector files: ``$MODIST_MODELS``, ``./models``, the user's cache."""
     named = os.environ.get("MODIST_MODELS")
     return [
         *([Path(named)] if named else []),
@@ -345,5 +345,5 @@ def model_folders() -> list[Path]:
 
 
 def find_model(name: str) -> Path | None:
-    """The first of :func:`model_folders` that has the file; None where none has."""
+    """Find a file in :func:`model_folders`; None if it is in none of them."""
     return next((folder / name for folder in model_folders() if (folder / name).is_file()), None)

@@ -1,8 +1,8 @@
-"""ONNX networks of one image in and one tensor out, run by onnxruntime where it is installed, otherwise by OpenCV.
+"""ONNX networks with one input image and one output tensor, run by onnxruntime if installed, otherwise by OpenCV.
 
-Both are written in C++ and trust their input: a damaged or malicious file can end the process, or take all memory. So a
-file that has not been run yet is tried in another process first, which runs this module as a script; for that it
-imports nothing of the package.
+Both libraries trust their input: a damaged or malicious file can crash the process or exhaust its memory. A new file is
+therefore tried in another process first, which runs this module as a script. That is why it imports nothing from the
+package.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from numpy.typing import NDArray
 
 __all__ = ["Network", "NetworkError", "library", "load_network", "try_network"]
 
-_MEMORY = 2 << 30  # bytes of address space, and so much for each byte of the file:
+_MEMORY = 2 << 30  # limit of the address space in bytes, plus this per byte of the file:
 _MEMORY_PER_BYTE = 10
-_SECONDS = 8  # of one core, and one for so many bytes of the file:
+_SECONDS = 8  # CPU time limit, plus one second per this many bytes of the file:
 _BYTES_PER_SECOND = 5 << 20
 
 
 class NetworkError(Exception):
-    """The library refuses the file, or an input; the message is its reason, one line."""
+    """The library refuses the file or an input; the message is its one-line reason."""
 
 
 class Network(Protocol):
     def __call__(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The output for one input (1, 3, H, W).
+        """Compute the output for one input (1, 3, H, W).
 
         Raises:
-            NetworkError: it takes no such input.
+            NetworkError: the network does not accept this input.
         """
         ...
 
 
 def library() -> str:
-    """``"onnxruntime"`` or ``"OpenCV"``: what is there to run networks."""
+    """The library that runs networks: ``"onnxruntime"`` or ``"OpenCV"``."""
     return "OpenCV" if find_spec("onnxruntime") is None else "onnxruntime"
 
 
 def load_network(path: Path, name: str, threads: int = 0) -> Network:
-    """Read a file.
+    """Load a network from a file.
 
     Args:
-        name: of the :func:`library`.
+        name: name of the :func:`library`.
         threads: 0: the library's default.
 
     Raises:
@@ -67,7 +67,7 @@ class _Onnxruntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
-        # Threads that wait by spinning take the cores from the decoder and the other networks.
+        # Spinning threads would take the cores from the decoder and the other networks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with _library_errors():
             self._session = onnxruntime.InferenceSession(
@@ -105,7 +105,7 @@ class _OpenCV:
     def __call__(self, blob: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._net is None:
             self._read()
-        net, self._net = self._net, None  # a failed run leaves it in pieces
+        net, self._net = self._net, None  # unusable after a failed run
         with _library_errors():
             net.setInput(blob)
             output = np.asarray(net.forward(), np.float32)
@@ -117,30 +117,30 @@ class _OpenCV:
 def _library_errors() -> Any:
     try:
         yield
-    except Exception as error:  # each library has classes of its own, and numpy says what it cannot convert
+    except Exception as error:  # each library has its own error classes, and numpy may fail to convert
         text = str(getattr(error, "err", "") or error).strip()
         raise NetworkError(" ".join(text.split())[:160] or type(error).__name__) from error
 
 
 def try_network(path: Path, name: str, sizes: Sequence[int]) -> str:
-    """Read a file, and run it on black images of some sizes, in a process of its own with bounded time and memory.
+    """Load a file and run it on black images in a separate process with limited time and memory.
 
-    A file or a size that the library refuses is not a fault here.
+    A file or size that the library refuses is not a fault.
 
     Returns:
-        What would have happened to this process, such as ``"crashes"``; ``""``: nothing.
+        What would have happened to this process, such as ``"crashes"``; ``""`` if all is well.
     """
     size = path.stat().st_size
     seconds = _SECONDS + size // _BYTES_PER_SECOND
     memory = _MEMORY + _MEMORY_PER_BYTE * size
     script = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
     arguments = [__file__, str(path.resolve()), name, str(seconds), str(memory), *map(str, sizes)]
-    # One thread each: every further one claims address space.
+    # One thread each, since every thread reserves address space.
     single = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     try:
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments],
-            cwd=os.path.sep,  # where no file is taken for a module
+            cwd=os.path.sep,  # a folder without files that could be imported by mistake
             env={**os.environ, **single, "PYTHONPATH": _absolute_path()},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -164,7 +164,7 @@ def try_network(path: Path, name: str, sizes: Sequence[int]) -> str:
 
 
 def _absolute_path() -> str:
-    """What is on ``sys.path``, for a process in another folder."""
+    """``sys.path`` with absolute paths, for a process in another folder."""
     return os.pathsep.join(str(Path(entry or ".").resolve()) for entry in sys.path)
 
 
@@ -185,7 +185,7 @@ def _main(path: str, name: str, seconds: str, memory: str, *sizes: str) -> None:
 
 
 def _check_memory(error: NetworkError) -> None:
-    """Here the limit ended it; in the process that asked, nothing would."""
+    """Exit if the memory limit caused the error: the calling process has no such limit."""
     text = f"{error} {error.__cause__!r}"
     if any(
         word in text for word in ("MemoryError", "bad_alloc", "Insufficient memory", "Failed to allocate")

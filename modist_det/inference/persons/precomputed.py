@@ -1,4 +1,4 @@
-"""Boxes that were detected, or annotated, before."""
+"""Person boxes from a file of earlier detections or annotations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .base import DETECTOR_OF_FILE, PERSON_DETECTOR_REGISTRY, Frame
 
 __all__ = ["Precomputed"]
 
-_SPACING_OF_FRAMES = 0.1  # seconds, at most
+_SPACING_OF_FRAMES = 0.1  # maximum, in seconds
 _LISTED = 5  # names of videos in a message
 
 
@@ -30,18 +30,18 @@ DETECTOR_OF_FILE[".csv"] = DETECTOR_OF_FILE[".json"] = lambda path: "Precomputed
 
 @PERSON_DETECTOR_REGISTRY.register()
 class Precomputed:
-    """People from a file: AVA's person boxes or ground truth (csv), a result file of this project (json), or the
+    """Reads people from a file: AVA's person boxes or ground truth (csv), a result file of this project (json), or the
     tracks of generated people (``tracks_val.json`` of Puppets).
 
     Args:
-        path: of the file.
-        first_second: what the file calls the video's first frame (csv).
-        min_score: boxes with a lower score are left out.
-        tolerance: seconds by which a frame may be off the second in the file. Where the file has boxes of every
-            frame (10 a second and more), the nearest ones always count.
+        path: the file.
+        first_second: the file's second at the video's first frame (csv).
+        min_score: minimum score of boxes.
+        tolerance: largest difference between a frame's time and a second in the file. If the file has boxes of every
+            frame (10 or more per second), the nearest ones are always used.
 
     Raises:
-        UserError: the file is missing or malformed, or ``min_score`` leaves none of its boxes.
+        UserError: the file is missing or malformed, or no box reaches ``min_score``.
     """
 
     start_score = 0.0
@@ -101,14 +101,14 @@ class Precomputed:
         return self._people[video][near]
 
     def remark(self, video: str) -> str:
-        """After a run: why no box of the file was of use for ``video``; "" where some were."""
+        """After a run: the reason why no box of the file matched a frame of ``video``; "" if some did."""
         if video not in self._last or self._answered.get(video):
             return ""
         seconds = self._seconds[video]
         return (
-            f"{self.path}: no frame of {video} looked at (0 to {self._last[video]:g} s) is at one of its "
+            f"{self.path}: no processed frame of {video} (0 to {self._last[video]:g} s) matches one of its "
             f"{len(seconds)} keyframes (after first_second: {seconds[0]:g} to {seconds[-1]:g} s); "
-            "--person-option first_second=S says what the file calls the first frame"
+            "set the file's second at the first frame with --person-option first_second=S"
         )
 
 
@@ -116,7 +116,7 @@ Entries = dict[str, dict[float, PersonBoxes]]
 
 
 def _read(path: Path) -> BoxTable:
-    """A csv of either kind: eight columns with a score, or ground truth."""
+    """Read a csv of detections (eight columns with a score) or of ground truth."""
     first = read_text(path, f"file of person boxes {path}").splitlines()[:50]
     ends = [line.split(",")[-2:] for line in first if line.count(",") == 7]
     scored = any(not action.strip() or "." in last for action, last in ends)
@@ -127,9 +127,9 @@ def _from_table(table: BoxTable, first_second: float) -> Entries:
     entries: Entries = {}
     for video, second in zip(table.keyframes.video.tolist(), table.keyframes.second.tolist(), strict=True):
         entries.setdefault(table.videos[video], {})[second - first_second] = PersonBoxes()
-    if not len(table.second):  # only keyframes without people
+    if not len(table.second):  # all keyframes are without people
         return entries
-    # Rows of one box are one person with several actions.
+    # Rows with the same box are one person with several actions.
     rows = np.column_stack([table.video, table.second, table.boxes])
     order = np.lexsort(rows.T[::-1])
     rows, scores = rows[order], table.score[order]
@@ -153,7 +153,7 @@ def _from_json(path: Path) -> Entries:
 
 
 def _from_tracks(video: Mapping[str, Any]) -> dict[float, PersonBoxes]:
-    """Each frame of a generated video; boxes are in pixels there, and null where a person is not to be seen."""
+    """People by second in a generated video; its boxes are in pixels, and null while a person is not visible."""
     size = np.array([video["width"], video["height"]] * 2, np.float32)
     by_second = {}
     for frame in range(video["num_frames"]):

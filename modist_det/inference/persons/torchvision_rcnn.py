@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN as person detectors."""
+"""torchvision's Faster R-CNN models as person detectors."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _PERSON = 1  # COCO's category id; 0 is the background
 
 @PERSON_DETECTOR_REGISTRY.register()
 class FasterRCNN:
-    """Faster R-CNN of torchvision, trained on COCO.
+    """torchvision's Faster R-CNN, trained on COCO.
 
     Args:
         model: "resnet50", "resnet50_v2" (the best), "mobilenet" or "mobilenet_320" (the fastest).
-        weights: a file with its state dict, a URL or ``zoo://NAME``, or torchvision's name of weights ("DEFAULT",
-            "COCO_V1"), which are downloaded into the cache once.
-        min_score: boxes with a lower score are left out.
+        weights: a file with its state dict, a URL or ``zoo://NAME``, or a torchvision weights name ("DEFAULT",
+            "COCO_V1"), downloaded into the cache once.
+        min_score: minimum score of boxes.
         start_score: see :class:`.PersonDetector`.
-        min_size: short side (pixels) to which frames are scaled; 0: the model's own (800; mobilenet_320: 320).
+        min_size: frames are scaled to this short side (pixels); 0: the model's default (800; mobilenet_320: 320).
         device: "auto", "cpu", "cuda".
 
     Raises:
-        UserError: no such model or weights, or they cannot be downloaded or do not fit.
+        UserError: the model or weights do not exist, cannot be downloaded or do not match.
     """
 
     min_hits = 2
@@ -54,7 +54,7 @@ class FasterRCNN:
         min_size: int = 0,
         device: str = "auto",
     ) -> None:
-        # Here: torchvision's models take a second to import.
+        # Imported late: torchvision's models take a second to import.
         from torchvision.models import get_model
 
         if model not in _MODELS:
