@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, evaluate_ava, figures, match_ava
+from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, evaluate_ava, match_ava, metrics
 from modist_det.evaluation.chance import with_random_scores
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> None:
     limit = MAX_PER_KEYFRAME if args.max_detections is None else args.max_detections
     settings = (args.labelmap, args.exclusions, args.mode, limit)
     matched = match_ava(args.groundtruth, args.detections, *settings)
-    result = figures(matched)
+    result = metrics(matched)
     print(class_table(result))
     if args.chance:
         random = with_random_scores(matched.detected)

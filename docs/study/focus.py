@@ -75,14 +75,14 @@ def main(args: argparse.Namespace) -> None:
             clip, targets = normalizer(clips[part]), features[partners[part]]
             maps["gradient"].append(input_gradient(backbone, clip, targets))
             maps["gradcam"].append(grad_cam(dilated, clip, similarity_to(targets)))
-        figures: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for kind, parts in maps.items():
             energy = energy_in_boxes(torch.cat(parts), boxes)
-            figures[f"{kind}_share"] = float(energy.share.nanmean())
-            figures["area"] = float(energy.area.mean())
-        results.setdefault(name, []).append(figures)
+            metrics[f"{kind}_share"] = float(energy.share.nanmean())
+            metrics["area"] = float(energy.area.mean())
+        results.setdefault(name, []).append(metrics)
         pictures.setdefault(name, torch.cat(maps["gradient"]))
-        print(name, figures, flush=True)
+        print(name, metrics, flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(args.out) as temporary:
         temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -52,7 +52,7 @@ SHARES = (0.1, 1.0)
 # With all labels; with fewer the same number of steps.
 DETECTION_EPOCHS = 14.0
 CLASSIFICATION_EPOCHS = 20.0
-FIGURES = ("linear", "knn", "R@1", "R@5", "rank")
+METRICS = ("linear", "knn", "R@1", "R@5", "rank")
 TEST_SET = "puppets_actions_test"
 
 
@@ -269,7 +269,7 @@ def last_checkpoint(word: str) -> str:
 
 
 def collect(out: Path) -> dict:
-    """Figures of every finished run: part -> name -> seed -> figures."""
+    """Metrics of every finished run: part -> name -> seed -> metrics."""
     results: dict = {}
     for mark in sorted(out.glob("*/*/*/done.json")):
         part, name, seed = mark.parent.relative_to(out).parts
@@ -277,16 +277,16 @@ def collect(out: Path) -> dict:
         last = next((row for row in reversed(rows) if any("/" in key for key in row)), None)
         if last is None:
             raise UserError(
-                f"{mark.parent} has no figures of an evaluation; delete it and run the study again"
+                f"{mark.parent} has no metrics of an evaluation; delete it and run the study again"
             )
-        figures = {key.partition("/")[2]: value for key, value in last.items() if "/" in key}
-        figures["seconds"] = json.loads(mark.read_text(encoding="utf-8"))["seconds"]
+        metrics = {key.partition("/")[2]: value for key, value in last.items() if "/" in key}
+        metrics["seconds"] = json.loads(mark.read_text(encoding="utf-8"))["seconds"]
         losses = [row for row in rows if "loss" in row]
-        figures["steps"] = losses[-1]["iteration"]
-        figures["last_losses"] = {
+        metrics["steps"] = losses[-1]["iteration"]
+        metrics["last_losses"] = {
             k: v for k, v in losses[-1].items() if k.startswith(("loss", "accuracy", "positive", "negative"))
         }
-        results.setdefault(part, {}).setdefault(name, {})[seed] = figures
+        results.setdefault(part, {}).setdefault(name, {})[seed] = metrics
     if (out / "focus/focus.json").exists():
         results["focus"] = json.loads((out / "focus/focus.json").read_text(encoding="utf-8"))
     return results
@@ -300,19 +300,19 @@ def tables(results: dict) -> str:
             text += [
                 f"### {title}",
                 "",
-                f"| | {' | '.join(FIGURES)} | seeds |",
-                "|---" * (len(FIGURES) + 2) + "|",
+                f"| | {' | '.join(METRICS)} | seeds |",
+                "|---" * (len(METRICS) + 2) + "|",
             ]
-            text += [row(name, seeds, FIGURES) for name, seeds in results[part].items()] + [""]
+            text += [row(name, seeds, METRICS) for name, seeds in results[part].items()] + [""]
     fine_tuned = (
         ("detect", "Detection", "initial weights, share of labels", "mAP"),
         ("classify", "Classification", "initial weights, share of labels", "top1"),
         ("still", "Classification of one frame, repeated", "", "top1"),
     )
-    for part, title, first, figure in fine_tuned:
+    for part, title, first, metric in fine_tuned:
         if part in results:
-            text += [f"### {title}", "", f"| {first} | {figure} | seeds |", "|---|---|---|"]
-            text += [row(name, seeds, [figure]) for name, seeds in results[part].items()] + [""]
+            text += [f"### {title}", "", f"| {first} | {metric} | seeds |", "|---|---|---|"]
+            text += [row(name, seeds, [metric]) for name, seeds in results[part].items()] + [""]
     if "focus" in results:
         kinds = {
             "gradient_share": "input gradient",
@@ -330,8 +330,8 @@ def tables(results: dict) -> str:
     return "\n".join(text) + "\n"
 
 
-def row(name: str, seeds: dict, figures: Sequence[str]) -> str:
-    cells = [spread([figure[key] for figure in seeds.values() if key in figure]) for key in figures]
+def row(name: str, seeds: dict, metrics: Sequence[str]) -> str:
+    cells = [spread([metric[key] for metric in seeds.values() if key in metric]) for key in metrics]
     return f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {len(seeds)} |"
 
 

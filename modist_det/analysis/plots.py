@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..evaluation.ava import AVAMatch, figures
+from ..evaluation.ava import AVAMatch, metrics
 from ..evaluation.frame_ap import precision_recall
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
@@ -66,7 +66,7 @@ def draw_class_ap(matched: AVAMatch, out: str | os.PathLike) -> None:
     Raises:
         UserError: no class has ground truth.
     """
-    result = figures(matched)
+    result = metrics(matched)
     classes = _by_ap(result["classes"])
     figure = Figure(figsize=(7, 1.2 + 0.24 * len(classes)), layout="constrained")
     axes = figure.subplots()
@@ -104,7 +104,7 @@ def draw_score_histograms(matched: AVAMatch, out: str | os.PathLike) -> None:
 def _panels(matched: AVAMatch) -> tuple[Figure, list[tuple[int, Axes]]]:
     """A figure with titled axes for each class that has ground truth, the best first; (class index, axes)."""
     place = {number: c for c, number in enumerate(matched.class_ids.tolist())}
-    classes = _by_ap(figures(matched)["classes"])
+    classes = _by_ap(metrics(matched)["classes"])
     columns = min(_COLUMNS, len(classes))
     rows = math.ceil(len(classes) / columns)
     figure = Figure(figsize=(_CELL * columns + 0.5, _CELL * rows + 0.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""Evaluators; each part is imported when it is first used, so that AVA's metric needs no torch."""
+"""Evaluators and metrics. Modules are imported on first use, so that AVA's metric does not need torch."""
 
 from __future__ import annotations
 

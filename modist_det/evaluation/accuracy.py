@@ -1,4 +1,4 @@
-"""Figures of scored videos, with numpy alone: ranks, accuracies, average precision, confusions."""
+"""Classification metrics in numpy: ranks, accuracy, average precision, confusion matrix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def ranks_of_labels(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many classes score above the best of each row's own (N,); of equal scores the lower class index is above.
+    """Rank (N,), from 0, of the best-scored label of each row; of equal scores the lower class index ranks first.
 
     Args:
         scores: (N, K); labels: (N, K), at least one in each row.
@@ -29,16 +29,16 @@ def ranks_of_labels(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> 
 
 
 def mean_class_accuracy(labels: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
-    """Share of right predictions among the rows of each class, averaged over the classes that occur."""
+    """Accuracy of each class, averaged over the classes that occur."""
     total = np.bincount(labels)
     right = np.bincount(labels[labels == predicted], minlength=len(total))
     return float((right[total > 0] / total[total > 0]).mean())
 
 
 def average_precisions(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """AP of each class (K,), NaN where no row has it: the mean precision at its rows, by falling score.
+    """AP of each class (K,): the mean precision at its rows in the ranking by score; NaN for classes without rows.
 
-    Of equal scores the row without the class comes first, so that a constant score earns nothing.
+    Of equal scores the row without the class ranks first, so that constant scores gain nothing.
 
     Args:
         scores, labels: (N, K).
@@ -62,11 +62,11 @@ class Confusion(NamedTuple):
     label: str
     predicted: str
     rows: int
-    share: float  # of the label's rows
+    share: float  # fraction of the label's rows
 
 
 def worst_confusions(matrix: NDArray[np.integer], names: Sequence[str], limit: int = 10) -> list[Confusion]:
-    """The pairs most often confused, by count and then by share."""
+    """The most frequent confusions, sorted by count, then by share."""
     wrong = matrix - np.diag(np.diag(matrix))
     share = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     rows, columns = np.nonzero(wrong)

@@ -1,26 +1,24 @@
-"""AVA's frame-mAP at IoU 0.5, with numpy alone and without a loop over keyframes or detections.
+"""AVA's frame-mAP at IoU 0.5, vectorized in numpy.
 
 Two modes:
 
 ``official``
-    ActivityNet's evaluation of AVA. Only keyframes of the ground truth and classes of the label map count, and
-    of a keyframe the 50 detections with the best scores, over all classes. The limit is AVA's own: data with more
-    people in a frame needs another one, or none (``max_detections``).
+    ActivityNet's evaluation of AVA. It uses the keyframes of the ground truth, the classes of the label map, and the
+    50 detections with the highest scores of each keyframe, over all classes. That limit is specific to AVA: data with
+    more people per frame needs another one, or none (``max_detections``).
 ``pyslowfast``
-    What PySlowFast computes, for comparing with its published figures. There is no such limit, detections are
-    matched in the order of the file and not of their scores, and detections in keyframes without ground truth
-    are false positives.
+    PySlowFast's variant, for comparison with its published results. It has no limit, matches detections in the
+    order of the file instead of by score, and counts detections in keyframes without ground truth as false
+    positives.
 
-In both, keyframes named in the exclusions are left out. Detected boxes without area, or inside out, count for
-nothing (but take a place among those that are kept). A detection belongs to the ground-truth box of its class and
-keyframe that it overlaps most; it is a true positive if the IoU is at least 0.5 and no detection before it found that
-box, else a false positive. AP is the area under the precision-recall curve made monotone, mAP its mean over
-the classes that have ground truth.
+Both skip excluded keyframes. Detected boxes without area, or inverted, are ignored (but count towards the limit). A
+detection is compared with the ground-truth box of its class and keyframe that it overlaps most; it is a true positive
+if the IoU is at least 0.5 and no earlier detection matched that box, otherwise a false positive. AP is the area under
+the monotone precision-recall curve, and mAP its mean over the classes with ground truth.
 
-Equal scores: the order that the two evaluators give them is that of numpy's unstable sort, which depends on the
-machine. Here it is fixed: detections of a keyframe are matched in the order of the file; in the ranking over
-all keyframes (which are in order of their first detection) the later one comes first. It is what those evaluators
-do where the sort happens to be stable.
+Equal scores: the two original evaluators use numpy's unstable sort, whose order depends on the machine. Here the order
+is fixed: detections of a keyframe are matched in the order of the file; in the ranking over all keyframes (sorted by
+first detection) the later detection comes first. This equals the original evaluators whenever their sort is stable.
 
 Sources: https://research.google.com/ava/download.html; ActivityNet, ``Evaluation/get_ava_performance.py``; PySlowFast,
 ``slowfast/utils/ava_eval_helper.py``.
@@ -76,10 +74,11 @@ __all__ = [
     "evaluate_ava",
     "figures",
     "match_ava",
+    "metrics",
 ]
 
 MODES = ("official", "pyslowfast")
-# AVA's label types and what people call them; other types keep their name.
+# AVA's label types and their usual names; other types keep their name.
 _TYPE_NAMES = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
 
@@ -91,39 +90,39 @@ def evaluate_ava(
     mode: str = "official",
     max_detections: int = MAX_PER_KEYFRAME,
 ) -> dict[str, Any]:
-    """Frame-mAP at IoU 0.5 of scored action boxes.
+    """Compute the frame-mAP at IoU 0.5 of scored action boxes.
 
     Args:
-        groundtruth, detections, labelmap, exclusions: files in AVA's formats, or what the readers of
-            :mod:`modist_det.formats.ava.files` make of them.
-        mode: ``"official"`` or ``"pyslowfast"``; see the module's text.
-        max_detections: of the official mode: how many detections of a keyframe count, over all classes; 0: all.
-            :func:`detection_limit` chooses it by the classes.
+        groundtruth, detections, labelmap, exclusions: files in AVA's formats, or tables from the
+            readers of :mod:`modist_det.formats.ava.files`.
+        mode: ``"official"`` or ``"pyslowfast"``; see the module's docstring.
+        max_detections: in the official mode, the number of detections that count per keyframe, over all classes; 0:
+            all. :func:`detection_limit` chooses it by the classes.
 
     Returns:
-        A dict of plain Python values, ready for JSON; a figure that does not exist is ``None``:
+        A dict of plain Python values, ready for JSON; undefined metrics are ``None``:
 
         - ``mAP``: in [0, 1]; ``mAP_by_type``: the mean over each label type of the map ("pose",
-          "object", "person" for AVA's own; ``{}`` for a map without types);
-        - ``classes``: one dict a class of the label map, by id: ``id``, ``name``, ``type``, ``AP``,
-          ``num_groundtruth``, ``num_detections`` (that counted) and ``note``: why there is no AP or why
-          it is 0, else "";
+          "object", "person" for AVA's own; ``{}`` without label types);
+        - ``classes``: one dict per class of the label map, by id: ``id``, ``name``, ``type``, ``AP``,
+          ``num_groundtruth``, ``num_detections`` (that counted) and ``note``: the reason if there is
+          no AP or it is 0, else "";
         - ``mode``, ``iou_threshold``, ``num_classes`` and, of these, ``num_classes_evaluated``;
         - ``num_keyframes`` (evaluated) and, of these, ``num_keyframes_with_detections``;
-          ``max_detections`` a keyframe, 0 for no limit; ``num_groundtruth``,
+          ``max_detections`` per keyframe, 0 for no limit; ``num_groundtruth``,
           ``num_groundtruth_excluded`` (in excluded keyframes) and ``num_detections`` (that counted);
-          ``num_detections_left_out``: how many did not count, by reason;
-        - ``warnings``: sentences about input that is allowed but unlikely to be meant.
+          ``num_detections_left_out``: number of ignored detections, by reason;
+        - ``warnings``: messages about valid input that is probably a mistake.
 
     Raises:
         UserError: an unknown mode, a negative limit, or a file that is missing or malformed.
     """
-    return figures(match_ava(groundtruth, detections, labelmap, exclusions, mode, max_detections))
+    return metrics(match_ava(groundtruth, detections, labelmap, exclusions, mode, max_detections))
 
 
 def detection_limit(class_names: Mapping[int, str], setting: int = -1) -> int:
-    """How many detections of a keyframe count, for data with these class names by id: AVA's 50 where they are AVA's, 0
-    (no limit) for any other data; or ``setting``, unless that is -1.
+    """Number of detections that count per keyframe: ``setting``, or if it is -1, 50 for AVA's classes and 0 (no limit)
+    for other data.
     """
     if setting >= 0:
         return setting
@@ -132,22 +131,22 @@ def detection_limit(class_names: Mapping[int, str], setting: int = -1) -> int:
 
 @dataclass(frozen=True, eq=False)
 class AVAMatch:
-    """What counts in an evaluation, and which detection finds which ground-truth box.
+    """The boxes and detections that count in an evaluation, and their matches.
 
     Attributes:
-        mode: of the evaluation.
+        mode: mode of the evaluation.
         labels: classes by id.
-        class_ids: (C,) of the label map, ascending; a ``class_index`` points into it.
-        truth: every ground-truth row; ``boxes.row`` points into it.
-        detected: every detection; ``counted.row`` points into it.
+        class_ids: (C,) ids in the label map, ascending; indexed by ``class_index``.
+        truth: all ground-truth rows; indexed by ``boxes.row``.
+        detected: all detections; indexed by ``counted.row``.
         boxes: the ground truth that counts.
         counted: the detections that count.
-        finds: (n,) of each counted detection: the number of the box in ``boxes``, -1 for a false positive.
-        num_left_out: detections that do not count, by reason.
-        num_cut: (C,) of each class, those beyond ``max_detections``.
-        max_detections: that count in a keyframe; 0: all.
-        exclusions: keyframes left out.
-        videos: names that the keys in ``boxes.keyframes`` stand for.
+        finds: (n,) for each counted detection the index of its box in ``boxes``, -1 for a false positive.
+        num_left_out: number of ignored detections, by reason.
+        num_cut: (C,) detections of each class beyond ``max_detections``.
+        max_detections: limit per keyframe; 0: none.
+        exclusions: excluded keyframes.
+        videos: names of the videos in ``boxes.keyframes``.
     """
 
     mode: str
@@ -178,7 +177,7 @@ def match_ava(
     mode: str = "official",
     max_detections: int = MAX_PER_KEYFRAME,
 ) -> AVAMatch:
-    """The first half of :func:`evaluate_ava`, for those who want to know what was found and what was missed."""
+    """First half of :func:`evaluate_ava`: match detections with ground truth."""
     if mode not in MODES:
         raise UserError(
             f"unknown AVA evaluation mode {mode!r}{nearest(mode, MODES)} (modes are {', '.join(MODES)})"
@@ -216,8 +215,8 @@ def match_ava(
     )
 
 
-def figures(matched: AVAMatch) -> dict[str, Any]:
-    """The second half of :func:`evaluate_ava`."""
+def metrics(matched: AVAMatch) -> dict[str, Any]:
+    """Second half of :func:`evaluate_ava`: the metrics of matched detections."""
     labels, boxes, counted = matched.labels, matched.boxes, matched.counted
     ap, num_detections = average_precisions(counted, matched.finds >= 0, boxes.counts)
     # Detections are grouped by keyframe.
@@ -256,8 +255,11 @@ def figures(matched: AVAMatch) -> dict[str, Any]:
     return result
 
 
+figures = metrics  # the name of earlier versions
+
+
 def class_table(result: Mapping[str, Any]) -> str:
-    """The classes of a result of :func:`evaluate_ava` as a table, with the means below it."""
+    """Format a result of :func:`evaluate_ava` as a table of classes with the means below."""
     rows = [
         (
             c["id"],
@@ -283,12 +285,12 @@ def class_table(result: Mapping[str, Any]) -> str:
     )
     if cut := result["num_detections_left_out"].get(beyond(result["max_detections"])):
         lines.append(
-            f"{cut} more detections did not count: beyond the {result['max_detections']} best of a keyframe"
+            f"{cut} more detections are beyond the {result['max_detections']} best of their keyframe and do not count"
         )
     return "\n".join([table, "", *lines])
 
 
-# ---- words ------------------------------------------------------------------------------------
+# ---- messages ------------------------------------------------------------------------------------
 
 
 def _type_name(entry: LabelEntry) -> str:
@@ -354,7 +356,7 @@ def _warnings(result: dict[str, Any], matched: AVAMatch) -> list[str]:
 
 
 def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
-    """What AVA's limit does to data that is not AVA's: a sentence if it changes the AP of a class."""
+    """Warn if AVA's detection limit changes the AP of a class in data other than AVA."""
     cut, limit = int(matched.num_cut.sum()), matched.max_detections
     if not cut or _names_ava(matched):
         return []  # with AVA's classes the limit is part of the metric
@@ -377,7 +379,7 @@ def _names_ava(matched: AVAMatch) -> bool:
 
 
 def _other_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, str] | None:
-    """The first of ``names`` that only an ending, case or spaces tell from one of ``known`` which ``names`` lack."""
+    """The first name that differs only in extension, case or spaces from an unused name in ``known``, and that name."""
     missing = {_plain(name): name for name in sorted(set(known) - set(names))}
     strangers = set(names) - set(known) if missing else set()
     return next(
@@ -391,7 +393,7 @@ def _other_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, str] |
 
 
 def _plain(name: str) -> str:
-    """A video's name without what programs change in it."""
+    """A video name without extension, in lower case and without spaces, for comparison."""
     name = name.strip().casefold()
     ending = extension(name)
     return name.removesuffix(ending) if ending in VIDEO_EXTENSIONS else name

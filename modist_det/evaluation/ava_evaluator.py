@@ -1,4 +1,4 @@
-"""AVA's mAP of a model, collected over batches and processes."""
+"""Evaluates a model's AVA mAP over batches and processes."""
 
 from __future__ import annotations
 
@@ -35,19 +35,18 @@ logger = logging.getLogger(__name__)
 class AVAEvaluator:
     """Evaluates action scores of persons at keyframes; see :class:`.evaluator.Evaluator` for the contract.
 
-    The mAP is the one that ``tools/evaluate_ava.py`` gives for the csv file written here, with the same limit of
-    detections: boxes are
-    rounded to the file's six decimals before anything else.
+    The mAP equals that of ``tools/evaluate_ava.py`` for the csv file written here with the same detection limit,
+    because boxes are first rounded to the file's six decimals.
 
     Args:
-        groundtruth: AVA csv with the annotated boxes.
-        label_map: classes that count; class id ``c`` is channel ``c - 1`` of the scores.
-        exclusions: csv of keyframes to leave out.
+        groundtruth: AVA csv of annotated boxes.
+        label_map: evaluated classes; class id ``c`` is channel ``c - 1`` of the scores.
+        exclusions: csv of excluded keyframes.
         output_dir: folder for ``<dataset_name>_detections.csv`` (official format) and
-            ``<dataset_name>_ava_result.json`` (all of what ``evaluate_ava`` returns); None: write nothing.
+            ``<dataset_name>_ava_result.json`` (the result of ``evaluate_ava``); None: write nothing.
         dataset_name: for file names and messages.
         mode: ``"official"`` or ``"pyslowfast"``.
-        max_detections: of a keyframe that count in the official mode, over all classes; 0: all.
+        max_detections: detections that count per keyframe in the official mode, over all classes; 0: all.
 
     Raises:
         UserError: there is no ground truth, or a file is missing or malformed.
@@ -70,7 +69,7 @@ class AVAEvaluator:
         max_detections: int = MAX_PER_KEYFRAME,
     ) -> None:
         if groundtruth is None:
-            raise UserError(f"dataset {dataset_name} has no ground truth, which evaluation compares with")
+            raise UserError(f"dataset {dataset_name} has no ground truth to evaluate against")
         self._groundtruth = read_ava_boxes(groundtruth)
         self._labels = read_label_map(label_map)
         self._exclusions = None if exclusions is None else read_exclusions(exclusions)
@@ -86,7 +85,7 @@ class AVAEvaluator:
         self._scores: list[NDArray[np.float32]] = []
 
     def process(self, batch: DetectionBatch, predictions: Sequence[Scores]) -> None:
-        """Take one batch.
+        """Add one batch.
 
         Args:
             batch: lists of length B: ``video_id``; ``second``, as annotated; ``original_boxes``, (N, 4)
@@ -94,7 +93,7 @@ class AVAEvaluator:
             predictions: B dicts with ``scores`` (N, K), K at least the highest class id.
 
         Raises:
-            UserError: shapes do not fit each other or the label map, or a score is not finite.
+            UserError: shapes do not match each other or the label map, or a score is not finite.
         """
         rows = zip(batch["video_id"], batch["second"], batch["original_boxes"], predictions, strict=True)
         for video, second, boxes, prediction in rows:
@@ -108,7 +107,7 @@ class AVAEvaluator:
     def evaluate(self) -> dict[str, Any]:
         """``mAP``, ``mAP/<label type>`` and ``AP/<class>``; ``{}`` on processes other than the main one.
 
-        Figures of classes without ground truth do not exist and are left out.
+        Classes without ground truth have no metrics and are omitted.
         """
         shards = comm.gather((self._keyframes, self._boxes, self._scores))
         if not comm.is_main_process():
@@ -128,10 +127,10 @@ class AVAEvaluator:
         if self._output_dir is not None:
             write_detections(self._file("detections.csv"), detections)
             write_json(self._file("ava_result.json"), result, allow_nan=False)
-        figures = {"mAP": result["mAP"]}
-        figures.update((f"mAP/{name}", value) for name, value in result["mAP_by_type"].items())
-        figures.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])
-        return {name: value for name, value in figures.items() if value is not None}
+        metrics = {"mAP": result["mAP"]}
+        metrics.update((f"mAP/{name}", value) for name, value in result["mAP_by_type"].items())
+        metrics.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])
+        return {name: value for name, value in metrics.items() if value is not None}
 
     def _check(self, scores: NDArray[np.float32], num_boxes: int, where: str) -> None:
         highest = max(self._labels)
@@ -148,11 +147,11 @@ class AVAEvaluator:
             raise UserError(f"{where}: the model gave scores that are not finite")
 
     def _table(self, shards: list[tuple[Any, ...]]) -> BoxTable:
-        """All detections of classes of the label map, by video and second: the same for any number of processes."""
+        """All detections of label map classes, sorted by video and second: the same for any number of processes."""
         keyframes = [key for keys, _, _ in shards for key in keys]
         boxes = [array for _, arrays, _ in shards for array in arrays]
         scores = [array for _, _, arrays in shards for array in arrays]
-        # A sampler that pads shards to one length shows some keyframes twice.
+        # Samplers that pad shards to one length repeat some keyframes.
         first = {key: i for i, key in reversed(list(enumerate(keyframes)))}
         order = [first[key] for key in sorted(first)]
         videos = tuple(dict.fromkeys(keyframes[i][0] for i in order))

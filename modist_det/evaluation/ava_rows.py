@@ -1,4 +1,4 @@
-"""Which rows of ground truth and detections count in AVA's evaluation."""
+"""Select the rows of ground truth and detections that count in AVA's evaluation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = [
     "select_groundtruth",
 ]
 
-MAX_PER_KEYFRAME = 50  # of the official metric
+MAX_PER_KEYFRAME = 50  # limit of the official metric
 
 
 def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.integer]:
-    """Position of each action in ``class_ids``, -1 for actions that are not among them."""
+    """Index of each action in ``class_ids``; -1 if absent."""
     lookup = np.full(class_ids[-1] + 2, -1, dtype=np.min_scalar_type(-len(class_ids)))
     lookup[class_ids] = np.arange(len(class_ids))
     return lookup[np.clip(action, 0, len(lookup) - 1)]
@@ -29,7 +29,7 @@ def _class_index(action: NDArray[np.int32], class_ids: IntArray) -> NDArray[np.i
 def select_groundtruth(
     table: BoxTable, video_codes: dict[str, int], excluded: IntArray, class_ids: IntArray
 ) -> GroundTruth:
-    """The boxes that count. ``excluded``: keys of keyframes to leave out; ``class_ids`` (C,) is ascending."""
+    """Select the boxes that count. ``excluded``: keys of excluded keyframes; ``class_ids`` (C,) is ascending."""
     keys = table.keys(video_codes)
     everywhere = np.unique(np.concatenate([keys, table.keyframes.keys(video_codes)]))
     keyframes = np.setdiff1d(everywhere, excluded, assume_unique=True)
@@ -58,10 +58,10 @@ def select_detections(
     mode: str,
     limit: int,
 ) -> tuple[Detections, dict[str, int], IntArray]:
-    """The detections that count; by reason, how many do not; and those beyond ``limit`` (0: none) by class."""
+    """The detections that count, the number of others by reason, and of those beyond ``limit`` by class."""
     class_index = _class_index(table.action, class_ids)
     known = class_index >= 0
-    # Rows of one keyframe follow each other in nearly every file: look up one of each run.
+    # Rows of one keyframe are consecutive in nearly every file: look up one row per run.
     moves = (table.video[1:] != table.video[:-1]) | (table.second[1:] != table.second[:-1])
     starts = np.concatenate([np.arange(min(len(table), 1)), np.flatnonzero(moves) + 1])
     lengths = np.diff(starts, append=len(table))
@@ -112,7 +112,7 @@ def select_detections(
 
 
 def _number_by_first(keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:
-    """The distinct keys in order of first occurrence, and the number of each of ``keys`` among them."""
+    """The distinct keys in order of first occurrence, and for each of ``keys`` its index among them."""
     distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.int32)
@@ -128,17 +128,18 @@ def _best_of_each(
     rows: IntArray,
     most: int,
 ) -> NDArray[np.bool_]:
-    """Mask (n,) of the detections that the official evaluator keeps of each frame.
+    """Mask (n,) of the detections of each frame that the official evaluator keeps.
 
     ``frame`` (n,) is ascending from 0; the box of each detection is ``boxes[rows]``.
 
-    It reads rows one by one into a heap of 50 (``most``) and replaces the least by a row with a higher score. Of rows
-    that share the score of the 50th best, those stay that are among the first 50 not below that score, and of those the
-    greatest by (action, y1, x1, y2, x2): higher scores that come later push the least out.
+    The official evaluator reads rows into a heap of 50 (``most``) and replaces the least row by one with a higher
+    score. Among rows with the score of the 50th best, candidates are those within the first 50 rows not below that
+    score; the greatest candidates by (action, y1, x1, y2, x2) are kept, since later rows with higher scores replace the
+    least.
     """
     sizes = np.bincount(frame)
     starts = np.cumsum(sizes) - sizes
-    # Frames of one size make a matrix, of which numpy finds the scores of the last that stay at once.
+    # Frames of equal size form a matrix, in which numpy finds the lowest kept scores.
     threshold = np.full(len(sizes), -np.inf)
     for size in np.unique(sizes[sizes > most]).tolist():
         frames = np.flatnonzero(sizes == size)
@@ -146,7 +147,7 @@ def _best_of_each(
         threshold[frames] = np.partition(scores, size - most, axis=1)[:, size - most]
     limit = threshold[frame]
     kept = score >= limit
-    # Frames where several rows share the last place.
+    # Frames in which several rows tie for the last place.
     crowded = np.bincount(frame[kept], minlength=len(sizes)) > most
     full = np.flatnonzero(kept & crowded[frame])
     tied = score[full] == limit[full]
@@ -161,11 +162,11 @@ def _best_of_each(
 
 
 def _rank_in_group(group: NDArray[np.int32]) -> IntArray:
-    """Position of each row among the rows of its group; equal groups follow each other."""
+    """Position of each row within its group; rows of a group are consecutive."""
     starts = run_starts(group)
     return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
 
 
 def beyond(limit: int) -> str:
-    """The key of what a limit leaves out, in ``num_detections_left_out``."""
+    """The key in ``num_detections_left_out`` for detections beyond a limit."""
     return f"not_among_the_{limit or MAX_PER_KEYFRAME}_best"

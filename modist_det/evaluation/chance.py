@@ -1,4 +1,4 @@
-"""The metric at chance level, with which a small model's result is to be compared."""
+"""The metric at chance level, the baseline for small models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["with_random_scores"]
 
 
 def with_random_scores(detections: BoxTable, draws: int = 5, seed: int = 0) -> Iterator[BoxTable]:
-    """The same boxes and classes ``draws`` times, with scores drawn uniformly from [0, 1).
+    """Yield the same boxes and classes ``draws`` times, with scores drawn uniformly from [0, 1).
 
     Example::
 

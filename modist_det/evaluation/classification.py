@@ -1,4 +1,4 @@
-"""Accuracy of a classifier, collected over batches and processes."""
+"""Evaluates a classifier's accuracy over batches and processes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ __all__ = ["ClassificationEvaluator"]
 
 logger = logging.getLogger(__name__)
 
-_LISTED = 5  # best classes of a video in the csv
+_LISTED = 5  # best classes per video in the csv
 
 
 class ClassificationEvaluator:
     """Evaluates class scores of videos; see :class:`.evaluator.Evaluator` for the contract.
 
     Args:
-        class_names: by class index, which is the channel of the scores.
-        output_dir: folder for ``<dataset_name>_predictions.csv`` (a row for each video) and, where videos have one
+        class_names: names by class index, the channel of the scores.
+        output_dir: folder for ``<dataset_name>_predictions.csv`` (one row per video) and, if videos have one
             label each, ``<dataset_name>_confusion.csv`` (label in rows, prediction in columns) and ``.png``;
             None: write nothing.
         dataset_name: for file names and messages.
@@ -65,14 +65,15 @@ class ClassificationEvaluator:
         self._scores: list[NDArray[np.float32]] = []
 
     def process(self, batch: ClassificationBatch, predictions: Sequence[Scores]) -> None:
-        """Take one batch.
+        """Add one batch.
 
         Args:
-            batch: of length B: ``video_number``, unique in the dataset; ``id``; ``labels``, (K,) of 0 and 1.
+            batch: lists or tensors of length B: ``video_number``, unique in the dataset; ``id``; ``labels``, (K,) of 0
+                and 1.
             predictions: B dicts with ``scores`` (K,).
 
         Raises:
-            UserError: scores are of another number of classes, or not finite.
+            UserError: scores have the wrong number of classes or are not finite.
         """
         num_classes = len(self._class_names)
         rows = zip(batch["video_number"], batch["id"], batch["labels"], predictions, strict=True)
@@ -91,11 +92,11 @@ class ClassificationEvaluator:
             self._scores.append(scores[:num_classes])
 
     def evaluate(self) -> dict[str, Any]:
-        """Figures in [0, 1]; ``{}`` on processes other than the main one, and where nothing was evaluated.
+        """Metrics in [0, 1]; ``{}`` on processes other than the main one, or if nothing was evaluated.
 
-        Videos with one label each: ``top1``, ``top5`` (``top<K>`` where there are fewer than 5 classes) and
-        ``mean_class_accuracy``. With several: ``mAP`` over the classes that occur, and ``top1``, the share of videos
-        whose best class is one of theirs.
+        Videos with one label each: ``top1``, ``top5`` (``top<K>`` with fewer than 5 classes) and
+        ``mean_class_accuracy``. With several labels: ``mAP`` over the classes that occur, and ``top1``, the fraction of
+        videos whose best-scored class is one of their labels.
         """
         shards = comm.gather((self._numbers, self._ids, self._labels, self._scores))
         if not comm.is_main_process():
@@ -105,26 +106,26 @@ class ClassificationEvaluator:
         )
         if not numbers:
             return {}
-        # In order of the dataset; a sampler that pads shards to one length shows some videos twice.
+        # In the dataset's order; samplers that pad shards to one length repeat some videos.
         kept = np.unique(np.array(numbers), return_index=True)[1]
         labels, scores = np.stack(label_rows)[kept], np.stack(score_rows)[kept]
         ranks = ranks_of_labels(scores, labels)
-        figures = {"top1": float((ranks < 1).mean())}
+        metrics = {"top1": float((ranks < 1).mean())}
         if (labels.sum(axis=1) > 1).any():
-            figures = {"mAP": float(np.nanmean(average_precisions(scores, labels))), **figures}
+            metrics = {"mAP": float(np.nanmean(average_precisions(scores, labels))), **metrics}
         else:
             top = min(5, scores.shape[1])
-            figures[f"top{top}"] = float((ranks < top).mean())
+            metrics[f"top{top}"] = float((ranks < top).mean())
             truth, predicted = labels.argmax(axis=1), scores.argmax(axis=1)
-            figures["mean_class_accuracy"] = mean_class_accuracy(truth, predicted)
+            metrics["mean_class_accuracy"] = mean_class_accuracy(truth, predicted)
             self._report_confusions(confusion_matrix(truth, predicted, len(self._class_names)))
         if self._output_dir is not None:
             rows = self._prediction_rows([ids[i] for i in kept], labels, scores, ranks)
             _write_csv(self._file("predictions.csv"), rows)
-        return figures
+        return metrics
 
     def _report_confusions(self, matrix: NDArray[np.int64]) -> None:
-        """The worst pairs into the log, the matrix into files."""
+        """Log the most frequent confusions and write the matrix to files."""
         worst = worst_confusions(matrix, self._class_names)
         if worst:
             lines = [(c.label, c.predicted, c.rows, f"{c.share:.1%}") for c in worst]
@@ -145,7 +146,7 @@ class ClassificationEvaluator:
         scores: NDArray[np.float32],
         ranks: NDArray[np.int64],
     ) -> Iterable[list[Any]]:
-        """A header, then of each video its labels, the rank of the best of them (from 1) and its best classes."""
+        """A header, then per video its labels, the rank (from 1) of its best-scored label, and its best classes."""
         count = min(_LISTED, scores.shape[1])
         yield [
             "video",

@@ -1,4 +1,4 @@
-"""What an evaluator is, and the one loop that runs a model over a test set."""
+"""The evaluator interface, and the loop that runs a model over a test set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Evaluator", "inference_on_dataset"]
 
 logger = logging.getLogger(__name__)
 
-# The first batches pay for start-up (workers, kernels, caches) and are left out of the timing.
+# The first batches include start-up costs (workers, kernels, caches) and are excluded from the timing.
 _WARMUP_BATCHES = 3
 
 
@@ -28,11 +28,10 @@ _Prediction_contra = TypeVar("_Prediction_contra", contravariant=True)
 
 
 class Evaluator(Protocol[_Batch_contra, _Prediction_contra]):
-    """Collects predictions batch by batch and turns them into figures once.
+    """Collects predictions batch by batch and computes metrics at the end.
 
-    ``process`` runs on every rank for the rank's own shard of the data; ``evaluate`` is called on
-    every rank, gathers, and returns the figures on the main process and ``{}`` elsewhere. Shards may
-    be of different size or empty.
+    ``process`` runs on each rank for its own shard of the data. ``evaluate`` is called on every rank, gathers, and
+    returns the metrics on the main process and ``{}`` elsewhere. Shards may have different sizes or be empty.
     """
 
     def reset(self) -> None: ...
@@ -51,16 +50,16 @@ def inference_on_dataset(
     num_clips: int | None = None,
     title: str = "evaluation",
 ) -> dict[str, Any]:
-    """Run ``model`` in evaluation mode over ``batches`` and return ``evaluator``'s figures.
+    """Run ``model`` in evaluation mode over ``batches`` and return ``evaluator``'s metrics.
 
-    The model's training flags are put back afterwards, module by module. Logs clips per second of this
-    rank, without the first batches, split into waiting for data and computing.
+    The training mode of each module is restored afterwards. Logs this rank's time per clip, without the first batches,
+    split into waiting for data and computing.
 
     Args:
         model: called with a batch, returns one prediction per clip.
         batches: batches of this rank's shard; ``batch["id"]`` has one entry per clip.
         num_clips: length of the shard, for the progress bar.
-        title: what the progress bar and the log call this run.
+        title: name of this evaluation in the progress bar and the log.
     """
     evaluator.reset()
     data_seconds = compute_seconds = 0.0

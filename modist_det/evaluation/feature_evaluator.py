@@ -1,4 +1,4 @@
-"""``FeatureEvaluator``: watch features while they are learned, without labels in training."""
+"""``FeatureEvaluator``: evaluates features during self-supervised training."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..utils.errors import UserError
 from .linear_probe import linear_probe_accuracy
 from .neighbours import feature_statistics, knn_accuracy, retrieval_recall
 
-__all__ = ["FeatureEvaluator", "feature_figures"]
+__all__ = ["FeatureEvaluator", "feature_figures", "feature_metrics"]
 
 
 class FeatureEvaluator:
-    """Test videos query training videos: k-NN accuracy, retrieval recall, linear probe, collapse statistics.
+    """Retrieves training videos for test videos: k-NN accuracy, retrieval recall, linear probe, collapse statistics.
 
     Args:
         gallery: class index of each training video, by id.
         queries: class index of each test video, by id.
-        neighbours, temperature: of the k-NN vote.
-        linear_probe: whether to fit one; it takes longer than all else.
+        neighbours, temperature: parameters of the k-NN vote.
+        linear_probe: whether to fit a linear probe, the slowest part.
 
     Raises:
-        UserError: one of the two is empty, or an id is in both.
+        UserError: gallery or queries are empty, or an id is in both.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FeatureEvaluator:
         if both:
             raise UserError(
                 f"{len(both)} videos are in the gallery and among the queries, the first {min(both)!r}; "
-                "a video would find itself: name other datasets in DATASETS.GALLERY or DATASETS.TEST"
+                "a video would retrieve itself: use different datasets in DATASETS.GALLERY or DATASETS.TEST"
             )
         if not gallery or not queries:
             raise UserError("k-NN and retrieval need videos in both DATASETS.GALLERY and DATASETS.TEST")
@@ -57,7 +57,7 @@ class FeatureEvaluator:
         self._features: dict[str, NDArray[np.float32]] = {}
 
     def process(self, batch: Batch, predictions: Sequence[Features]) -> None:
-        """Take one batch: ``batch["id"]``, B ids; ``predictions``, B dicts with ``features`` (D,)."""
+        """Add one batch: ``batch["id"]``, B ids; ``predictions``, B dicts with ``features`` (D,)."""
         for video, prediction in zip(batch["id"], predictions, strict=True):
             features = prediction["features"].detach().float().cpu().numpy()
             if not np.isfinite(features).all():
@@ -65,9 +65,9 @@ class FeatureEvaluator:
             self._features[video] = features
 
     def evaluate(self) -> dict[str, float]:
-        """See :func:`feature_figures`; ``{}`` on processes other than the main one.
+        """See :func:`feature_metrics`; ``{}`` on processes other than the main one.
 
-        Videos without features (they could not be read) are left out.
+        Videos that could not be read are omitted.
         """
         shards = comm.gather(self._features)
         if not comm.is_main_process():
@@ -79,7 +79,7 @@ class FeatureEvaluator:
             if not videos:
                 raise UserError("no video of DATASETS.GALLERY or none of DATASETS.TEST could be read")
             sides += [np.stack([features[video] for video in videos]), np.array([wanted[v] for v in videos])]
-        return feature_figures(
+        return feature_metrics(
             *sides,
             neighbours=self._neighbours,
             temperature=self._temperature,
@@ -87,7 +87,7 @@ class FeatureEvaluator:
         )
 
 
-def feature_figures(
+def feature_metrics(
     gallery: NDArray[np.floating],
     gallery_labels: NDArray[np.integer],
     queries: NDArray[np.floating],
@@ -97,17 +97,20 @@ def feature_figures(
     temperature: float = 0.07,
     linear_probe: bool = True,
 ) -> dict[str, float]:
-    """All figures of features (N, D) and (M, D) with their labels (N,) and (M,).
+    """All metrics of features (N, D) and (M, D) with their labels (N,) and (M,).
 
     Returns:
-        ``knn``, ``R@1`` ... ``R@50`` and ``linear`` as shares in [0, 1]; of the queries' features ``similarity``
-        (mean cosine of two; 1: collapsed) and ``rank`` (effective, of at most D).
+        ``knn``, ``R@1`` ... ``R@50`` and ``linear`` in [0, 1]; and for the queries' features ``similarity`` (mean
+        cosine of pairs; 1: collapsed) and ``rank`` (effective rank, at most D).
     """
-    figures = {"knn": knn_accuracy(gallery, gallery_labels, queries, query_labels, neighbours, temperature)}
+    metrics = {"knn": knn_accuracy(gallery, gallery_labels, queries, query_labels, neighbours, temperature)}
     recalls = retrieval_recall(gallery, gallery_labels, queries, query_labels)
-    figures.update((f"R@{rank}", recall) for rank, recall in recalls.items())
+    metrics.update((f"R@{rank}", recall) for rank, recall in recalls.items())
     if linear_probe:
-        figures["linear"] = linear_probe_accuracy(gallery, gallery_labels, queries, query_labels)
+        metrics["linear"] = linear_probe_accuracy(gallery, gallery_labels, queries, query_labels)
     statistics = feature_statistics(queries)
-    figures.update((name, statistics[name]) for name in ("similarity", "rank"))
-    return figures
+    metrics.update((name, statistics[name]) for name in ("similarity", "rank"))
+    return metrics
+
+
+feature_figures = feature_metrics  # the name of earlier versions

@@ -1,4 +1,4 @@
-"""How well a linear classifier reads classes off frozen features."""
+"""Linear probe: the accuracy of a linear classifier on frozen features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LinearClassifier:
 def fit_linear_classifier(
     features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int, strength: float
 ) -> LinearClassifier:
-    """Multinomial logistic regression on standardized features, by L-BFGS from zero: one optimum, no seed.
+    """Fit a multinomial logistic regression on standardized features with L-BFGS, starting from zero (deterministic).
 
     Minimizes the mean cross-entropy plus ``strength / 2`` times the squared weights (not the bias).
 
@@ -45,7 +45,7 @@ def fit_linear_classifier(
     mean, std = x.mean(axis=0), x.std(axis=0)
     std = np.where(
         std > 1e-6 * max(std.max(initial=0.0), 1e-30), std, np.inf
-    )  # a constant feature says nothing
+    )  # constant features carry no information
     x = (x - mean) / std
     rows = np.arange(len(x))
 
@@ -70,7 +70,7 @@ def linear_probe_accuracy(
     queries: NDArray[np.floating],
     query_labels: NDArray[np.integer],
 ) -> float:
-    """Share of queries that a linear classifier fitted to the gallery by :func:`fit_linear_probe` gets right.
+    """Accuracy on the queries of a linear classifier fitted to the gallery by :func:`fit_linear_probe`.
 
     Args:
         gallery: (N, D); gallery_labels: (N,); queries: (M, D); query_labels: (M,).
@@ -83,16 +83,16 @@ def linear_probe_accuracy(
 def fit_linear_probe(
     features: NDArray[np.floating], labels: NDArray[np.integer], num_classes: int
 ) -> LinearClassifier:
-    """A linear classifier; how strongly its weights are held back is chosen on every fifth feature.
+    """Fit a linear classifier whose regularization strength is chosen on held-out data (every fifth feature).
 
-    For the choice it is fitted to the others, in the end to all.
+    The final classifier is fitted to all features.
 
     Args:
         features: (N, D).
         labels: (N,), in [0, K).
     """
     features, labels = np.asarray(features), np.asarray(labels)
-    # Sorted by class first, so that each class is among both.
+    # Sorted by class first, so that each class is in both parts.
     order = np.argsort(labels, kind="stable")
     held_out, fitted = order[::5], np.delete(order, np.s_[::5])
 

@@ -1,7 +1,7 @@
-"""How good features are without training anything: k-NN accuracy, retrieval recall, collapse statistics.
+"""Metrics of features that need no training: k-NN accuracy, retrieval recall, collapse statistics.
 
-The protocol of UCF101 and HMDB51: each test clip queries the training set. Plain numpy, in blocks, so
-that the matrix of all similarities is never whole in memory.
+The protocol of UCF101 and HMDB51: each test clip queries the training set. Computed in numpy, block by
+block, so that the full similarity matrix is never in memory.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def nearest_labels(
     """Labels and cosine similarities of each query's ``count`` nearest gallery features, nearest first.
 
     Args:
-        gallery: (N, D); gallery_labels: (N,); queries: (M, D). Of any length; normalized here.
+        gallery: (N, D); gallery_labels: (N,); queries: (M, D). They need not be normalized.
         count: at most N.
 
     Returns:
-        int64 (M, count) and float32 (M, count). Equal similarities are in the order of the gallery.
+        int64 (M, count) and float32 (M, count). Equal similarities keep the order of the gallery.
     """
     if not 1 <= count <= len(gallery):
         raise ValueError(f"{count} neighbours of {len(gallery)} features")
@@ -53,9 +53,9 @@ def knn_accuracy(
     neighbours: int = 20,
     temperature: float = 0.07,
 ) -> float:
-    """Share of queries whose nearest neighbours vote for their own label.
+    """Fraction of queries whose nearest neighbours vote for the right label.
 
-    A neighbour's vote weighs ``exp(similarity / temperature)`` (Wu et al. 2018). A small gallery votes as a whole.
+    A vote has weight ``exp(similarity / temperature)`` (Wu et al. 2018). If the gallery is small, all of it votes.
     """
     labels, similarities = nearest_labels(gallery, gallery_labels, queries, min(neighbours, len(gallery)))
     weights = np.exp((similarities - similarities[:, :1]) / temperature)
@@ -71,9 +71,9 @@ def retrieval_recall(
     query_labels: Labels,
     ranks: Sequence[int] = (1, 5, 10, 20, 50),
 ) -> dict[int, float]:
-    """R@k: share of queries with their own label among the k nearest gallery features.
+    """R@k: fraction of queries with their label among the k nearest gallery features.
 
-    Ranks beyond the gallery's size are left out.
+    Ranks beyond the gallery's size are omitted.
     """
     ranks = [rank for rank in ranks if rank <= len(gallery)]
     if not ranks:
@@ -84,10 +84,10 @@ def retrieval_recall(
 
 
 def feature_statistics(features: Features) -> dict[str, float]:
-    """Whether features have collapsed.
+    """Statistics that show whether features have collapsed.
 
     Returns:
-        ``similarity``: mean cosine of two different features (1: all equal); ``rank``: the effective
+        ``similarity``: mean cosine similarity of two different features (1: all equal); ``rank``: the effective
         rank, ``exp`` of the entropy of the normalized singular values of the centred unit features (Roy and Vetterli
         2007), between 1 and D; ``dim``: D.
     """

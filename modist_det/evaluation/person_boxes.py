@@ -1,4 +1,4 @@
-"""How good a person detector's boxes are: COCO's average precision and recall, by pycocotools."""
+"""Evaluate a person detector's boxes with COCO's average precision and recall (pycocotools)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..utils.errors import UserError
 
 __all__ = ["evaluate_person_boxes"]
 
-# Of COCO's summary, by position. Pictures have no size in pixels here, so those per size of object are left out.
+# Positions in COCO's summary. Metrics by object size are omitted, because frame sizes in pixels are not known here.
 _FIGURES = {"AP": 0, "AP50": 1, "AP75": 2, "AR@1": 6, "AR@10": 7, "AR@100": 8}
-_SIDE = 1000.0  # to which [0, 1] is scaled; any will do
+_SIDE = 1000.0  # arbitrary size to which [0, 1] is scaled
 
 Key = tuple[str, float]
 
@@ -30,10 +30,10 @@ def evaluate_person_boxes(
     detections: str | os.PathLike[str],
     thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9),
 ) -> dict[str, Any]:
-    """COCO's figures, and recall at IoU 0.5 for several least scores.
+    """COCO's metrics, and recall at IoU 0.5 for several score thresholds.
 
-    Only keyframes of the ground truth count; those without people do, too. Rows with one box are one person.
-    Persons that were not annotated make a detection wrong: where datasets annotate only actors, look at recall.
+    Only keyframes of the ground truth count, including those without people. Rows with the same box are one person.
+    Detections of unannotated persons are false positives: if a dataset annotates only actors, look at recall.
 
     Args:
         groundtruth: csv in AVA's format.
@@ -41,7 +41,7 @@ def evaluate_person_boxes(
 
     Returns:
         ``AP`` (over IoU 0.5 to 0.95), ``AP50``, ``AP75``, ``AR@1``, ``AR@10``, ``AR@100``; ``persons``, ``keyframes``,
-        ``detections``: how many; ``ignored``: detections at other keyframes; ``recall``: a list of dicts ``min_score``,
+        ``detections``: counts; ``ignored``: detections at other keyframes; ``recall``: a list of dicts ``min_score``,
         ``recall``, ``per_keyframe`` (boxes).
 
     Raises:
@@ -54,9 +54,9 @@ def evaluate_person_boxes(
         first = truth.name(0) if len(truth) else "none"
         raise UserError(
             f"no keyframe of {detections} is in {groundtruth} (such as {found.name(0)}, and {first}); "
-            "names of videos and seconds have to be the same"
+            "video names and seconds must be the same"
         )
-    figures = _coco(people, boxes, scores, len(keyframes))
+    metrics = _coco(people, boxes, scores, len(keyframes))
     recall = [_recall(people, boxes, scores, threshold, len(keyframes)) for threshold in thresholds]
     counts = {
         "persons": len(people[0]),
@@ -64,7 +64,7 @@ def evaluate_person_boxes(
         "detections": len(scores),
         "ignored": ignored,
     }
-    return {**figures, **counts, "recall": recall}
+    return {**metrics, **counts, "recall": recall}
 
 
 Places = tuple[NDArray[np.int64], NDArray[np.float64]]  # keyframe of each box (N,), boxes (N, 4)
@@ -91,11 +91,11 @@ def _detections(table: BoxTable, keyframes: dict[Key, int]) -> tuple[Places, NDA
 def _coco(people: Places, boxes: Places, scores: NDArray[Any], num_keyframes: int) -> dict[str, float]:
     if not len(people[0]) or not len(scores):
         return dict.fromkeys(_FIGURES, 0.0 if len(people[0]) else float("nan"))
-    # Here: it takes a while to import.
+    # Imported late because it is slow.
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells everything it does
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = COCO()
         truth.dataset = {
             "info": {},
@@ -130,7 +130,7 @@ def _entries(places: Places) -> list[dict[str, Any]]:
 def _recall(
     people: Places, boxes: Places, scores: NDArray[Any], min_score: float, num_keyframes: int
 ) -> dict[str, float]:
-    """Share of the people whom some box with at least this score overlaps with IoU 0.5 or more."""
+    """Fraction of people matched at IoU 0.5 by a box with at least this score."""
     kept = scores >= min_score
     index, corners = boxes[0][kept], boxes[1][kept]
     order = np.argsort(index, kind="stable")

@@ -1,4 +1,4 @@
-"""The mean of several runs' figures."""
+"""The mean of several runs' metrics."""
 
 from __future__ import annotations
 

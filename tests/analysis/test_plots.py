@@ -1,4 +1,4 @@
-"""Pictures of figures: written, of the size that their classes need, and drawn where the numbers say."""
+"""Plots of metrics: written, of the size that their classes need, and drawn where the numbers say."""
 
 from __future__ import annotations
 

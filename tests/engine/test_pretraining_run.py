@@ -160,7 +160,7 @@ def test_decoded_frames_are_kept_and_train_alike(config, tmp_path):
     ("changes", "message"),
     [
         (["DATASETS.GALLERY", []], "in both, or in neither"),
-        (["DATASETS.GALLERY", ["puppets_actions_test"]], "a video would find itself"),
+        (["DATASETS.GALLERY", ["puppets_actions_test"]], "a video would retrieve itself"),
         (
             ["DATASETS.TEST", ["puppets_actions_test"] * 2],
             "two of DATASETS.TEST are called 'puppets_actions_test'",
@@ -186,5 +186,5 @@ def test_two_data_sets_may_have_videos_of_one_name(tmp_path):
     assert len(set(ids)) == 2
     evaluator.process({"id": ids}, [{"features": torch.tensor([1.0, 2.0])}] * 2)
     assert evaluator.evaluate()["knn"] == 1.0
-    with pytest.raises(UserError, match="a video would find itself"):
+    with pytest.raises(UserError, match="a video would retrieve itself"):
         PretrainingTask([], test=[unseen], gallery=[seen, unseen]).evaluator(get_cfg(), unseen, tmp_path)

@@ -1,4 +1,4 @@
-"""AVA's mAP against figures worked by hand, a slow evaluator written from the definition and the official one."""
+"""AVA's mAP against values worked out by hand, a slow evaluator written from the definition and the official one."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_limit_that_changes_a_result_is_told_and_can_be_lifted(evaluate):
     (warning,) = result["warnings"]
     assert "10 detections did not count" in warning and "0.8333, without the limit 1.0000" in warning
     assert "--max-detections 0" in warning and "TEST.AVA.MAX_DETECTIONS" in warning
-    assert "10 more detections did not count: beyond the 50 best of a keyframe" in class_table(result)
+    assert "10 more detections are beyond the 50 best of their keyframe and do not count" in class_table(result)
     lifted = evaluate(truth, detections, max_detections=0)
     assert (lifted["mAP"], lifted["max_detections"], lifted["warnings"]) == (1.0, 0, [])
     assert evaluate(truth, detections, max_detections=30)["mAP"] == pytest.approx(30 / 60)
@@ -395,15 +395,15 @@ def test_official_figures(real_data):
     expected = json.loads((folder / "official.json").read_text())
     result = evaluate_ava(folder / "gt.csv", folder / "det.csv", folder / "labels.pbtxt")
     assert result["mAP"] == pytest.approx(expected.pop("PascalBoxes_Precision/mAP@0.5IOU"), abs=1e-9)
-    figures = {name.rsplit("/", 1)[1]: value for name, value in expected.items()}
-    assert len(figures) > 50
+    metrics = {name.rsplit("/", 1)[1]: value for name, value in expected.items()}
+    assert len(metrics) > 50
     for c in result["classes"]:
-        value = figures.pop(c["name"], None)
+        value = metrics.pop(c["name"], None)
         if value is None or math.isnan(value):
             assert c["AP"] is None
         else:
             assert c["AP"] == pytest.approx(value, abs=1e-9), c["name"]
-    assert not figures
+    assert not metrics
 
 
 def test_pyslowfast_figure(real_data):
@@ -454,7 +454,7 @@ def test_what_finds_what_and_the_curve(tmp_path):
     assert walk.precision.tolist() == [1.0, 0.5, 0.5, 0.5]
     assert len(wave.score) == len(wave.recall) == 0
     area = float((walk.precision * np.diff(walk.recall, prepend=0)).sum())
-    assert area == ap_by_id(ava.figures(matched))[WALK] == 0.75
+    assert area == ap_by_id(ava.metrics(matched))[WALK] == 0.75
 
 
 def test_average_precision_of_equal_scores():

@@ -66,7 +66,7 @@ def run(evaluator, keyframes):
 def test_figures_files_and_command_line_agree(data, tmp_path):
     groundtruth, labels, keyframes = data
     evaluator = AVAEvaluator(groundtruth, labels, output_dir=tmp_path / "inference", dataset_name="my/set")
-    figures = run(evaluator, keyframes)
+    metrics = run(evaluator, keyframes)
     written = tmp_path / "inference" / "my_set_detections.csv"
     # A person's class 3 score is in channel 2; classes 2 and 5 are not in the label map.
     table = read_detections(written)
@@ -82,12 +82,12 @@ def test_figures_files_and_command_line_agree(data, tmp_path):
     annotated = read_ava_boxes(groundtruth).boxes
     np.testing.assert_array_equal(np.unique(table.boxes, axis=0), np.unique(annotated, axis=0))
     result = evaluate_ava(groundtruth, written, labels)
-    assert figures["mAP"] == result["mAP"]
-    assert 0.3 < figures["mAP"] < 1
-    assert {k: v for k, v in figures.items() if k.startswith("AP/")} == {
+    assert metrics["mAP"] == result["mAP"]
+    assert 0.3 < metrics["mAP"] < 1
+    assert {k: v for k, v in metrics.items() if k.startswith("AP/")} == {
         f"AP/{c['name']}": c["AP"] for c in result["classes"] if c["AP"] is not None
     }
-    assert figures["mAP/pose"] == figures["AP/run"]
+    assert metrics["mAP/pose"] == metrics["AP/run"]
     assert json.loads((tmp_path / "inference" / "my_set_ava_result.json").read_text()) == result
 
 
@@ -97,10 +97,10 @@ def test_boxes_are_evaluated_as_they_are_written(tmp_path):
     (tmp_path / "gt.csv").write_text("a,1," + ",".join(map(str, person)) + ",1\n")
     (tmp_path / "labels.pbtxt").write_text('item { name: "walk" id: 1 }')
     keyframe = ("a", 1, np.array([box], dtype=np.float32), np.ones((1, 1), dtype=np.float32))
-    figures = run(
+    metrics = run(
         AVAEvaluator(tmp_path / "gt.csv", tmp_path / "labels.pbtxt", output_dir=tmp_path), [keyframe]
     )
-    assert figures["mAP"] == 1.0
+    assert metrics["mAP"] == 1.0
     assert (
         evaluate_ava(tmp_path / "gt.csv", tmp_path / "ava_detections.csv", tmp_path / "labels.pbtxt")["mAP"]
         == 1.0
@@ -120,10 +120,10 @@ def test_order_of_batches_and_repeated_keyframes_do_not_matter(data):
 def test_exclusions_and_mode(data, tmp_path):
     groundtruth, labels, keyframes = data
     (tmp_path / "excluded.csv").write_text("b,902\nb,903\n")
-    figures = run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), keyframes)
+    metrics = run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), keyframes)
     kept = [k for k in keyframes if k[:2] not in (("b", 902), ("b", 903))]
-    assert figures != run(AVAEvaluator(groundtruth, labels), keyframes)
-    assert figures == run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), kept)
+    assert metrics != run(AVAEvaluator(groundtruth, labels), keyframes)
+    assert metrics == run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), kept)
     ghost = [
         ("z", 1, np.array([[0, 0, 1, 1]], dtype=np.float32), np.ones((1, NUM_CHANNELS), dtype=np.float32))
     ]
@@ -178,8 +178,8 @@ def _worker(rank, world_size, port, groundtruth, labels, keyframes, folder):
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
     # Shards of 4, 9 and none; the second repeats a keyframe of the first, as padding samplers do.
     shard = [keyframes[8:], keyframes[:9], []][rank]
-    figures = run(AVAEvaluator(groundtruth, labels, output_dir=folder / f"rank{rank}"), shard)
-    (folder / f"figures{rank}.json").write_text(json.dumps(figures))
+    metrics = run(AVAEvaluator(groundtruth, labels, output_dir=folder / f"rank{rank}"), shard)
+    (folder / f"metrics{rank}.json").write_text(json.dumps(metrics))
     dist.destroy_process_group()
 
 
@@ -190,7 +190,7 @@ def test_uneven_shards_of_three_processes(data, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     mp.spawn(_worker, (3, port, groundtruth, labels, keyframes, tmp_path), nprocs=3)
-    assert [json.loads((tmp_path / f"figures{rank}.json").read_text()) for rank in range(3)] == [
+    assert [json.loads((tmp_path / f"metrics{rank}.json").read_text()) for rank in range(3)] == [
         expected,
         {},
         {},

@@ -46,27 +46,27 @@ def run(evaluator, videos, size=2):
 
 
 def test_figures_by_hand():
-    figures = run(ClassificationEvaluator(NAMES), VIDEOS)
-    assert figures["top1"] == pytest.approx(2 / 5)
-    assert figures["top3"] == 1.0  # fewer than 5 classes
-    assert figures["mean_class_accuracy"] == pytest.approx((1 + 0 + 0) / 3)
+    metrics = run(ClassificationEvaluator(NAMES), VIDEOS)
+    assert metrics["top1"] == pytest.approx(2 / 5)
+    assert metrics["top3"] == 1.0  # fewer than 5 classes
+    assert metrics["mean_class_accuracy"] == pytest.approx((1 + 0 + 0) / 3)
 
 
 def test_top5_against_sorting_each_row():
     rng = np.random.default_rng(0)
     scores, labels = rng.random((200, 9)), rng.integers(9, size=200)
     videos = [(i, int(labels[i]), scores[i].tolist()) for i in range(200)]
-    figures = run(ClassificationEvaluator([str(i) for i in range(9)]), videos, size=7)
+    metrics = run(ClassificationEvaluator([str(i) for i in range(9)]), videos, size=7)
     by_row = [
         label in sorted(range(9), key=lambda c: -row[c])[:5]
         for row, label in zip(scores, labels, strict=True)
     ]
-    assert figures["top5"] == pytest.approx(np.mean(by_row))
+    assert metrics["top5"] == pytest.approx(np.mean(by_row))
 
 
 def test_a_class_without_videos_has_no_part_in_the_mean():
-    figures = run(ClassificationEvaluator(NAMES), VIDEOS[:3])
-    assert figures["mean_class_accuracy"] == pytest.approx((1 + 0) / 2)
+    metrics = run(ClassificationEvaluator(NAMES), VIDEOS[:3])
+    assert metrics["mean_class_accuracy"] == pytest.approx((1 + 0) / 2)
 
 
 def test_the_best_of_several_labels_counts():

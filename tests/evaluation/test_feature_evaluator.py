@@ -1,4 +1,4 @@
-"""Features from batches to figures."""
+"""Features from batches to metrics."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_figures_of_batches_in_any_order():
     evaluator = FeatureEvaluator(GALLERY, QUERIES, neighbours=1)
     feed(evaluator, ["q", "c"])
     feed(evaluator, ["b", "r", "a"])
-    figures = evaluator.evaluate()
+    metrics = evaluator.evaluate()
     # Nearest to r = (0.8, 0.7) is a: cosine 0.8 / 1.063 = 0.753; to c it is 0.71 / (1.063 * 0.906) = 0.737.
-    assert figures["knn"] == figures["R@1"] == 0.5
-    assert "R@5" not in figures
-    assert figures["similarity"] == pytest.approx((0.72 + 0.07) / (np.hypot(0.9, 0.1) * np.hypot(0.8, 0.7)))
-    assert 0 <= figures["linear"] <= 1
+    assert metrics["knn"] == metrics["R@1"] == 0.5
+    assert "R@5" not in metrics
+    assert metrics["similarity"] == pytest.approx((0.72 + 0.07) / (np.hypot(0.9, 0.1) * np.hypot(0.8, 0.7)))
+    assert 0 <= metrics["linear"] <= 1
     evaluator.reset()
     with pytest.raises(UserError, match="could be read"):
         evaluator.evaluate()
@@ -42,8 +42,8 @@ def test_figures_of_batches_in_any_order():
 def test_unreadable_videos_are_left_out():
     evaluator = FeatureEvaluator(GALLERY, QUERIES, neighbours=1, linear_probe=False)
     feed(evaluator, ["q", "a"])
-    figures = evaluator.evaluate()
-    assert figures["knn"] == 1.0 and "linear" not in figures
+    metrics = evaluator.evaluate()
+    assert metrics["knn"] == 1.0 and "linear" not in metrics
 
 
 def test_a_video_on_both_sides_is_refused():

@@ -289,7 +289,9 @@ def test_boxes_of_which_none_is_of_use(tmp_path):
         build_person_detector(str(path), min_score=0.5)
     detector = build_person_detector(str(path))
     assert at(detector, 0.0) is None and at(detector, 3.0) is None
-    assert "0 to 3 s) matches one of its 2 keyframes (after first_second: 902 to 903 s)" in detector.remark("v")
+    assert "0 to 3 s) matches one of its 2 keyframes (after first_second: 902 to 903 s)" in detector.remark(
+        "v"
+    )
     detector = build_person_detector(str(path), first_second=900)
     assert at(detector, 2.0) is not None and at(detector, 9.0) is None
     assert detector.remark("v") == "" and detector.remark("other") == ""

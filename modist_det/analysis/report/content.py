@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...data.datasets.detection import DetectionDataset
-from ...evaluation.ava import AVAMatch, figures
+from ...evaluation.ava import AVAMatch, metrics
 from ...evaluation.frame_ap import PrecisionRecall, precision_recall
 from ...utils.progress import progress_bar
 from ...utils.spread import evenly_spread
@@ -43,7 +43,7 @@ def report_content(
     A class is given by its place in ``classes``, a keyframe by its place in ``keyframes``. A video that cannot be
     read leaves its keyframes without images, with a note that says why.
     """
-    result = figures(matched)
+    result = metrics(matched)
     points = operating_points(matched)
     missed = misses(matched, points, num_keyframes // 3)
     wrong = false_positives(matched, points, num_keyframes // 3)
