@@ -16,21 +16,25 @@ _EXAMPLE = """\
 
 
 def run_net_parser() -> argparse.ArgumentParser:
-    """The fixed command line of training and evaluation."""
-    parser = make_parser("Train a model, or evaluate one with --eval-only, as a config file says.", _EXAMPLE)
+    """The command line of training and evaluation."""
+    parser = make_parser(
+        "Train a model described by a config file, or evaluate it with --eval-only.", _EXAMPLE
+    )
     parser.add_argument("--cfg", required=True, metavar="FILE", help="config file (YAML)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue from the last checkpoint in OUTPUT_DIR"
+    )
     parser.add_argument(
         "--eval-only",
         action="store_true",
-        help="do not train; evaluate MODEL.WEIGHTS, or the last checkpoint in OUTPUT_DIR",
+        help="evaluate MODEL.WEIGHTS or the last checkpoint in OUTPUT_DIR, without training",
     )
     parser.add_argument(
         "--num-gpus",
         type=at_least(0),
         default=None,
         metavar="N",
-        help="processes on this machine, one per GPU; 0 runs on the CPU (default: 1 where there is a GPU, else 0)",
+        help="processes on this machine, one per GPU; 0 runs on the CPU (default: 1 with a GPU, else 0)",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY VALUE", help="config keys to set, e.g. SOLVER.BASE_LR 0.1"

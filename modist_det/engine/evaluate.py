@@ -1,4 +1,4 @@
-"""Running a model over the test sets of a config."""
+"""Evaluate a model on the test sets of a config."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Module:
-    """Move the model to the device, with its 3D convolution weights in the memory format of the config."""
+    """Move the model to the device and its 3D convolution weights to the configured memory format."""
     memory_format = torch.channels_last_3d if cfg.MODEL.CHANNELS_LAST else torch.preserve_format
     model = model.to(device)
     for parameter in model.parameters():
@@ -57,10 +57,10 @@ def place_model(cfg: CfgNode, model: nn.Module, device: torch.device) -> nn.Modu
 def start_from_weights(
     model: nn.Module, path: str | os.PathLike, cfg: CfgNode, classes: ClassFacts | None = None
 ) -> LoadReport:
-    """Load a checkpoint into ``model``; of a pretraining model into its backbone, which alone is evaluated.
+    """Load a checkpoint into ``model``, or into its backbone if it is a pretraining model.
 
-    ``cfg`` is the model's; the log says where that of the weights is another in a way that no shape shows. ``classes``:
-    what the model's outputs mean; see :func:`~modist_det.checkpoint.load_weights`.
+    Differences between ``cfg`` and the config of the weights that tensor shapes do not reveal are logged. ``classes``
+    are the classes of the model's outputs; see :func:`~modist_det.checkpoint.load_weights`.
     """
     method = model if isinstance(model, PretrainingMethod) else None
     report = load_weights(method.pretrained_backbone if method else model, path, classes=classes)
@@ -73,15 +73,15 @@ def start_from_weights(
 
 
 def checkpoint_folder(cfg: CfgNode) -> Path:
-    """Where a run keeps its checkpoints."""
+    """The folder of a run's checkpoints."""
     return Path(cfg.OUTPUT_DIR) / "checkpoints"
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """One of DATASETS.TEST, read and checked, to be evaluated on any number of times."""
+    """One of DATASETS.TEST, read and checked; can be evaluated repeatedly."""
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # not a test case, despite its name
 
     title: str
     loader: TestLoader
@@ -91,7 +91,7 @@ class TestSet:
 def make_test_loader(
     cfg: CfgNode, records: Sequence[Any], mapper: Mapper, stack: Collate = stack_samples
 ) -> TestLoader:
-    """This rank's share of a test set, as ``TEST`` and ``DATALOADER`` say."""
+    """A loader of this rank's share of a test set, configured by ``TEST`` and ``DATALOADER``."""
     return build_test_loader(
         records,
         mapper,
@@ -107,10 +107,10 @@ def make_test_loader(
 
 
 def build_test_sets(cfg: CfgNode, task: Task) -> list[TestSet]:
-    """DATASETS.TEST; before training, so that a mistake in a test set is not found after it.
+    """Read and check DATASETS.TEST. Called before training, so that errors in test sets are found early.
 
     Raises:
-        UserError: files of a test set are missing or malformed, or there is nothing in it to evaluate.
+        UserError: files of a test set are missing or malformed, or it has nothing to evaluate.
     """
     test_sets = []
     for name in cfg.DATASETS.TEST:
@@ -130,7 +130,7 @@ def evaluate(
     device: torch.device,
     iteration: int | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of ``model`` on each of the test sets, by title.
+    """Evaluate ``model`` on each test set; returns metrics by title.
 
     Raises:
         UserError: more clips than DATALOADER.MAX_BAD_VIDEO_RATE cannot be read, or none can.
@@ -160,7 +160,7 @@ def evaluate(
 
 
 def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Metrics of the model in MODEL.WEIGHTS, or else of the last checkpoint in OUTPUT_DIR."""
+    """Evaluate MODEL.WEIGHTS or the last checkpoint in OUTPUT_DIR; returns metrics by test set."""
     if not cfg.DATASETS.TEST:
         raise UserError("--eval-only, but DATASETS.TEST is empty")
     weights = cfg.MODEL.WEIGHTS or Checkpointer(checkpoint_folder(cfg)).last()
@@ -176,7 +176,7 @@ def evaluate_only(cfg: CfgNode, task: Task, device: torch.device) -> dict[str, d
         if report.classes is not None:
             check_same_classes(report.classes, classes)
         else:
-            # Other projects' weights carry no class facts, nor do those of our early releases.
+            # Weights of other projects and of early releases have no class facts.
             level = logging.WARNING if report.config else logging.INFO
             logger.log(
                 level, "%s has no class names: its classes are assumed to be those of the data", weights

@@ -1,4 +1,4 @@
-"""What happens around a step: schedule, averaging, evaluation, logging, checkpoints, stopping."""
+"""Hooks of the training loop: schedule, weight averaging, evaluation, logging, checkpoints, stopping."""
 
 from __future__ import annotations
 
@@ -45,33 +45,33 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Seconds within which signals of a terminal and of a launcher (torchrun) count as one.
+# Signals from a terminal and a launcher (torchrun) within this many seconds count as one.
 _ONE_SIGNAL = 1.0
 
 
 def is_due(iteration: int, period: float) -> bool:
-    """Whether step number ``iteration`` (from 1) is the one that completes a multiple of ``period`` steps.
+    """Whether step ``iteration`` (from 1) completes a multiple of ``period`` steps.
 
-    ``period`` may be fractional (epochs that are no whole number of steps); 0 or less is never due.
+    ``period`` may be fractional (epochs of a fractional number of steps); 0 or less is never due.
     """
     return period > 0 and math.floor(iteration / period) > math.floor((iteration - 1) / period)
 
 
 @runtime_checkable
 class FollowsProgress(Protocol):
-    """A model with a schedule inside."""
+    """A model with an internal schedule."""
 
     def set_progress(self, progress: float) -> None:
-        """Called before each step with the share of training that is done, in [0, 1]."""
+        """Called before each step with the training progress in [0, 1]."""
 
 
 class ScheduleHook(Hook):
-    """Before each step, sets the learning rate from ``schedule(progress)`` and tells the model the progress.
+    """Before each step, sets the learning rate to ``schedule(progress)`` and passes the progress to the model.
 
     Args:
         schedule: learning rate at a progress in [0, 1].
-        total: steps of the whole run; ``MAX_EPOCH`` times the steps of an epoch, possibly fractional.
-        model: is told the progress if it :class:`FollowsProgress`.
+        total: steps of the whole run: ``MAX_EPOCH`` times the steps per epoch, possibly fractional.
+        model: receives the progress if it implements :class:`FollowsProgress`.
     """
 
     def __init__(self, schedule: ParamScheduler, total: float, model: nn.Module | None = None) -> None:
@@ -89,7 +89,7 @@ class ScheduleHook(Hook):
 
 
 class AverageHook(Hook):
-    """Keeps an exponential moving average of the weights up to date."""
+    """Updates an exponential moving average of the weights."""
 
     def __init__(self, averaged: torch.optim.swa_utils.AveragedModel, model: nn.Module) -> None:
         self.averaged = averaged
@@ -100,10 +100,10 @@ class AverageHook(Hook):
 
 
 class PeriodicHook(Hook):
-    """Does its work every ``period`` steps (possibly fractional) and after the last one.
+    """Base class for work every ``period`` steps (possibly fractional) and after the last one.
 
     Args:
-        missing: also before the first step: the run was killed in an evaluation and continues with it.
+        missing: also work before the first step, because the run was killed during an evaluation.
     """
 
     def __init__(self, period: float, missing: bool = False) -> None:
@@ -123,9 +123,9 @@ class PeriodicHook(Hook):
 
 
 class EvaluationHook(PeriodicHook):
-    """Evaluates every ``period`` steps and after the last one; keeps the latest results in ``results``.
+    """Evaluates every ``period`` steps and after the last one; ``results`` has the latest results.
 
-    Its place is behind the checkpoint hook: whatever happens in an evaluation, the steps before it are saved.
+    Place it after the checkpoint hook, so that the steps before an evaluation are saved even if it fails.
 
     Args:
         evaluate: ``evaluate(iteration)`` returns the metrics of each test set.
@@ -147,9 +147,11 @@ class EvaluationHook(PeriodicHook):
     def before_train(self, trainer: Trainer) -> None:
         if self.missing:
             if trainer.iteration == trainer.max_iter:
-                logger.info("all %d steps were made before: only evaluating", trainer.max_iter)
+                logger.info("all %d steps are already done: only evaluating", trainer.max_iter)
             else:
-                logger.info("the evaluation after %d steps was cut off: evaluating now", trainer.iteration)
+                logger.info(
+                    "the evaluation after %d steps was interrupted: evaluating now", trainer.iteration
+                )
         super().before_train(trainer)
 
     def work(self, trainer: Trainer) -> None:
@@ -167,7 +169,7 @@ class EvaluationHook(PeriodicHook):
 
 
 class LogHook(Hook):
-    """Every ``period`` steps, one line with losses, learning rate, times, ETA and memory to all writers."""
+    """Every ``period`` steps, sends losses, learning rate, times, ETA and memory to all writers."""
 
     def __init__(self, period: int, steps_per_epoch: int, writers: Sequence[Writer]) -> None:
         self.period = period
@@ -179,7 +181,7 @@ class LogHook(Hook):
         self._times.append((trainer.step_seconds, trainer.data_seconds))
         if trainer.iteration < trainer.max_iter and trainer.iteration % self.period:
             return
-        # A collective call: every rank takes part, the main process alone has writers.
+        # A collective call: all ranks take part, but only the main process has writers.
         losses = trainer.losses.take_means()
         step, data = (sum(column) / len(self._times) for column in zip(*self._times, strict=True))
         self._times = []
@@ -201,7 +203,7 @@ class LogHook(Hook):
 
 
 class PictureHook(PeriodicHook):
-    """Every ``period`` steps and after the last one, writes what ``draw(iteration)`` returns, pictures by name."""
+    """Every ``period`` steps and after the last one, writes the images that ``draw(iteration)`` returns by name."""
 
     def __init__(
         self,
@@ -219,7 +221,7 @@ class PictureHook(PeriodicHook):
 
 
 def _peak_memory_mb() -> float:
-    """Peak memory in use so far: of the GPU where there is one, otherwise of this process."""
+    """Peak memory so far: of the GPU if there is one, otherwise of this process."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -227,7 +229,8 @@ def _peak_memory_mb() -> float:
 
 
 class StatisticsHook(PeriodicHook):
-    """Before each evaluation, ``compute(iteration)`` makes the statistics of the model that is evaluated and saved."""
+    """Before each evaluation, calls ``compute(iteration)`` to recompute the statistics of the evaluated and saved
+    model."""
 
     def __init__(self, compute: Callable[[int], None], period: float, missing: bool = False) -> None:
         super().__init__(period, missing)
@@ -242,7 +245,7 @@ class CheckpointHook(PeriodicHook):
     """Saves every ``period`` steps, after the last one, and when training is asked to stop.
 
     Args:
-        state: makes what is saved; called on the main process only.
+        state: returns the content of a checkpoint; called on the main process only.
     """
 
     def __init__(
@@ -280,12 +283,12 @@ def _check_finite(weights: Mapping[str, torch.Tensor], iteration: int) -> None:
 
 
 class StopOnSignalHook(Hook):
-    """SIGTERM, SIGINT and SIGHUP end training, so that the checkpoint hook saves: after the step that is being made, at
-    once where training waits for data or evaluates.
+    """Stops training on SIGTERM, SIGINT or SIGHUP, so that the checkpoint hook saves: after the current step, or at
+    once while training waits for data or evaluates.
 
-    Processes agree on the step: those of a run with several look at it together every ``agree_period`` steps.
-    A second signal acts at once, as without this hook; where a batch is waited for longer than ``patience`` seconds
-    after the first, it counts as two. ``trainer.stop_signal`` is the signal's number or 0.
+    Several processes agree on the step by checking together every ``agree_period`` steps.
+    A second signal acts at once, as without this hook. A signal counts twice if the wait for a batch takes longer than
+    ``patience`` seconds. ``trainer.stop_signal`` is the signal's number or 0.
     """
 
     def __init__(self, agree_period: int = 20, patience: float = 30.0) -> None:
@@ -297,7 +300,7 @@ class StopOnSignalHook(Hook):
 
     def before_train(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():
-            logger.debug("not the main thread: signals are left alone")
+            logger.debug("not the main thread: signals are not handled")
             return
         self._closed.clear()
         for number in stop_signals():
@@ -333,7 +336,7 @@ class StopOnSignalHook(Hook):
         threading.Thread(target=self._insist, args=(trainer, number), daemon=True).start()
 
     def _insist(self, trainer: Trainer, number: int) -> None:
-        """Send the signal again where its step does not end, since no data comes."""
+        """Send the signal again if the step does not end because no data arrives."""
         while not self._closed.wait(min(self.patience / 10, 1.0)):
             since = trainer.waiting_since
             if since is not None and time.monotonic() - max(since, self._came) > self.patience:
@@ -341,7 +344,7 @@ class StopOnSignalHook(Hook):
 
 
 class ProgressHook(Hook):
-    """A progress bar over the steps, on the main process."""
+    """Shows a progress bar of the steps on the main process."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None

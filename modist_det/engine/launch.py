@@ -1,4 +1,4 @@
-"""One process or many: under torchrun, spawned here with ``--num-gpus N``, or simply this one."""
+"""Run in one or several processes: started by torchrun, spawned with ``--num-gpus N``, or only this one."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from .ranks import RankLost, RankWatch, lost_connection
 
 __all__ = ["Timeouts", "launch", "run_processes"]
 
-# Runs of several processes.
+# Runs with several processes.
 add_section(
     "DISTRIBUTED",
-    # Seconds without a sign of life of one of them after which the others end...
+    # Seconds without a heartbeat of a process after which the others end,
     RANK_TIMEOUT=Key(120.0, COUNT),
-    # ... and for one collective operation, as long as all live: one may evaluate while the others wait.
+    # and the timeout of a collective operation while all are alive: one may evaluate while the others wait.
     GROUP_TIMEOUT=Key(1800.0, COUNT),
 )
 
-# Seconds for a rank in a collective operation to react to a signal before it is ended.
+# Seconds for a rank in a collective operation to react to a signal before it is killed.
 _SIGNAL_PATIENCE = 30.0
-# Seconds for the other ranks to end by themselves after one has failed.
+# Seconds for the other ranks to end on their own after one has failed.
 _GRACE = 15.0
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds after which the processes of a run no longer wait for each other (config: ``DISTRIBUTED``).
+    """Timeouts in seconds of the processes of a run (config section ``DISTRIBUTED``).
 
     Attributes:
-        rank: without any sign of life of a rank.
-        group: of one collective operation, while all ranks live. Long enough for one rank to evaluate, or to start its
-            workers, while the others wait.
+        rank: time without a heartbeat of a rank.
+        group: duration of one collective operation while all ranks are alive. Long enough for one rank to evaluate or
+            start its workers while the others wait.
     """
 
     rank: float = 120.0
@@ -65,7 +65,7 @@ def launch(main: Callable[[], int], num_gpus: int | None, timeouts: Timeouts | N
     ``functools.partial`` of a module's function). The group uses nccl on CUDA, gloo on the CPU.
 
     Raises:
-        UserError: more GPUs are asked for than there are; a process of the run was killed.
+        UserError: more GPUs are requested than available, or a process of the run was killed.
     """
     timeouts = timeouts or Timeouts()
     if "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ:
@@ -82,13 +82,13 @@ def launch(main: Callable[[], int], num_gpus: int | None, timeouts: Timeouts | N
 
 
 def run_processes(main: Callable[[], int], count: int, timeouts: Timeouts) -> int:
-    """Run ``main()`` in ``count`` processes started here; signals are passed on to all of them.
+    """Run ``main()`` in ``count`` new processes and forward signals to them.
 
     Returns:
         The exit status of the first process that failed, otherwise 0.
 
     Raises:
-        UserError: a process was killed; the others are ended.
+        UserError: a process was killed; the others are then ended.
     """
     context = multiprocessing.get_context("spawn")
     port = _free_port()
@@ -108,12 +108,14 @@ def run_processes(main: Callable[[], int], count: int, timeouts: Timeouts) -> in
     if status < 0:
         name = signal.Signals(-status).name
         memory = ", as the system does when memory runs out" if -status == signal.SIGKILL else ""
-        raise UserError(f"rank {failed} was killed by {name}{memory}; the run ends here; go on with --resume")
-    return status  # that process has printed why
+        raise UserError(
+            f"rank {failed} was killed by {name}{memory}; the run ends here; continue with --resume"
+        )
+    return status  # that process has printed the reason
 
 
 def _wait(processes: Sequence[BaseProcess]) -> int | None:
-    """Until all have ended, or one has failed: that one's rank."""
+    """Wait until all have ended or one has failed; returns the rank of the failed one."""
     running: dict[Any, int] = {process.sentinel: rank for rank, process in enumerate(processes)}
     while running:
         ended = [running.pop(sentinel) for sentinel in wait(list(running))]
@@ -121,7 +123,7 @@ def _wait(processes: Sequence[BaseProcess]) -> int | None:
             processes[rank].join()
         failed = [rank for rank in ended if processes[rank].exitcode]
         if failed:
-            # Of several, the killed one made the others fail.
+            # If several failed, the killed one is the cause.
             return min(failed, key=lambda rank: processes[rank].exitcode or 0)
     return None
 
@@ -158,7 +160,7 @@ def _passing_signals_to(processes: Sequence[BaseProcess]) -> Iterator[None]:
 
 
 def _spawned(rank: int, world_size: int, port: int, main: Callable[[], int], timeouts: Timeouts) -> None:
-    os.setpgid(0, 0)  # what a terminal sends comes through the parent, once
+    os.setpgid(0, 0)  # signals of a terminal arrive once, through the parent
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     os.environ.update(
         RANK=str(rank),
@@ -171,7 +173,7 @@ def _spawned(rank: int, world_size: int, port: int, main: Callable[[], int], tim
         with stop_on_signals(until_exit=True):
             status = _in_group(main, timeouts)
     except RankLost:
-        status = 1  # the parent sees which, and says so
+        status = 1  # the parent sees which signal it was and reports it
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
@@ -199,10 +201,10 @@ def _in_group(main: Callable[[], int], timeouts: Timeouts) -> int:
         try:
             with _watch(timeouts) as watch, lost_connection(watch):
                 status = main()
-                if status == 0:  # otherwise the others may not come here
+                if status == 0:  # otherwise the others may not get here
                     comm.synchronize()
         except RankLost as error:
-            # Leaving a group of which one is gone may take for ever.
+            # Leaving a group with a dead member may hang.
             timer = threading.Timer(_GRACE, os._exit, (1,))
             timer.daemon = True
             timer.start()

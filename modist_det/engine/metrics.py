@@ -1,4 +1,4 @@
-"""Numbers of a run: losses without a host sync per step, and the files they end up in."""
+"""Losses and metrics of a run, buffered without a host sync per step, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# What a log line says in words of its own.
+# Values with a fixed place in the log line.
 _TIMING = ("epoch", "lr", "time", "data_time", "eta_seconds", "memory_mb")
 
 
@@ -42,7 +42,7 @@ class NonFiniteError(UserError):
 
 
 def is_loss(name: str) -> bool:
-    """Whether a number that a model returns in training is minimized (``loss...``) or only logged."""
+    """Whether a value returned by a model in training is minimized (``loss...``) or only logged."""
     return name.startswith("loss")
 
 
@@ -52,11 +52,11 @@ def is_evaluation(row: Mapping[str, Any]) -> bool:
 
 
 class LossBuffer:
-    """Losses and other scalars of recent steps, kept on their device until :meth:`flush` fetches them all at once.
+    """Losses and other scalars of recent steps, kept on the device until :meth:`flush` fetches them together.
 
-    A loss that is NaN or infinite is therefore noticed at the next flush, which names its iteration and
-    the ids of its batch. The trainer flushes at every log line and before every checkpoint, so no
-    checkpoint holds weights from after such a loss.
+    A NaN or infinite loss is therefore detected at the next flush, which reports its iteration and the ids of its
+    batch. The trainer flushes at every log line and before every checkpoint, so no checkpoint contains weights from
+    after such a loss.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class LossBuffer:
         self._window: list[list[float]] = []
 
     def append(self, iteration: int, ids: list[str], losses: Mapping[str, torch.Tensor]) -> None:
-        """Remember the scalar losses of one step (detached here)."""
+        """Store the scalar losses of one step, detached."""
         names = list(losses)
         if self._names and names != self._names:
             raise ValueError(f"a step returned losses {names}, earlier steps {self._names}")
@@ -74,7 +74,7 @@ class LossBuffer:
         self._pending.append((iteration, ids, stacked))
 
     def flush(self) -> None:
-        """Fetch what is on the device and check it.
+        """Fetch and check all values on the device.
 
         Raises:
             NonFiniteError: a loss is NaN or infinite.
@@ -93,7 +93,7 @@ class LossBuffer:
             self._window.append(row)
 
     def take_means(self) -> dict[str, float]:
-        """Mean of each number, and of the sum of losses ``loss``, since the last call, over all ranks."""
+        """Mean of each value and of the total ``loss`` since the last call, over all ranks."""
         self.flush()
         if not self._window:
             return {}
@@ -106,7 +106,7 @@ class LossBuffer:
 
 
 class Writer(Protocol):
-    """Keeps the numbers of a run somewhere."""
+    """Stores the values of a run."""
 
     def write(self, iteration: int, values: Mapping[str, float]) -> None: ...
 
@@ -114,14 +114,14 @@ class Writer(Protocol):
 
 
 class ConsoleWriter:
-    """Writes the numbers as a line of the log."""
+    """Writes the values to the log."""
 
     def __init__(self, max_iter: int) -> None:
         self.max_iter = max_iter
 
     def write(self, iteration: int, values: Mapping[str, float]) -> None:
         if is_evaluation(values):
-            return  # an evaluation; its table is in the log already
+            return  # an evaluation; its table is already in the log
         shown = [name for name in values if name not in _TIMING]
         losses = "  ".join(f"{name} {values[name]:.4f}" for name in shown)
         logger.info(
@@ -145,11 +145,11 @@ class JSONWriter:
     """Appends one JSON object per line to ``metrics.json``."""
 
     def __init__(self, path: Path, start_iteration: int, evaluates: bool = False) -> None:
-        """Lines of a stopped run that come again are dropped.
+        """Open the file; lines of an interrupted run that will be written again are removed.
 
         Args:
-            start_iteration: steps already made.
-            evaluates: the evaluation after them is made again.
+            start_iteration: steps already done.
+            evaluates: whether the evaluation after them will be repeated.
         """
         if path.exists():
             kept = [
@@ -171,7 +171,7 @@ class JSONWriter:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.json``; a last line cut off by a kill, or one of something else, is left out."""
+    """Read the lines of a ``metrics.json``; incomplete or foreign lines are skipped."""
     rows = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -184,7 +184,7 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 class TensorBoardWriter:
-    """TensorBoard scalars and pictures in ``OUTPUT_DIR/tensorboard``."""
+    """TensorBoard scalars and images in ``OUTPUT_DIR/tensorboard``."""
 
     def __init__(self, folder: Path, start_iteration: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -196,9 +196,9 @@ class TensorBoardWriter:
             self._writer.add_scalar(name, value, iteration)
 
     def write_pictures(self, iteration: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Pictures (H, W, 3), RGB, by name."""
-        for name, picture in pictures.items():
-            self._writer.add_image(name, picture, iteration, dataformats="HWC")
+        """Write images (H, W, 3), RGB, by name."""
+        for name, image in pictures.items():
+            self._writer.add_image(name, image, iteration, dataformats="HWC")
         self._writer.flush()
 
     def close(self) -> None:

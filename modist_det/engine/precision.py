@@ -1,4 +1,4 @@
-"""The number format that a model runs in: ``SOLVER.AMP``, where the device is faster in it, otherwise float32."""
+"""Numeric precision of a model: ``SOLVER.AMP`` if the device is faster with it, otherwise float32."""
 
 from __future__ import annotations
 
@@ -27,48 +27,48 @@ logger = logging.getLogger(__name__)
 
 add_section(
     "SOLVER.AMP",
-    ENABLED=False,  # autocast where the device is faster in it, otherwise fp32
+    ENABLED=False,  # autocast if the device is faster with it, otherwise fp32
     PRECISION="bf16",  # or "fp16", with a gradient scaler
 )
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
-# Instructions with which oneDNN's convolutions compute in the format itself. Without them it converts number by number,
-# and a bf16 convolution has 2 GFLOP/s where float32 has 50. ARM's flag `bf16` is not among them: its 3D convolutions
-# in bf16 have no fast kernel on most such processors.
+# Instruction sets with which oneDNN's convolutions compute natively in the format. Without them every number is
+# converted, and a bf16 convolution reaches 2 GFLOP/s instead of float32's 50. ARM's flag `bf16` is not among them: its
+# 3D convolutions in bf16 have no fast kernel on most such processors.
 _CPU_FLAGS = {"bf16": {"avx512_bf16", "amx_bf16"}, "fp16": {"avx512_fp16", "amx_fp16"}}
-# Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from using them. It takes any other value for no limit.
+# Values of ONEDNN_MAX_CPU_ISA that disable them; oneDNN ignores other values.
 _TOO_OLD = {"sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni"}
 _CPU_LIMITS = {"bf16": _TOO_OLD, "fp16": _TOO_OLD | {"avx512_core_bf16"}}
-# Compute capability from which a card's tensor cores take the format.
+# Lowest compute capability whose tensor cores support the format.
 _CUDA_CAPABILITY = {"bf16": 8, "fp16": 7}
 
 
 def autocast_factory(cfg: CfgNode, device: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
-    """A function that makes the context in which the model runs: autocast, or none; see :func:`autocast_dtype`."""
+    """A function that creates the context in which the model runs (autocast or none); see :func:`autocast_dtype`."""
     dtype = autocast_dtype(cfg, device)
     return contextlib.nullcontext if dtype is None else functools.partial(torch.autocast, device.type, dtype)
 
 
 def build_grad_scaler(cfg: CfgNode, device: torch.device) -> torch.amp.GradScaler:
-    """A gradient scaler, which scales where the model runs in float16 and does nothing elsewhere."""
+    """A gradient scaler that is enabled only if the model runs in float16."""
     return torch.amp.GradScaler(device.type, enabled=autocast_dtype(cfg, device) == torch.float16)
 
 
 def precision_name(cfg: CfgNode, device: torch.device) -> str:
-    """``bf16``, ``fp16`` or ``fp32``: what the model of ``cfg`` runs in on ``device``."""
+    """The precision in which the model of ``cfg`` runs on ``device``: ``bf16``, ``fp16`` or ``fp32``."""
     dtype = autocast_dtype(cfg, device)
     return "fp32" if dtype is None else _NAMES[dtype]
 
 
 def autocast_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
-    """What ``SOLVER.AMP`` asks for where ``device`` is faster in it; None for float32.
+    """The dtype of ``SOLVER.AMP`` if ``device`` is faster with it; None for float32.
 
-    Where it is not, a line in the log says so, once in a process.
+    If it is not faster, this is logged once per process.
 
     Raises:
-        UserError: ``SOLVER.AMP.PRECISION`` is none of those known.
+        UserError: ``SOLVER.AMP.PRECISION`` is unknown.
     """
     if not cfg.SOLVER.AMP.ENABLED:
         return None
@@ -76,7 +76,7 @@ def autocast_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
     if precision not in _DTYPES:
         raise UserError(f"SOLVER.AMP.PRECISION is {precision!r}; known: 'bf16', 'fp16'")
     if device.type == "cuda":
-        # AMD's cards, which ROCm shows as CUDA devices, have both formats.
+        # AMD's GPUs, which ROCm shows as CUDA devices, support both formats.
         name, faster = torch.cuda.get_device_name(device), torch.version.hip is not None
         faster = faster or cuda_is_faster_in(precision, torch.cuda.get_device_capability(device))
     else:
@@ -95,24 +95,24 @@ def autocast_dtype(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
 
 
 def cpu_is_faster_in(precision: str, flags: Collection[str], limit: str = "") -> bool:
-    """Whether a processor convolves faster in ``precision`` than in float32.
+    """Whether convolutions on a processor are faster in ``precision`` than in float32.
 
     Args:
         precision: ``bf16`` or ``fp16``.
-        flags: names of its instruction sets as in Linux's ``/proc/cpuinfo``.
-        limit: ``ONEDNN_MAX_CPU_ISA``, beyond which oneDNN uses none of them; any case, empty for no limit.
+        flags: names of its instruction sets, as in Linux's ``/proc/cpuinfo``.
+        limit: value of ``ONEDNN_MAX_CPU_ISA``, which limits the instruction sets; any case, empty for no limit.
     """
     return not _CPU_FLAGS[precision].isdisjoint(flags) and limit.lower() not in _CPU_LIMITS[precision]
 
 
 def cuda_is_faster_in(precision: str, capability: tuple[int, int]) -> bool:
-    """Whether a card of this compute capability (major, minor) has tensor cores for ``bf16`` or ``fp16``."""
+    """Whether a GPU of this compute capability (major, minor) has tensor cores for ``bf16`` or ``fp16``."""
     return capability[0] >= _CUDA_CAPABILITY[precision]
 
 
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
-    """The processor's instruction sets; empty where neither torch (new ones only) nor Linux says."""
+    """The processor's instruction sets from torch (recent versions) or Linux; empty if unknown."""
     query = getattr(torch.cpu, "get_capabilities", None)
     if query is not None:
         return frozenset(name for name, value in query().items() if value is True)

@@ -1,8 +1,8 @@
-"""Noticing that a process of the run is gone or stopped, while the others wait for it.
+"""Detect that a process of the run has died or hangs while the others wait for it.
 
-A collective operation waits in C, without a sign of which rank is missing. So each rank has two threads: one tells the
-others that it lives, through a key-value store, and reads what they tell; the other judges, since the store itself may
-stand still.
+A collective operation waits in C and does not show which rank is missing. Each rank therefore has two threads: one
+sends heartbeats through a key-value store and reads those of the others; the other evaluates them, because the store
+itself may hang.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LOST = re.compile(
     r"[Cc]onnection (was )?(closed|reset|refused|lost|aborted)|[Bb]roken pipe|Socket|recvValue|NCCL|gloo|"
     r"[Tt]imed? ?out|remote process|heartbeat"
 )
-# Seconds for a rank to notice by itself that another one has ended, and to end with its own message.
+# Seconds for a rank to notice on its own that another one has ended, and to end with its own message.
 _OWN_MESSAGE = 10.0
-_LEFT = 2**40  # more beats than a run has
-_ADVICE = "the run ends here; go on with --resume"
+_LEFT = 2**40  # more heartbeats than any run has
+_ADVICE = "the run ends here; continue with --resume"
 
 
 class RankLost(UserError):
-    """Another process of the run is gone. ``told``: this rank is the one that reports it."""
+    """Another process of the run is gone. ``told``: whether this rank reports it."""
 
     def __init__(self, message: str, told: bool) -> None:
         super().__init__(message)
@@ -45,11 +45,11 @@ class RankLost(UserError):
 
 
 class RankWatch:
-    """Ends this process with one line where another rank gives no sign of life for ``timeout`` seconds.
+    """Ends this process with a one-line message if another rank sends no heartbeat for ``timeout`` seconds.
 
     Args:
-        rank, world_size: of this process's group.
-        store: a connection of its own; operations on a shared one would wait for each other.
+        rank, world_size: those of this process's group.
+        store: a separate connection, since operations on a shared one block each other.
         timeout: seconds.
     """
 
@@ -78,17 +78,17 @@ class RankWatch:
     def __exit__(self, *error: object) -> None:
         self._closed.set()
         for thread in self._threads:
-            thread.join(_OWN_MESSAGE)  # a thread that is in C code when the interpreter ends would crash it
+            thread.join(_OWN_MESSAGE)  # a thread in C code would crash the interpreter at exit
 
     def gone(self, patience: float = 3.0) -> list[int]:
-        """Ranks that have ended; waits up to ``patience`` seconds until the system says so of one on this machine."""
+        """Ranks that have ended; waits up to ``patience`` seconds for the system to report one on this machine."""
         deadline = time.monotonic() + patience
         while not (ended := self._ended_here()) and time.monotonic() < deadline:
             time.sleep(0.05)
         return ended
 
     def lost(self, ranks: list[int], how: str) -> RankLost:
-        """The error that names ``ranks``, to be reported by the lowest of the others."""
+        """The error that names ``ranks``; the lowest remaining rank reports it."""
         others = [rank for rank in (self.rank, *self._seen) if rank not in ranks]
         names = " and ".join(
             f"rank {rank} (process {process} on {host})"
@@ -110,14 +110,14 @@ class RankWatch:
                     elif counts[other] != before:
                         self._seen[other] = time.monotonic()
                 self._answered = time.monotonic()
-            # This rank sends no more heartbeats, but is not lost: a process takes a while to end.
+            # This rank sends no more heartbeats, but is not lost: ending a process takes a while.
             self._store.add(f"beat/{self.rank}", _LEFT)
 
     def _judge(self) -> None:
         woke = time.monotonic()
         while not self._closed.wait(1.0):
             now = time.monotonic()
-            if now - woke > 5.0:  # it was this process that stood still
+            if now - woke > 5.0:  # this process itself was suspended
                 self._seen = {rank: max(seen, now) for rank, seen in self._seen.items()}
                 self._answered = now
             woke = now
@@ -131,7 +131,7 @@ class RankWatch:
             if silent:
                 self._end(
                     self.lost(
-                        silent, f"has given no sign of life for {self.timeout:g} s (DISTRIBUTED.RANK_TIMEOUT)"
+                        silent, f"has sent no heartbeat for {self.timeout:g} s (DISTRIBUTED.RANK_TIMEOUT)"
                     )
                 )
 
@@ -164,7 +164,7 @@ def lost_connection(watch: RankWatch) -> Iterator[None]:
 
 
 def _ended(process: int) -> bool:
-    """Whether a process of this machine is gone, or only waits for its parent to notice."""
+    """Whether a process of this machine has ended (or is a zombie)."""
     try:
         state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
         return state.rpartition(")")[2].split()[0] in "ZX"

@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
-    """Train and evaluate, or only evaluate, as ``cfg`` says. Returns the exit status.
+    """Train and evaluate, or only evaluate, according to ``cfg``. Returns the exit status.
 
-    0: the work was done. 128 + N: training was stopped by signal N, after saving a checkpoint.
+    0: success. 128 + N: training was stopped by signal N, after saving a checkpoint.
 
     Raises:
         UserError: the config, the data or the weights cannot be used; the loss became NaN or infinite.
     """
-    import_modules(cfg.IMPORTS, "IMPORTS")  # a process that was started for the run has not imported them yet
+    import_modules(cfg.IMPORTS, "IMPORTS")  # a spawned process has not imported them yet
     task = build_task(cfg)
     task.complete_config(cfg)
     cfg.freeze()
@@ -36,7 +36,7 @@ def run(cfg: CfgNode, *, resume: bool = False, eval_only: bool = False) -> int:
             if comm.is_main_process():
                 held.enter_context(hold_output_dir(cfg.OUTPUT_DIR))
             if not resume:
-                refuse_to_start_over(cfg)  # before the log and the config in OUTPUT_DIR are touched
+                refuse_to_start_over(cfg)  # before the log and config in OUTPUT_DIR are changed
         device = prepare_run(cfg, evaluation_folder(cfg) if eval_only else None)
         if eval_only:
             results = evaluate_only(cfg, task, device)

@@ -1,4 +1,4 @@
-"""Before a run: log, seeds, device."""
+"""Set up a run: log, seeds, device, output folder."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ logger = logging.getLogger(__name__)
 add_section(
     "",
     OUTPUT_DIR="output",
-    # Seeds weights, sampling, augmentation and dropout. The same seed gives the same run.
+    # Seed of weights, sampling, augmentation and dropout. Runs with the same seed are identical.
     SEED=Key(0, Limit(0, 2**63 - 1)),
-    # True: only deterministic kernels, an error where there is none (slower on CUDA).
+    # True: use only deterministic kernels, and fail if there is none (slower on CUDA).
     DETERMINISTIC=False,
     CUDNN_BENCHMARK=False,
 )
 
 
 class _TqdmHandler(logging.StreamHandler):
-    """Writes log lines above progress bars instead of through them."""
+    """Writes log lines above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stdout)
@@ -57,9 +57,9 @@ class _TqdmHandler(logging.StreamHandler):
 
 
 def setup_logger(output_dir: str | os.PathLike | None) -> None:
-    """Send the package's log to the terminal (main process) and to ``output_dir/log.txt``.
+    """Write the package's log to the terminal (main process) and to ``output_dir/log.txt``.
 
-    Other ranks write ``log.rankN.txt``. Calling it again replaces the earlier handlers.
+    Other ranks write ``log.rankN.txt``. Another call replaces the handlers.
     """
     package_logger = logging.getLogger("modist_det")
     package_logger.setLevel(logging.INFO)
@@ -82,7 +82,7 @@ def setup_logger(output_dir: str | os.PathLike | None) -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``MODEL.DEVICE`` means: "auto" is this rank's GPU where there is one, else the CPU."""
+    """Resolve ``MODEL.DEVICE``: "auto" is this rank's GPU if there is one, otherwise the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
@@ -104,7 +104,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch alike on all ranks, so that all build the same initial model."""
+    """Seed Python, numpy and torch equally on all ranks, so that all build the same initial model."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 (libraries that draw from the global generator)
     torch.manual_seed(seed)
@@ -125,11 +125,11 @@ def machine_line(device: torch.device) -> str:
 
 @contextlib.contextmanager
 def hold_output_dir(folder: str | os.PathLike, patience: float = 15.0) -> Iterator[None]:
-    """Keeps other runs out of OUTPUT_DIR while this one trains there; the lock ends with the process, however it ends.
+    """Lock OUTPUT_DIR against other training runs; the lock is released when the process ends.
 
     Args:
-        folder: made if absent; it gets a file ``.lock``.
-        patience: seconds to wait for the lock, as workers of a run that was killed hold it a little longer.
+        folder: created if missing; gets a file ``.lock``.
+        patience: seconds to wait for the lock, since workers of a killed run hold it a little longer.
 
     Raises:
         UserError: another run holds the lock, or the folder cannot be written.
@@ -147,7 +147,7 @@ def hold_output_dir(folder: str | os.PathLike, patience: float = 15.0) -> Iterat
             except BlockingIOError:
                 if time.monotonic() - began > patience:
                     raise UserError(
-                        f"another run is training in {folder}; wait for its end, or choose another OUTPUT_DIR"
+                        f"another run is training in {folder}; wait until it ends, or choose another OUTPUT_DIR"
                     ) from None
                 time.sleep(0.5)
                 continue
@@ -158,22 +158,22 @@ def hold_output_dir(folder: str | os.PathLike, patience: float = 15.0) -> Iterat
 
 
 def write_config(cfg: CfgNode, folder: str | os.PathLike | None = None) -> None:
-    """Write the resolved config as ``config.yaml`` into ``folder`` (main process); default: OUTPUT_DIR, of training."""
+    """Write the resolved config as ``config.yaml`` to ``folder`` (main process); default: OUTPUT_DIR."""
     if comm.is_main_process():
         with atomic_path(Path(cfg.OUTPUT_DIR if folder is None else folder) / "config.yaml") as temporary:
             temporary.write_text(cfg.dump(), encoding="utf-8")
 
 
 def evaluation_folder(cfg: CfgNode) -> Path:
-    """Where evaluations write their results, and the config that they were made with."""
+    """The folder of evaluation results and their config."""
     return Path(cfg.OUTPUT_DIR) / "inference"
 
 
 def prepare_run(cfg: CfgNode, config_folder: str | os.PathLike | None = None) -> torch.device:
-    """Set up log, seeds and determinism, return the device.
+    """Set up log, seeds and determinism; returns the device.
 
     Args:
-        config_folder: where the config will be written, for the log; default: OUTPUT_DIR.
+        config_folder: folder of the config, for the log; default: OUTPUT_DIR.
     """
     output_dir = Path(cfg.OUTPUT_DIR)
     try:

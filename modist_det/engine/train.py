@@ -1,4 +1,4 @@
-"""A training run: build everything that a config names, and train."""
+"""A training run: build everything in a config, and train."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ add_section(
     "",
     # Iterations between two log lines, metrics.json lines and TensorBoard points.
     LOG_PERIOD=Key(20, COUNT),
-    # Epochs between pictures in TensorBoard: detections on a few test keyframes, or clips of pretraining; 0: none.
+    # Epochs between images in TensorBoard: detections on some test keyframes, or pretraining clips; 0: none.
     PICTURE_PERIOD=Key(0.0, NOT_NEGATIVE),
 )
 add_section(
@@ -65,11 +65,11 @@ add_section(
     # Clips per optimizer step, over all processes and accumulation steps.
     IMS_PER_BATCH=Key(64, COUNT),
     ACCUMULATION_STEPS=Key(1, COUNT),
-    # Epochs between checkpoints (0: only the last) and how many of them are kept (0: all).
+    # Epochs between checkpoints (0: only the last) and number of checkpoints to keep (0: all).
     CHECKPOINT_PERIOD=Key(1.0, NOT_NEGATIVE),
     CHECKPOINTS_KEPT=Key(3, NOT_NEGATIVE),
 )
-# Exponential moving average of the weights, evaluated instead of them when enabled.
+# Exponential moving average of the weights, used in evaluation if enabled.
 add_section("MODEL.EMA", ENABLED=False, DECAY=Key(0.9999, SHARE))
 add_section("TEST", EVAL_PERIOD=Key(0.0, NOT_NEGATIVE))  # epochs between evaluations; 0: only at the end
 # Recompute BN statistics over this many training batches before each evaluation and the last checkpoint.
@@ -78,21 +78,21 @@ add_section("TEST.PRECISE_BN", ENABLED=False, NUM_ITER=Key(200, COUNT))
 
 @dataclass
 class TrainingState:
-    """Everything of a training run that a checkpoint keeps, and the steps it was made after."""
+    """The state of a training run that is saved in checkpoints, and its number of steps."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     averaged: AveragedModel | None
-    facts: dict[str, Any]  # what must be equal for a resumed run to go on exactly
-    classes: ClassFacts | None = None  # what the model's outputs mean
+    facts: dict[str, Any]  # must be equal for a resumed run to continue exactly
+    classes: ClassFacts | None = None  # classes of the model's outputs
     iteration: int = 0
 
     @classmethod
     def build(
         cls, cfg: CfgNode, device: torch.device, num_records: int, classes: ClassFacts | None
     ) -> TrainingState:
-        """A freshly initialized model and what goes with it."""
+        """Build a newly initialized model with its optimizer and averaged weights."""
         model = place_model(cfg, build_model(cfg), device)
         if cfg.MODEL.SYNC_BN and comm.get_world_size() > 1:
             if device.type != "cuda":
@@ -119,7 +119,7 @@ class TrainingState:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The averaged weights where the run keeps them, otherwise the trained ones."""
+        """The model with averaged weights if enabled, otherwise the trained model."""
         return self.model if self.averaged is None else self.averaged.module
 
     def state_dict(self, cfg: CfgNode, iteration: int) -> dict[str, Any]:
@@ -139,11 +139,10 @@ class TrainingState:
         return state
 
     def load(self, state: dict[str, Any], path: Path) -> None:
-        """Put the content of checkpoint ``path`` in place.
+        """Restore the state from checkpoint ``path``.
 
         Raises:
-            UserError: it was made with another architecture or optimizer or for other classes, or is no checkpoint of a
-                run.
+            UserError: it has another architecture, optimizer or classes, or is not a checkpoint of a run.
         """
         classes = classes_inside(state, str(path))
         if classes is not None and self.classes is not None:
@@ -152,7 +151,7 @@ class TrainingState:
             self.model.load_state_dict(state["model"])
             _check_same_optimizer(self.optimizer, state["optimizer"])
             self.optimizer.load_state_dict(state["optimizer"])
-            if state["scaler"]:  # empty: the run was not in fp16 before
+            if state["scaler"]:  # empty if the run was not in fp16
                 self.scaler.load_state_dict(state["scaler"])
             if self.averaged is not None:
                 self.averaged.module.load_state_dict(state["ema"])
@@ -163,19 +162,19 @@ class TrainingState:
                 f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
             )
             raise UserError(
-                f"{path} does not fit this config ({reason}); resume with the config in "
+                f"{path} does not fit this config ({reason}); resume with the config "
                 "OUTPUT_DIR/config.yaml, or start from its weights with MODEL.WEIGHTS"
             ) from error
         for name, value in self.facts.items():
-            before = run.get(name, value)  # checkpoints of earlier versions do not say all of them
+            before = run.get(name, value)  # checkpoints of earlier versions do not have all of them
             if before != value:
                 logger.warning(
-                    "%s: %s, before %s; the run goes on, but not as it would have", name, value, before
+                    "%s: %s, before %s; the run continues, but not exactly as before", name, value, before
                 )
 
 
 def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Torch accepts the settings of another kind of optimizer, and would fail in the next step."""
+    """Torch accepts the state of another optimizer class and would fail in the next step."""
     telling = {"momentum", "betas", "trust"}
     if telling & optimizer.param_groups[0].keys() != telling & saved["param_groups"][0].keys():
         raise ValueError("it was made with another SOLVER.OPTIMIZER")
@@ -184,7 +183,7 @@ def _check_same_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any
 def train(
     cfg: CfgNode, task: Task, device: torch.device, resume: bool
 ) -> tuple[dict[str, dict[str, Any]], int]:
-    """Train as ``cfg`` says; the metrics of the last evaluation and the exit status (see ``run``)."""
+    """Train according to ``cfg``; returns the metrics of the last evaluation and the exit status (see ``run``)."""
     records, mapper = task.train_data(cfg)
     test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
@@ -193,7 +192,7 @@ def train(
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
     state = TrainingState.build(cfg, device, len(records), task.class_facts())
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
-    write_config(cfg)  # not before it is known to fit what is in OUTPUT_DIR
+    write_config(cfg)  # only after it is known to match the checkpoints in OUTPUT_DIR
     logger.info(
         "%d training samples, %d steps an epoch, %d steps in all, from step %d",
         len(records),
@@ -278,7 +277,7 @@ def train(
     except NonFiniteError as error:
         raise UserError(f"{error}; last good checkpoint: {checkpointer.last() or 'none yet'}") from error
     except Exception:
-        # Too many bad videos, a dead worker, an error in an evaluation: the steps that were made are not lost.
+        # After too many bad videos, a dead worker or a failed evaluation the steps so far are saved.
         if trainer.whole and trainer.iteration > state.iteration:
             try:
                 saving.after_train(trainer)
@@ -286,28 +285,28 @@ def train(
                 logger.error("the steps since the last checkpoint are lost: %s", error)
         raise
     if trainer.stop_requested:
-        logger.info("stopped after %d of %d steps; go on with --resume", trainer.iteration, max_iter)
+        logger.info("stopped after %d of %d steps; continue with --resume", trainer.iteration, max_iter)
         return {}, 128 + trainer.stop_signal
     return evaluation.results, 0
 
 
 def _evaluation_is_missing(cfg: CfgNode, iteration: int, max_iter: int, period: float) -> bool:
-    """Whether a resumed run has to make up for an evaluation that was cut off after its checkpoint was saved."""
+    """Whether a resumed run must repeat an evaluation that was interrupted after its checkpoint was saved."""
     if not iteration or not (iteration == max_iter or hooks.is_due(iteration, period)):
         return False
     if iteration == max_iter:
-        return True  # its results are what the run ends with
+        return True  # the run ends with its results
     path = Path(cfg.OUTPUT_DIR) / "metrics.json"
     rows = read_metrics(path) if comm.is_main_process() and path.exists() else []
     return not comm.broadcast_object(any(is_evaluation(row) for row in rows if row["iteration"] == iteration))
 
 
 def refuse_to_start_over(cfg: CfgNode) -> None:
-    """Raise ``UserError`` where OUTPUT_DIR holds checkpoints, which a new run would bury."""
+    """Raise ``UserError`` if OUTPUT_DIR already has checkpoints, which a new run would mix with its own."""
     folder = checkpoint_folder(cfg)
     if Checkpointer(folder).last() is not None:
         raise UserError(
-            f"{folder} already holds checkpoints; go on from them with --resume, or choose another OUTPUT_DIR"
+            f"{folder} already holds checkpoints; continue with --resume, or choose another OUTPUT_DIR"
         )
 
 
@@ -325,7 +324,7 @@ def _fill_from_checkpoint(
             logger.info("resumed %s after %d steps", path, state.iteration)
             changes = cfg.changes_from(content.get("config", ""), str(path))
             if changes:
-                logger.warning("settings other than before: %s", "; ".join(changes))
+                logger.warning("settings changed since the checkpoint: %s", "; ".join(changes))
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
     if cfg.MODEL.WEIGHTS:
@@ -353,7 +352,7 @@ def _build_picture_hooks(
     period: float,
     writers: list[Writer],
 ) -> list[Hook]:
-    """The main process's hook for pictures, if PICTURE_PERIOD asks for any."""
+    """The main process's image hook, if PICTURE_PERIOD is set."""
     if cfg.PICTURE_PERIOD == 0:
         return []
     boards = [writer for writer in writers if isinstance(writer, TensorBoardWriter)]
@@ -362,7 +361,7 @@ def _build_picture_hooks(
     pictures = task.pictures(cfg)
     if pictures is None:
         raise UserError(
-            f"PICTURE_PERIOD is {cfg.PICTURE_PERIOD}, but TASK {cfg.TASK} has no pictures; set it to 0"
+            f"PICTURE_PERIOD is {cfg.PICTURE_PERIOD}, but TASK {cfg.TASK} has no images to draw; set it to 0"
         )
 
     def draw(iteration: int) -> dict[str, Any]:
@@ -374,17 +373,17 @@ def _build_picture_hooks(
 
 def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
     if cfg.MODEL.COMPILE:
-        model.compile()  # in place: names in checkpoints stay as they are
+        model.compile()  # in place: parameter names stay the same
     if comm.get_world_size() > 1:
-        # The model moves its batches itself; BN statistics are made equal before each evaluation.
+        # The model moves its batches itself; BN statistics are broadcast before each evaluation.
         return DistributedDataParallel(model, broadcast_buffers=False)
     return model
 
 
 def _recompute_bn_statistics(model: nn.Module, batches: Iterator[Batch], number: int) -> None:
-    """Replace running averages of BN statistics by true averages over ``number`` training batches.
+    """Replace the running averages of BN statistics by exact averages over ``number`` training batches.
 
-    Nothing else of the model changes, and nothing at all where it fails: it may be saved then.
+    Nothing else in the model changes. If this fails, nothing changes, because the model may then be saved.
     """
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     done = False
@@ -400,7 +399,7 @@ def _recompute_bn_statistics(model: nn.Module, batches: Iterator[Batch], number:
 
 
 def _broadcast_buffers(model: nn.Module) -> None:
-    """Give every rank the main process's BN statistics, so that all evaluate the same model."""
+    """Broadcast the main process's BN statistics, so that all ranks evaluate the same model."""
     if comm.get_world_size() > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, 0)

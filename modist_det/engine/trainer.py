@@ -1,4 +1,4 @@
-"""The training loop. It knows nothing of data or model; hooks carry everything else."""
+"""The training loop. It is independent of data and model; hooks do everything else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Hook", "Trainer", "seed_step"]
 class Hook:
     """Called by :class:`Trainer` at fixed points; override what you need.
 
-    ``trainer.iteration`` is the number of steps made: 0 in the first ``before_step``, 1 in the first
+    ``trainer.iteration`` is the number of completed steps: 0 in the first ``before_step``, 1 in the first
     ``after_step``.
     """
 
@@ -32,17 +32,17 @@ class Hook:
     def after_step(self, trainer: Trainer) -> None: ...
 
     def after_train(self, trainer: Trainer) -> None:
-        """The loop has ended without an error (all steps made, or a stop was asked for)."""
+        """Called when the loop ends without an error (all steps done, or stopped on request)."""
 
     def close(self) -> None:
-        """Release files and bars; called however training ends."""
+        """Release files and progress bars; always called at the end."""
 
 
 def seed_step(seed: int, iteration: int, rank: int) -> None:
     """Seed torch's generators for one step.
 
-    Dropout and the like thus depend on nothing but (seed, iteration, rank): a resumed run draws what the
-    uninterrupted one would have drawn, without generator states in the checkpoint.
+    Dropout and other random operations then depend only on (seed, iteration, rank): a resumed run equals an
+    uninterrupted one, without generator states in the checkpoint.
     """
     torch.manual_seed(
         int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1, np.uint64)[0] >> 1)
@@ -50,19 +50,19 @@ def seed_step(seed: int, iteration: int, rank: int) -> None:
 
 
 class Trainer:
-    """Makes optimizer steps from ``iteration`` up to ``max_iter``.
+    """Runs optimizer steps up to ``max_iter``.
 
     Args:
-        model: in training mode; called with a batch, returns a dict of scalars. Those named
+        model: in training mode; called with a batch, returns a dict of scalars. Scalars named
             ``loss...`` are summed and minimized, the others only logged. May be wrapped (DDP, compile).
         optimizer: over the model's parameters.
         batches: endless iterator of batches; a step takes ``accumulation_steps`` of them.
-        max_iter: number of optimizer steps of the whole run.
-        start_iteration: steps already made (resume).
+        max_iter: total number of optimizer steps.
+        start_iteration: steps already done (resume).
         seed: see :func:`seed_step`.
-        autocast: makes the context in which the model runs, e.g. ``lambda: torch.autocast("cuda", torch.bfloat16)``.
+        autocast: creates the context in which the model runs, e.g. ``lambda: torch.autocast("cuda", torch.bfloat16)``.
         scaler: gradient scaler for float16; disabled by default.
-        clip: called with the parameters after the gradients were unscaled.
+        clip: called with the parameters after unscaling the gradients.
         hooks: called in this order.
     """
 
@@ -85,7 +85,7 @@ class Trainer:
         self.optimizer = optimizer
         self.batches = batches
         self.max_iter = max_iter
-        self.iteration = start_iteration  # steps made
+        self.iteration = start_iteration  # completed steps
         self.accumulation_steps = accumulation_steps
         self.seed = seed
         self.autocast = autocast
@@ -93,21 +93,21 @@ class Trainer:
         self.clip = clip
         self.hooks = list(hooks)
         self.losses = LossBuffer()
-        self.data_seconds = 0.0  # of the last step: waiting for batches
-        self.step_seconds = 0.0  # of the last step: everything
+        self.data_seconds = 0.0  # of the last step, waiting for batches
+        self.step_seconds = 0.0  # of the last step, in total
         self.stop_requested = False
-        self.stop_signal = 0  # number of the signal that asked for an end; 0: none did
-        # Whether model and optimizer are those after ``iteration`` steps, with nothing of the next one in them.
+        self.stop_signal = 0  # number of the signal that requested a stop; 0: none
+        # Whether model and optimizer are in the state after ``iteration`` steps, without part of the next one.
         self.whole = True
         self.may_stop_now = False  # see stoppable()
-        self.waiting_since: float | None = None  # time.monotonic() where it waits for a batch
+        self.waiting_since: float | None = None  # time.monotonic() at the start of a wait for a batch
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def train(self) -> None:
-        """Run the loop; returns after ``max_iter`` steps, or when a hook set ``stop_requested`` or was stopped.
+        """Run the loop until ``max_iter`` steps are done or a hook sets ``stop_requested`` or is stopped.
 
         Raises:
-            Stopped: in the middle of a step, which cannot be saved.
+            Stopped: in the middle of a step, whose state cannot be saved.
         """
         self.model.train()
         try:
@@ -138,10 +138,10 @@ class Trainer:
 
     @contextlib.contextmanager
     def stoppable(self) -> Iterator[None]:
-        """The block may take long and can be stopped at any point without losing any part of a step.
+        """A context for long operations that can be interrupted at any point without losing part of a step.
 
         Raises:
-            Stopped: a signal has come, or comes.
+            Stopped: a signal has arrived or arrives in the block.
         """
         if self.stop_signal:
             raise Stopped(self.stop_signal)
@@ -152,11 +152,11 @@ class Trainer:
             self.may_stop_now = False
 
     def _next_batch(self, first: bool) -> Batch:
-        """The next batch; between two steps the wait for it can be stopped."""
+        """The next batch; waiting for it between two steps can be interrupted."""
         began = time.perf_counter()
         self.waiting_since = time.monotonic()
         try:
-            # Several processes stop after the same step, on which they agree (StopOnSignalHook).
+            # Several processes agree on a step after which all stop (StopOnSignalHook).
             alone = comm.get_world_size() == 1
             with self.stoppable() if first and alone else contextlib.nullcontext():
                 return next(self.batches)

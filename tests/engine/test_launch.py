@@ -55,7 +55,7 @@ def test_a_stopped_rank_is_named_and_ended(tmp_path, capfd, monkeypatch):
     assert run(tmp_path, rank, signal.SIGSTOP) == 1
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
     assert line.startswith(f"error: rank {rank} (process ")
-    assert "has given no sign of life for 2 s (DISTRIBUTED.RANK_TIMEOUT)" in line
+    assert "has sent no heartbeat for 2 s (DISTRIBUTED.RANK_TIMEOUT)" in line
     assert all(_ended(int(path.read_text())) for path in tmp_path.iterdir())
 
 

@@ -94,5 +94,5 @@ def test_a_task_without_pictures_says_so(write_config, tmp_path, monkeypatch):
     from modist_det.tasks.detection import DetectionTask
 
     monkeypatch.delattr(DetectionTask, "pictures")
-    with pytest.raises(UserError, match="PICTURE_PERIOD is 1.0, but TASK detection has no pictures"):
+    with pytest.raises(UserError, match="PICTURE_PERIOD is 1.0, but TASK detection has no images to draw"):
         train(write_config(), tmp_path / "out", "PICTURE_PERIOD", 1)

@@ -200,7 +200,7 @@ def test_a_polite_signal_saves_and_says_so_in_the_exit_status(write_config, tmp_
     process.send_signal(number)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, printed
-    assert "go on with --resume" in printed
+    assert "continue with --resume" in printed
     assert last_checkpoint(output)["iteration"] >= 2
 
 
@@ -294,9 +294,9 @@ def test_a_resumed_run_says_what_was_changed(write_config, tmp_path):
     log = output / "log.txt"
     log.write_text("")
     run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5), resume=True)
-    assert "other than before" not in log.read_text()
+    assert "settings changed" not in log.read_text()
     run(configured(config, output, "SOLVER.MAX_EPOCH", 1, "INPUT.CROP_AREA", [0.5, 1]), resume=True)
-    line = "settings other than before: INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
+    line = "settings changed since the checkpoint: INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
     assert log.read_text().count(f"WARNING {line}") == 1
 
 

@@ -134,7 +134,9 @@ def test_the_limit_that_changes_a_result_is_told_and_can_be_lifted(evaluate):
     (warning,) = result["warnings"]
     assert "10 detections did not count" in warning and "0.8333, without the limit 1.0000" in warning
     assert "--max-detections 0" in warning and "TEST.AVA.MAX_DETECTIONS" in warning
-    assert "10 more detections are beyond the 50 best of their keyframe and do not count" in class_table(result)
+    assert "10 more detections are beyond the 50 best of their keyframe and do not count" in class_table(
+        result
+    )
     lifted = evaluate(truth, detections, max_detections=0)
     assert (lifted["mAP"], lifted["max_detections"], lifted["warnings"]) == (1.0, 0, [])
     assert evaluate(truth, detections, max_detections=30)["mAP"] == pytest.approx(30 / 60)
