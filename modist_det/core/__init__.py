@@ -1,4 +1,4 @@
-"""The config tree, and what the packages that read it declare in it."""
+"""The config tree, and the declaration of config sections."""
 
 from .limits import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Limit, ListOf
 from .node import CONFIG_VERSION, CfgNode, default_config

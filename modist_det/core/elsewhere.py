@@ -1,10 +1,10 @@
-"""Keys of PySlowFast and detectron2 under other names here, for the error that meets them."""
+"""Config keys of PySlowFast and detectron2 with other names here, for error messages."""
 
 from __future__ import annotations
 
 __all__ = ["ELSEWHERE"]
 
-# Their key -> ours, or what does it without a key. Keys whose last word is the same are found without this table.
+# Their key -> ours, or what replaces it. Keys with the same last part are found without this table.
 ELSEWHERE = {
     "AVA.ANNOTATION_DIR": "DATASETS.TRAIN and DATASETS.TEST (datasets/README.md)",
     "AVA.DETECTION_SCORE_THRESH": "DATASETS.PERSON_SCORE_THRESH",
@@ -42,7 +42,7 @@ ELSEWHERE = {
     "TRAIN.AUTO_RESUME": "--resume on the command line",
     "TRAIN.BATCH_SIZE": "SOLVER.IMS_PER_BATCH",
     "TRAIN.CHECKPOINT_FILE_PATH": "MODEL.WEIGHTS",
-    "TRAIN.CHECKPOINT_TYPE": "MODEL.WEIGHTS, whose format is found from the content",
+    "TRAIN.CHECKPOINT_TYPE": "MODEL.WEIGHTS, whose format is detected from its content",
     "TRAIN.DATASET": "DATASETS.TRAIN",
     "TRAIN.ENABLE": "--eval-only on the command line",
     "TRAIN.MIXED_PRECISION": "SOLVER.AMP.ENABLED",

@@ -1,7 +1,7 @@
-"""What a config key takes beyond its type: the range of numbers, length and elements of lists.
+"""Limits of config values beyond their type: range of numbers, length and elements of lists.
 
-Checked where a file or the command line sets the key, so that a run does not stop hours later, or worse goes on,
-because of a batch size of 0 or a learning rate of NaN. Limits that involve two keys are checked where they are used.
+They are checked when a file or the command line sets the key, so that a batch size of 0 or a learning rate of NaN fails
+at once and not hours later. Limits that involve two keys are checked where they are used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["COUNT", "FINITE", "NOT_NEGATIVE", "POSITIVE", "SHARE", "Limit", "Lis
 
 @dataclass(frozen=True)
 class Limit:
-    """Finite numbers from ``low`` to ``high``, these included unless the end is open."""
+    """Finite numbers from ``low`` to ``high``, inclusive unless that end is open."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -43,15 +43,15 @@ SHARE = Limit(0, 1)
 
 @dataclass(frozen=True)
 class ListOf:
-    """Elements of one type.
+    """A list with elements of one type.
 
     Attributes:
-        element: ``str``, ``int`` or ``float`` (which takes whole numbers, too).
+        element: ``str``, ``int`` or ``float`` (which also accepts whole numbers).
         length: number of elements; 0: any.
-        limit: of every number in the list.
-        nested: an element may be a list of them.
-        lists: every element is a list of them, which may be empty.
-        range: the first is not above the last.
+        limit: limit of every number in the list.
+        nested: elements may be lists of such elements.
+        lists: all elements are lists of such elements, possibly empty.
+        range: the first number must not be above the last.
     """
 
     element: type
@@ -89,9 +89,9 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int
 
 
 def find_fault(value: Any, limit: Limit | ListOf) -> str:
-    """What is wrong with ``value``, such as ``"must be above 0"``; ``""``: nothing.
+    """Describe what is wrong with ``value``, such as ``"must be above 0"``; ``""`` if nothing is.
 
-    Every number is to be finite, also those of keys without limits.
+    All numbers must be finite, including those of keys without limits.
     """
     if isinstance(value, list):
         if isinstance(limit, ListOf):

@@ -1,4 +1,5 @@
-"""``CfgNode``: fvcore's, with errors that name the nearest key and a checked ``VERSION``."""
+"""``CfgNode``: fvcore's config node with checked types, limits and ``VERSION``, and errors that suggest the nearest
+key."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ _IMPORTS = "IMPORTS"
 add_section(
     "",
     VERSION=Key(CONFIG_VERSION, Limit(CONFIG_VERSION, CONFIG_VERSION)),
-    # Modules that are imported before the rest of a config is read: their classes register themselves, with their
-    # sections. What --import names is in it, too, so that a run's config.yaml is complete.
+    # Modules to import before the rest of a config is read: their classes register themselves and their sections.
+    # Modules given with --import are included, so that a run's config.yaml is complete.
     IMPORTS=Key([], ListOf(str)),
 )
 
@@ -58,7 +59,7 @@ class CfgNode(_FvcoreCfgNode):
     """
 
     def merge_from_file(self, cfg_filename: str | os.PathLike, allow_unsafe: bool = False) -> None:
-        """Merge a YAML file or URL, and before it the files that its ``_BASE_`` names (relative to it).
+        """Merge a YAML file or URL, after the files in its ``_BASE_`` (paths relative to it).
 
         The modules of its ``IMPORTS`` are imported first, unless it is a URL: see :meth:`merge_from_text`.
 
@@ -70,10 +71,10 @@ class CfgNode(_FvcoreCfgNode):
         self._merge_checked(read_config(path), str(path), may_import=not is_remote(cfg_filename))
 
     def merge_from_text(self, text: str, where: str) -> None:
-        """Merge YAML text, such as the config that a checkpoint carries; ``where`` names its origin in errors.
+        """Merge YAML text, such as the config in a checkpoint; ``where`` is its origin, for errors.
 
-        Nothing is imported because of it: a file from elsewhere may not choose what code runs. The modules of its
-        ``IMPORTS`` have to be imported already.
+        It never imports modules, because a downloaded file must not choose what code runs. The modules in its
+        ``IMPORTS`` must be imported already.
 
         Raises:
             UserError: as :meth:`merge_from_file`, or a module of ``IMPORTS`` has not been imported.
@@ -99,12 +100,12 @@ class CfgNode(_FvcoreCfgNode):
                 self._assign(key, self._decode_cfg_value(value), "the command line")
 
     def changes_from(self, text: str, where: str) -> list[str]:
-        """The keys that have another value than in ``text``, an earlier :meth:`dump`: ``"KEY 2, before 1"``.
+        """Compare with ``text``, an earlier :meth:`dump`; returns changed keys as ``"KEY 2, before 1"``.
 
-        Keys that only one of the two has are left out.
+        Keys that only one of the two has are ignored.
 
         Raises:
-            UserError: ``text`` is no YAML mapping; ``where`` names its origin.
+            UserError: ``text`` is not a YAML mapping; ``where`` is its origin.
         """
         before = flatten(_mapping(parse_yaml(text, where), where))
         now = flatten(_mapping(parse_yaml(self.dump(), "this config"), "this config"))
@@ -115,8 +116,8 @@ class CfgNode(_FvcoreCfgNode):
         ]
 
     def join_sections(self) -> None:
-        """Add the sections and keys that were declared since this tree was made, with their defaults."""
-        for name in sorted(SECTIONS):  # a section before those inside it, whatever was imported first
+        """Add sections and keys declared since this tree was created, with their defaults."""
+        for name in sorted(SECTIONS):  # outer sections first, independent of the import order
             node = self
             for part in name.split(".") if name else []:
                 node = node.setdefault(part, CfgNode())
@@ -137,15 +138,15 @@ class CfgNode(_FvcoreCfgNode):
                 self._assign(key, value, where)
 
     def _import(self, value: Any, where: str, may_import: bool = True) -> None:
-        """Import modules and add their sections; nothing that was imported before is forgotten."""
+        """Import modules and add their sections; earlier entries are kept."""
         before = self.get(_IMPORTS, [])
         self._assign(_IMPORTS, value, where)
         names, self[_IMPORTS] = self[_IMPORTS], before
         missing = [name for name in names if name not in sys.modules]
         if missing and not may_import:
             raise UserError(
-                f"{where}: it was made with the module {missing[0]} ({_IMPORTS}), which has not been imported, as a "
-                f"file from elsewhere may not choose what code runs; if you know the module, add --import {missing[0]} "
+                f"{where}: it was made with the module {missing[0]} ({_IMPORTS}), which has not been imported, because "
+                f"a downloaded file must not choose what code runs; if you trust the module, add --import {missing[0]} "
                 f"(in Python: import {missing[0]})"
             )
         import_modules(names, f"{where}: {_IMPORTS}")
@@ -172,7 +173,7 @@ class CfgNode(_FvcoreCfgNode):
         group = [name for name in known if name.startswith(f"{key}.")]
         if group:
             raise UserError(f"{where}: {key} is a group of keys, not a value (for example {group[0]})")
-        # A key set in the wrong section is the commonest slip: compare last words first.
+        # The most common mistake is a key in the wrong section: compare last parts first.
         leaf = key.rsplit(".", 1)[-1]
         same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
         hint = f"; did you mean {min(same_leaf, key=len)!r}?" if same_leaf else nearest(key, known)
@@ -180,7 +181,7 @@ class CfgNode(_FvcoreCfgNode):
 
 
 def default_config() -> CfgNode:
-    """The defaults of all sections that are declared by now."""
+    """A config with the defaults of all sections declared so far."""
     cfg = CfgNode()
     cfg.join_sections()
     cfg.IMPORTS = named_modules()
@@ -188,7 +189,7 @@ def default_config() -> CfgNode:
 
 
 def limit_of(key: str) -> Limit | ListOf:
-    """What the dotted ``key`` takes; of a key that is not declared any finite number."""
+    """The limit of the dotted ``key``; any finite number if it is not declared."""
     section, _, leaf = key.rpartition(".")
     return SECTIONS.get(section, {}).get(leaf, Key(None)).limit
 
@@ -232,10 +233,10 @@ def _check_key_names(loaded: dict, where: str) -> None:
 
 
 def read_config(path: Path, seen: tuple[Path, ...] = ()) -> dict:
-    """The mapping in ``path`` laid over those of its ``_BASE_`` files (a path or a list of them), unchecked.
+    """Read the mapping in ``path``, merged over those of its ``_BASE_`` files (a path or a list), unchecked.
 
     Raises:
-        UserError: a file is missing or no mapping, or a ``_BASE_`` leads back to its file.
+        UserError: a file is missing or not a mapping, or ``_BASE_`` is circular.
     """
     name = f"config file {path}"
     loaded = _mapping(read_yaml(path, name), name)
@@ -264,7 +265,7 @@ def _lay_over(below: dict, above: dict) -> dict:
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
             merged[key] = _lay_over(merged[key], value)
         elif key == _IMPORTS and isinstance(value, list) and isinstance(merged.get(key), list):
-            merged[key] = merged[key] + value  # a file needs the modules of those below it, too
+            merged[key] = merged[key] + value  # a file also needs the modules of its base files
         else:
             merged[key] = value
     return merged

@@ -23,32 +23,32 @@ __all__ = ["SECTIONS", "Key", "add_section"]
 
 @dataclass(frozen=True)
 class Key:
-    """A config key's default, whose type it keeps, and what it takes.
+    """A config key's default, which fixes its type, and its limit.
 
     Attributes:
-        limit: of a number, or of a list and its numbers.
+        limit: limit of a number, or of a list and its numbers.
     """
 
     default: Any
     limit: Limit | ListOf = FINITE
 
 
-# Dotted name of a section ("": the top) -> name of a key -> the key.
+# Dotted name of a section ("": top level) -> key name -> key.
 SECTIONS: dict[str, dict[str, Key]] = {}
 
 
 def add_section(name: str, shared: Mapping[str, Any] | None = None, /, **keys: Any) -> dict[str, Key]:
-    """Declare keys of the section ``name``; a section may be declared in several parts.
+    """Declare keys of the section ``name``; may be called several times for a section.
 
     Args:
-        shared: keys that other sections have, too; ``keys`` may give some of them another default.
+        shared: keys shared with other sections; ``keys`` may override their defaults.
         keys: :class:`Key`, or a default without limits.
 
     Returns:
-        The keys, to be shared with other sections.
+        The keys, which can be shared with other sections.
 
     Raises:
-        ValueError: the section has one of the keys already.
+        ValueError: the section already has one of the keys.
     """
     declared = {key: value if isinstance(value, Key) else Key(value) for key, value in (shared or {}).items()}
     for key, value in keys.items():

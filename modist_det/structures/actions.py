@@ -1,7 +1,7 @@
-"""Who does what, where and when: detected people, scores at keyframes, tubes.
+"""Results of action detection: detected people, scores at keyframes, tubes.
 
 Boxes are x1y1x2y2 in [0, 1] of the frame's width and height; times are seconds since the video's first frame.
-Columns of ``scores`` belong to the entries of ``class_names``, in their order.
+Columns of ``scores`` correspond to the entries of ``class_names``, in order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _no_boxes() -> Boxes:
 
 @dataclass(frozen=True, eq=False)
 class PersonBoxes:
-    """The people that a detector found in one frame.
+    """The people detected in one frame.
 
     Attributes:
         boxes: float32 (N, 4) in [0, 1].
@@ -73,11 +73,11 @@ class KeyframeActions:
     """The people of one keyframe.
 
     Attributes:
-        second: of the keyframe.
+        second: time of the keyframe.
         boxes: float32 (N, 4).
-        person_scores: float32 (N,), the person detector's.
+        person_scores: float32 (N,), scores of the person detector.
         track_ids: int64 (N,), from 1.
-        scores: float32 (N, C) in [0, 1], smoothed along the track where smoothing is on.
+        scores: float32 (N, C) in [0, 1], smoothed along the track if smoothing is on.
     """
 
     second: float
@@ -92,7 +92,7 @@ class KeyframeActions:
 
 @dataclass(frozen=True)
 class ActionSegment:
-    """A stretch of time in which a person does an action: id, seconds, mean score of its keyframes."""
+    """A time interval in which a person does an action: class id, seconds, mean score of its keyframes."""
 
     action: int
     start: float
@@ -102,13 +102,13 @@ class ActionSegment:
 
 @dataclass(frozen=True, eq=False)
 class Tube:
-    """One person from coming in to going out. Very long ones are given in parts with the same ``track_id``.
+    """One person from appearing to leaving. Very long tubes are split into parts with the same ``track_id``.
 
     Attributes:
         track_id: from 1.
-        times: float64 (M,), ascending: when the person was seen. The tube starts and ends with them.
-        boxes: float32 (M, 4), where.
-        actions: in order of their start.
+        times: float64 (M,), ascending: times of detections, from the tube's start to its end.
+        boxes: float32 (M, 4), the person's boxes at these times.
+        actions: sorted by start.
     """
 
     track_id: int
@@ -125,20 +125,20 @@ class Tube:
         return float(self.times[-1])
 
     def box_at(self, second: float) -> Boxes:
-        """The box (4,), linear between the times at which the person was seen; the nearest one outside of them."""
+        """The box (4,) at ``second``, interpolated linearly; clamped at the ends."""
         return interpolate(self.times, self.boxes, second)
 
 
 @dataclass(frozen=True)
 class VideoHeader:
-    """What is known of a video before its first keyframe.
+    """Facts about a video that are known before its first keyframe.
 
     Attributes:
         video: its id: the file's name without extension.
         width, height: pixels of a frame.
         class_names: name of each class id, ascending.
-        model: where the action model came from.
-        person_detector: likewise.
+        model: origin of the action model.
+        person_detector: origin of the person detector.
         class_types: label type, such as "PERSON_MOVEMENT", of the class ids that have one.
     """
 

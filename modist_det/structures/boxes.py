@@ -1,7 +1,7 @@
-"""Boxes as numpy arrays (..., 4) of x1, y1, x2, y2: area, overlap, and the one rule for boxes without area.
+"""Boxes as numpy arrays (..., 4) of x1, y1, x2, y2: area, overlap, and the rule for boxes without area.
 
-A box has an area if x1 < x2 and y1 < y2. One that has none, or is inside out, has area 0 and overlaps with nothing.
-All functions keep the dtype (float32 or float64) and take boxes in any unit: pixels or shares of the image.
+A box has an area if x1 < x2 and y1 < y2. A box without area, or an inverted one, has area 0 and overlaps nothing.
+All functions keep the dtype (float32 or float64) and take boxes in any unit: pixels or fractions of the image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _Float = TypeVar("_Float", bound=np.floating)
 
 
 def has_area(boxes: Floats) -> NDArray[np.bool_]:
-    """Which of the boxes (..., 4) have an area."""
+    """Mask (...) of the boxes (..., 4) that have an area."""
     return (boxes[..., 0] < boxes[..., 2]) & (boxes[..., 1] < boxes[..., 3])
 
 
@@ -29,7 +29,7 @@ def area(boxes: Floats) -> Floats:
 
 
 def intersection(a: Floats, b: Floats) -> Floats:
-    """Area (...) that boxes (..., 4) share with boxes (..., 4); shapes are broadcast."""
+    """Area (...) of the intersections of boxes (..., 4) with boxes (..., 4); shapes are broadcast."""
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
     return np.maximum(width, 0) * np.maximum(height, 0)
@@ -52,10 +52,10 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
 
 
 def scale_boxes(boxes: NDArray[_Float], height: float, width: float) -> NDArray[_Float]:
-    """Boxes times (width, height): from shares of the image to pixels, or by the two factors of a resize."""
+    """Multiply boxes by (width, height): from fractions of the image to pixels, or by resize factors."""
     return (boxes * np.array([width, height] * 2, boxes.dtype)).astype(boxes.dtype, copy=False)
 
 
 def clip_boxes(boxes: NDArray[_Float], height: float = 1, width: float = 1) -> NDArray[_Float]:
-    """The part of each box inside an image of (height, width); without area where there is none."""
+    """Clip boxes to an image of (height, width); boxes outside it are left without area."""
     return np.clip(boxes, 0, np.array([width, height] * 2, dtype=boxes.dtype))

@@ -1,7 +1,7 @@
-"""What the outputs of a model mean: the names of its classes, and how its keyframes were annotated.
+"""Facts about a model's outputs: class names, and how keyframes were annotated.
 
-These facts belong to the weights. They come from the datasets that a model is trained on, travel in its checkpoints
-and exports, and are compared wherever weights meet data: a class id has one meaning in a run.
+They come from the training datasets, are stored in checkpoints and exports, and are compared whenever weights are used
+with data, so that a class id has a single meaning in a run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 _VERSION = 1
 _MAX_CLASSES = 999_999  # as in label maps
-_LONGEST = 1_000  # letters of a name
+_LONGEST = 1_000  # maximum length of a name
 _FIRST_ID = {"detection": 1, "classification": 0}
 
 
@@ -37,8 +37,8 @@ class KeyframeFacts:
     """How keyframes are named and spaced in AVA-style data.
 
     Attributes:
-        fps: frames per second of folders of frames.
-        first_second: the annotation's second at the first frame of every video.
+        fps: frame rate of frame folders.
+        first_second: annotated second of each video's first frame.
         spacing: seconds between keyframes.
     """
 
@@ -57,7 +57,7 @@ class ClassFacts:
         names: by class id, ascending; ids begin at 1 and may have gaps in detection (class id ``c`` is channel
             ``c - 1``), and are indices from 0 in classification.
         types: AVA's label type, such as "PERSON_MOVEMENT", of the classes that have one.
-        keyframes: of detection data.
+        keyframes: keyframe facts of detection data.
         source: where the facts come from, for messages: "dataset puppets_val", or a checkpoint's path.
     """
 
@@ -95,14 +95,14 @@ class ClassFacts:
 
 
 def parse_facts(content: Any, source: str) -> ClassFacts:
-    """What :meth:`ClassFacts.to_dict` or :meth:`ClassFacts.to_json` made, checked in every part.
+    """Parse and validate the output of :meth:`ClassFacts.to_dict` or :meth:`ClassFacts.to_json`.
 
     Args:
         content: the dict, or JSON text.
-        source: the file that it comes from.
+        source: the file of origin, for messages.
 
     Raises:
-        UserError: it is not of this form.
+        UserError: the content is invalid.
     """
     what = f"{source}: its class facts are damaged"
     if isinstance(content, str):
@@ -157,10 +157,10 @@ def _keyframes(content: Any) -> KeyframeFacts | None:
 
 
 def disagreement(one: ClassFacts, other: ClassFacts) -> str:
-    """The first class on which the two do not agree, as text for a message; "" where they agree on all that both name.
+    """A message about the first class on which the two disagree; "" if they agree on all classes that both name.
 
-    Each may have classes that the other lacks. Case, and spaces for underscores, make no difference. Names that say no
-    more than the id ("class 3") agree with any.
+    Each may have classes that the other lacks. Case, spaces and underscores are ignored. Placeholder names ("class 3")
+    agree with any name.
     """
     word = "class id" if one.task == "detection" else "class index"
     of_one, of_other = _comparable(one, other)
@@ -177,20 +177,20 @@ def disagreement(one: ClassFacts, other: ClassFacts) -> str:
 
 
 def renumbered(one: ClassFacts, other: ClassFacts) -> bool:
-    """Whether a class of one has another number in the other: the same classes, numbered differently."""
+    """Whether any class has a different id in the other."""
     return bool(_moved(*_comparable(one, other)))
 
 
 def check_same_classes(*sets: ClassFacts) -> None:
-    """Raise ``UserError`` where two of ``sets`` number the same classes differently, or name one id otherwise."""
+    """Raise ``UserError`` if two of ``sets`` give a class different ids, or an id different names."""
     for i, later in enumerate(sets):
         for earlier in sets[:i]:
             if difference := disagreement(earlier, later):
-                raise UserError(f"{difference}; let both take their classes from one file")
+                raise UserError(f"{difference}; use the same class file for both")
 
 
 def join_facts(sets: Iterable[ClassFacts]) -> ClassFacts | None:
-    """The facts of several datasets together, keyframes as in the first; None where there are no datasets.
+    """Merge the facts of several datasets, with the keyframe facts of the first; None without datasets.
 
     Raises:
         UserError: see :func:`check_same_classes`.
@@ -219,9 +219,9 @@ def join_facts(sets: Iterable[ClassFacts]) -> ClassFacts | None:
 
 
 def _comparable(one: ClassFacts, other: ClassFacts) -> tuple[dict[int, str], dict[int, str]]:
-    """Names that mean something, by the ids of ``one``.
+    """Simplified names of both without placeholders, by the ids of ``one``.
 
-    They are without what does not matter in them, unless a map has names that differ in just that.
+    Names are not simplified if that would make two names of a map equal.
     """
     for simplify in (_simplified, str):
         sides = [
@@ -238,7 +238,7 @@ def _comparable(one: ClassFacts, other: ClassFacts) -> tuple[dict[int, str], dic
 
 
 def _moved(one: Mapping[int, str], other: Mapping[int, str]) -> list[tuple[int, int]]:
-    """(id, id in the other) of the names that have another id there."""
+    """(id, id in the other) of names with different ids."""
     numbers = {name: number for number, name in other.items()}
     return [
         (number, numbers[name])

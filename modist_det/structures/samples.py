@@ -1,7 +1,7 @@
-"""What passes from mappers to models to evaluators: samples, batches and predictions, as typed dicts.
+"""Typed dicts of the samples, batches and predictions that pass from mappers to models to evaluators.
 
-A sample is a dict of what one record gives, a batch holds the same entries of several samples: tensors of one shape
-stacked, everything else as lists. A task of your own extends :class:`Sample` and :class:`Batch` by its own entries.
+A sample holds the data of one record. A batch holds the same entries for several samples: tensors of equal shape are
+stacked, everything else is in lists. A custom task extends :class:`Sample` and :class:`Batch` with its own entries.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ BadVideo = tuple[str, str]  # (path, reason)
 
 
 class Sample(TypedDict):
-    """What every sample has: the id by which messages and results call it."""
+    """Base of all samples: an id for messages and results."""
 
     id: str
 
 
 class Batch(TypedDict):
-    """What every batch has: the samples' ids, and the videos that could not be read on the way."""
+    """Base of all batches: the samples' ids, and the videos that could not be read."""
 
     id: list[str]
     bad_videos: list[BadVideo]
@@ -61,7 +61,7 @@ class DetectionSample(Sample):
 class DetectionBatch(Batch):
     """B clips of one size."""
 
-    video: Tensor  # uint8 (B, 3, T, H, W); floats are taken as normalized already
+    video: Tensor  # uint8 (B, 3, T, H, W); floats must be normalized
     boxes: list[Tensor]
     labels: list[Tensor]
     video_id: list[str]
@@ -71,7 +71,7 @@ class DetectionBatch(Batch):
 
 
 class ClassificationSample(Sample):
-    """A clip of a video, or several."""
+    """One or several clips of a video."""
 
     video: Tensor  # uint8 (3, T, S, S), or (V, 3, T, S, S): V views
     labels: Tensor  # float32 (K,) of 0 and 1
@@ -95,7 +95,7 @@ class _Motion(TypedDict, total=False):
 
 
 class PretrainingSample(Sample, _Motion):
-    """Clips of one video, as many as the method asks for, with their motion."""
+    """Clips of one video, as many as the method needs, with their motion."""
 
     video: Tensor  # uint8 (clips, 3, T, S, S)
     video_number: Tensor  # int64 (), equal for clips of one video
@@ -122,7 +122,7 @@ class Features(TypedDict):
     features: Tensor  # float32 (D,)
 
 
-# What a model returns in training mode, by name; those named "loss..." are summed and minimized.
+# Values returned by a model in training mode; those named "loss..." are summed and minimized.
 Losses = dict[str, "Tensor"]
 # A record and the sample's own random generator -> the sample.
 Mapper = Callable[[Any, "np.random.Generator"], Sample]

@@ -1,4 +1,4 @@
-"""Tables of keyframes and of boxes: columns of arrays, a row of a file in each row."""
+"""Tables of keyframes and boxes: one column array per field, one row per row of a file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _Table = TypeVar("_Table", bound="KeyframeColumns")
 
 
 class KeyframeColumns:
-    """What tables with a keyframe in each row share.
+    """Base of tables with a keyframe in each row.
 
     Attributes:
-        videos: names that ``video`` points into.
+        videos: video names, indexed by ``video``.
         video: int32 (n,).
         second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
     """
@@ -33,11 +33,11 @@ class KeyframeColumns:
         return len(self.video)
 
     def keys(self, numbers: dict[str, int], rows: IntArray | None = None) -> IntArray:
-        """The keyframe of each row as a number (:func:`pack_keyframes`).
+        """The keyframes of the rows, packed with :func:`pack_keyframes`.
 
         Args:
-            numbers: of the videos by name; those of new videos are added.
-            rows: only of these.
+            numbers: video numbers by name; new videos are added.
+            rows: use only these rows.
         """
         codes = np.array([numbers.setdefault(name, len(numbers)) for name in self.videos], dtype=np.int64)
         chosen = slice(None) if rows is None else rows
@@ -52,24 +52,24 @@ class KeyframeColumns:
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def take(self: _Table, rows: NDArray[np.bool_ | np.integer]) -> _Table:
-        """These rows (their numbers, or a mask); of a :class:`BoxTable` those with a box, and all of ``keyframes``."""
+        """Select rows by index or mask; the ``keyframes`` of a :class:`BoxTable` are all kept."""
         return replace(self, **{name: column[rows] for name, column in self.columns().items()})  # type: ignore[type-var]
 
     def name(self, row: int) -> str:
-        """Video and second of one row, for messages."""
+        """Video and second of a row, for messages."""
         return f"{self.videos[self.video[row]]},{self.second[row]:g}"
 
 
 @dataclass(frozen=True, eq=False)
 class KeyTable(KeyframeColumns):
-    """Keyframes, one a row.
+    """A table with one keyframe per row.
 
     Attributes:
-        path: file that the rows come from.
-        videos: names that ``video`` points into.
+        path: file of origin.
+        videos: video names, indexed by ``video``.
         video: int32 (n,).
         second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
-        line: int64 (n,), line of the file, from 1.
+        line: int64 (n,), line number in the file, from 1.
     """
 
     path: str
@@ -87,26 +87,26 @@ class KeyTable(KeyframeColumns):
         second: ArrayLike = (),
         line: ArrayLike = (),
     ) -> KeyTable:
-        """From columns of any types; without columns, a table without rows."""
+        """Build from columns of any dtype; an empty table without columns."""
         numbers, lines = np.asarray(video, np.int32), np.asarray(line, np.int64)
         return cls(path, tuple(videos), numbers, np.asarray(second, np.float64), lines)
 
 
 @dataclass(frozen=True, eq=False)
 class BoxTable(KeyframeColumns):
-    """Boxes, one a row, in the order of the file.
+    """A table with one box per row, in file order.
 
     Attributes:
-        path: file that the rows come from.
+        path: file of origin.
         videos: names that ``video`` points into, in order of their first row of either kind.
         video: int32 (n,).
         second: float64 (n,), as annotated, in [0, ``MAX_SECOND``].
         boxes: float64 (n, 4), x1y1x2y2 as fractions of the image's width and height.
-        action: int32 (n,), class id from 1; -1 where the column is empty.
+        action: int32 (n,), class id from 1; -1 if empty.
         score: float64 (n,); 1 in ground truth.
-        person: int32 (n,), person id; -1 where there is none.
-        line: int64 (n,), line of the file, from 1.
-        keyframes: the rows without a box (``video, second``): keyframes with nothing in them.
+        person: int32 (n,), person id; -1 for none.
+        line: int64 (n,), line number in the file, from 1.
+        keyframes: rows without a box (``video, second``): empty keyframes.
     """
 
     path: str
@@ -135,7 +135,7 @@ class BoxTable(KeyframeColumns):
         *,
         keyframes: KeyTable | None = None,
     ) -> BoxTable:
-        """From columns of any types; without columns, a table without rows."""
+        """Build from columns of any dtype; an empty table without columns."""
         numbers, actions, persons = (np.asarray(column, np.int32) for column in (video, action, person))
         seconds, corners, scores = (np.asarray(column, np.float64) for column in (second, boxes, score))
         lines, names = np.asarray(line, np.int64), tuple(videos)

@@ -1,4 +1,4 @@
-"""Tasks: which mapper, data and evaluators belong together. A new task is a new module here."""
+"""Tasks connect data, mappers and evaluators. A new task is a new module here."""
 
 from . import classification, detection, pretraining  # noqa: F401  (they register themselves)
 from .base import TASK_REGISTRY, Task, build_task

@@ -1,4 +1,4 @@
-"""What a task tells the engine."""
+"""The interface between tasks and the engine."""
 
 from __future__ import annotations
 
@@ -32,25 +32,23 @@ __all__ = [
     "join_class_facts",
 ]
 
-add_section(
-    "", TASK="detection"
-)  # which module of modist_det/tasks/ wires data, model and evaluators together
+add_section("", TASK="detection")  # name of a registered task, which connects data, model and evaluators
 
 # Maps cfg.TASK to a function of the config that returns the task.
 TASK_REGISTRY = Registry("TASK")
 
-# Called with the model and the number of steps made; images, uint8 RGB (H, W, 3), by name.
+# Function (model, number of completed steps) -> images, uint8 RGB (H, W, 3), by name.
 Pictures = Callable[[nn.Module, int], "dict[str, NDArray[np.uint8]]"]
 
 
 class Task:
-    """Wires data and evaluation for one kind of training. Made from a config by :func:`build_task`.
+    """Connects data and evaluation for one kind of training. Built from a config by :func:`build_task`.
 
     A task of your own is a subclass, and a function registered in ``TASK_REGISTRY`` that makes it. Its records may be
     anything that its mapper understands; the engine asks nothing of a sample but its ``id``.
 
     Attributes:
-        record_name: what one record is called in messages.
+        record_name: name of a record in messages.
         collate: samples -> batch. The default stacks clips and makes lists of everything else.
     """
 
@@ -69,11 +67,11 @@ class Task:
         raise NotImplementedError
 
     def title(self, name: str) -> str:
-        """What metrics and files of the dataset ``name`` are called; unique among the test sets."""
+        """Title of the dataset ``name`` in metrics and file names; unique among the test sets."""
         return name
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
-        """What turns predictions on the test set ``name`` into metrics; it may write into ``output_dir``."""
+        """The evaluator of the test set ``name``; it may write into ``output_dir``."""
         raise NotImplementedError
 
     def class_facts(self) -> ClassFacts | None:
@@ -81,19 +79,19 @@ class Task:
         return None
 
     def pictures(self, cfg: CfgNode) -> Pictures | None:
-        """What PICTURE_PERIOD draws (see ``tasks/pictures.py``); None: nothing."""
+        """Images for PICTURE_PERIOD (see ``tasks/pictures.py``); None if the task has none."""
         return None
 
 
 def build_task(cfg: CfgNode) -> Task:
-    """The task that ``cfg.TASK`` names."""
+    """Build the task named by ``cfg.TASK``."""
     task = lookup(TASK_REGISTRY, cfg.TASK, "TASK")
     _check_architecture(cfg)
     return task(cfg)
 
 
 def _check_architecture(cfg: CfgNode) -> None:
-    """Refuse a meta architecture that says it is made for another task (its attribute ``task``)."""
+    """Raise ``UserError`` if the meta architecture is for another task (its attribute ``task``)."""
     name = cfg.MODEL.META_ARCHITECTURE
     model = lookup(META_ARCH_REGISTRY, name, "MODEL.META_ARCHITECTURE")
     if isinstance(model, ForTask) and model.task != cfg.TASK:
@@ -109,7 +107,7 @@ def join_class_facts(datasets: Mapping[str, Any]) -> ClassFacts | None:
     """The facts of ``datasets`` (by their names in the config) together.
 
     Raises:
-        UserError: two of them number the same classes differently, or mean other classes by one id.
+        UserError: two of them give a class different ids, or an id different classes.
     """
     facts = [
         dataclasses.replace(dataset.metadata.class_facts, source=f"dataset {name}")
@@ -119,10 +117,10 @@ def join_class_facts(datasets: Mapping[str, Any]) -> ClassFacts | None:
 
 
 def complete_num_classes(cfg: CfgNode, widths: Mapping[str, int]) -> None:
-    """Set MODEL.NUM_CLASSES, where it is 0, to the most that a dataset has (``widths``: by its name in the config).
+    """Set MODEL.NUM_CLASSES, if it is 0, to the largest number of classes of a dataset (``widths``, by dataset name).
 
     Raises:
-        UserError: a dataset has more.
+        UserError: a dataset has more classes than MODEL.NUM_CLASSES.
     """
     if cfg.MODEL.NUM_CLASSES == 0 and widths:
         cfg.MODEL.NUM_CLASSES = max(widths.values())
@@ -135,7 +133,7 @@ def complete_num_classes(cfg: CfgNode, widths: Mapping[str, int]) -> None:
 
 
 def check_titles(titles: Sequence[str]) -> None:
-    """Refuse test sets of one name: the figures of one would be taken for the other's."""
+    """Raise ``UserError`` if two test sets have the same title, since their metrics would be mixed up."""
     for title in titles:
         if titles.count(title) > 1:
             raise UserError(

@@ -36,7 +36,7 @@ class ClassificationTask(Task):
     """Train on clips of labelled videos, test on several views of each.
 
     Args:
-        names: catalogue names or description files of every dataset used; each is opened once.
+        names: catalogue names or description files of all datasets used; each is loaded once.
     """
 
     record_name = "labelled video"
@@ -46,7 +46,7 @@ class ClassificationTask(Task):
         self._facts = join_class_facts(self._datasets)
 
     def class_facts(self) -> ClassFacts | None:
-        """Of all datasets together, which agree."""
+        """The facts of all datasets together."""
         return self._facts
 
     def complete_config(self, cfg: CfgNode) -> None:
@@ -57,7 +57,7 @@ class ClassificationTask(Task):
         return self._datasets[name].metadata.name
 
     def class_names(self, name: str) -> tuple[str, ...]:
-        """Of the dataset ``name``, by class index."""
+        """Class names of the dataset ``name``, by class index."""
         return self._datasets[name].metadata.class_names
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[VideoRecord], ClassificationMapper]:
@@ -89,7 +89,7 @@ class ClassificationTask(Task):
         return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name)
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:
-        """One view of videos of the first test set, or of the training data where there is none."""
+        """One view of some videos of the first test set, or of the training data if there is none."""
         name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
         cfg = cfg.clone()
         cfg.defrost()

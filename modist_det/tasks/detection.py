@@ -25,9 +25,9 @@ __all__ = ["DetectionTask", "detection"]
 
 add_section(
     "TEST.AVA",
-    MODE="official",  # or "pyslowfast", to compare with its published numbers
-    # How many detections of a keyframe count in the official metric, over all classes. -1: AVA's 50 where the label map
-    # has AVA's classes, no limit for other data; 0: no limit.
+    MODE="official",  # or "pyslowfast", to compare with its published results
+    # Number of detections per keyframe that count in the official metric, over all classes. -1: AVA's 50 where the
+    # label map has AVA's classes, no limit for other data; 0: no limit.
     MAX_DETECTIONS=Key(-1, Limit(-1, 1_000_000)),
 )
 
@@ -42,10 +42,10 @@ def detection(cfg: CfgNode) -> DetectionTask:
 
 
 class DetectionTask(Task):
-    """Train on keyframes with person boxes; each test set brings its own evaluator.
+    """Trains on keyframes with person boxes; each test set provides its own evaluator.
 
     Args:
-        names: catalogue names or description files of every dataset used; each is opened once.
+        names: catalogue names or description files of all datasets used; each is loaded once.
     """
 
     record_name = "keyframe with a person box"
@@ -55,7 +55,7 @@ class DetectionTask(Task):
         self._facts = join_class_facts(self._datasets)
 
     def class_facts(self) -> ClassFacts | None:
-        """Of all datasets together, which agree."""
+        """The facts of all datasets together."""
         return self._facts
 
     def complete_config(self, cfg: CfgNode) -> None:
@@ -73,7 +73,7 @@ class DetectionTask(Task):
             keyframe_share(self._records(cfg, name, cfg.DATASETS.TRAIN_BOXES), share, seed)
             for name in cfg.DATASETS.TRAIN
         ]
-        # ConcatDataset needs no more of its parts than length and items.
+        # ConcatDataset only needs the length and items of its parts.
         records = (
             parts[0] if len(parts) == 1 else cast(Sequence[DetectionRecord], ConcatDataset(cast(Any, parts)))
         )
@@ -92,7 +92,7 @@ class DetectionTask(Task):
         return self._datasets[name].evaluator(cfg, output_dir)
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:
-        """Of the first test set, or of the training data where there is none."""
+        """Detections on the first test set, or on the training data if there is none."""
         name = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN][0]
         boxes = cfg.DATASETS.TEST_BOXES if cfg.DATASETS.TEST else cfg.DATASETS.TRAIN_BOXES
         mapper = DetectionMapper.from_config(cfg, is_train=False)

@@ -1,4 +1,4 @@
-"""What a task shows of itself while it trains, for TensorBoard."""
+"""Images of a task for TensorBoard during training."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 class ScorePictures:
-    """Scores of the model on a few samples of a test set, the same each time; they are decoded once and kept.
+    """Draws the model's scores on a few fixed samples of a test set, which are decoded only once.
 
     Args:
-        records, mapper: of the test set; ``count`` of its records are taken, evenly spread.
+        records, mapper: those of the test set; ``count`` evenly spaced records are used.
         class_names: by channel, from 1.
-        name: of the picture.
-        draw: makes it of samples, the scores of each, and ``class_names``.
+        name: name of the image.
+        draw: function (samples, scores, ``class_names``) -> image.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class ScorePictures:
 
 
 class PretrainingPictures:
-    """Training samples as the model sees them, others each time.
+    """Draws training samples as the model sees them, different ones each time.
 
     Args:
-        records, mapper: of training.
+        records, mapper: those of training.
     """
 
     def __init__(self, records: Sequence[Any], mapper: Mapper, seed: int, count: int = 3) -> None:
@@ -77,7 +77,7 @@ class PretrainingPictures:
 
 @torch.no_grad()
 def _scores(model: nn.Module, samples: Sequence[Sample]) -> list[Tensor]:
-    """What the model in evaluation mode gives for each sample."""
+    """The model's scores for each sample, in evaluation mode."""
     with kept_modes(model):
         model.eval()
         scores = {
@@ -89,11 +89,11 @@ def _scores(model: nn.Module, samples: Sequence[Sample]) -> list[Tensor]:
 
 
 def _read(records: Sequence[Any], mapper: Mapper, rng: np.random.Generator) -> list[Sample]:
-    """Samples of those records whose video can be read."""
+    """The samples of all readable records."""
     samples = []
     for record in records:
         try:
             samples.append(mapper(record, rng))
         except VideoError as error:
-            logger.warning("no picture of it: %s", error)
+            logger.warning("cannot draw this sample: %s", error)
     return samples

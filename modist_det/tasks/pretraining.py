@@ -22,12 +22,12 @@ from .pictures import PretrainingPictures
 
 __all__ = ["PretrainingTask", "pretraining"]
 
-# How features are judged (evaluation/feature_evaluator.py).
+# Evaluation of features (evaluation/feature_evaluator.py).
 add_section(
     "TEST.FEATURES",
-    NEIGHBOURS=Key(20, COUNT),  # that vote in k-NN
+    NEIGHBOURS=Key(20, COUNT),  # number of neighbours in the k-NN vote
     TEMPERATURE=Key(0.07, POSITIVE),  # a neighbour's vote is exp(similarity / TEMPERATURE)
-    LINEAR_PROBE=True,  # fit a linear classifier, too
+    LINEAR_PROBE=True,  # also fit a linear classifier
 )
 
 
@@ -41,11 +41,11 @@ def pretraining(cfg: CfgNode) -> PretrainingTask:
 
 
 class PretrainingTask(Task):
-    """Clips of each video of the training sets; test videos look for neighbours in a gallery.
+    """Trains on clips of unlabelled videos; evaluates features by retrieving gallery videos for test videos.
 
     Args:
         train: catalogue names or description files; datasets with ``video_records()``.
-        test, gallery: of labelled datasets with the same classes.
+        test, gallery: names of labelled datasets with the same classes.
     """
 
     record_name = "video"
@@ -64,15 +64,15 @@ class PretrainingTask(Task):
     def complete_config(self, cfg: CfgNode) -> None:
         if bool(cfg.DATASETS.TEST) != bool(cfg.DATASETS.GALLERY):
             raise UserError(
-                "pretraining is judged by the neighbours of DATASETS.TEST in DATASETS.GALLERY: "
-                "name labelled datasets in both, or in neither"
+                "pretraining is evaluated by the neighbours of DATASETS.TEST in DATASETS.GALLERY: "
+                "set both to labelled datasets, or neither"
             )
         classes = {name: dataset.metadata.class_names for name, dataset in self._labelled.items()}
         for name, names in classes.items():
             first = next(iter(classes))
             if names != classes[first]:
                 raise UserError(
-                    f"datasets {first} and {name} have other classes; their labels do not compare"
+                    f"datasets {first} and {name} have different classes, so their labels cannot be compared"
                 )
         if classes:
             cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
@@ -117,7 +117,7 @@ class PretrainingTask(Task):
 
 
 def _with_paths_for_ids(records: VideoRecords) -> VideoRecords:
-    """Ids that are unique over datasets, of which two may each have a ``run/1.mp4``."""
+    """Make ids unique over datasets, since several may have a ``run/1.mp4``."""
     parts = ("" if np.isnan(start) else f"@{start:g}" for start in records.starts)
     return records.with_ids(path + part for path, part in zip(records.videos, parts, strict=True))
 

@@ -296,8 +296,8 @@ def test_a_resumed_run_says_what_was_changed(write_config, tmp_path):
     run(configured(config, output, "SOLVER.MAX_EPOCH", 0.5), resume=True)
     assert "settings changed" not in log.read_text()
     run(configured(config, output, "SOLVER.MAX_EPOCH", 1, "INPUT.CROP_AREA", [0.5, 1]), resume=True)
-    line = "settings changed since the checkpoint: INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
-    assert log.read_text().count(f"WARNING {line}") == 1
+    line = "INPUT.CROP_AREA [0.5, 1], before [0.3, 1.0]; SOLVER.MAX_EPOCH 1.0, before 0.5"
+    assert log.read_text().count(f"WARNING settings changed since the checkpoint: {line}") == 1
 
 
 def test_two_runs_do_not_share_a_folder(write_config, tmp_path, monkeypatch):
