@@ -51,7 +51,7 @@ def test_a_checkpoint_does_not_choose_what_is_imported(backbone_run, program, tm
     assert refused.returncode == 1 and not (tmp_path / "w.safetensors").exists()
     assert refused.stderr == (
         f"error: the config in {checkpoint}: it was made with the module patch_backbone (IMPORTS), which has not been "
-        "imported, as a file from elsewhere may not choose what code runs; if you know the module, add --import "
+        "imported, because a downloaded file must not choose what code runs; if you trust the module, add --import "
         "patch_backbone (in Python: import patch_backbone)\n"
     )
     assert program(*convert, "--import", "patch_backbone").returncode == 0
