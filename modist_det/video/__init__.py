@@ -1,4 +1,4 @@
-"""Video files and folders of frames: facts about them, single frames of them by number or by time, and writing them."""
+"""Read video files and frame folders (facts, frames by number or time), and write videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a video file and reading its packets, with reasons in plain words where that fails."""
+"""Open a video file and read its packets, with clear error messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import PYAV_ERRORS, VideoError, reading, reason_of
 
 __all__ = ["ANY_TITLES", "demux", "open_container"]
 
-# For ``av.open``: titles that are not UTF-8 are no reason to fail. From PyAV 19 on they never are.
+# For ``av.open``: do not fail for titles that are not UTF-8 (the default from PyAV 19 on).
 ANY_TITLES: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
@@ -74,10 +74,10 @@ def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.Vi
     if not isinstance(stream, av.VideoStream):
         kinds = sorted({other.type for other in container.streams})
         raise VideoError(path, f"it has no video stream, only {' and '.join(kinds) or 'a header'}")
-    # PyAV 14.0 has no dispositions; FFmpeg's choice above still puts cover pictures last.
+    # PyAV 14.0 has no dispositions; FFmpeg's choice above still puts cover images last.
     disposition = getattr(stream, "disposition", None)
     if disposition is not None and disposition & type(disposition).attached_pic:
-        raise VideoError(path, "it has no video stream, only sound and a cover picture")
+        raise VideoError(path, "it has no video stream, only sound and a cover image")
     if stream.codec_context is None:
         raise VideoError(path, "FFmpeg has no decoder for its video stream")
     stream.thread_count = threads

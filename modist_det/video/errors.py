@@ -1,4 +1,4 @@
-"""The error of a video that cannot be read, and how errors of PyAV become one."""
+"""The error for unreadable videos, and the conversion of PyAV's errors to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PYAV_ERRORS = (
 
 
 class VideoError(UserError):
-    """A video that cannot be read, or not where it was asked for.
+    """A video that cannot be read, or not at the requested frames.
 
     The message is one line: the path and the reason.
     """
@@ -44,7 +44,7 @@ class VideoError(UserError):
 
 
 class reading(AbstractContextManager[None]):
-    """What PyAV raises inside becomes a :class:`VideoError` of ``path``. For calls of PyAV, not for other code."""
+    """Converts errors of PyAV inside the block to a :class:`VideoError` of ``path``. Use it around PyAV calls only."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = path
@@ -57,5 +57,5 @@ class reading(AbstractContextManager[None]):
 
 
 def reason_of(error: BaseException) -> str:
-    """What an exception of the system or of FFmpeg says, without path and number."""
+    """The message of a system or FFmpeg error, without path and error number."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

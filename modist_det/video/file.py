@@ -1,8 +1,8 @@
-"""Reading just the frames that are wanted from a video file.
+"""Read selected frames of a video file.
 
-Seek to the last keyframe before the first frame wanted, decode up to the last one, convert and scale
-only those wanted. Frames of H.264 and MPEG-1/2/4 that no other frame refers to and nobody wants are not
-decoded at all. Time 0 is the first frame that the video shows.
+The reader seeks to the last keyframe before the first requested frame, decodes up to the last one, and converts and
+scales only the requested frames. In H.264 and MPEG-1/2/4, frames that are neither requested nor referenced are not
+decoded at all. Time 0 is the first frame shown.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["VideoReader"]
 
 logger = logging.getLogger(__name__)
 
-# Frames further apart than this (seconds) are sought one by one instead of reading all packets between.
+# Frames further apart than this (seconds) are reached by seeking instead of reading all packets in between.
 _SEEK_GAP = 10.0
 # How far back (seconds) to try where a seek does not lead to a keyframe before the frame wanted.
 _SEEK_BACK = (0.0, 1.0, 5.0, 25.0)
@@ -59,31 +59,30 @@ Rows = dict[int, NDArray[np.intp]]
 
 
 class VideoReader(AbstractContextManager["VideoReader"]):
-    """Frames of one video file by number or by time.
+    """Reads frames of one video file by number or by time.
 
-    Right for variable frame rates, B-frames, any first timestamp, edit lists, turned and mirrored
-    pictures, files without duration or frame count. Files whose packets do not say when frames are
+    It handles variable frame rates, B-frames, any first timestamp, edit lists, rotated and mirrored
+    frames, and files without duration or frame count. Files whose packets do not say when frames are
     shown (AVI with B-frames, MPEG program streams, raw H.264) are decoded from their start for each
-    request: right, but slow if they are long. In a raw stream without a container frame ``i`` is shown
+    request, which is slow if they are long. In a raw stream without a container frame ``i`` is shown
     at ``i / rate``, with the rate that FFmpeg states (25 where it knows none).
 
     A truncated file ends with its last whole frame (of a transport stream the last frame may be an
     error: it does not tell). Damage that FFmpeg reports, in a frame or in one that it depends on, is an
-    error; damage that FFmpeg conceals without a word goes unseen.
+    error; damage that FFmpeg conceals silently is not detected.
 
     The timeline is that of ``ffmpeg`` (its ``showinfo`` filter), also in a file whose times jump or restart, as MPEG-TS
     recordings that were joined, AVI with dropped frames, edit lists with several parts
     (:mod:`.timeline`); such files are decoded from their start for each request, too.
 
-    Not to be shared by processes or threads: open it where it is used. Opening takes a few
-    milliseconds.
+    A reader must not be shared by processes or threads. Opening one takes a few milliseconds.
 
     Args:
         path: a file of any format that FFmpeg reads.
-        threads: of the decoder. 1 is right for the workers of a loader.
+        threads: decoder threads. Use 1 in the workers of a loader.
 
     Raises:
-        VideoError: no such file, no permission, empty, not a video, only sound, no frame that can be decoded.
+        VideoError: the file is missing, unreadable, empty, not a video, has only sound or no decodable frame.
 
     Example::
 
@@ -122,7 +121,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     @cached_property
     def info(self) -> VideoInfo:
-        """Size, codec and rotation; number of frames, rate and duration are counted on first use."""
+        """Size, codec and rotation; number of frames, rate and duration are determined on first use."""
         height, width = self._orientation.size(*self._stored_size)
         return VideoInfo(width, height, self._codec_name, self._orientation.rotation, self._measure)
 
@@ -131,21 +130,21 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     ) -> NDArray[np.uint8]:
         """Frames by number.
 
-        The first call reads through the file once, without decoding, to learn which frame is shown
-        when; for a few frames of a long film :meth:`frames_at_times` is faster.
+        The first call reads through the file once, without decoding, to find the time of each frame; for a
+        few frames of a long video :meth:`frames_at_times` is faster.
 
         Args:
             indices: (T,) frame numbers from 0 in the order of showing; any order, repeats allowed;
                 clamped to the first and the last frame.
-            size: (height, width) of the result; the shape of the picture may change.
-            short_side: instead of ``size``, the length of the shorter side; the shape is kept.
+            size: (height, width) of the result; the aspect ratio may change.
+            short_side: instead of ``size``, the length of the shorter side; the aspect ratio is kept.
 
         Returns:
             uint8 (T, H, W, 3), RGB, turned as the file says; scaled bilinearly in one step with the
             conversion of colours (:class:`FrameScaler`).
 
         Raises:
-            VideoError: a frame wanted is damaged.
+            VideoError: a requested frame is damaged.
         """
         wanted = as_indices(indices)
         if self._ordered_by_pts:
@@ -159,10 +158,10 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     def frames_at_times(
         self, seconds: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
     ) -> NDArray[np.uint8]:
-        """Frames by time: for each time the frame whose own time is nearest, the earlier of two as near.
+        """Frames by time: for each time the nearest frame, or the earlier of two equally near ones.
 
         Across a gap of more than 1 s it is the frame before the gap, as a player shows it.
-        Reads only the part of the file that is needed, however long the film is.
+        Reads only the necessary part of the file.
 
         Args:
             seconds: (T,) seconds since the first frame, in any order, repeats allowed; times before
@@ -225,7 +224,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
     # Packets
 
     def _packets(self, container: InputContainer, stream: av.VideoStream) -> Iterator[TimedPacket]:
-        """Packets from the next keyframe on, without the broken ones in which a truncated file ends.
+        """Packets from the next keyframe on, without broken ones at the end of a truncated file.
 
         Raises:
             UntimedError: they are not those that the file has when it is read from its start.
@@ -315,9 +314,9 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         return out
 
     def _decode_run(self, packets: list[TimedPacket], rows: Rows, out: NDArray[np.uint8]) -> None:
-        """Decode packets from a keyframe on and put the frames wanted into ``out``.
+        """Decode packets from a keyframe on and write the requested frames to ``out``.
 
-        What was found is taken out of ``rows``.
+        Frames that were found are removed from ``rows``.
         """
         expected = {packet.pts for packet in packets}
         start, previous = packets[0].pts, -np.inf

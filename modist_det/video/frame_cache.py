@@ -1,8 +1,8 @@
-"""Decoded frames in files, for sets of short clips that are read again and again.
+"""Cache of decoded frames on disk, for datasets of short clips that are read repeatedly.
 
-Decoding is most of the work of loading. A set of a few thousand clips of a few seconds fits, decoded, into the
-memory of a laptop; a :class:`FrameCache` decodes each video once and afterwards maps the file that it wrote, so
-the system's own file cache holds the frames once for all workers and all runs.
+Most of the loading time is decoding. A few thousand clips of a few seconds fit into the memory of a laptop when
+decoded. A :class:`FrameCache` decodes each video once and then memory-maps its file, so the system's file cache holds
+the frames once for all workers and runs.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["CachedFrames", "FrameCache", "OpenVideo", "video_opener"]
 
 add_section(
     "DATALOADER",
-    # A folder in which decoded frames are kept, so that a video is decoded once: for sets of short clips that fit into
+    # Folder of decoded frames, so that each video is decoded only once: for datasets of short clips that fit into
     # memory. "": decode each time.
     FRAME_CACHE="",
-    FRAME_CACHE_SIDE=Key(256, COUNT),  # short side with which the frames of larger videos are kept
+    FRAME_CACHE_SIDE=Key(256, COUNT),  # short side of the stored frames of larger videos
 )
 
 OpenVideo = Callable[..., "VideoReader | FrameFolder | CachedFrames"]
@@ -75,7 +75,7 @@ class CachedFrames(AbstractContextManager["CachedFrames"]):
     def frames_at_indices(
         self, indices: ArrayLike, size: tuple[int, int] | None = None, short_side: int | None = None
     ) -> NDArray[np.uint8]:
-        """RGB frames uint8 (T, H, W, 3); without a size they come as they are kept."""
+        """RGB frames uint8 (T, H, W, 3); without a size in the stored resolution."""
         rows = np.minimum(as_indices(indices), len(self._frames) - 1)
         height, width = self._frames.shape[1:3]
         if short_side is not None or size is not None:
@@ -106,11 +106,11 @@ class CachedFrames(AbstractContextManager["CachedFrames"]):
 class FrameCache:
     """Opens videos as :func:`modist_det.video.reader.open_video` does, decoding each only the first time.
 
-    A file is made again when the video has changed. All frames of a video are in memory while its file is made.
+    A file is rewritten when its video has changed. While it is written, all frames of the video are in memory.
 
     Args:
-        folder: of the files; made where it is missing. They take ``3 * height * width`` bytes a frame.
-        max_side: frames of larger videos are kept with this short side (pixels).
+        folder: folder of the files, created if missing. They take ``3 * height * width`` bytes per frame.
+        max_side: frames of larger videos are stored with this short side (pixels).
     """
 
     def __init__(self, folder: str | os.PathLike, max_side: int = 256) -> None:
@@ -121,7 +121,7 @@ class FrameCache:
         """The frames of a video file, or of a folder of images shown at ``fps``.
 
         Raises:
-            VideoError: the video cannot be read, in any of its frames.
+            VideoError: a frame of the video cannot be read.
             UserError: the cache cannot be written.
         """
         given, path = path, Path(path)
@@ -147,13 +147,13 @@ class FrameCache:
 
 
 def video_opener(cfg: CfgNode) -> OpenVideo:
-    """``open_video``, or ``FrameCache.open`` where DATALOADER.FRAME_CACHE names a folder."""
+    """``open_video``, or ``FrameCache.open`` if DATALOADER.FRAME_CACHE is set."""
     node = cfg.DATALOADER
     return FrameCache(node.FRAME_CACHE, node.FRAME_CACHE_SIDE).open if node.FRAME_CACHE else open_video
 
 
 def _map(target: Path, path: Path, source: list[int]) -> CachedFrames | None:
-    """What is in a file of the cache; None where there is none, or one of an earlier version of the video."""
+    """Map a file of the cache; None if it is missing or belongs to an earlier version of the video."""
     try:
         with target.open("rb") as file:
             header = _Header(**json.loads(file.readline()))

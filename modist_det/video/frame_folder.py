@@ -1,6 +1,6 @@
 """A folder of images (frames extracted from a video) read as a video.
 
-Which image is which frame is said by the numbers in the names, never by the order of what happens to be there:
+The numbers in the file names determine the frame numbers:
 
 - Frames are one series of names, ``PREFIX + NUMBER + ENDING``: ``img_00001.jpg``, ``frame_12.png``, ``000001.JPG``,
   ``VIDEO_000001.jpg``. The number is the last one in the name; zeros before it do not count.
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 _FLOW = ("flow_x_", "flow_y_")
 _LISTED = 5  # names in one message
-_doubted: list[Path] = []  # the folder that this process has warned of
+_doubted: list[Path] = []  # the folder about which this process has warned
 
 
 class _Series(NamedTuple):
@@ -70,9 +70,9 @@ class _Series(NamedTuple):
 
 @lru_cache(maxsize=16)
 def _series(folder: str, modified_ns: int) -> _Series:
-    """The series of images in ``folder``, remembered while the folder stays as it is.
+    """The series of images in ``folder``, cached while the folder is unchanged.
 
-    A folder of AVA holds 27,000 images, of which a clip needs a few.
+    A folder of AVA has 27,000 images, but a clip needs only a few.
     """
     series: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
     strangers = []
@@ -146,14 +146,15 @@ def _listed_names(folder: ListedFolder, fingerprint: str) -> tuple[str, ...]:
 
 
 class FrameFolder(AbstractContextManager["FrameFolder"]):
-    """Images of one folder in order of their numbers, shown at a constant rate.
+    """Reads the images of one folder in order of their numbers, at a constant frame rate.
 
-    The same interface as :class:`modist_det.video.reader.VideoReader`. The module says what the names have to be.
+    Has the interface of :class:`modist_det.video.reader.VideoReader`. File names are described in the module's
+    docstring.
 
     Args:
-        path: folder with ``.jpg``, ``.jpeg`` or ``.png`` files, all of one size; a :class:`ListedFolder` also says
-            which they are or how many.
-        fps: images per second; the folder itself does not say.
+        path: folder with ``.jpg``, ``.jpeg`` or ``.png`` files, all of one size; a :class:`ListedFolder` also
+            lists or counts them.
+        fps: images per second.
 
     Raises:
         VideoError: no such folder, no permission, no image in it, images that are not one series, or not as many as
@@ -189,7 +190,7 @@ class FrameFolder(AbstractContextManager["FrameFolder"]):
 
     @property
     def doubts(self) -> str:
-        """A warning about the series that may be intended as it is; empty where there is none."""
+        """A warning about the series, which may be intended; "" if there is none."""
         if self.is_listed or self._series.first in (0, 1):
             return ""
         return (
@@ -213,10 +214,10 @@ class FrameFolder(AbstractContextManager["FrameFolder"]):
         return VideoInfo(width, height, "images", 0, lambda: timing)
 
     def check(self) -> None:
-        """Look whether the listed images are there, without opening them.
+        """Check that the listed images exist, without opening them.
 
         Raises:
-            VideoError: some are not.
+            VideoError: some are missing.
         """
         if self.is_listed:
             with os.scandir(self.path) as entries:
@@ -258,7 +259,7 @@ class FrameFolder(AbstractContextManager["FrameFolder"]):
         return self.frames_at_indices(indices, size, short_side)
 
     def close(self) -> None:
-        """Nothing stays open; here so that files and folders can be used alike."""
+        """Nothing to close; for the same interface as files."""
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""What a list says about a folder of frames: which images it has, or how many."""
+"""A frame folder with an explicit list or number of images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["ListedFolder"]
 
 
 class ListedFolder(str):
-    """Path of a folder of frames of which a list says more than the path does.
+    """Path of a frame folder with listed or counted images.
 
-    Works wherever a path does; :class:`.frame_folder.FrameFolder` then opens the listed images, or makes sure that
-    there are as many as listed. Names are kept compressed: a list of AVA has 27,000 a video.
+    Can be used like a path; :class:`.frame_folder.FrameFolder` then opens the listed images, or checks their number.
+    Names are stored compressed: AVA has 27,000 per video.
 
     Args:
-        names: of the images in ``path``, in order.
-        num_images: how many there are, where the list does not name them.
+        names: names of the images in ``path``, in order.
+        num_images: number of images, if the list does not name them.
     """
 
     num_images: int | None
@@ -33,10 +33,10 @@ class ListedFolder(str):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Empty where the list only counts."""
+        """The image names; empty if only their number is known."""
         text = zlib.decompress(self._packed).decode("utf-8", "surrogateescape")
         return tuple(text.split("\n")) if text else ()
 
     def fingerprint(self) -> str:
-        """Differs where lists do."""
+        """Differs for different lists."""
         return f"{self.num_images} {zlib.crc32(self._packed)}"

@@ -1,6 +1,6 @@
-"""Which files have a reliable index of frame times, found from their headers without reading packets.
+"""Detect files with a reliable index of frame times from their headers, without reading packets.
 
-Such a file can be sought in by time. Others may hold several recordings, one after the other, whose times begin anew.
+Such files can be seeked by time. Others may consist of several recordings whose times restart.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def has_sound_index(path: Path, format_name: str) -> bool:
-    """Whether times of frames rise all through the file, as far as its structure tells.
+    """Whether frame times rise throughout the file, judging by its structure.
 
     True for mp4 and mov without fragments and with at most one edit, and for Matroska and WebM whose segment says how
-    long it is and fills the file. False for everything else, which is to be read through.
+    long it is and fills the file. False for all other files, which must be read through.
 
     Args:
         format_name: FFmpeg's, such as ``"mov,mp4,m4a,3gp,3g2,mj2"``.

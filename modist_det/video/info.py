@@ -1,4 +1,4 @@
-"""What every kind of video shares: facts about it, which frame belongs to a time, the size of its frames."""
+"""Common to all kinds of videos: facts, frames nearest to given times, output sizes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ __all__ = [
     "simple_rate",
 ]
 
-# Seconds between two frames up to which the nearer one stands for a time between them. In longer gaps
-# (screen recordings, time-lapses) the frame before is the one that people saw.
+# Between frames closer than this (seconds), a time belongs to the nearer one. In longer gaps (screen recordings,
+# time-lapses) it belongs to the frame before, which was still visible.
 MAX_NEAREST_GAP = 1.0
 _PAUSE = 5.0  # seconds without a new frame that a check reports
 _ROUNDED = 1e-3  # seconds by which times that people write down are rounded
-# Of frames that are scaled. Real videos stay far below; a file of a few kilobytes with 4096 x 2 pixels would not.
+# Limits of scaled frames: far above real videos, but not above a tiny file with 4096 x 2 pixels.
 _MAX_SIDE = 16384  # pixels
 _MAX_CLIP = 8 << 30  # bytes
 
@@ -58,8 +58,8 @@ class VideoInfo:
     """Facts about a video.
 
     Size, codec and rotation are known when a video is open. The number of frames, the rate and the
-    duration are those of the frames that are really there, not what the file's header claims; the
-    first use of one of the three reads through the file to count, without decoding it where possible.
+    duration describe the actual frames, not the file's header; the first use of one of the three reads
+    through the file, without decoding if possible.
 
     Attributes:
         width, height: pixels of a frame as shown, that is after ``rotation``. Pixels that are not
@@ -123,13 +123,13 @@ def output_size(
     path: str | os.PathLike = "(frames)",
     count: int = 1,
 ) -> tuple[int, int]:
-    """(height, width) of scaled frames: ``size`` as given, or the short side set and the shape kept.
+    """(height, width) of scaled frames: ``size`` as given, or scaled to the short side with the same aspect ratio.
 
     The long side is ``floor(long * short_side / short)``, as in PySlowFast's short-side scaling.
     Without either the size is unchanged.
 
     Args:
-        path, count: of the video and of the frames to be scaled, for errors.
+        path, count: path of the video and number of frames, for errors.
 
     Raises:
         VideoError: a scaled frame would be longer than 16,384 pixels, or all of them larger than 8 GiB.
@@ -184,7 +184,7 @@ def nearest_frames(seconds: NDArray[np.float64], rate: Fraction) -> NDArray[np.i
 def nearest(
     sorted_times: NDArray, wanted: NDArray[np.float64], tolerance: float, second: float = 1.0
 ) -> NDArray[np.intp]:
-    """For each wanted time the index of the nearest of ``sorted_times``; the earlier one of two as near.
+    """For each requested time the index of the nearest of ``sorted_times``, or the earlier of two equally near.
 
     Across a gap of more than ``MAX_NEAREST_GAP`` seconds it is the earlier one up to the later one's own time, as a
     player shows it.

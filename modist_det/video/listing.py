@@ -1,7 +1,7 @@
-"""Which files are videos or images, and what of a folder counts: the one place where folders are listed.
+"""List folders: which files are videos or images, and which entries to skip.
 
-Hidden files and folders and what systems leave behind (``._clip.mp4`` and ``__MACOSX`` of macOS, ``@eaDir`` of a file
-server, ``.ipynb_checkpoints``, ``Thumbs.db`` ...) never count. Links are followed.
+Hidden files and folders, and those left behind by systems (``._clip.mp4`` and ``__MACOSX`` of macOS, ``@eaDir`` of a
+file server, ``.ipynb_checkpoints``, ``Thumbs.db`` ...), are always skipped. Links are followed.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _SEPARATORS = frozenset(filter(None, (os.sep, os.altsep)))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether an entry of a folder does not count: its name begins with a dot, or systems leave it behind."""
+    """Whether to skip an entry of a folder: its name begins with a dot or is that of a system file."""
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def extension(name: str) -> str:
-    """``.mp4`` of ``clip.MP4``; empty where there is none."""
+    """The extension in lower case (``.mp4`` of ``clip.MP4``), or an empty string."""
     stem, _, kind = name.rpartition(".")
     return (
         f".{kind.lower()}"
@@ -73,7 +73,7 @@ def extension(name: str) -> str:
 
 
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
-    """What counts in a folder, in no order. No file is opened (fast on network disks).
+    """Iterate over the relevant entries of a folder, unordered. No file is opened (fast on network disks).
 
     Links that lead in a circle, or where this user may not go, are left out and named in the log.
 
@@ -101,7 +101,7 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def file_key(path: str | os.PathLike[str], status: os.stat_result) -> tuple[object, ...]:
-    """Equal for two paths that lead to one file or folder, by links or otherwise.
+    """A key that is equal for two paths of the same file or folder (such as links).
 
     Network and user-space file systems exist that know no inodes (0 for all files) or give one inode to several files:
     the first are told apart by their real paths, the others by size and time of change.

@@ -1,4 +1,4 @@
-"""How stored pictures are turned and mirrored to be shown: the display matrix of a video."""
+"""Rotation and mirroring of stored frames for display: the display matrix of a video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Orientation"]
 
 @dataclass(frozen=True)
 class Orientation:
-    """A turn by right angles: rows and columns swapped, then order of rows and of columns reversed."""
+    """A rotation by right angles and a mirroring: rows and columns are swapped, then their orders reversed."""
 
     transpose: bool = False
     flip_rows: bool = False
@@ -45,13 +45,13 @@ class Orientation:
         return round(math.degrees(math.atan2(y, x))) % 360
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) as shown of a stored picture, and the reverse."""
+        """The displayed (height, width) of a stored frame, and vice versa."""
         return (width, height) if self.transpose else (height, width)
 
-    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A view of a stored picture (H, W, 3) as it is to be shown."""
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A view of a stored frame (H, W, 3), rotated for display."""
         if self.transpose:
-            picture = picture.transpose(1, 0, 2)
+            image = image.transpose(1, 0, 2)
         rows = slice(None, None, -1 if self.flip_rows else 1)
         columns = slice(None, None, -1 if self.flip_columns else 1)
-        return picture[rows, columns]
+        return image[rows, columns]

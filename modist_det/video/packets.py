@@ -1,4 +1,4 @@
-"""Which compressed packets a set of frames needs.
+"""Find the compressed packets that a set of frames needs.
 
 A keyframe can be decoded alone; every other frame only after those that it refers to. Packets lie in
 the order of decoding, which is not that of showing where frames refer to later ones (B-frames).
@@ -53,11 +53,11 @@ def timed_packet(packet: av.Packet, codec: str, origin: int, corrupt: bool = Fal
 
 
 def plan_runs(packets: Sequence[TimedPacket], wanted: Iterable[int]) -> list[tuple[int, int]]:
-    """The least stretches ``(first, last)`` of packets that give the frames shown at ticks ``wanted``.
+    """The smallest ranges ``(first, last)`` of packets needed for the frames shown at ticks ``wanted``.
 
     Each begins at the last keyframe that is neither decoded nor shown after the frame: frames that
     come after a keyframe but are shown before it may refer to what lies before it (an open group of
-    pictures). Stretches that meet are one.
+    pictures). Adjacent ranges are merged.
     """
     positions = {packet.pts: i for i, packet in enumerate(packets) if packet.shown}
     keyframes = [i for i, packet in enumerate(packets) if packet.keyframe]

@@ -1,4 +1,4 @@
-"""Video files and folders of images through one interface: open, ask for frames, close."""
+"""One interface for video files and frame folders: open, read frames, close."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video"
 
 
 def open_video(path: str | os.PathLike, fps: float | Fraction | None = None) -> VideoReader | FrameFolder:
-    """A reader for a video file, or for a folder of images shown at ``fps``.
+    """Open a video file, or a folder of images with frame rate ``fps``.
 
-    ``fps`` is needed for folders and without effect on files, which know their times themselves.
+    ``fps`` is required for folders and ignored for files, which store their times.
 
     Raises:
-        VideoError: it does not exist or cannot be read, or it is a folder and ``fps`` is missing.
+        VideoError: the path does not exist or cannot be read, or is a folder and ``fps`` is missing.
 
     Example::
 
@@ -34,7 +34,7 @@ def open_video(path: str | os.PathLike, fps: float | Fraction | None = None) -> 
     if not is_folder:
         return VideoReader(path)
     if fps is None:
-        raise VideoError(path, "it is a folder of images; say how many there are a second (fps)")
+        raise VideoError(path, "it is a folder of images; give their frame rate (fps)")
     return FrameFolder(path, fps)
 
 
@@ -42,7 +42,7 @@ def probe(path: str | os.PathLike, fps: float | Fraction | None = None) -> Video
     """Facts about a video file or a folder of images, with its frames counted.
 
     Reads through a file without decoding it, apart from its first frame: milliseconds for a clip, tens of
-    milliseconds for a film of minutes.
+    milliseconds for a video of minutes.
 
     Raises:
         VideoError: as :func:`open_video`.

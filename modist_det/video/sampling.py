@@ -1,7 +1,7 @@
-"""Which frames of a video and which part of a picture a clip shows: arithmetic only, no decoder.
+"""Choose the frames and the crop of a clip: arithmetic only, no decoding.
 
-Times may be counted in frames or in seconds wherever the words ``total``, ``span`` and ``start`` stand, as
-long as one unit is used throughout. PySlowFast is quoted where its tests depend on the exact rule.
+``total``, ``span`` and ``start`` may be in frames or in seconds, but in the same unit. PySlowFast is quoted where
+its tests depend on the exact rule.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def spatial_crop_offset(height: int, width: int, size: int, position: int) -> tu
     """(top, left) of one of three square crops along the longer side (PySlowFast's ``uniform_crop``).
 
     ``position`` 0 is the left or upper end, 1 the centre, 2 the right or lower end. The centre is
-    ``ceil((length - size) / 2)``, in both directions. A square picture counts as wide.
+    ``ceil((length - size) / 2)``, in both directions. A square frame counts as wide.
     """
     if position not in (0, 1, 2):
         raise ValueError(f"crop position is {position}; it is 0, 1 or 2")

@@ -1,4 +1,4 @@
-"""From decoded frames to RGB: matrix, range and transfer of their colours, and their size; and back for writing."""
+"""Convert decoded frames to RGB (colour matrix, range, transfer function, size), and back for writing."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class FrameScaler:
     become BT.709's. Interlaced frames are left as stored.
 
     Args:
-        path: of the video, for errors.
+        path: path of the video, for errors.
     """
 
     def __init__(self, path: str | os.PathLike = "(frames)") -> None:
         self._path = path
-        # One for all frames: building the filters takes longer than running them.
+        # Reused for all frames, because building the filters takes longer than running them.
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, height: int, width: int) -> NDArray[np.uint8]:
@@ -75,7 +75,7 @@ class FrameScaler:
 
 
 def check_colours(frame: av.VideoFrame, stream: av.VideoStream, path: str | os.PathLike) -> None:
-    """Whether a video's colours can be converted, from its first frame.
+    """Check from the first frame that a video's colours can be converted.
 
     Raises:
         VideoError: they cannot.

@@ -1,9 +1,8 @@
-"""When frames are shown: the timeline that a player shows, for files whose time stamps restart, jump or overlap, too.
+"""The display times of frames as in a player, including files whose timestamps restart, jump or overlap.
 
 Recordings that were joined (MPEG-TS, fragmented mp4, edit lists) carry the times of each part. FFmpeg's players
-put the parts one after the other where the format is one that breaks off and goes on (MPEG-TS, program streams, Ogg);
-:class:`PacketClock` does what they do. Such files are decoded from their start; most files are not such files, and
-:func:`survey` tells.
+concatenate the parts if the format allows discontinuities (MPEG-TS, program streams, Ogg), and so does
+:class:`PacketClock`. :func:`survey` detects such files, which are rare; they are decoded from their start.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _REMEMBERED = 64  # files, in a process
 
 
 class PacketClock:
-    """Corrects the times of packets where a new recording begins, as the ``ffmpeg`` program does.
+    """Corrects packet times where a new recording begins, as the ``ffmpeg`` program does.
 
     Where a packet's decoding time is 10 s away from the expected one, or goes back by more than 0.1 s, all further
     times are shifted so that the packet comes when it was expected. Formats with an index keep their times.
@@ -120,7 +119,7 @@ class FrameClock:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the packets of a file say about its times.
+    """Properties of a file's timestamps.
 
     Attributes:
         rising: times of decoding never go back and need no shift, so that the file can be sought in by time.
@@ -145,7 +144,7 @@ def print_of(packet: av.Packet) -> int:
 
 
 def survey(path: Path, container: InputContainer, stream: av.VideoStream) -> Survey:
-    """Whether the times of a file can be trusted.
+    """Determine whether the times of a file can be trusted.
 
     Of a file with an index only a few headers are read (:func:`.has_sound_index`). Others are read through
     without decoding, once in a process: milliseconds for a clip, about a second for each gigabyte.

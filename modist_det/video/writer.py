@@ -1,4 +1,4 @@
-"""Writing an mp4 while its frames come, with the sound of the file that they came from."""
+"""Write an mp4 frame by frame, with the sound of the source file."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _COPIED = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
 
 
 class VideoWriter:
-    """H.264 in mp4; each frame stands at its own time, so a variable rate stays what it was.
+    """Writes H.264 in mp4; each frame has its own time, so a variable frame rate is preserved.
 
     Colours are BT.709 in limited range, and tagged so. A frame that stands for more than an hour is repeated, since an
-    mp4 cannot say much more. The file appears, whole, when the ``with`` block ends without an error.
+    mp4 cannot say much more. The complete file appears when the ``with`` block ends without an error.
 
     Args:
-        path: of the file.
-        height, width: of the frames, even.
-        rate: frames per second, about.
+        path: the file.
+        height, width: size of the frames; even numbers.
+        rate: approximate frames per second.
         sound: file whose sound is copied as it is, or encoded anew where an mp4 cannot hold it; None: no sound.
         origin: seconds; time in that file of the first frame.
         quality: constant rate factor of x264, 0 (best) to 51.
@@ -145,7 +145,7 @@ class VideoWriter:
 
 
 class _Sound:
-    """The sound of a file, put into another as its pictures come."""
+    """Copies the sound of a file into another while its frames are written."""
 
     def __init__(self, source: Any, stream: Any, target: Any, origin: float) -> None:
         self._target = target
@@ -175,7 +175,7 @@ class _Sound:
             return None
 
     def write_until(self, second: float) -> None:
-        """Put in everything that is heard up to ``second`` of the pictures."""
+        """Write the sound up to ``second`` of the video."""
         while True:
             self._next = self._next or next(self._packets, None)
             if self._next is None or float((self._next.pts or 0) * self._next.time_base) > second:
@@ -186,7 +186,7 @@ class _Sound:
     def _copied(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet]:
         shift = round(origin / stream.time_base)
         for packet in _without_errors(source.demux(stream)):
-            # What was heard before the first picture is left out.
+            # Sound before the first frame is dropped.
             if packet.size and packet.pts is not None and packet.dts is not None and packet.pts >= shift:
                 packet.pts -= shift
                 packet.dts -= shift

@@ -161,7 +161,7 @@ def test_the_limit_is_no_matter_where_it_changes_nothing_or_is_ava_s_own(evaluat
     late = [("a,1", RIGHT, 3, 0.9 - i / 1000) for i in range(60)] + [("a,1", LEFT, 1, 0.01)]
     result = evaluate([("a,1", LEFT, 1)], late, labels=ava_labels)
     assert result["mAP"] == 0 and result["warnings"] == []
-    assert "11 more detections did not count" in class_table(result)
+    assert "11 more detections are beyond the 50 best" in class_table(result)
 
 
 def test_the_limit_by_the_classes():

@@ -93,7 +93,7 @@ def test_new_images_are_seen(folder, draw):
 
 
 def test_folder_without_rate(folder):
-    with pytest.raises(VideoError, match=r"say how many there are a second \(fps\)"):
+    with pytest.raises(VideoError, match=r"give their frame rate \(fps\)"):
         open_video(folder)
     with pytest.raises(VideoError, match="must be above 0"):
         open_video(folder, fps=0)

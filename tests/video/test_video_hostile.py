@@ -83,7 +83,7 @@ def test_only_sound_and_a_cover(tmp_path):
         frame.sample_rate = 16000
         container.mux(sound.encode(frame))
         container.mux(sound.encode())
-    assert_refused(path, "only sound and a cover picture")
+    assert_refused(path, "only sound and a cover image")
 
 
 def test_mp4_without_its_index(tmp_path, encode):

@@ -1,4 +1,4 @@
-"""AVA's own classes, by which its data is told from data of one's own."""
+"""AVA's classes, which distinguish its data from custom data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["AVA_CLASSES", "is_ava"]
 def is_ava(names: Mapping[int, str]) -> bool:
     """Whether these names, by class id, are AVA's: all 60 that are evaluated, under their own ids.
 
-    Label maps of all 80 annotated classes are AVA's, too. A selection of the classes is not: it is data of one's own.
+    Label maps of all 80 annotated classes are also AVA's. A subset of the classes is custom data.
     """
     return all(names.get(number) == name for number, name in AVA_CLASSES.items())
 
