@@ -112,5 +112,5 @@ def test_joined():
     assert joined is not None
     assert joined.names == {1: "stand", 3: "sit"} and joined.num_classes == 4 and joined.source == "a and b"
     assert join_facts([]) is None
-    with pytest.raises(UserError, match="is 'x' in a, but 'y' in c; let both"):
+    with pytest.raises(UserError, match="is 'x' in a, but 'y' in c; use the same class file for both"):
         check_same_classes(facts({1: "x"}, "a"), facts({2: "z"}), facts({1: "y"}, "c"))
