@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 from ..inference.results import VideoActions
 from ..puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..puppets.tracks import convert_tracks
-from ..structures.actions import interpolate
+from ..structures.actions import ActionTube
 from ..structures.boxes import iou, iou_matrix
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
@@ -30,28 +29,9 @@ __all__ = ["ActionTube", "best_poses", "evaluate_tubes", "read_puppets_tracks", 
 _STEP = 0.1  # seconds between the moments compared
 
 
-@dataclass(frozen=True, eq=False)
-class ActionTube:
-    """One action of one person: boxes (M, 4) in [0, 1] at ascending times (M,), from ``start`` to ``end``."""
-
-    action: int
-    start: float
-    end: float
-    times: NDArray[np.float64]
-    boxes: NDArray[np.float32]
-    score: float = 1.0
-
-    def box_at(self, second: float) -> NDArray[np.float32]:
-        return interpolate(self.times, self.boxes, second)
-
-
 def tubes_of_result(found: VideoActions) -> list[ActionTube]:
     """The actions of a result file."""
-    return [
-        ActionTube(segment.action, segment.start, segment.end, tube.times, tube.boxes, segment.score)
-        for tube in found.tubes
-        for segment in tube.actions
-    ]
+    return [part for tube in found.tubes for part in tube.action_tubes()]
 
 
 def read_puppets_tracks(path: str | os.PathLike) -> dict[str, list[ActionTube]]:

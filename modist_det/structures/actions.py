@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ActionSegment",
+    "ActionTube",
     "Boxes",
     "ClipActions",
     "KeyframeActions",
@@ -101,6 +102,22 @@ class ActionSegment:
 
 
 @dataclass(frozen=True, eq=False)
+class ActionTube:
+    """One action of one person: boxes (M, 4) in [0, 1] at ascending times (M,), from ``start`` to ``end``."""
+
+    action: int
+    start: float
+    end: float
+    times: NDArray[np.float64]
+    boxes: Boxes
+    score: float = 1.0
+
+    def box_at(self, second: float) -> Boxes:
+        """As :meth:`Tube.box_at`."""
+        return interpolate(self.times, self.boxes, second)
+
+
+@dataclass(frozen=True, eq=False)
 class Tube:
     """One person from appearing to leaving. Very long tubes are split into parts with the same ``track_id``.
 
@@ -123,6 +140,13 @@ class Tube:
     @property
     def end(self) -> float:
         return float(self.times[-1])
+
+    def action_tubes(self) -> list[ActionTube]:
+        """One for each of :attr:`actions`."""
+        return [
+            ActionTube(segment.action, segment.start, segment.end, self.times, self.boxes, segment.score)
+            for segment in self.actions
+        ]
 
     def box_at(self, second: float) -> Boxes:
         """The box (4,) at ``second``, interpolated linearly; clamped at the ends."""
