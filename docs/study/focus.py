@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Where pretrained backbones look: the share of gradient and Grad-CAM energy inside person boxes, and a picture.
+"""Where pretrained backbones look: the share of gradient and Grad-CAM energy inside person boxes, and heat maps of
+them.
 
 What is explained is the similarity of a clip's pooled feature to that of another clip of its video, which is what
 contrastive learning makes large. Clips and boxes are keyframes of the test videos of single actions, at the test
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--keyframes", type=at_least(1), default=600, help="clips that are looked at (default: %(default)s)"
     )
-    p.add_argument("--clips", type=at_least(1), default=6, help="rows of the picture (default: %(default)s)")
+    p.add_argument("--clips", type=at_least(1), default=6, help="rows of the image (default: %(default)s)")
     return p
 
 

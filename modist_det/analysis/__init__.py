@@ -1,1 +1,1 @@
-"""Looking at data, networks and results after the fact: benchmarks, probes, Grad-CAM, reports."""
+"""Analysis of data, models and results: benchmarks, probes, Grad-CAM, reports."""

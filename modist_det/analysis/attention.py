@@ -1,4 +1,4 @@
-"""Where networks look on the keyframes of a dataset: heat maps, and how much of them lies on people."""
+"""Grad-CAM heat maps on a dataset's keyframes, and the share of them on people."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def compare_attention(
 
     Args:
         cfg: of a detector whose backbone the checkpoints have.
-        weights: checkpoints in any format; "": fresh weights, as something to compare with.
+        weights: checkpoints in any format; "": random weights, as a baseline.
         dataset_name: an AVA-style dataset with annotations.
-        num_keyframes: evenly spread ones that are looked at.
-        num_shown: of these, in the PNG.
+        num_keyframes: number of evenly spaced keyframes to analyse.
+        num_shown: number of these in the PNG.
         action: name of a class whose score is explained, of the annotated persons (detectors only); "": length of the
             pooled feature.
 
@@ -73,7 +73,7 @@ def compare_attention(
     shown = evenly_spread(len(samples), num_shown)
     metrics, heat_maps = {}, {}
     for name, path in _names(weights).items():
-        torch.manual_seed(cfg.SEED)  # for fresh weights
+        torch.manual_seed(cfg.SEED)  # for random weights
         model = build_model(cfg)
         if path:
             report = load_weights(model, path)
@@ -117,7 +117,7 @@ def _maps(model: Any, samples: Sequence[Any], channel: int, title: str) -> list[
 
 
 def _names(weights: Sequence[str | os.PathLike]) -> dict[str, str]:
-    """Paths by name: as many of their last parts as tell them apart."""
+    """Paths by unique names, made of as few of their last parts as possible."""
     paths = [os.fspath(path) for path in weights]
     if len(set(paths)) < len(paths):
         raise UserError("a checkpoint was given twice")

@@ -1,4 +1,4 @@
-"""Detections in AVA's format on keyframes of their videos."""
+"""Draw detections in AVA's format on keyframes of their videos."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def draw_detection_sheet(
     top: int = 2,
     min_score: float = 0.2,
 ) -> None:
-    """Write a PNG with detections (orange) and ground truth (green) on evenly spread annotated keyframes.
+    """Write a PNG with detections (orange) and ground truth (green) on evenly spaced annotated keyframes.
 
     Args:
         dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
         detections: csv in AVA's format.
-        keyframes: how many, at most.
-        top: actions written per person, the best ones.
-        min_score: actions with a lower score are not written.
+        keyframes: largest number of keyframes.
+        top: number of best actions labelled per person.
+        min_score: minimum score of labelled actions.
 
     Raises:
         UserError: files are missing or malformed, or the dataset has no annotated keyframes.

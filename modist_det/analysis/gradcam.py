@@ -1,4 +1,4 @@
-"""Grad-CAM on clips: where a network looks, and how much of that is people."""
+"""Grad-CAM on clips, and the share of the maps on people."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def feature_norm(features: list[Tensor]) -> Tensor:
 
 
 def similarity_to(targets: Tensor) -> Score:
-    """Dot product of the pooled feature with ``targets`` (B, D): what makes a clip like another one."""
+    """Dot product of the pooled feature with ``targets`` (B, D), to explain the similarity of clips."""
 
     def score(features: list[Tensor]) -> Tensor:
         return (pool(features) * targets).sum(dim=1)
@@ -113,7 +113,7 @@ def similarity_to(targets: Tensor) -> Score:
 class BoxEnergy(NamedTuple):
     """Of each clip (B,): the share of a map's sum inside the boxes, and the share of the pixels that are inside.
 
-    ``share / area`` is 1 for a map that knows nothing of the boxes. ``share`` is NaN where the map is 0 everywhere.
+    ``share / area`` is 1 for a map that is independent of the boxes. ``share`` is NaN where the map is 0 everywhere.
     """
 
     share: Tensor
@@ -121,7 +121,7 @@ class BoxEnergy(NamedTuple):
 
 
 def energy_in_boxes(maps: Tensor, boxes: Sequence[Tensor]) -> BoxEnergy:
-    """How much of the maps lies on people.
+    """Compute the share of the maps on people.
 
     Args:
         maps: (B, T, H, W), 0 or more.

@@ -1,4 +1,4 @@
-"""The linear protocol on features that are extracted once: seconds for each further experiment on them."""
+"""The linear probe on features that are extracted once, so that each further experiment takes seconds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["extract_features", "prepare_features", "probe"]
 
 logger = logging.getLogger(__name__)
 
-# What the features of a video depend on, beside the backbone's weights.
+# Config keys on which features depend, besides the backbone's weights.
 _SECTIONS = ("INPUT", "TEST", "MODEL", "SOLVER.AMP")
 _LARGEST = 1 << 34  # bytes of a file of features
 
@@ -63,7 +63,7 @@ class _FeatureModel(nn.Module):
 
 
 class _Collector:
-    """Keeps the features of each video by its number."""
+    """Stores the features of each video by its number."""
 
     def reset(self) -> None:
         self.features: dict[int, NDArray[np.float32]] = {}
@@ -80,11 +80,11 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
     """Fit a linear classifier to the features of DATASETS.TRAIN and evaluate it on each of DATASETS.TEST.
 
     Features of a video are the mean over its test views, without augmentation. Those of each dataset are kept in
-    ``folder`` and used again while backbone, views and videos stay the same. Needs one process.
+    ``folder`` and reused while backbone, views and videos are unchanged. Needs a single process.
 
     Args:
-        cfg: of TASK classification, with the weights to judge in MODEL.WEIGHTS; SOLVER does not matter.
-        folder: of the features; default: ``OUTPUT_DIR/features``.
+        cfg: of TASK classification, with the weights to evaluate in MODEL.WEIGHTS; SOLVER is ignored.
+        folder: folder of the features; default: ``OUTPUT_DIR/features``.
 
     Returns:
         Metrics of each test set, by its name.
@@ -151,7 +151,7 @@ def prepare_features(cfg: CfgNode, purpose: str) -> tuple[ClassificationTask, nn
 def extract_features(
     cfg: CfgNode, task: ClassificationTask, model: nn.Module, device: torch.device, name: str, folder: Path
 ) -> tuple[NDArray[np.float32], list[VideoRecord]]:
-    """Features (N, D) of the readable videos of a dataset, and their records; from a file where there is one.
+    """Features (N, D) of the readable videos of a dataset, and their records; read from a file if there is one.
 
     Raises:
         UserError: too many videos cannot be read (DATALOADER.MAX_BAD_VIDEO_RATE).
@@ -191,7 +191,7 @@ def extract_features(
 
 
 def _read_features(path: Path) -> tuple[NDArray[np.float32], list[int]] | None:
-    """What a file of features holds; None where there is none, or a damaged one."""
+    """Read a file of features; None if it is missing or damaged."""
     if not path.exists():
         return None
     try:
@@ -220,7 +220,7 @@ def _only_label(record: VideoRecord) -> int:
 
 
 def _fingerprint(cfg: CfgNode, model: nn.Module, device: torch.device, records: Sequence[VideoRecord]) -> str:
-    """Changes with everything that features depend on."""
+    """A hash of everything on which features depend."""
     settings = {name: _section(cfg, name) for name in _SECTIONS}
     settings["SOLVER.AMP"]["ENABLED"] = autocast_dtype(cfg, device) is not None
     videos = [

@@ -1,4 +1,4 @@
-"""Frames, their optical flow and their flow edges side by side."""
+"""Draw frames, their optical flow and their flow edges side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test videos and their nearest neighbours among the training videos, drawn side by side."""
+"""Draw test videos beside their nearest neighbours among the training videos."""
 
 from __future__ import annotations
 

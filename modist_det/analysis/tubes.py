@@ -1,4 +1,4 @@
-"""Evaluation of tubes: precision and recall against ground truth that is known at every moment.
+"""Evaluate tubes: precision and recall against ground truth that is known at all times.
 
 Two measures. *Tubes*: an action of a person counts as found if one of the same class overlaps it with a
 spatio-temporal IoU of at least 0.5 (IoU of the times, times the mean IoU of the boxes where both are). *Time*: at
@@ -26,7 +26,7 @@ from ..utils.json_reading import read_json
 
 __all__ = ["ActionTube", "best_poses", "evaluate_tubes", "read_puppets_tracks", "tubes_of_result"]
 
-_STEP = 0.1  # seconds between the moments compared
+_STEP = 0.1  # seconds between the compared moments
 
 
 def tubes_of_result(found: VideoActions) -> list[ActionTube]:
@@ -145,7 +145,7 @@ def tube_iou(a: ActionTube, b: ActionTube) -> float:
 
 
 def _matched_tubes(real: Sequence[ActionTube], claimed: Sequence[ActionTube], min_iou: float) -> int:
-    """Best scores choose first; each true tube is found once."""
+    """Tubes are matched by descending score; each true tube is matched at most once."""
     free = list(real)
     matched = 0
     for tube in sorted(claimed, key=lambda tube: -tube.score):

@@ -226,9 +226,9 @@ def annotate(
     sheet = _SheetFrames(outputs.sheet_frames)
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _result_writers(outputs, header)]
-        film = None
+        mp4 = None
         if outputs.video is not None:
-            film = _Film(
+            mp4 = _Mp4(
                 VideoWriter(
                     outputs.video,
                     height,
@@ -242,7 +242,7 @@ def annotate(
                     else (aspect * source.width * height / (source.height * width)).limit_denominator(10_000),
                 )
             )
-            stack.enter_context(film)
+            stack.enter_context(mp4)
         total = round(source.duration * float(source.rate)) or None
         progress = stack.enter_context(progress_bar(source.name, "frame", total, show=show_progress))
         events = stack.enter_context(
@@ -252,13 +252,13 @@ def annotate(
         for event in events:
             if isinstance(event, Shown):
                 progress.update()
-                if film is not None or sheet.wants(report.frames - 1):
+                if mp4 is not None or sheet.wants(report.frames - 1):
                     with report.times.measure("drawing"):
                         canvas = canvas_of(event)
                     sheet.offer(report.frames - 1, canvas, event.frame.second)
-                if film is not None:
+                if mp4 is not None:
                     with report.times.measure("encoding"):
-                        film.write(canvas, event.frame.second)
+                        mp4.write(canvas, event.frame.second)
                 if report.duration >= max_seconds:
                     source.stop()
             elif isinstance(event, KeyframeActions):
@@ -271,8 +271,8 @@ def annotate(
             writer.finish(report.duration, report.frames)
     if outputs.sheet is not None:
         sheet.write(outputs.sheet, source.name)
-    if film is not None and film.error is not None:
-        raise UserError(f"{film.error}; the other files are complete") from film.error
+    if mp4 is not None and mp4.error is not None:
+        raise UserError(f"{mp4.error}; the other files are complete") from mp4.error
     remark = getattr(detector, "remark", None)
     if remark is not None and (text := remark(source.name)):
         logger.warning("%s", text)
@@ -291,14 +291,14 @@ def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]
     return writers
 
 
-class _Film:
+class _Mp4:
     """The mp4. If a frame cannot be written, ``error`` has the reason and no file is left."""
 
     def __init__(self, writer: VideoWriter) -> None:
         self._writer = writer
         self.error: UserError | None = None
 
-    def __enter__(self) -> _Film:
+    def __enter__(self) -> _Mp4:
         self._writer.__enter__()
         return self
 

@@ -1,4 +1,4 @@
 """Measurements behind ``tools/benchmark.py``, one module per subcommand.
 
-Nothing is imported here, so that ``--help`` need not wait for torch.
+Nothing is imported here, so that ``--help`` does not wait for torch.
 """

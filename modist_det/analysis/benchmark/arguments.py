@@ -60,7 +60,7 @@ _COMMANDS = {
             "--clips": _number("clips measured one by one", 30),
             "--no-baseline": {
                 "action": "store_true",
-                "help": "leave the baseline out (films of minutes, folders of frames)",
+                "help": "skip the baseline (for long videos and frame folders)",
             },
             "--workers": _number("workers of the loader", 2, least=0),
             "--batch-size": _BATCH_SIZE,
@@ -87,7 +87,7 @@ _COMMANDS = {
             "--compile": {"action": "store_true", "help": "MODEL.COMPILE True"},
             "--device": {"metavar": "NAME", "help": "MODEL.DEVICE"},
             "--threads": _THREADS,
-            "--warmup": _number("steps that are not counted", 3, least=0),
+            "--warmup": _number("warm-up steps, which are not counted", 3, least=0),
             "--repeat": _REPEAT,
             "--json": _JSON,
             "overrides": _OVERRIDES,
@@ -157,10 +157,10 @@ _COMMANDS = {
 
 
 def benchmark_parser() -> argparse.ArgumentParser:
-    """Subcommands for each thing that can be measured; ``command`` holds which."""
+    """The parser, with a subcommand per benchmark in ``command``."""
     parser = make_parser(
-        "Measure data loading, a model's step, motion or the evaluator: medians, their range, and ratios to a\n"
-        "baseline that was measured in the same run.",
+        "Benchmark data loading, a model's step, motion or the evaluator: medians, their range, and ratios to a\n"
+        "baseline measured in the same run.",
         "\n".join(command.example for command in _COMMANDS.values()),
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

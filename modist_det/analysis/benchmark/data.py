@@ -1,4 +1,4 @@
-"""How fast training clips are made: decode, transform and the whole loader."""
+"""Benchmark of training clips: decode, transform and the whole loader."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def time_calls(series: Series, *functions: tuple[Any, str]) -> Iterator[None]:
 
 
 def decode_everything(path: str) -> int:
-    """What readers do that neither seek nor choose: decode all frames on one thread and convert each to RGB.
+    """The baseline: decode all frames on one thread and convert each to RGB, without seeking.
 
     Returns the number of frames. Nothing is scaled or kept.
 

@@ -1,4 +1,4 @@
-"""How long the official AVA metric takes, files included."""
+"""Benchmark of the official AVA metric, including reading the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on."""
+"""Describes the machine on which a measurement is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUSY = 0.25
 
 
 def describe_machine(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
-    """Facts about hardware, software and how busy it is now.
+    """Facts about hardware, software and current load.
 
     Args:
         threads: with which the measured code computes.

@@ -1,4 +1,4 @@
-"""How long a model's forward pass and training step take, and how much memory."""
+"""Benchmark of a model's forward pass and training step: time and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What motion costs: pretraining samples with and without it, and flow estimators by themselves."""
+"""Benchmark of motion maps: pretraining samples with and without them, and flow estimators alone."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ __all__ = ["Report", "Series", "paired_ratio"]
 
 @dataclass
 class Series:
-    """Times of one thing that was done again and again.
+    """Times of a repeated operation.
 
     Attributes:
-        name: what was done.
+        name: name of the operation.
         items: clips (or whatever the report counts) that one sample deals with.
         wall: seconds of each sample.
-        cpu: seconds of CPU time of each sample, over all threads of this process. Empty where it says nothing:
-            work of other processes or of a GPU.
+        cpu: seconds of CPU time of each sample, over all threads of this process. Empty if it is
+            meaningless: work of other processes or of a GPU.
         facts: further numbers for the table, by column.
     """
 
@@ -82,16 +82,16 @@ class Series:
 
 
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    """Median of the ratios of values that were measured one right after the other.
+    """Median of the ratios of values that were measured in pairs.
 
-    What slows a machine down for a while slows both values of a pair: this is steadier than the ratio of two medians.
+    A temporary slowdown affects both values of a pair, so this is more stable than the ratio of two medians.
     """
     return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
 
 
 @dataclass
 class Report:
-    """A benchmark's outcome.
+    """Results of a benchmark.
 
     Attributes:
         title: what was measured.

@@ -1,4 +1,4 @@
-"""What testing on all views of a video costs: decoding, the model's forward passes, and both together."""
+"""Benchmark of testing on all views of a video: decoding, forward passes, and both together."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _cpu_of_workers() -> float:
 
 
 def _decode_each_view(mapper: ClassificationMapper, record: VideoRecord, rng: np.random.Generator) -> None:
-    """What a test without a common decoding does: open the video and decode the clip anew for each view."""
+    """The alternative without shared decoding: open the video and decode the clip for each view."""
     with mapper.open_video(record.video, record.fps) as video:
         numbers = mapper.frame_numbers(record, video.info, rng)
     for of_view in np.split(numbers, mapper.num_views):

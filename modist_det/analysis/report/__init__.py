@@ -29,20 +29,20 @@ def write_report(
     num_clips: int = 24,
     max_clip_bytes: int = 8_000_000,
 ) -> None:
-    """Write a page that needs no other file: metrics, curves, keyframes and clips are inside the file.
+    """Write a self-contained page with metrics, curves, keyframes and clips.
 
     A third of the keyframes shows the worst misses, a third the worst false positives (classes take turns in both), the
-    others are evenly spread over the dataset. Whether something is missed or false is judged at each class's own
-    threshold: the one with its highest F1.
+    others are evenly spread over the dataset. Misses and false positives are determined at each class's
+    threshold with the highest F1.
 
     Args:
         dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
         detections: csv in AVA's format.
         mode, max_detections: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava` and, for -1,
             :func:`~modist_det.evaluation.ava.detection_limit`.
-        num_keyframes: with their image in the page, at most.
-        num_clips: how many of them, the worst first, with a clip of two seconds.
-        max_clip_bytes: no more clips than fit into this.
+        num_keyframes: largest number of keyframes shown with their image.
+        num_clips: number of these, worst first, with a clip of two seconds.
+        max_clip_bytes: limit of the total size of the clips.
 
     Raises:
         UserError: files are missing or malformed, or the dataset has no annotated keyframes.

@@ -1,4 +1,4 @@
-"""What a detection run got wrong: operating points, misses and false positives, the worst first. Opens no video."""
+"""Errors of a detection run: operating points, misses and false positives, worst first. Opens no video."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The score threshold at which a class has its highest F1, and what it gives there."""
+    """The score threshold at which a class has its highest F1, and its precision and recall there."""
 
     threshold: float
     precision: float
@@ -34,7 +34,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Miss:
-    """A ground-truth box that no detection at its class's threshold finds.
+    """A ground-truth box that no detection matches at its class's threshold.
 
     Attributes:
         keyframe: number in ``matched.boxes.keyframes``.
@@ -53,7 +53,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class FalsePositive:
-    """A detection at or above its class's threshold that finds nothing.
+    """A detection at or above its class's threshold that matches no ground truth.
 
     Attributes:
         keyframe, class_index: as in :class:`Miss`.
