@@ -159,7 +159,7 @@ def test_decoded_frames_are_kept_and_train_alike(config, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["DATASETS.GALLERY", []], "in both, or in neither"),
+        (["DATASETS.GALLERY", []], "set both to labelled datasets, or neither"),
         (["DATASETS.GALLERY", ["puppets_actions_test"]], "a video would retrieve itself"),
         (
             ["DATASETS.TEST", ["puppets_actions_test"] * 2],
