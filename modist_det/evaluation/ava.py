@@ -61,7 +61,8 @@ from .frame_ap import (
     GroundTruth,
     IntArray,
     average_precisions,
-    match,
+    choose,
+    first_finds,
     run_starts,
 )
 
@@ -147,6 +148,8 @@ class AVAMatch:
         max_detections: limit per keyframe; 0: none.
         exclusions: excluded keyframes.
         videos: names of the videos in ``boxes.keyframes``.
+        without_limit: ``counted`` and ``finds`` as they would be without a limit; None if it removes nothing or
+            is part of the metric.
     """
 
     mode: str
@@ -162,6 +165,7 @@ class AVAMatch:
     max_detections: int
     exclusions: KeyTable | None
     videos: tuple[str, ...]
+    without_limit: tuple[Detections, IntArray] | None
 
     def keyframe(self, number: int) -> tuple[str, float]:
         """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
@@ -194,10 +198,18 @@ def match_ava(
     video_codes: dict[str, int] = {}
     excluded_keys = np.empty(0, np.int64) if excluded is None else np.unique(excluded.keys(video_codes))
     boxes = select_groundtruth(truth, video_codes, excluded_keys, class_ids)
-    counted, left_out, num_cut = select_detections(
+    counted, is_best, left_out, num_cut = select_detections(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode, limit
     )
-    finds = match(counted, detected.boxes, boxes, by_score=mode == "official")
+    without_limit = None
+    if num_cut.any() and not _names_ava(labels):  # with AVA's classes the limit is part of the metric
+        choice = choose(counted, detected.boxes, boxes)
+        without_limit = counted, first_finds(choice, counted.score)
+        counted, choice = counted.take(is_best), choice[is_best]
+    else:
+        counted = counted.take(is_best)
+        choice = choose(counted, detected.boxes, boxes)
+    finds = first_finds(choice, counted.score if mode == "official" else None)
     return AVAMatch(
         mode,
         labels,
@@ -212,6 +224,7 @@ def match_ava(
         limit,
         excluded,
         tuple(video_codes),
+        without_limit,
     )
 
 
@@ -338,7 +351,7 @@ def _warnings(result: dict[str, Any], matched: AVAMatch) -> list[str]:
         count = result["num_detections_left_out"]["box_without_area"]
         warnings.append(f"{detected.path}: {count} boxes without area or inside out were not counted")
     is_known = np.isin(truth.action, matched.class_ids)
-    if not is_known.all() and not _names_ava(matched):
+    if not is_known.all() and not _names_ava(matched.labels):
         numbers = np.unique(truth.action[~is_known]).tolist()
         warnings.append(
             f"{truth.path}: {(~is_known).sum()} boxes did not count, since the label map does not name their classes: "
@@ -357,15 +370,13 @@ def _warnings(result: dict[str, Any], matched: AVAMatch) -> list[str]:
 
 def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
     """Warn if AVA's detection limit changes the AP of a class in data other than AVA."""
-    cut, limit = int(matched.num_cut.sum()), matched.max_detections
-    if not cut or _names_ava(matched):
-        return []  # with AVA's classes the limit is part of the metric
-    whole = match_ava(
-        matched.truth, matched.detected, matched.labels, matched.exclusions, matched.mode, max_detections=0
-    )
-    whole_ap, _ = average_precisions(whole.counted, whole.finds >= 0, whole.boxes.counts)
+    if matched.without_limit is None:
+        return []
+    counted, finds = matched.without_limit
+    whole_ap, _ = average_precisions(counted, finds >= 0, matched.boxes.counts)
     if np.array_equal(ap, whole_ap, equal_nan=True):
         return []
+    cut, limit = int(matched.num_cut.sum()), matched.max_detections
     means = [np.nanmean(values) for values in (ap, whole_ap)]
     return [
         f"{matched.detected.path}: {cut} detections did not count, since only the {limit} best of a keyframe do, over "
@@ -374,8 +385,8 @@ def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
     ]
 
 
-def _names_ava(matched: AVAMatch) -> bool:
-    return is_ava({number: entry.name for number, entry in matched.labels.items()})
+def _names_ava(labels: Mapping[int, LabelEntry]) -> bool:
+    return is_ava({number: entry.name for number, entry in labels.items()})
 
 
 def _other_name(names: Sequence[str], known: Sequence[str]) -> tuple[str, str] | None:

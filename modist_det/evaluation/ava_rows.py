@@ -57,8 +57,10 @@ def select_detections(
     class_ids: IntArray,
     mode: str,
     limit: int,
-) -> tuple[Detections, dict[str, int], IntArray]:
-    """The detections that count, the number of others by reason, and of those beyond ``limit`` by class."""
+) -> tuple[Detections, NDArray[np.bool_], dict[str, int], IntArray]:
+    """The detections that count without a limit, a mask of those within ``limit`` (0: all), the number of the ignored
+    detections by reason, and the number beyond the limit by class.
+    """
     class_index = _class_index(table.action, class_ids)
     known = class_index >= 0
     # Rows of one keyframe are consecutive in nearly every file: look up one row per run.
@@ -89,26 +91,17 @@ def select_detections(
 
     score = table.score[rows]
     kept = has_area(table.boxes)[rows]
-    num_cut = np.zeros(len(class_ids), dtype=np.int64)
+    best = np.ones(len(rows), dtype=bool)
+    if limit:
+        best = _best_of_each(frame, score, table.action[rows], table.boxes, rows, limit)
+    num_cut = np.bincount(class_index[rows[~best]], minlength=len(class_ids))
     if mode == "official":
-        best = np.ones(len(rows), dtype=bool)
-        if limit:
-            best = _best_of_each(frame, score, table.action[rows], table.boxes, rows, limit)
-        num_cut += np.bincount(class_index[rows[~best]], minlength=len(class_ids))
         left_out[beyond(limit)] = int((~best).sum())
-        left_out["box_without_area"] = int((best & ~kept).sum())
-        kept &= best
-    else:
-        left_out["box_without_area"] = int((~kept).sum())
+    left_out["box_without_area"] = int((best & ~kept).sum())
     place = np.searchsorted(keyframes, frame_keys)
     place[~np.isin(frame_keys, keyframes)] = -1
-    counted = Detections(
-        row=rows[kept],
-        keyframe=place.astype(np.int32)[frame[kept]],
-        class_index=class_index[rows[kept]],
-        score=score[kept],
-    )
-    return counted, left_out, num_cut
+    detections = Detections(rows, place.astype(np.int32)[frame], class_index[rows], score)
+    return detections.take(kept), best[kept], left_out, num_cut
 
 
 def _number_by_first(keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:

@@ -17,12 +17,14 @@ __all__ = [
     "GroundTruth",
     "PrecisionRecall",
     "average_precisions",
-    "match",
+    "choose",
+    "first_finds",
     "precision_recall",
     "run_starts",
 ]
 
 IOU_THRESHOLD = 0.5
+_PLACE_BITS = (1 << 22) - 1
 
 IntArray = NDArray[np.int64]
 
@@ -48,39 +50,56 @@ class Detections:
     class_index: NDArray[np.integer]  # (n,) in the smallest dtype, which sorts fastest
     score: NDArray[np.float64]  # (n,)
 
+    def take(self, mask: NDArray[np.bool_]) -> Detections:
+        """The detections selected by a mask (n,)."""
+        return Detections(**{name: column[mask] for name, column in vars(self).items()})
 
-def match(
-    detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth, *, by_score: bool
-) -> IntArray:
-    """Index (n,) of the ground-truth box that each detection matches, or -1 for a false positive.
+
+def choose(detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth) -> IntArray:
+    """Index (n,) of the ground-truth box with which each detection has the highest IoU, -1 if no IoU reaches 0.5.
 
     Args:
         boxes: (table rows, 4), indexed by ``detections.row``.
-        by_score: match the detections of a keyframe by descending score instead of in file order.
     """
-    finds = np.full(len(detections.row), -1)
+    choice = np.full(len(detections.row), -1)
     if not len(truth.place):
-        return finds
+        return choice
+    starts = run_starts(truth.place)
+    places, sizes = truth.place[starts], np.diff(starts, append=len(truth.place))
     # Negative for keyframes that are not in the ground truth.
     place = detections.keyframe.astype(np.int64) * len(truth.counts) + detections.class_index
-    begin = np.searchsorted(truth.place, place)
-    found = np.flatnonzero(truth.place[np.minimum(begin, len(truth.place) - 1)] == place)
+    # Most detections have no ground truth of their class in their keyframe. A lookup by the low bits of the place
+    # removes nearly all of them and is faster than a search.
+    is_taken = np.zeros(_PLACE_BITS + 1, dtype=bool)
+    is_taken[places & _PLACE_BITS] = True
+    found = np.flatnonzero(is_taken[place & _PLACE_BITS])
+    place = place[found]
+    run = np.searchsorted(places[1:], place, side="right")
+    is_there = places[run] == place
+    found, run = found[is_there], run[is_there]
     # All pairs of a detection and a ground-truth box in its keyframe and class.
-    begin = begin[found]
-    count = np.searchsorted(truth.place, place[found], side="right") - begin
+    count = sizes[run]
     pair_detection = np.repeat(found, count)
-    pair_box = np.arange(len(pair_detection)) - np.repeat(np.cumsum(count) - count - begin, count)
+    pair_box = np.arange(len(pair_detection)) - np.repeat(np.cumsum(count) - count - starts[run], count)
     overlap = iou(boxes[detections.row[pair_detection]], truth.boxes[pair_box])
-    # Each detection chooses the box with the highest IoU, if that is high enough.
-    chosen = _first_best(overlap, pair_detection)
-    chosen = chosen[overlap[chosen] >= IOU_THRESHOLD]
-    detection, box = pair_detection[chosen], pair_box[chosen]
-    # Of the detections that chose the same box, the first matches it.
-    order = np.argsort(box, kind="stable")
-    first = order[
-        _first_best(detections.score[detection[order]], box[order]) if by_score else run_starts(box[order])
-    ]
-    finds[detection[first]] = box[first]
+    enough = np.flatnonzero(overlap >= IOU_THRESHOLD)
+    best = enough[_first_best(overlap[enough], pair_detection[enough])]
+    choice[pair_detection[best]] = pair_box[best]
+    return choice
+
+
+def first_finds(choice: IntArray, score: NDArray[np.float64] | None = None) -> IntArray:
+    """``choice`` (n,) with -1 for all but the first detection that chose the same box.
+
+    Args:
+        score: (n,); if given, the detection with the highest score comes first instead of the first in file order.
+    """
+    detection = np.flatnonzero(choice >= 0)
+    detection = detection[np.argsort(choice[detection], kind="stable")]
+    box = choice[detection]
+    first = detection[run_starts(box) if score is None else _first_best(score[detection], box)]
+    finds = np.full(len(choice), -1)
+    finds[first] = choice[first]
     return finds
 
 
@@ -110,16 +129,23 @@ def _ranks_of_hits(score: NDArray[np.float64], is_hit: NDArray[np.bool_]) -> Int
 
     False positives are only counted, because sorting them would take most of the time.
     """
-    levels = np.unique(score[is_hit])
-    level = np.searchsorted(levels, score)
-    is_equal = np.append(levels, np.nan)[level] == score
-    # Detections with the score of a hit, in order, after all other detections with a higher score.
-    ranked = np.flatnonzero(is_equal)
+    if not is_hit.any():
+        return np.empty(0, dtype=np.int64)
+    # Score intervals so narrow that few false positives share one with a hit.
+    hits = score[is_hit]
+    num_intervals = 16 * len(hits)
+    low, high = np.clip([hits.min(), hits.max()], -1e300, 1e300)
+    width = max(high - low, 1e-300)
+    interval = ((np.clip(score, low, high) - low) * (num_intervals / width)).astype(np.int64)
+    has_hit = np.zeros(num_intervals + 2, dtype=bool)
+    has_hit[interval[is_hit]] = True
+    # Detections in an interval with a hit, in order, after all others in higher intervals.
+    ranked = np.flatnonzero(has_hit[interval])
     ranked = ranked[np.argsort(score[ranked], kind="stable")[::-1]]
-    between = np.bincount(level[~is_equal], minlength=len(levels) + 1)
-    above = np.cumsum(between[::-1])[::-1][1:]
+    others = np.where(has_hit, 0, np.bincount(interval, minlength=len(has_hit)))
+    above = np.cumsum(others[::-1])[::-1]
     place = np.flatnonzero(is_hit[ranked])
-    return place + 1 + above[level[ranked[place]]]
+    return place + 1 + above[interval[ranked[place]]]
 
 
 @dataclass(frozen=True)
