@@ -12,7 +12,7 @@ import torch
 from ..core import CfgNode, default_config
 from ..core.node import flatten, read_config
 from ..modeling.backbone import build_backbone, keys_of
-from .catalogue import ENTRIES
+from .published_weights import ENTRIES
 
 __all__ = ["config_folder", "configs_with"]
 

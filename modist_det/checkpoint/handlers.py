@@ -11,8 +11,8 @@ from typing import Any
 from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
 from ..utils.paths import WebHandler, register_handler
-from .catalogue import ENTRIES
 from .entry import TASKS, Entry
+from .published_weights import ENTRIES
 
 __all__ = ["PREFIX", "TorchvisionHandler", "ZooHandler", "get_checkpoint_path", "get_entry", "list_names"]
 

@@ -7,7 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.info import FrameScaler, nearest, output_size
+from ..video.frame_times import nearest
+from ..video.info import FrameScaler, output_size
 from .stream import StreamFrame
 
 __all__ = ["ClipBuffer"]

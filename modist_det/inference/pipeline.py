@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..structures.actions import KeyframeActions, PersonBoxes, Scores, Tube
-from ..video.info import FrameScaler, reach
+from ..video.frame_times import reach
+from ..video.info import FrameScaler
 from .clips import ClipBuffer
 from .persons import Frame, PersonDetector
 from .predictor import ActionPredictor

@@ -19,7 +19,8 @@ from ..structures.actions import KeyframeActions, Tube, VideoHeader, top_actions
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..utils.spread import evenly_spread
-from ..video.info import average_rate, output_size
+from ..video.frame_times import average_rate
+from ..video.info import output_size
 from ..video.scaling import FrameScaler
 from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoint.catalogue import ENTRIES
 from ..checkpoint.entry import Entry
 from ..checkpoint.handlers import PREFIX, get_entry
+from ..checkpoint.published_weights import ENTRIES
 from ..utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
 from ..utils.download import file_sha256, why_incomplete
 from ..utils.errors import UserError

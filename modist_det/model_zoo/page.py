@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from ..checkpoint.catalogue import ENTRIES
 from ..checkpoint.entry import Entry
+from ..checkpoint.published_weights import ENTRIES
 from ..utils.cache import cached_path
 
 __all__ = ["figures_text", "markdown_page", "table"]
@@ -23,7 +23,7 @@ _HEAD = """\
 # Model zoo
 
 Published weights that load into this project's models by name. This page is generated from
-`modist_det/checkpoint/catalogue.py` by `python tools/model_zoo.py list --markdown`; edit the catalogue instead.
+`modist_det/checkpoint/published_weights.py` by `python tools/model_zoo.py list --markdown`; edit the catalogue instead.
 
 ```bash
 python tools/model_zoo.py list --task detection                          # names and metrics

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from ..video.frame_cache import CachedFrames
-from ..video.info import as_seconds, nearest_frames, output_size
+from ..video.frame_times import as_seconds, nearest_frames
+from ..video.info import output_size
 from ..video.reader import FrameFolder, VideoError, VideoReader
 from .estimators import FlowEstimator, Frames
 from .maps import frame_difference, motion_kind

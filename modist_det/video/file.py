@@ -22,16 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .container import demux, open_container
 from .errors import PYAV_ERRORS, VideoError, reading, reason_of
-from .info import (
-    Timing,
-    VideoInfo,
-    as_indices,
-    as_seconds,
-    average_rate,
-    nearest,
-    nearest_frames,
-    output_size,
-)
+from .frame_times import as_indices, as_seconds, average_rate, nearest, nearest_frames
+from .info import Timing, VideoInfo, output_size
 from .orientation import Orientation
 from .packets import TimedPacket, UntimedError, plan_runs, timed_packet
 from .scaling import FrameScaler, check_colours

@@ -25,7 +25,8 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .errors import VideoError, reason_of
 from .frame_list import ListedFolder
-from .info import Timing, VideoInfo, as_indices, as_seconds, nearest, output_size
+from .frame_times import as_indices, as_seconds, nearest
+from .info import Timing, VideoInfo, output_size
 from .reader import FrameFolder, VideoReader, open_video
 
 __all__ = ["CachedFrames", "FrameCache", "OpenVideo", "video_opener"]

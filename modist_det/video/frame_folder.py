@@ -33,16 +33,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import reason_of
 from .frame_list import ListedFolder
-from .info import (
-    FrameScaler,
-    Timing,
-    VideoError,
-    VideoInfo,
-    as_indices,
-    as_seconds,
-    nearest_frames,
-    output_size,
-)
+from .frame_times import as_indices, as_seconds, nearest_frames
+from .info import FrameScaler, Timing, VideoError, VideoInfo, output_size
 from .listing import IMAGE_EXTENSIONS, is_hidden, natural_key
 
 __all__ = ["FrameFolder", "natural_key"]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modist_det.formats.ava.columns import NotPlain, parse_plain
+from modist_det.formats.ava.exact_parser import parse_exact, read_rows
+from modist_det.formats.ava.fast_parser import NotPlain, parse_plain
 from modist_det.formats.ava.files import (
     DETECTIONS,
     EXCLUSIONS,
@@ -29,7 +30,6 @@ from modist_det.formats.ava.files import (
     write_ava_boxes,
     write_detections,
 )
-from modist_det.formats.ava.rows import parse_exact, read_rows
 from modist_det.utils.errors import UserError
 
 

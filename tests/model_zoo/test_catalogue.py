@@ -9,9 +9,9 @@ import torch
 
 from modist_det import model_zoo
 from modist_det.checkpoint import catalogue
-from modist_det.checkpoint.catalogue import ENTRIES
 from modist_det.checkpoint.entry import TASKS
 from modist_det.checkpoint.formats import convert, detect_format
+from modist_det.checkpoint.published_weights import ENTRIES
 from modist_det.config import get_cfg
 from modist_det.model_zoo.zoo import build, expected_tensors
 from modist_det.utils.errors import UserError

@@ -9,7 +9,7 @@ from tiny_methods import tiny_batch, tiny_method
 
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
-from modist_det.modeling.losses.regression import cosine_regression
+from modist_det.modeling.losses.cosine_regression import cosine_regression
 from modist_det.utils.errors import UserError
 
 

@@ -13,8 +13,15 @@ import pytest
 from modist_det.data.datasets.ava_check import duration_of
 from modist_det.inference.stream import FileSource
 from modist_det.video.frame_cache import FrameCache
+from modist_det.video.frame_times import (
+    average_rate,
+    longest_pause,
+    nearest,
+    nearest_frames,
+    reach,
+    simple_rate,
+)
 from modist_det.video.index import has_sound_index
-from modist_det.video.info import average_rate, longest_pause, nearest, nearest_frames, reach, simple_rate
 from modist_det.video.reader import VideoError, VideoReader, probe
 from modist_det.video.scaling import FrameScaler
 from modist_det.video.timeline import PacketClock

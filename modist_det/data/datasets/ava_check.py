@@ -25,7 +25,7 @@ from ...formats.ava.files import (
     read_person_boxes,
 )
 from ...utils.errors import UserError
-from ...video.info import longest_pause
+from ...video.frame_times import longest_pause
 from ...video.listing import VIDEO_EXTENSIONS, extension, scan
 from ...video.reader import FrameFolder, VideoError, open_video
 from .ava import PERSON_SCORE_THRESH, AVADataset

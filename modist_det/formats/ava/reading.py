@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ...utils.errors import UserError
-from .columns import NotPlain, parse_plain
-from .rows import parse_exact, read_rows
+from .exact_parser import parse_exact, read_rows
+from .fast_parser import NotPlain, parse_plain
 from .tables import BoxTable, Layout, Problem
 
 __all__ = ["find_problems", "read_table", "scan_table"]

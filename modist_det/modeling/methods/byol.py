@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...core import COUNT, SHARE, CfgNode, Key, add_section
 from ..clip_normalizer import ClipNormalizer
 from ..heads.projection import mlp
-from ..losses.regression import cosine_regression
+from ..losses.cosine_regression import cosine_regression
 from ..registry import META_ARCH_REGISTRY
 from .pathways import PATHWAY_KEYS, Encoder, MomentumMethod, Term
 

@@ -1,7 +1,7 @@
 """The fast parser of AVA's csv files: whole columns by pyarrow.
 
 It takes what nearly all files are: UTF-8, commas, ordinary numbers, names quoted or not. Where it is not sure of
-something it raises :class:`NotPlain` and says nothing about what is wrong; :func:`.rows.parse_exact` does.
+something it raises :class:`NotPlain` and says nothing about what is wrong; :func:`.exact_parser.parse_exact` does.
 Numbers are those that ``float(text)`` gives, to the last bit.
 """
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from .rows import MAX_INT, parse_rows
+from .exact_parser import MAX_INT, parse_rows
 from .tables import MAX_SECOND, BoxTable, KeyTable, Layout
 
 __all__ = ["NotPlain", "parse_plain"]
@@ -30,7 +30,7 @@ class NotPlain(Exception):
 
 
 def parse_plain(path: str, data: bytes, first_line: int, layout: Layout) -> BoxTable:
-    """The table of :func:`.rows.parse_exact`, or :class:`NotPlain`."""
+    """The table of :func:`.exact_parser.parse_exact`, or :class:`NotPlain`."""
     if not data.endswith(b"\n"):
         data += b"\n"
     quoted = b'"' in data

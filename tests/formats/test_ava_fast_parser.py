@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modist_det.formats.ava.columns import NotPlain, parse_plain
-from modist_det.formats.ava.rows import parse_exact
+from modist_det.formats.ava.exact_parser import parse_exact
+from modist_det.formats.ava.fast_parser import NotPlain, parse_plain
 from modist_det.formats.ava.tables import DETECTIONS, EXCLUSIONS, GROUND_TRUTH, PERSON_BOXES
 
 
@@ -123,7 +123,7 @@ def test_takes_the_fast_way(text, layout):
 
 def test_blocks_join_without_seams(monkeypatch):
     """Quoted names, blank lines, keyframes and rows with and without persons, at every place where a block may end."""
-    monkeypatch.setattr("modist_det.formats.ava.columns.BLOCK_BYTES", 64)
+    monkeypatch.setattr("modist_det.formats.ava.fast_parser.BLOCK_BYTES", 64)
     text = "".join(
         f'"n{i % 5},""{i % 3},",{i},0,0,1,1,{i + 1},{i}\n'
         + "\n" * (i % 3)
