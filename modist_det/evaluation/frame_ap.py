@@ -19,6 +19,7 @@ __all__ = [
     "average_precisions",
     "choose",
     "first_finds",
+    "match",
     "precision_recall",
     "run_starts",
 ]
@@ -101,6 +102,13 @@ def first_finds(choice: IntArray, score: NDArray[np.float64] | None = None) -> I
     finds = np.full(len(choice), -1)
     finds[first] = choice[first]
     return finds
+
+
+def match(
+    detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth, *, by_score: bool
+) -> IntArray:
+    """Index (n,) of the ground-truth box that each detection finds, -1 for a false positive."""
+    return first_finds(choose(detections, boxes, truth), detections.score if by_score else None)
 
 
 def _first_best(values: NDArray[np.floating], group: IntArray) -> IntArray:

@@ -58,7 +58,7 @@ def frame_folder(rng: np.random.Generator, folder: Path) -> None:
     elif fault == "odd":
         for _ in range(int(rng.integers(1, 4))):
             odd = str(NASTY_TEXTS[rng.integers(len(NASTY_TEXTS))]).translate({0: "", ord("/"): "_"})[:200]
-            odd = odd.encode("utf-8", "replace").decode()[:100]
+            odd = odd.encode("utf-8", "replace")[:100].decode("utf-8", "ignore")
             number = str(rng.choice(["", "2", "1" * 90, "-1", "٣", "²", "1.5"]))
             (frames / f"{odd}{number}{ending}").write_bytes(_image(0, ending))
     elif fault == "damage":
