@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import warnings
 
 import pytest
 
 from modist_det._moved import MOVED
+
+
+@pytest.fixture(autouse=True)
+def not_imported_yet(monkeypatch):
+    """Other tests import old names, too, and a module warns once."""
+    for name in list(sys.modules):
+        if name.removeprefix("modist_det.").startswith(tuple(MOVED)):
+            monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.mark.parametrize("old", sorted(MOVED))

@@ -169,4 +169,4 @@ def test_the_predictor_uses_the_checkpoint_s_names(configured, renamed, tmp_path
     caplog.clear()
     old = checkpoint_for(cfg, tmp_path / "old.pth", None)
     assert ActionPredictor.from_checkpoint(old).class_names == OTHERS
-    assert "which may belong to another project: check them" in caplog.text
+    assert "which may not be the right ones: check them" in caplog.text

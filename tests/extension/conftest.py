@@ -65,15 +65,11 @@ def apart():
     """``apart(check, ...)`` calls a function in a process of its own: what it imports registers itself there alone."""
 
     def call(check, *arguments):
-        process = start(_call, check, arguments)
+        process = start(check, *arguments)
         process.join(120)
         assert process.exitcode == 0, f"{check.__name__}: see the traceback in the captured stderr"
 
     return call
-
-
-def _call(check, arguments):
-    check(*arguments)
 
 
 @pytest.fixture(scope="session")
