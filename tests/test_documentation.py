@@ -58,6 +58,25 @@ def test_modules_that_pages_name_exist():
     assert missing == []
 
 
+def test_names_inside_modules_that_pages_name_exist():
+    """Such as ``structures/boxes.iou``."""
+    files = {"csv", "html", "json", "md", "onnx", "png", "py", "pyth", "sh", "txt", "yaml"}
+    named = [
+        (page, *match.groups())
+        for page in pages()
+        for match in re.finditer(r"`([a-z_]+(?:/[a-z_]+)+)\.([A-Za-z_]+)`", (ROOT / page).read_text())
+        if match[2] not in files
+    ]
+    assert len(named) > 5
+    for page, module, name in named:
+        path = ROOT / "modist_det" / f"{module}.py"
+        assert path.is_file() and re.search(rf"^(def |class )?{name}\b", path.read_text(), re.MULTILINE), (
+            page,
+            module,
+            name,
+        )
+
+
 def test_anchors_are_those_of_github(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A `b` (c), d-e\n```\n# no heading\n```\n## Twice\n## Twice\n### [Link](x.md) it\n")
