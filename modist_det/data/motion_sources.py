@@ -9,12 +9,12 @@ from pathlib import Path
 from ..motion.cached import MAP_SUFFIX, place_of
 from ..motion.extract import Source
 from ..utils.errors import UserError
+from ..utils.files import is_folder
 from ..utils.text_files import expand_user, read_text
 from ..video.listing import (
     IMAGE_EXTENSIONS,
     VIDEO_EXTENSIONS,
     extension,
-    is_folder,
     is_unknown,
     walk,
     warn_of_unknown,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .files import is_file
 from .plugins import import_modules
 from .signals import stop_on_signals
 
@@ -133,7 +134,7 @@ def _keep_inputs(args: argparse.Namespace) -> None:
         (name, Path(value))
         for name, values in vars(args).items()
         for value in (values if isinstance(values, (list, tuple)) else [values])
-        if isinstance(value, (str, os.PathLike)) and Path(value).is_file()
+        if isinstance(value, (str, os.PathLike)) and is_file(value)
     ]
     for output, path in files:
         if output in ("out", "json") and any(path.samefile(other) for name, other in files if name != output):

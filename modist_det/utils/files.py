@@ -15,7 +15,16 @@ from typing import Any
 
 from .errors import UserError
 
-__all__ = ["atomic_path", "check_is_file", "inside", "remove_leftovers", "remove_unfinished", "write_json"]
+__all__ = [
+    "atomic_path",
+    "check_is_file",
+    "inside",
+    "is_file",
+    "is_folder",
+    "remove_leftovers",
+    "remove_unfinished",
+    "write_json",
+]
 
 # ``.NAME.tmp-RANDOM``. Earlier versions ended in the process id and were not locked.
 _TEMPORARY = re.compile(r"\..*\.tmp-(?:[0-9a-f]{16}|(?P<unlocked>\d+))", re.DOTALL)
@@ -26,6 +35,22 @@ _OLD = 24 * 3600.0
 
 _unfinished: set[Path] = set()  # temporary files of this process
 _swept: set[tuple[int, str]] = set()  # (process, folder) whose leftovers have been removed
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a file; a name that no file can have (too long, with NUL) is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a folder, as :func:`is_file`."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def check_is_file(path: str | os.PathLike) -> None:

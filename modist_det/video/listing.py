@@ -10,7 +10,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -18,7 +17,6 @@ __all__ = [
     "extension",
     "file_key",
     "identity",
-    "is_folder",
     "is_hidden",
     "is_unknown",
     "scan",
@@ -90,14 +88,6 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
                 logger.warning("%s is left out: %s", entry.path, error.strerror or error)
             else:
                 yield entry
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether there is such a folder; a name that no file can have is none."""
-    try:
-        return Path(path).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def file_key(path: str | os.PathLike[str], status: os.stat_result) -> tuple[object, ...]:

@@ -30,8 +30,9 @@ from ...structures.boxes import has_area
 from ...structures.keyframes import VideoKeyframes, unpack_keyframes
 from ...structures.tables import BoxTable
 from ...utils.errors import UserError, nearest
+from ...utils.files import is_folder
 from ...video.frame_list import ListedFolder
-from ...video.listing import file_key, is_folder
+from ...video.listing import file_key
 from .columns import Strings
 from .description import check_number, check_share, register_format
 from .detection import DetectionDataset, DetectionMetadata

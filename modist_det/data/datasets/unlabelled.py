@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
+from ...utils.files import is_folder
 from ...video.listing import (
     VIDEO_EXTENSIONS,
     extension,
     identity,
-    is_folder,
     is_unknown,
     walk,
     warn_of_unknown,

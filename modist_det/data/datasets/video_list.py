@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.errors import UserError
-from ...video.listing import VIDEO_EXTENSIONS, extension, is_folder, is_unknown, scan, walk, warn_of_unknown
+from ...utils.files import is_folder
+from ...video.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
 from .classification import (
     ClassificationDataset,
     Entries,

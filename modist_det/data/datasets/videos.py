@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ...structures.keyframes import VideoKeyframes
 from ...utils.errors import UserError
+from ...utils.files import is_folder
 from ...video.listing import (
     VIDEO_EXTENSIONS,
     extension,
     file_key,
     identity,
-    is_folder,
     is_unknown,
     natural_key,
     scan,
