@@ -256,7 +256,7 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
         raise
     except http.client.InvalidURL as error:
         raise UserError(
-            f"{url} is not a valid URL or redirects to one ({error}). {_by_hand(path)}"
+            f"{url} is not a valid URL, or redirects to one that is not ({error}). {_by_hand(path)}"
         ) from error
     except (_Broken, http.client.HTTPException, OSError) as error:
         if pace.too_slow:

@@ -102,7 +102,7 @@ def test_a_later_run_goes_on(server, cache):
         ("circles", {}, "redirects in a circle or to an address that is not on the web, status 302"),
         ("redirects_to_a_file", {}, "to an address that is not on the web, status 302"),
         ("redirects_to_no_url", {}, "or the server's response is malformed"),
-        ("redirects_to_no_port", {}, "is not a valid URL or redirects to one"),
+        ("redirects_to_no_port", {}, "is not a valid URL, or redirects to one that is not"),
         ("never_answers", {}, "the server does not respond .*4 attempts without a new byte"),
         ("refuses", {}, "the server denies access, status 403"),
         ("lacks", {}, r"the server has no such file \(it may have moved\), status 404"),
