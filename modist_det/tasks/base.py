@@ -22,6 +22,7 @@ from ..utils.errors import UserError
 
 __all__ = [
     "TASK_REGISTRY",
+    "LabelledTask",
     "Mapper",
     "Pictures",
     "Task",
@@ -83,6 +84,31 @@ class Task:
         return None
 
 
+class LabelledTask(Task):
+    """Base of tasks whose outputs are the classes of their datasets.
+
+    Args:
+        datasets: all datasets used, by their names in the config.
+    """
+
+    _datasets: Mapping[str, Any]
+
+    def __init__(self, datasets: Mapping[str, Any]) -> None:
+        self._datasets = datasets
+        self._facts = join_class_facts(datasets)
+
+    def class_facts(self) -> ClassFacts | None:
+        """The facts of all datasets together."""
+        return self._facts
+
+    def complete_config(self, cfg: CfgNode) -> None:
+        complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
+        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
+
+    def title(self, name: str) -> str:
+        return self._datasets[name].metadata.name
+
+
 def build_task(cfg: CfgNode) -> Task:
     """Build the task named by ``cfg.TASK``."""
     task = lookup(TASK_REGISTRY, cfg.TASK, "TASK")
@@ -99,7 +125,7 @@ def _check_architecture(cfg: CfgNode) -> None:
 
 
 def class_facts(task: Task) -> ClassFacts | None:
-    """What the outputs of the task's models mean; None for a task that does not say."""
+    """:meth:`Task.class_facts`, as a function for code written for earlier versions."""
     return task.class_facts()
 
 

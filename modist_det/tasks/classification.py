@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,9 @@ from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
-from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_classified
-from .base import TASK_REGISTRY, Task, check_titles, complete_num_classes, join_class_facts
+from .base import TASK_REGISTRY, LabelledTask
 from .pictures import ScorePictures
 
 __all__ = ["ClassificationTask", "classification"]
@@ -32,7 +31,7 @@ def classification(cfg: CfgNode) -> ClassificationTask:
     return ClassificationTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
 
 
-class ClassificationTask(Task):
+class ClassificationTask(LabelledTask):
     """Train on clips of labelled videos, test on several views of each.
 
     Args:
@@ -40,21 +39,10 @@ class ClassificationTask(Task):
     """
 
     record_name = "labelled video"
+    _datasets: Mapping[str, ClassificationDataset]
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._datasets = {name: DatasetCatalog.get_as(name, ClassificationDataset, _NEEDS) for name in names}
-        self._facts = join_class_facts(self._datasets)
-
-    def class_facts(self) -> ClassFacts | None:
-        """The facts of all datasets together."""
-        return self._facts
-
-    def complete_config(self, cfg: CfgNode) -> None:
-        complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
-        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
-
-    def title(self, name: str) -> str:
-        return self._datasets[name].metadata.name
+        super().__init__({name: DatasetCatalog.get_as(name, ClassificationDataset, _NEEDS) for name in names})
 
     def class_names(self, name: str) -> tuple[str, ...]:
         """Class names of the dataset ``name``, by class index."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +15,9 @@ from ..data.datasets.records import DetectionRecord
 from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
 from ..evaluation.evaluator import Evaluator
-from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
-from .base import TASK_REGISTRY, Task, check_titles, complete_num_classes, join_class_facts
+from .base import TASK_REGISTRY, LabelledTask
 from .pictures import ScorePictures
 
 __all__ = ["DetectionTask", "detection"]
@@ -41,7 +40,7 @@ def detection(cfg: CfgNode) -> DetectionTask:
     return DetectionTask([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
 
 
-class DetectionTask(Task):
+class DetectionTask(LabelledTask):
     """Trains on keyframes with person boxes; each test set provides its own evaluator.
 
     Args:
@@ -49,21 +48,10 @@ class DetectionTask(Task):
     """
 
     record_name = "keyframe with a person box"
+    _datasets: Mapping[str, DetectionDataset]
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._datasets = {name: DatasetCatalog.get_as(name, DetectionDataset, _NEEDS) for name in names}
-        self._facts = join_class_facts(self._datasets)
-
-    def class_facts(self) -> ClassFacts | None:
-        """The facts of all datasets together."""
-        return self._facts
-
-    def complete_config(self, cfg: CfgNode) -> None:
-        complete_num_classes(cfg, {n: d.metadata.num_classes for n, d in self._datasets.items()})
-        check_titles([self.title(name) for name in cfg.DATASETS.TEST])
-
-    def title(self, name: str) -> str:
-        return self._datasets[name].metadata.name
+        super().__init__({name: DatasetCatalog.get_as(name, DetectionDataset, _NEEDS) for name in names})
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[DetectionRecord], DetectionMapper]:
         if not cfg.DATASETS.TRAIN:

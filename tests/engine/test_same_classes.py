@@ -18,7 +18,6 @@ from modist_det.modeling import build_model
 from modist_det.puppets.labels import CLASS_NAMES
 from modist_det.structures.class_facts import ClassFacts, parse_facts
 from modist_det.tasks import build_task
-from modist_det.tasks.base import class_facts
 from modist_det.utils.errors import UserError
 
 REVERSED = {13 - number: name for number, name in CLASS_NAMES.items()}
@@ -105,7 +104,7 @@ def test_fine_tuning(configured, tmp_path, names, loaded):
     path = checkpoint_for(cfg, tmp_path / "model.pth", names)
     cfg.MODEL.NUM_CLASSES = 12
     model = build_model(cfg)
-    report = load_weights(model, path, classes=class_facts(build_task(cfg)))
+    report = load_weights(model, path, classes=build_task(cfg).class_facts())
     assert bool((model.head.projection.weight == 0.5).all()) is loaded
     assert any(name.startswith("backbone.") for name in report.loaded)
     assert any(reason == "the head is for other classes" for _, reason in report.dropped) is not loaded
@@ -130,7 +129,7 @@ def test_a_checkpoint_carries_its_facts(configured, tmp_path):
     cfg = configured()
     task = build_task(cfg)
     task.complete_config(cfg)
-    state = TrainingState.build(cfg, torch.device("cpu"), 1, class_facts(task))
+    state = TrainingState.build(cfg, torch.device("cpu"), 1, task.class_facts())
     content = state.state_dict(cfg, 3)
     facts = parse_facts(content["class_facts"], "x")
     assert facts.names == CLASS_NAMES and facts.num_classes == 12 and facts.task == "detection"
