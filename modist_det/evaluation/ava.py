@@ -11,10 +11,11 @@ Two modes:
     order of the file instead of by score, and counts detections in keyframes without ground truth as false
     positives.
 
-Both skip excluded keyframes. Detected boxes without area, or inverted, are ignored (but count towards the limit). A
-detection is compared with the ground-truth box of its class and keyframe that it overlaps most; it is a true positive
-if the IoU is at least 0.5 and no earlier detection matched that box, otherwise a false positive. AP is the area under
-the monotone precision-recall curve, and mAP its mean over the classes with ground truth.
+Both skip excluded keyframes. Detected boxes without area, or inverted, are ignored (but count towards the limit);
+ground-truth boxes without area count, but match nothing. A detection is compared with the ground-truth box of its class
+and keyframe that it overlaps most; it is a true positive if the IoU is at least 0.5 and no earlier detection matched
+that box, otherwise a false positive. AP is the area under the monotone precision-recall curve, and mAP its mean over
+the classes with ground truth.
 
 Equal scores: the two original evaluators use numpy's unstable sort, whose order depends on the machine. Here the order
 is fixed: detections of a keyframe are matched in the order of the file; in the ranking over all keyframes (sorted by

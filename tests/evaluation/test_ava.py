@@ -211,6 +211,18 @@ def test_boxes_without_area_count_for_nothing_but_are_said(evaluate):
     assert "2 boxes without area" in result["warnings"][0]
 
 
+def test_ground_truth_without_area_is_missed_and_does_not_disturb_the_other_boxes(tmp_path):
+    """Files cannot have inverted ground truth. Its signed area would cancel that of the detection: an IoU of 0 / 0."""
+    (tmp_path / "truth.csv").write_text("a,1,0,0,0.5,1,1\na,1,0,0,0.5,1,1\n")
+    (tmp_path / "detections.csv").write_text("a,1,0,0,0.5,1,1,0.9\n")
+    truth, detections = read_ava_boxes(tmp_path / "truth.csv"), read_detections(tmp_path / "detections.csv")
+    for box in ((1.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0), (0.5, 1.0, 0.0, 0.0)):
+        for order in (0, 1):
+            truth.boxes[order], truth.boxes[1 - order] = box, LEFT
+            for mode in ava.MODES:
+                assert evaluate_ava(truth, detections, LABELS, mode=mode)["mAP"] == 0.5
+
+
 def test_seconds_are_times(evaluate):
     truth = [("a,1.5", LEFT, WALK), ("a,2", LEFT, WALK)]
     assert evaluate(truth, [("a,01.50", LEFT, WALK, 1), ("a,0002", LEFT, WALK, 1)])["mAP"] == 1.0
