@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpointer", "LoadReport", "load_weights"]
 
-__getattr__ = lazy_names(
+__getattr__, __dir__ = lazy_names(
     __name__, {"Checkpointer": "checkpointer", "LoadReport": "load", "load_weights": "load"}
 )

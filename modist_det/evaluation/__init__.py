@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AVAEvaluator", "ClassificationEvaluator", "Evaluator", "evaluate_ava", "inference_on_dataset"]
 
-__getattr__ = lazy_names(
+__getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AVAEvaluator": "ava_evaluator",

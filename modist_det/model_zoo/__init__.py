@@ -22,4 +22,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Figure", "get", "get_checkpoint_path", "get_config", "get_entry", "list"]
 
-__getattr__ = lazy_names(__name__, {"get": "zoo", "get_config": "zoo"})
+__getattr__, __dir__ = lazy_names(__name__, {"get": "zoo", "get_config": "zoo"})

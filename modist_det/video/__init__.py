@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video", "probe"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "reader"))  # listing.py needs no decoder
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "reader"))  # listing.py needs no decoder
