@@ -63,8 +63,6 @@ def choose(detections: Detections, boxes: NDArray[np.float64], truth: GroundTrut
         boxes: (table rows, 4), indexed by ``detections.row``.
     """
     choice = np.full(len(detections.row), -1)
-    if not len(truth.place):
-        return choice
     starts = run_starts(truth.place)
     places, sizes = truth.place[starts], np.diff(starts, append=len(truth.place))
     # Negative for keyframes that are not in the ground truth.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modist_det.evaluation import ava
+from modist_det.evaluation import ava, frame_ap
 from modist_det.evaluation.ava import class_table, detection_limit, evaluate_ava
 from modist_det.evaluation.frame_ap import Detections, average_precisions, precision_recall
 from modist_det.formats.ava.classes import AVA_CLASSES
@@ -209,6 +209,12 @@ def test_boxes_without_area_count_for_nothing_but_are_said(evaluate):
     result = evaluate([("a,1", LEFT, WALK)], detections)
     assert result["mAP"] == 1.0
     assert "2 boxes without area" in result["warnings"][0]
+    # Beyond the limit they are counted as such only.
+    beyond = [("a,1", LEFT, WALK, 0.9), ("a,1", (0.5, 0.0, 0.5, 1.0), RUN, 0.1)]
+    result = evaluate([("a,1", LEFT, WALK), ("a,1", LEFT, RUN)], beyond, max_detections=1)
+    left_out = result["num_detections_left_out"]
+    assert (left_out["not_among_the_1_best"], left_out["box_without_area"]) == (1, 0)
+    assert result["classes"][1]["note"] == "none of 1 detections is among the best of its keyframe"
 
 
 def test_ground_truth_without_area_is_missed_and_does_not_disturb_the_other_boxes(tmp_path):
@@ -377,7 +383,7 @@ def test_equals_the_definition(tmp_path_factory, truth, detections, excluded, mo
 
 @pytest.mark.parametrize("mode", ava.MODES)
 @pytest.mark.parametrize("decimals", [1, 9])
-def test_equals_the_definition_in_crowded_keyframes(evaluate, mode, decimals):
+def test_equals_the_definition_in_crowded_keyframes(evaluate, monkeypatch, mode, decimals):
     """More than 50 detections a keyframe in shuffled order, with scores of one decimal (many ties) and of nine."""
     rng = np.random.default_rng(decimals)
     keys = [f"{video},{second}" for video in "ab" for second in (1, 2, 3)]
@@ -396,9 +402,17 @@ def test_equals_the_definition_in_crowded_keyframes(evaluate, mode, decimals):
     ]
     detections = [detections[i] for i in rng.permutation(600)]
     slow = slow_evaluate(truth, detections, sorted(LABELS), set(), mode, 50)
-    fast = ap_by_id(evaluate(truth, detections, mode=mode))
+    result = evaluate(truth, detections, mode=mode)
+    fast = ap_by_id(result)
     assert fast == {c: None if v is None else pytest.approx(v, abs=1e-12) for c, v in slow.items()}
     assert 0.02 < fast[WALK] < 0.99
+    if mode == "official":
+        lifted = evaluate(truth, detections, max_detections=0)["mAP"]
+        assert any(f"without the limit {lifted:.4f}" in warning for warning in result["warnings"])
+    monkeypatch.setattr(
+        frame_ap, "_PLACE_BITS", 1
+    )  # places of detections that nearly all occur in the lookup
+    assert ap_by_id(evaluate(truth, detections, mode=mode)) == fast
 
 
 # ---- against the official evaluator -----------------------------------------------------------
@@ -485,6 +499,8 @@ def test_average_precision_of_equal_scores():
         detections = Detections(index, index.astype(np.int32), index, score)
         ap, count = average_precisions(detections, is_hit, np.array([200]))
         assert ap.tolist() == [pytest.approx(sum(best) / 200, abs=1e-12)] and count.tolist() == [300]
+        huge = Detections(index, index.astype(np.int32), index, (score * 2 - 1) * 1.7e308)
+        assert average_precisions(huge, is_hit, np.array([200]))[0] == ap  # the range overflows
 
 
 TRUTH = "a,902,0.1,0.1,0.5,0.9,1,0\nb,902,0.1,0.1,0.5,0.9,1,7\n"

@@ -32,6 +32,7 @@ def test_seconds_are_equal_to_six_decimals() -> None:
     zero = np.zeros(3, int)
     a, b, c = pack_keyframes(zero, np.array([0.1 + 0.2, 0.3, 0.300001])).tolist()
     assert a == b and c == b + 1
+    assert pack_keyframes(zero[:1], np.array([2 / 3])).tolist() == [666667]
 
 
 def test_tables_with_videos_in_common_have_keys_in_common() -> None:
