@@ -11,6 +11,7 @@ import pytest
 from modist_det.config import get_cfg
 from modist_det.core.elsewhere import ELSEWHERE
 from modist_det.utils.errors import UserError
+from modist_det.utils.plugins import import_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,7 @@ def test_numbers_are_read_as_the_default_says(tmp_path):
     [
         ("SOLVER: {BASE_LRR: 1}", r"no config key 'SOLVER.BASE_LRR'; did you mean 'SOLVER.BASE_LR'"),
         ("BASE_LR: 1", r"'BASE_LR'; did you mean 'SOLVER.BASE_LR'"),
+        ("MOMENTUM: 1", r"'MOMENTUM'; did you mean 'SOLVER.MOMENTUM'"),  # the shortest of several
         ("SOLVER: 3", r"SOLVER is a group of keys"),
         ("SOLVER: {IMS_PER_BATCH: many}", r"SOLVER.IMS_PER_BATCH is 'many', but takes a whole number"),
         ("SOLVER: {BASE_LR: fast}", r"SOLVER.BASE_LR is 'fast', but takes a number"),
@@ -137,3 +139,13 @@ def test_keys_of_other_code_bases_lead_to_ours():
             node = node[word] if word else node  # KeyError: we have no such key
         with pytest.raises(UserError, match=re.escape(f"{theirs!r}; here it is {ours}")):
             cfg.merge_from_list([theirs, "1"])
+
+
+def test_a_config_lists_the_modules_imported_before(monkeypatch):
+    monkeypatch.setattr("modist_det.utils.plugins._NAMED", [])
+    for names in (["colorsys"], ["string", "colorsys"]):
+        import_modules(names, "--import")
+    cfg = get_cfg()
+    assert cfg.IMPORTS == ["colorsys", "string"]
+    cfg.merge_from_list(["IMPORTS", "['textwrap', 'string']"])
+    assert cfg.IMPORTS == ["colorsys", "string", "textwrap"]
