@@ -15,6 +15,7 @@ import pytest
 
 from modist_det.analysis.report import report_page, write_report
 from modist_det.analysis.report.outcomes import false_positives, misses, operating_points, select_keyframes
+from modist_det.data.catalog import DatasetCatalog
 from modist_det.evaluation.ava import match_ava
 from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, write_detections
 from modist_det.utils.errors import UserError
@@ -240,11 +241,11 @@ def test_command(tiny_puppets, tmp_path, root):
     assert not (tmp_path / "no.html").exists()
 
 
-def test_data_without_annotations(tiny_puppets, tmp_path):
-    data = tmp_path / "boxes.yaml"
-    data.write_text(
-        f"format: ava\nvideos: {tiny_puppets}/videos\nlabel_map: {tiny_puppets}/label_map.pbtxt\n"
-        f"person_boxes: {tiny_puppets}/person_boxes_val.csv\n"
-    )
-    with pytest.raises(UserError, match="no annotations in AVA's format"):
-        write_report(str(data), tmp_path / "d.csv", tmp_path / "r.html")
+@pytest.mark.parametrize("missing", ["groundtruth", "label_map"])
+def test_data_without_annotations(tiny_puppets, tmp_path, monkeypatch, missing):
+    dataset = DatasetCatalog.get(str(tiny_puppets / "val.yaml"))
+    dataset.metadata = dataclasses.replace(dataset.metadata, **{missing: None})
+    monkeypatch.setattr(DatasetCatalog, "get", lambda name: dataset)
+    reason = f"dataset mine: there are no annotations in AVA's format .*; its metadata has no {missing}$"
+    with pytest.raises(UserError, match=reason):
+        write_report("mine", tmp_path / "d.csv", tmp_path / "r.html")

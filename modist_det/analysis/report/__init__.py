@@ -52,7 +52,8 @@ def write_report(
     dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, needs)
     metadata = dataset.metadata
     if metadata.groundtruth is None or metadata.label_map is None:
-        raise UserError(f"dataset {dataset_name}: {needs}")
+        missing = "groundtruth" if metadata.groundtruth is None else "label_map"
+        raise UserError(f"dataset {dataset_name}: {needs}; its metadata has no {missing}")
     limit = detection_limit(metadata.class_names, max_detections)
     matched = match_ava(
         metadata.groundtruth, detections, metadata.label_map, metadata.exclusions, mode, limit
