@@ -22,7 +22,7 @@ def get_cfg(file: str | os.PathLike | None = None, overrides: Sequence[str] = ()
         UserError: see :meth:`.CfgNode.merge_from_file`.
     """
     cfg = default_config()
-    if file:
+    if file is not None:
         cfg.merge_from_file(file)
     cfg.merge_from_list(list(overrides))
     return cfg

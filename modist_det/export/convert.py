@@ -56,8 +56,7 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
     """
     cfg: CfgNode | None = None
     if file:
-        cfg = get_cfg()
-        cfg.merge_from_file(file)
+        cfg = get_cfg(file)
     elif source.startswith("zoo://"):
         from ..model_zoo import get_config
 

@@ -67,8 +67,7 @@ class StillBackbone(D2Backbone):
 @BACKBONE_REGISTRY.register()
 def build_modist_backbone(cfg: D2CfgNode, input_shape: ShapeSpec) -> StillBackbone:
     """The backbone of ``cfg.MODEL.MODIST.CONFIG`` with the weights of ``cfg.MODEL.MODIST.WEIGHTS``."""
-    own = get_cfg()
-    own.merge_from_file(cfg.MODEL.MODIST.CONFIG)
+    own = get_cfg(cfg.MODEL.MODIST.CONFIG)
     channels = len(own.MODEL.PIXEL_MEAN)
     if input_shape.channels not in (None, channels):
         raise UserError(
@@ -105,8 +104,7 @@ def use_backbone(
     Raises:
         UserError: the backbone does not support a feature pyramid.
     """
-    own = get_cfg()
-    own.merge_from_file(config)
+    own = get_cfg(config)
     if fpn and (own.MODEL.BACKBONE.NAME != "ResNet3D" or own.MODEL.RESNET3D.DILATE_RES5):
         raise UserError(
             f"{config}: a feature pyramid needs MODEL.BACKBONE.NAME ResNet3D with MODEL.RESNET3D.DILATE_RES5 False; "

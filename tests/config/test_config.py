@@ -83,6 +83,8 @@ def test_a_missing_file_and_an_odd_override_are_errors(tmp_path):
         get_cfg().merge_from_file(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="pairs"):
         get_cfg().merge_from_list(["SEED"])
+    with pytest.raises(UserError, match="is a folder"):
+        get_cfg("")
 
 
 def test_a_dump_reads_back_equal(tmp_path):

@@ -48,7 +48,7 @@ def run_data(args: argparse.Namespace) -> Report:
     """``tools/benchmark.py data``."""
     if not (args.cfg or args.videos):
         raise UserError("give --videos PATH, or --cfg FILE to measure its training data")
-    cfg = get_cfg(args.cfg, args.overrides)
+    cfg = get_cfg(args.cfg or None, args.overrides)
     node = cfg.INPUT
     node.NUM_FRAMES = args.frames or node.NUM_FRAMES
     node.SAMPLING_RATE = args.stride or node.SAMPLING_RATE
