@@ -40,7 +40,9 @@ def choose_predictor(
     if cfg and not checkpoint:
         raise UserError("--cfg goes with --checkpoint FILE")
     if cfg:
-        node = get_cfg(cfg, ["MODEL.WEIGHTS", str(checkpoint), *overrides])
+        node = get_cfg(cfg)
+        node.MODEL.WEIGHTS = str(checkpoint)  # merging would read a name such as 1e5 as a number
+        node.merge_from_list(list(overrides))
         return ActionPredictor(node, class_names)
     if checkpoint:
         return ActionPredictor.from_checkpoint(checkpoint, overrides, class_names)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets.records import DetectionRecord
 from modist_det.data.mappers import DetectionMapper
 from modist_det.inference import ActionPredictor
+from modist_det.inference.choose import choose_predictor
 from modist_det.inference.class_names import complete_names, names_of_config
 from modist_det.inference.predictor import newest_run
 from modist_det.utils.errors import UserError
@@ -113,6 +115,14 @@ def test_wrong_checkpoints(tiny_cfg, tiny_checkpoint, tmp_path):
     cfg.TASK = "pretraining"
     with pytest.raises(UserError, match="TASK pretraining"):
         ActionPredictor(cfg)
+
+
+def test_a_checkpoint_with_a_config_keeps_its_name(tiny_cfg, tiny_checkpoint, tmp_path, monkeypatch):
+    """Also one that could be read as a number."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_checkpoint, "1e5")
+    (tmp_path / "c.yaml").write_text(tiny_cfg.dump())
+    assert choose_predictor("1e5", cfg="c.yaml", overrides=["MODEL.DEVICE", "cpu"]).source == "1e5"
 
 
 def test_names_without_the_data(tiny_cfg, tiny_puppets, tmp_path, monkeypatch):
