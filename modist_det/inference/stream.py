@@ -151,6 +151,11 @@ def input_name(text: str) -> str:
     """Video id of an input: the name of the file, folder or stream, or ``camera0``."""
     if is_camera(text):
         return f"camera{text.removeprefix('/dev/video')}"
+    return _name(text)
+
+
+def _name(text: str) -> str:
+    """Video id of a file, folder or stream."""
     if "://" in text:
         return text.rstrip("/").rpartition("/")[2].partition("?")[0] or "stream"
     path = Path(text)
@@ -162,7 +167,7 @@ class FileSource(Source):
 
     def __init__(self, where: str | os.PathLike, threads: int = 1) -> None:
         text = os.fspath(where)
-        super().__init__(input_name(text))
+        super().__init__(_name(text))
         self.live = "://" in text
         self.path = Path(text)
         if self.live:
@@ -253,7 +258,7 @@ class FolderSource(Source):
     """Frames of a folder of images, in natural order of their names."""
 
     def __init__(self, path: str | os.PathLike, fps: float = 25.0) -> None:
-        super().__init__(input_name(os.fspath(path)))
+        super().__init__(_name(os.fspath(path)))
         self._folder = FrameFolder(path, fps)
         info = self._folder.info
         self.width, self.height, self.rate, self.duration = info.width, info.height, info.rate, info.duration

@@ -15,7 +15,14 @@ import pytest
 
 from modist_det.inference.choose import find_inputs
 from modist_det.inference.pipeline import PipelineSettings, mark_due
-from modist_det.inference.stream import CameraSource, FolderSource, StreamFrame, in_background, open_source
+from modist_det.inference.stream import (
+    CameraSource,
+    FileSource,
+    FolderSource,
+    StreamFrame,
+    in_background,
+    open_source,
+)
 from modist_det.utils.errors import UserError
 from modist_det.video.info import FrameScaler
 from modist_det.video.reader import VideoError, open_video
@@ -70,6 +77,16 @@ def test_folder_of_frames(tmp_path):
     assert [int(f.rgb(FrameScaler())[0, 0, 0]) for f in frames] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     assert frames[5].second == pytest.approx(0.6)  # in its own place, beside the gap
     assert source.damaged == 1
+
+
+def test_a_name_of_digits_is_a_camera_only_for_open_source(film, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "a.mp4", np.arange(2) / 25).rename("12")
+    (tmp_path / "7").mkdir()
+    cv2.imwrite("7/0.png", np.zeros((20, 30, 3), np.uint8))
+    assert (FileSource("12").name, FolderSource("7").name) == ("12", "7")
+    with pytest.raises(VideoError, match="no such camera"):
+        open_source("7")
 
 
 class FakeCapture:
