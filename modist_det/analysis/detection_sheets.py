@@ -13,6 +13,7 @@ from ..data.datasets.detection import DetectionDataset
 from ..data.datasets.records import DetectionRecord
 from ..formats.ava.files import read_detections
 from ..formats.ava.tables import BoxTable
+from ..structures.class_facts import class_name
 from ..utils.errors import UserError
 from ..utils.spread import evenly_spread
 from ..video.reader import open_video
@@ -57,7 +58,7 @@ def draw_detection_sheet(
         with open_video(record.video, record.fps) as video:
             frame = video.frames_at_times([record.time])[0]
         truth = [
-            _labels(box, tuple(_name(names, action) for action in actions), truth=True)
+            _labels(box, tuple(class_name(names, action) for action in actions), truth=True)
             for box, actions in zip(record.boxes.tolist(), record.actions, strict=True)
         ]
         # Enlarged first, so that the text of small videos does not hide the people.
@@ -81,14 +82,13 @@ def _detected(
         people.setdefault(tuple(table.boxes[row].tolist()), []).append(row)
     return [
         _labels(
-            box, tuple(f"{_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top])
+            box,
+            tuple(
+                f"{class_name(names, int(table.action[row]))} {table.score[row]:.2f}" for row in rows[:top]
+            ),
         )
         for box, rows in people.items()
     ]
-
-
-def _name(names: Mapping[int, str], action: int) -> str:
-    return names.get(action, f"class {action}")
 
 
 def _labels(box: Sequence[float], lines: tuple[str, ...], truth: bool = False) -> BoxLabels:

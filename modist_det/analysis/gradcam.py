@@ -80,14 +80,11 @@ def class_score(head: nn.Module, channel: int, rois: Tensor | None = None) -> Sc
     """
 
     def score(features: list[Tensor]) -> Tensor:
-        was_training = head.training
-        head.eval()
-        try:
+        with kept_modes(head):
+            head.eval()
             if rois is None:
                 return head(features)[..., channel].mean(dim=1)
             logits = head(features, rois)[:, channel]
-        finally:
-            head.train(was_training)
         return logits.new_zeros(len(features[0])).index_add(0, rois[:, 0].long(), logits)
 
     return score

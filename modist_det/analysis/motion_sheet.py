@@ -15,7 +15,7 @@ from ..motion.reader import MotionReader
 from ..utils.errors import UserError
 from ..video.reader import open_video
 from ..visualization.keyframes import contact_sheet, write_png
-from ..visualization.training import image_of
+from ..visualization.training import image_of, motion_image
 
 __all__ = ["draw_motion_sheet"]
 
@@ -50,11 +50,10 @@ def draw_motion_sheet(
         typical = int(edges.float().mean(dim=(1, 2, 3)).median(dim=0).indices)
         fastest = float(torch.linalg.vector_norm(flow[typical], dim=0).max())
         strongest = int(edges[typical].max())
-        stretched = edges[typical].float() * (255 / max(strongest, 1))
         images += [
             frames[typical],
             image_of(flow_to_image(flow[typical])),
-            image_of(stretched.to(torch.uint8).expand(3, -1, -1)),
+            motion_image(edges[typical], strongest),
         ]
         titles += [
             f"{Path(path).name}  {seconds[typical]:.1f} s",

@@ -12,7 +12,7 @@ from ..data.catalog import DatasetCatalog
 from ..formats.ava.classes import AVA_CLASSES
 from ..formats.ava.label_map import read_label_map
 from ..puppets.labels import CLASS_NAMES as PUPPETS
-from ..structures.class_facts import ClassFacts, disagreement
+from ..structures.class_facts import ClassFacts, class_name, disagreement
 from ..utils.errors import UserError
 
 __all__ = ["choose_names", "complete_names", "names_of_config", "read_names"]
@@ -98,7 +98,7 @@ def complete_names(names: Mapping[int, str], num_classes: int) -> dict[int, str]
         UserError: a name is given for a class that the model does not have.
     """
     if not names:
-        return {number: f"class {number}" for number in range(1, num_classes + 1)}
+        return {number: class_name(names, number) for number in range(1, num_classes + 1)}
     if max(names) > num_classes:
         raise UserError(
             f"the label map has class id {max(names)}, but the model has {num_classes} classes (MODEL.NUM_CLASSES); "

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..data.catalog import DatasetCatalog as OurCatalog
 from ..data.datasets.detection import DetectionDataset
+from ..structures.class_facts import class_name
 from ..utils.errors import UserError
 from ..video.reader import open_video
 
@@ -198,7 +199,7 @@ def _open(name: str | os.PathLike) -> DetectionDataset:
 def _load(name: str, target: str) -> list[dict[str, Any]]:
     dataset = _open(name)
     facts = dataset.metadata
-    classes = [facts.class_names.get(c + 1, f"class {c + 1}") for c in range(facts.num_classes)]
+    classes = [class_name(facts.class_names, c + 1) for c in range(facts.num_classes)]
     MetadataCatalog.get(target).set(
         thing_classes=classes,
         thing_dataset_id_to_contiguous_id={c + 1: c for c in range(facts.num_classes)},

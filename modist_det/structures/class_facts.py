@@ -20,6 +20,7 @@ __all__ = [
     "ClassFacts",
     "KeyframeFacts",
     "check_same_classes",
+    "class_name",
     "disagreement",
     "join_facts",
     "parse_facts",
@@ -187,6 +188,11 @@ def check_same_classes(*sets: ClassFacts) -> None:
         for earlier in sets[:i]:
             if difference := disagreement(earlier, later):
                 raise UserError(f"{difference}; use the same class file for both")
+
+
+def class_name(names: Mapping[int, str], number: int) -> str:
+    """Name of a class, or the placeholder ``"class 7"``."""
+    return names.get(number, f"class {number}")
 
 
 def join_facts(sets: Iterable[ClassFacts]) -> ClassFacts | None:

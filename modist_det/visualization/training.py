@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..structures.class_facts import class_name
 from .keyframes import BoxLabels, Image, bordered, contact_sheet, draw_people
 
-__all__ = ["draw_classified", "draw_predictions", "draw_views", "image_of"]
+__all__ = ["draw_classified", "draw_predictions", "draw_views", "image_of", "motion_image"]
 
 _WIDTH = 360  # pixels of a keyframe
 _MOMENTS = 4  # frames per clip
@@ -42,10 +43,10 @@ def draw_predictions(
         people = []
         for box, labels, row in zip(sample["boxes"], sample["labels"], rows.float().cpu(), strict=True):
             x1, y1, x2, y2 = (box.double() / torch.tensor([width, height, width, height])).tolist()
-            truth = tuple(_name(class_names, c) for c in labels.nonzero().flatten().tolist())
+            truth = tuple(class_name(class_names, c + 1) for c in labels.nonzero().flatten().tolist())
             best = row.topk(min(top, len(row)))
             written = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            lines = tuple(f"{_name(class_names, c)} {score:.2f}" for c, score in written)
+            lines = tuple(f"{class_name(class_names, c + 1)} {score:.2f}" for c, score in written)
             people += [BoxLabels((x1, y1, x2, y2), truth, truth=True), BoxLabels((x1, y1, x2, y2), lines)]
         enlarged = cv2.resize(frame, None, fx=_WIDTH / width, fy=_WIDTH / width).astype(np.uint8)
         images.append(draw_people(enlarged, people))
@@ -76,9 +77,9 @@ def draw_classified(
         best = row.float().cpu().topk(min(2, len(row)))
         right = bool(sample["labels"][best.indices[0]])
         images += [bordered(image_of(view[:, t]), right, cell_width) for t in _moments(view.shape[1])]
-        labels = [_name(class_names, c) for c in sample["labels"].nonzero().flatten().tolist()]
+        labels = [class_name(class_names, c + 1) for c in sample["labels"].nonzero().flatten().tolist()]
         written = [
-            f"{_name(class_names, c)} {score:.2f}"
+            f"{class_name(class_names, c + 1)} {score:.2f}"
             for c, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
         titles += [sample["video_id"], ", ".join(labels), *written, *[""] * (2 - len(written))]
@@ -103,7 +104,7 @@ def draw_views(samples: Sequence[Mapping[str, Any]], cell_width: int = 120) -> I
             titles += [f"{sample['video_id']}  {number + 1}", *[""] * (_MOMENTS - 1)]
             if "motion" in sample:
                 maps = sample["motion"][number]
-                images += [_motion_image(maps[:, t], int(maps.max())) for t in _moments(maps.shape[1])]
+                images += [motion_image(maps[:, t], int(maps.max())) for t in _moments(maps.shape[1])]
                 titles += ["motion", *[""] * (_MOMENTS - 1)]
     return contact_sheet(images, titles, columns=_MOMENTS, cell_width=cell_width)
 
@@ -112,8 +113,8 @@ def _moments(length: int) -> list[int]:
     return np.linspace(0, length - 1, _MOMENTS).round().astype(int).tolist()
 
 
-def _motion_image(maps: Tensor, largest: int) -> Image:
-    """(C, H, W), C 1 to 3."""
+def motion_image(maps: Tensor, largest: int) -> Image:
+    """A motion map, uint8 (C, H, W) with C from 1 to 3, as an image; a single channel is scaled by ``largest``."""
     if len(maps) == 1:
         stretched = (maps.float() * (255 / max(largest, 1))).to(torch.uint8)
         return image_of(stretched.expand(3, -1, -1))
@@ -124,7 +125,3 @@ def _motion_image(maps: Tensor, largest: int) -> Image:
 def image_of(frame: Tensor) -> Image:
     """uint8 (3, H, W) -> (H, W, 3)."""
     return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
-
-
-def _name(class_names: Mapping[int, str], channel: int) -> str:
-    return class_names.get(channel + 1, f"class {channel + 1}")
