@@ -32,8 +32,7 @@ __all__ = ["DetectionReport", "VideoToSearch", "detect_persons", "videos_of_data
 _SETTINGS_FILE = "settings.json"
 _LONGEST_NAME = 180  # of the 255 bytes that a file name may have, temporary names included
 
-
-VideoToSearch = VideoKeyframes
+VideoToSearch = VideoKeyframes  # the name of earlier versions
 
 
 @dataclass
@@ -60,7 +59,7 @@ def videos_of_dataset(name: str) -> list[VideoKeyframes]:
 
 
 def detect_persons(
-    videos: Sequence[VideoToSearch],
+    videos: Sequence[VideoKeyframes],
     detector: PersonDetector,
     out: str | os.PathLike,
     settings: Mapping[str, Any],
@@ -108,7 +107,7 @@ def detect_persons(
     return report
 
 
-def _search(video: VideoToSearch, detector: PersonDetector, part: Path, batch_size: int) -> int:
+def _search(video: VideoKeyframes, detector: PersonDetector, part: Path, batch_size: int) -> int:
     count = 0
     with atomic_path(part) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for seconds, frames in _frames(video, batch_size):
@@ -121,7 +120,7 @@ def _search(video: VideoToSearch, detector: PersonDetector, part: Path, batch_si
     return count
 
 
-def _frames(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float], list[Frame]]]:
+def _frames(video: VideoKeyframes, batch_size: int) -> Iterator[tuple[list[float], list[Frame]]]:
     with open_video(video.path, video.fps) as reader:
         seconds = video.seconds
         if seconds is None:
@@ -134,7 +133,7 @@ def _frames(video: VideoToSearch, batch_size: int) -> Iterator[tuple[list[float]
             yield batch, [Frame(f, video.name, t) for f, t in zip(images, times, strict=True)]
 
 
-def _part(parts: Path, video: VideoToSearch) -> Path:
+def _part(parts: Path, video: VideoKeyframes) -> Path:
     name = quote(video.name, safe="", errors="surrogateescape")
     if len(name) > _LONGEST_NAME:  # a Chinese character becomes nine
         name = f"{name[: _LONGEST_NAME - 33]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
