@@ -46,7 +46,7 @@ class ClipBuffer:
         These are the frames that ``frames_at_times`` of a video reader returns.
         """
         seconds = np.array([second for second, _ in self._frames])
-        chosen = nearest(seconds, np.maximum(second + self.offsets, 0.0), 1e-6)
+        chosen = nearest(seconds, second + self.offsets, 1e-6)
         return np.stack([self._frames[index][1] for index in chosen.tolist()])
 
     def forget(self, before: float) -> None:

@@ -131,5 +131,27 @@ def test_scores_shown_are_those_of_the_nearest_keyframe():
     for second, score in ((0.0, 0.9), (1.0, 0.7)):
         people.add_smoothed(keyframe(second, {1: score}))
     assert [people.shown_at(s)[0].scores.item() for s in (0.4, 0.6)] == pytest.approx([0.9, 0.7])
+
+
+def test_what_is_forgotten_is_not_kept():
+    people = collector()
+    for second in (0.0, 0.5, 1.0):
+        see(people, second, 0.1)
+    for second, score in ((0.75, 0.9), (1.0, 0.7)):
+        people.add_smoothed(keyframe(second, {1: score}))
+    assert len(people.shown_at(0.0)) == 1 and people.shown_at(0.8)[0].scores.item() == pytest.approx(0.9)
     people.forget(1.0)
-    assert people.shown_at(1.0)[0].scores.item() == pytest.approx(0.7)
+    assert people.shown_at(0.0) == [] and people.shown_at(0.8)[0].scores.item() == pytest.approx(0.7)
+
+
+def test_a_person_is_shown_until_a_detection_misses_them():
+    """In real time until two have: each of them is half a second apart."""
+    for realtime, after in ((False, [0, 0]), (True, [1, 0])):
+        people = collector(realtime=realtime)
+        see(people, 0.0, 0.1)
+        see(people, 0.5, 0.2)
+        (shown,) = people.shown_at(1.0)  # moving on as before
+        np.testing.assert_allclose(shown.box, [0.3, 0.2, 0.5, 0.8], atol=1e-6)
+        assert [len(people.shown_at(second)) for second in (1.7, 1.8)] == [1, 0]  # up to max_gap
+        see(people, 1.0)
+        assert [len(people.shown_at(second)) for second in (1.4, 1.6)] == after
