@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from modist_det.analysis import attention
 from modist_det.analysis.attention import compare_attention
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
@@ -74,3 +75,19 @@ def test_figures_of_a_class(config, checkpoint, tiny_puppets, tmp_path):
     cfg.TASK = "pretraining"
     with pytest.raises(UserError, match="the config is for TASK pretraining; give that of a detector"):
         compare_attention(cfg, [checkpoint], data, tmp_path / "x.png")
+
+
+def test_metrics_are_those_of_the_keyframe(config, checkpoint, tiny_puppets, tmp_path, monkeypatch):
+    """With maps that are even at the third of four frames and 0 elsewhere, a map's share on people is their area."""
+
+    def at_the_keyframe(backbone, clip, score):
+        maps = torch.zeros(len(clip), *clip.shape[2:])
+        maps[:, 2] = 1
+        return maps
+
+    monkeypatch.setattr(attention, "grad_cam", at_the_keyframe)
+    cfg = get_cfg(config)
+    data = str(tiny_puppets / "val.yaml")
+    metrics = compare_attention(cfg, [checkpoint], data, tmp_path / "g.png", num_keyframes=3, num_shown=1)
+    share, area = metrics["a.pth"]
+    assert share == pytest.approx(area) and 0 < area < 1

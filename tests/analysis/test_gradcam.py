@@ -156,6 +156,7 @@ def test_picture_has_rows_of_clips_and_columns_of_methods():
     clips = torch.full((2, 3, 3, 20, 40), 128, dtype=torch.uint8)
     hot = torch.zeros(2, 3, 20, 40)
     hot[:, 1, :, :20] = 5.0  # the left half of the middle frame
+    hot[1] /= 10  # each clip has its own scale
     picture = draw_heat_maps(clips, {"ours": hot, "nothing": torch.zeros_like(hot)}, cell_width=80)
     bar = 22
     assert picture.shape == (2 * (bar + 40), 3 * 80, 3) and picture.dtype == np.uint8
@@ -169,6 +170,9 @@ def test_picture_has_rows_of_clips_and_columns_of_methods():
 
 def test_boxes_on_the_picture():
     clips = torch.zeros(1, 3, 1, 20, 40, dtype=torch.uint8)
-    boxes = [torch.tensor([[10.0, 5.0, 30.0, 15.0]])]
-    picture = draw_heat_maps(clips, {}, boxes, ["a"], cell_width=80)[22:]
+    box = torch.tensor([[10.0, 5.0, 30.0, 15.0]])
+    picture = draw_heat_maps(clips, {}, [box], ["a"], cell_width=80)[22:]
     assert picture[10, 40].argmax() == 1 and picture[10, 40, 1] > 100 and (picture[20, 40] == 0).all()
+    # With boxes of each frame those of the shown one are drawn.
+    clips, boxes = clips.expand(-1, -1, 3, -1, -1), torch.stack([box - 5, box, box + 5])
+    assert np.array_equal(draw_heat_maps(clips, {}, [boxes], ["a"], cell_width=80)[22:], picture)

@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from modist_det.analysis.neighbours import draw_neighbours
+from modist_det.analysis.neighbours import _middle_frame, draw_neighbours
 from modist_det.analysis.plots import draw_class_ap, draw_precision_recall, draw_score_histograms, write_plots
+from modist_det.data.datasets.records import VideoRecord
 from modist_det.evaluation.ava import match_ava
 from modist_det.formats.ava.files import LabelEntry
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import open_video
 from modist_det.visualization.confusion import draw_confusion_matrix
 from modist_det.visualization.names import shown_name
 
@@ -115,3 +117,12 @@ def test_any_class_name_can_be_drawn(tmp_path):
     shown = [shown_name(name) for name in names]
     assert shown[0] == r"\$\frac\$" and shown[2] == "line break\N{REPLACEMENT CHARACTER}"
     assert len(shown[4]) == 40 and shown[5] and shown[6] == r"US\$ 5"
+
+
+def test_neighbours_are_shown_by_the_middle_of_their_part(tiny_puppets):
+    path = str(tiny_puppets / "videos" / "val_0000.mp4")  # of 3 seconds
+    with open_video(path) as video:
+        whole, part = video.frames_at_times([1.5, 0.75], short_side=128)
+    assert not np.array_equal(whole, part)
+    assert np.array_equal(_middle_frame(VideoRecord(0, "a", path)), whole)
+    assert np.array_equal(_middle_frame(VideoRecord(0, "a", path, start=0.5, end=1.0)), part)

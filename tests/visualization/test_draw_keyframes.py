@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from modist_det.analysis import detection_sheets
 from modist_det.analysis.detection_sheets import draw_detection_sheet
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.formats.ava.files import read_ava_boxes, write_detections
@@ -59,6 +60,21 @@ def test_detections_of_a_data_set_on_a_sheet(tiny_puppets, tmp_path, root):
     csv.write_text("elsewhere,1,0.1,0.1,0.2,0.2,1,0.9\n")
     draw_detection_sheet(str(tiny_puppets / "val.yaml"), csv, out, keyframes=5)
     assert orange(detected) > 1000 and orange(cv2.imread(str(out))) == 0
+
+
+def test_persons_are_labelled_with_their_classes(tiny_puppets, tmp_path, monkeypatch):
+    """Detections are the ground truth, so each person's detection has the names of their labels."""
+    drawn: list[list[BoxLabels]] = []
+    monkeypatch.setattr(detection_sheets, "draw_people", lambda image, people: drawn.append(people) or image)
+    write_detections(tmp_path / "d.csv", read_ava_boxes(tiny_puppets / "val.csv"))
+    data = str(tiny_puppets / "val.yaml")
+    draw_detection_sheet(data, tmp_path / "d.csv", tmp_path / "sheet.png", keyframes=5, top=99)
+    assert len(drawn) == 5
+    for people in drawn:
+        labels = {p.box: sorted(p.lines) for p in people if p.truth}
+        assert labels and all(labels.values())
+        found = {p.box: sorted(line.removesuffix(" 1.00") for line in p.lines) for p in people if not p.truth}
+        assert sorted(found.values()) == sorted(labels.values())
 
 
 def orange(image) -> int:

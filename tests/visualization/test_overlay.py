@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from modist_det.visualization import overlay
 from modist_det.visualization.overlay import PersonOverlay, draw_overlay, drawing_size, person_color
 
 GREY = np.full((480, 640, 3), 120, np.uint8)
@@ -59,3 +60,11 @@ def test_sizes():
 def test_neighbouring_numbers_differ_in_colour():
     colors = np.array([person_color(i) for i in range(1, 20)], int)
     assert np.abs(np.diff(colors, axis=0)).sum(axis=1).min() > 90
+
+
+def test_the_first_line_begins_with_the_track(monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(overlay, "_write", lambda canvas, text, *_: lines.append(text))
+    box = (0.3, 0.2, 0.6, 0.9)
+    draw_overlay(GREY, [PersonOverlay(7, box, [("walk", 0.9), ("wave", 0.5)]), PersonOverlay(8, box)], "note")
+    assert lines == ["7: walk  0.90", "wave  0.50", "8", "note"]

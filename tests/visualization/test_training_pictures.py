@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from modist_det.visualization import training
 from modist_det.visualization.training import draw_classified, draw_predictions, draw_views
 
 BAR = 22  # the title above a cell
@@ -73,3 +74,19 @@ def test_flow_has_two_colours_and_there_may_be_no_motion():
     assert picture[BAR + 60 + BAR + 30, 30].tolist() == [50, 210, 128]
     assert draw_views([sample], cell_width=60).shape == (2 * (BAR + 60), 240, 3)
     assert np.array_equal(draw_views([sample, sample], 60)[: 2 * (BAR + 60)], draw_views([sample], 60))
+
+
+def test_names_of_labels_and_scores(monkeypatch):
+    """Class ids begin at 1, channels at 0; a class without a name has its id."""
+    drawn: list = []
+    monkeypatch.setattr(training, "draw_people", lambda image, people: drawn.append(people) or image)
+    monkeypatch.setattr(training, "contact_sheet", lambda images, titles, **_: drawn.append(titles))
+    labels, scores = torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.1, 0.7, 0.2])
+    video = torch.zeros(3, 4, 30, 30, dtype=torch.uint8)
+    person = {"video": video, "boxes": torch.rand(1, 4), "labels": labels[None], "id": "a,1"}
+    draw_predictions([person], [scores[None]], {1: "walk", 2: "run"})
+    assert [p.lines for p in drawn[0]] == [("walk", "class 3"), ("run 0.70", "class 3 0.20")]
+    draw_classified(
+        [{"video": video[None], "labels": labels, "video_id": "a"}], [scores], {1: "walk", 2: "run"}
+    )
+    assert drawn[2] == ["a", "walk, class 3", "run 0.70", "class 3 0.20"]
