@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from modist_det.inference import Picture, build_person_detector
+from modist_det.inference.persons import Precomputed
 from modist_det.utils.cache import cached_path
 from modist_det.utils.errors import UserError
 
@@ -295,3 +296,8 @@ def test_boxes_of_which_none_is_of_use(tmp_path):
     detector = build_person_detector(str(path), first_second=900)
     assert at(detector, 2.0) is not None and at(detector, 9.0) is None
     assert detector.remark("v") == "" and detector.remark("other") == ""
+
+
+def test_the_suffix_of_a_file_may_be_in_capitals(tmp_path):
+    (tmp_path / "BOXES.CSV").write_text("a,1,0.1,0.1,0.5,0.9,,0.8\n")
+    assert isinstance(build_person_detector(str(tmp_path / "BOXES.CSV")), Precomputed)

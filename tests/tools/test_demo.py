@@ -15,6 +15,7 @@ import torch
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
 from modist_det.utils.cli import run_cli
+from modist_det.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,21 @@ def test_detect_and_evaluate_persons(command, tiny_puppets, real_data, run_folde
     assert (run_folder / "f.json").is_file()
     done = command("detect_persons.py", tiny_puppets / "val.yaml", *words, "--shard", 2)
     assert done.returncode == 1 and "--shard 2 of 2 does not exist" in done.err
+
+
+def test_options_reach_the_pipeline(root, monkeypatch):
+    spec = importlib.util.spec_from_file_location("demo", root / "tools" / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    expected = {"keyframe_every": 1.0, "detect_every": 2.0, "smoothing": 3.0, "min_score": 0.3}
+    expected |= {"keep_share": 0.6, "batch_size": 7, "realtime": True}
+
+    def check(**settings):
+        assert settings == expected
+        raise UserError("as expected")
+
+    monkeypatch.setattr("modist_det.inference.PipelineSettings", check)
+    numbers = {name: value for name, value in expected.items() if name != "realtime"}
+    words = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    with pytest.raises(UserError, match="as expected"):
+        demo.main(demo.get_parser().parse_args(["a.mp4", "--realtime", *words]))
