@@ -205,6 +205,23 @@ class TestKinetics:
         assert whole[0] == tuple(f"c{i}" for i in range(7))
         assert len(whole[1]) == {"train": 11, "val": 30}.get(changes.get("split"), 41)
 
+    @pytest.mark.parametrize("end", ["\n\n", "\x0c\n", ' "quoted"\n'])
+    def test_odd_rows_are_read_one_by_one(self, tmp_path, monkeypatch, end):
+        (tmp_path / "k.csv").write_text(f'{HEADER}c1,a,0,9,train{end}"c2",b,1,5,train\nc1,"c",1,5,train\n')
+        (tmp_path / "blank.csv").write_text(f"{HEADER}c1,a,0,9,train{end}c2,b,1,5,train\nc1,c,1,5,train\n")
+
+        def read():
+            datasets = [KineticsDataset("k", tmp_path, tmp_path / f"{name}.csv") for name in ("k", "blank")]
+            return [(dataset.metadata.class_names, list(dataset.entries())) for dataset in datasets]
+
+        found = read()
+        monkeypatch.setattr("modist_det.data.datasets.kinetics._read_plain", lambda *_: None)
+        assert found == read()
+        rows = [2, 4, 5] if "quoted" not in end else [2, 3, 4]
+        for name, (classes, entries) in zip(("k", "blank"), found, strict=True):
+            assert classes == ("c1", "c2")
+            assert [entry.where for entry in entries] == [f"{tmp_path}/{name}.csv:{row}" for row in rows]
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
@@ -212,6 +229,7 @@ class TestKinetics:
             (HEADER + "a,b,0\n", "train.csv:2: 3 values for the 5 columns"),
             (HEADER + "a,b,zero,9,train\n", "train.csv:2: time_start is 'zero'"),
             (HEADER + "a,b,9,3,train\n", "train.csv:2: the clip goes from 9 to 3 seconds"),
+            (HEADER + "a,b,-3,9,train\n", "train.csv:2: the clip goes from -3 to 9 seconds"),
             (HEADER + "a,b,9,inf,train\n", "train.csv:2: the clip goes from 9 to inf seconds"),
             (HEADER + ",b,0,9,train\n", "train.csv:2: label is empty"),
             (HEADER + "a,,0,9,train\n", "train.csv:2: youtube_id is empty"),
