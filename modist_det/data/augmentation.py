@@ -183,7 +183,7 @@ class Crop:
 
     def __call__(self, view: View, rng: np.random.Generator) -> View:
         height, width = view.clip.shape[-2:]
-        if view.boxes is None:
+        if view.boxes is None or not len(view.boxes):
             return view.cropped(T.draw_window(rng, height, width, self.size))
         for _ in range(_CROP_TRIES):
             window = T.draw_window(rng, height, width, self.size)

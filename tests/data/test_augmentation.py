@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from modist_det.data.augmentation import Augmentation, Crop, ResizedCrop, Sometimes, View, flip, grayscale
+from modist_det.config import get_cfg
+from modist_det.data.augmentation import (
+    Augmentation,
+    Crop,
+    ResizedCrop,
+    Sometimes,
+    View,
+    blur,
+    color_jitter,
+    flip,
+    grayscale,
+    train_augmentation,
+)
 from modist_det.utils.errors import UserError
 
 CROPS = [Crop(40, 60, 60), ResizedCrop(40, 60, (0.3, 0.9))]
@@ -38,6 +50,14 @@ def test_boxes_and_maps_follow_the_pixels(crop):
     assert left_out > 5
 
 
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_view_without_persons_is_cropped_anywhere(crop):
+    nobody = View(scene().clip, np.zeros((0, 4), np.float32), np.arange(0))
+    view = Augmentation(crop, (flip,))(nobody, np.random.default_rng(0))
+    assert view.clip.shape == (3, 2, 40, 40)
+    assert view.boxes.shape == (0, 4) and len(view.kept) == 0
+
+
 def test_steps_come_after_the_crop_in_their_order():
     calls = []
 
@@ -59,6 +79,26 @@ def test_probabilities():
         for s in range(200)
     ]
     assert 0.2 < np.mean(made) < 0.4
+
+
+def test_the_config_gives_the_crop_and_the_steps():
+    cfg = get_cfg()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.CROP_SIZE = [60, 70], 40
+    cfg.INPUT.CROP_AREA, cfg.INPUT.CROP_ASPECT = [0.2, 0.9], [0.7, 1.5]
+    cfg.INPUT.RANDOM_FLIP, cfg.INPUT.COLOR_JITTER.PROB, cfg.INPUT.GRAYSCALE_PROB = 0.1, 0.2, 0.3
+    last = Sometimes(0.4, blur)
+    square, resized = (train_augmentation(cfg, last, resized_crop=resized) for resized in (False, True))
+    assert square.crop == Crop(40, 60, 70)
+    assert resized.crop == ResizedCrop(40, 70, (0.2, 0.9), (0.7, 1.5))
+    for augment in (square, resized):
+        steps = [(step.prob, getattr(step.step, "func", step.step)) for step in augment.steps]
+        assert steps == [(0.1, flip), (0.2, color_jitter), (0.3, grayscale), (0.4, blur)]
+
+
+def test_the_size_at_which_clips_are_decoded():
+    assert ResizedCrop(40, 70).short_side(np.random.default_rng(0)) == 70
+    sides = {Crop(40, 60, 70).short_side(np.random.default_rng(seed)) for seed in range(100)}
+    assert min(sides) < 62 and max(sides) > 68 and sides <= set(range(60, 71))
 
 
 def test_a_crop_that_does_not_fit():
