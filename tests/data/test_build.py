@@ -297,6 +297,18 @@ def test_collate_by_hand() -> None:
     assert whole["id"] == ["p", "r"] and whole["bad_videos"] == [("y.mp4", "empty")]
 
 
+def test_samples_are_counted_by_their_ids() -> None:
+    """A task's own collate function may add entries that are not per sample, in any order."""
+
+    def stack(samples: list) -> dict:
+        return {"longest": 7, "scale": (0.5, 2.0), "id": [sample["id"] for sample in samples]}
+
+    records = ["a", "b", "c"]
+    batches = build_train_loader(records, lambda record, rng: {"id": record}, stack=stack, batch_size=3)
+    batch = next(BadVideoMonitor(min_samples=1).watch(batches))
+    assert sorted(batch["id"]) == records and batch["longest"] == 7
+
+
 def test_items_follow_from_their_key(good) -> None:
     dataset = MappedDataset(good, train_mapper(), seed=1)
     assert len(dataset) == 12
