@@ -1,7 +1,7 @@
 """The slow parser of AVA's csv files, and what precedes both parsers.
 
 :func:`parse_exact` goes row by row with Python's csv module: it takes whatever is a csv file and words every error.
-Files are read by :mod:`.columns` and come here only where something in them is odd or wrong.
+Files are read by :mod:`.fast_parser` and come here only where something in them is odd or wrong.
 """
 
 from __future__ import annotations

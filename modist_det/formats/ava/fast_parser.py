@@ -178,9 +178,10 @@ class _Columns:
 def _merged(first: BoxTable, second: BoxTable) -> BoxTable:
     """The rows of two parts of one file, in the order of their lines."""
     names = tuple(dict.fromkeys(first.videos + second.videos))
+    numbers = {name: number for number, name in enumerate(names)}
     parts = []
     for tables in ((first, second), (first.keyframes, second.keyframes)):
-        codes = [np.array([names.index(name) for name in t.videos], np.int32)[t.video] for t in tables]
+        codes = [np.array([numbers[name] for name in t.videos], np.int32)[t.video] for t in tables]
         pairs = [t.columns() | {"video": code} for t, code in zip(tables, codes, strict=True)]
         joined = {name: np.concatenate([columns[name] for columns in pairs]) for name in pairs[0]}
         order = np.argsort(joined["line"], kind="stable")
