@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 
+from ..utils import files
 from ..utils.files import atomic_path
 from .labels import CLASS_IDS, label_map_text
 
@@ -33,8 +33,7 @@ def write_video(path: Path, frames: np.ndarray, fps: int) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as compact JSON, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    files.write_json(path, content, indent=None, separators=(",", ":"))
 
 
 def _write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
