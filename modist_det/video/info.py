@@ -11,36 +11,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from . import frame_times
 from .errors import VideoError
-from .frame_times import (
-    MAX_NEAREST_GAP,
-    as_indices,
-    as_seconds,
-    average_rate,
-    longest_pause,
-    nearest,
-    nearest_frames,
-    reach,
-    simple_rate,
-)
+from .frame_times import *  # noqa: F403  (data.video_info had these names, too)
 from .scaling import FrameScaler
 
-__all__ = [
-    "MAX_NEAREST_GAP",
-    "as_indices",
-    "as_seconds",
-    "average_rate",
-    "longest_pause",
-    "nearest",
-    "nearest_frames",
-    "reach",
-    "simple_rate",
-    "FrameScaler",
-    "Timing",
-    "VideoError",
-    "VideoInfo",
-    "output_size",
-]
+__all__ = [*frame_times.__all__, "FrameScaler", "Timing", "VideoError", "VideoInfo", "output_size"]
 
 # Limits of scaled frames: far above real videos, but not above a tiny file with 4096 x 2 pixels.
 _MAX_SIDE = 16384  # pixels
