@@ -205,6 +205,12 @@ class TestKinetics:
         assert whole[0] == tuple(f"c{i}" for i in range(7))
         assert len(whole[1]) == {"train": 11, "val": 30}.get(changes.get("split"), 41)
 
+    def test_of_two_columns_of_one_name_the_last_counts(self, tmp_path):
+        (tmp_path / "k.csv").write_text(
+            "label,youtube_id,time_start,time_end,label\nx,a,0,9,c1\nx,b,0,9,c2\n"
+        )
+        assert KineticsDataset("k", tmp_path, tmp_path / "k.csv").metadata.class_names == ("c1", "c2")
+
     @pytest.mark.parametrize("end", ["\n\n", "\x0c\n", ' "quoted"\n'])
     def test_odd_rows_are_read_one_by_one(self, tmp_path, monkeypatch, end):
         (tmp_path / "k.csv").write_text(f'{HEADER}c1,a,0,9,train{end}"c2",b,1,5,train\nc1,"c",1,5,train\n')

@@ -161,3 +161,11 @@ def test_file_names_that_are_no_text(folder) -> None:
     path.touch()
     found = find_videos([str(folder / "videos")], [path.stem])
     assert found == {path.stem: str(path)}
+
+
+@pytest.mark.parametrize("name", ["clip.MP4", "clip.mp4", "sub/clip.WebM"])
+def test_ids_with_an_extension_in_any_case(tmp_path, name) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    assert find_videos([str(tmp_path)], [name, "other"]) == {name: str(path)}
