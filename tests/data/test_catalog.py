@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modist_det.data.catalog import Catalog, DatasetCatalog, data_root
-from modist_det.data.datasets import AVADataset
+from modist_det.data.datasets import AVADataset, ClassificationDataset
 from modist_det.utils.errors import UserError
 
 
@@ -124,6 +124,19 @@ def test_register(tmp_path) -> None:
     assert catalog.list() == ["mine"] and catalog.get("mine").name == "mine"
     with pytest.raises(ValueError, match="'mine' is registered twice"):
         catalog.register("mine", lambda: None)
+
+
+def test_a_dataset_of_another_kind(tmp_path) -> None:
+    catalog = Catalog()
+    catalog.register("mine", lambda: AVADataset("mine", tmp_path, "labels.pbtxt", annotations="boxes.csv"))
+    assert isinstance(catalog.get_as("mine", AVADataset, "needs boxes"), AVADataset)
+    with pytest.raises(UserError, match="^dataset mine is a AVADataset; TASK x needs classes$"):
+        catalog.get_as("mine", ClassificationDataset, "TASK x needs classes")
+    catalog.register("other", lambda: "text")
+    with pytest.raises(
+        UserError, match="dataset other is a str; it does not list its videos: .*'format: videos'"
+    ):
+        catalog.videos("other")
 
 
 def test_description_file(data, tmp_path) -> None:
