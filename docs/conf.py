@@ -128,12 +128,15 @@ def _add_contents(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _skip(app: Sphinx, what: str, name: str, found: Any, skip: bool, options: Any) -> bool | None:
-    """Names that a module passes on are documented where they are defined; fields of named tuples, in a docstring."""
+    """Names that a module passes on, and functions that are a class's default, are documented where they are defined;
+    fields of named tuples, in a docstring.
+    """
     if type(found).__name__ == "_tuplegetter":
         return True
     here = app.env.current_document.autodoc_module
     home = getattr(found, "__module__", None)
-    return True if what == "module" and home is not None and home != here else None
+    taken = what == "module" or inspect.isroutine(found)
+    return True if taken and home is not None and home != here else None
 
 
 def setup(app: Sphinx) -> None:

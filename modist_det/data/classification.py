@@ -114,7 +114,7 @@ class ClassificationMapper:
 
     @property
     def crop_positions(self) -> tuple[int, ...]:
-        """Positions of the crops along the longer side: 0 (first), 1 (centre), 2 (last)."""
+        """Positions of the crops along the longer side, of 0 (first), 1 (centre) and 2 (last)."""
         return (1,) if self.num_crops == 1 else (0, 1, 2)
 
     @classmethod

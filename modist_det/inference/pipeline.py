@@ -92,9 +92,10 @@ class Searched(NamedTuple):
 
 
 def mark_due(frames: Iterable[StreamFrame], settings: PipelineSettings) -> Iterator[Due]:
-    """Assign each multiple of the detection interval to its nearest frame (:func:`.nearest`).
+    """Assign each multiple of the detection interval to its nearest frame.
 
-    If frames are further apart than the interval, multiples without their own frame are skipped.
+    "Nearest" is meant as in :func:`~modist_det.video.frame_times.nearest`. If frames are further apart than the
+    interval, multiples without their own frame are skipped.
     """
     parts = settings.searches_per_keyframe
     spacing = settings.keyframe_every
