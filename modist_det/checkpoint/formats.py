@@ -127,10 +127,15 @@ def _renamed(state_dict: Mapping[str, Tensor], to_ours: Callable[[str], str | No
     """Each tensor under our name. Names that ``to_ours`` does not know are taken for parts of the backbone."""
     weights = Weights()
     for source, tensor in state_dict.items():
-        name = to_ours(source) or f"backbone.{source}"
-        # Some classifiers are convolutions of size 1: S3D's, and Caffe2's linear layers.
-        is_conv = name == "head.projection.weight" and tensor.dim() > 2
-        weights.add(name, source, tensor.flatten(1) if is_conv else tensor)
+        weights.add(to_ours(source) or f"backbone.{source}", source, tensor)
+    return weights
+
+
+def _with_linear_classifier(weights: Weights) -> Weights:
+    """Some classifiers are convolutions of size 1: S3D's, and Caffe2's linear layers."""
+    name = "head.projection.weight"
+    if name in weights.tensors and weights.tensors[name].dim() > 2:
+        weights.tensors[name] = weights.tensors[name].flatten(1)
     return weights
 
 
@@ -184,12 +189,11 @@ def _from_caffe2(state_dict: Mapping[str, Tensor]) -> Weights:
             continue
         name = from_caffe2(blob) or blob
         blobs[name] = blob
-        is_conv = name == "head.projection.weight" and tensor.dim() > 2
-        tensors[name] = tensor.flatten(1) if is_conv else tensor
+        tensors[name] = tensor
     weights = _from_pyslowfast(with_statistics(tensors))
     weights.sources = {ours: blobs.get(name, f"{name} (folded)") for ours, name in weights.sources.items()}
     weights.dropped = [(blobs.get(name, name), reason) for name, reason in weights.dropped] + dropped
-    return weights
+    return _with_linear_classifier(weights)
 
 
 FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
@@ -199,5 +203,7 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "caffe2": _from_caffe2,
     "pytorchvideo": lambda state_dict: _renamed(state_dict, from_pytorchvideo(state_dict).get),
     "torchvision": lambda state_dict: _renamed(state_dict, from_image_resnet),
-    "torchvision_video": lambda state_dict: _renamed(state_dict, from_torchvision_video),
+    "torchvision_video": lambda state_dict: _with_linear_classifier(
+        _renamed(state_dict, from_torchvision_video)
+    ),
 }

@@ -19,7 +19,7 @@ from foreign import (
 from torch import nn
 
 from modist_det.checkpoint import load_weights
-from modist_det.checkpoint.formats import detect_format
+from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.checkpoint.safetensors_file import write_safetensors
 from modist_det.modeling import (
     X3D,
@@ -327,3 +327,10 @@ def test_a_refusal_names_the_config_that_fits(tmp_path, backbone, config):
     torch.save(backbone().state_dict(), tmp_path / "file.pth")
     with pytest.raises(UserError, match=config):
         load_weights(ResNet3D(width=8), tmp_path / "file.pth")
+
+
+def test_a_convolution_in_a_head_of_ours_stays_one():
+    """Only other code bases write their linear layers as convolutions."""
+    kernel = torch.zeros(3, 8, 1, 1, 1)
+    tensors = {"backbone.stem.weight": torch.zeros(1), "head.projection.weight": kernel}
+    assert convert(tensors, "modist_det").tensors["head.projection.weight"] is kernel
