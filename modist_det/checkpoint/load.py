@@ -147,12 +147,12 @@ def load_weights(
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is only a backbone")
-    inflated = _inflate(weights.tensors, targets)
-    tensors = weights.tensors | inflated
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
     report.classes = classes_inside(content, path)
-    _leave_out_other_classes(weights, targets, classes, report.classes)
-    tensors = {name: tensors[name] for name in tensors if name in weights.tensors}
+    if classes and report.classes:
+        _leave_out_other_classes(weights, targets, classes, report.classes)
+    inflated = _inflate(weights.tensors, targets)
+    tensors = weights.tensors | inflated
     _compare(tensors, targets, report)
     _check(report, weights, targets)
 
@@ -168,7 +168,7 @@ def load_weights(
 
 
 def _leave_out_other_classes(
-    weights: Weights, targets: dict[str, Tensor], ours: ClassFacts | None, theirs: ClassFacts | None
+    weights: Weights, targets: dict[str, Tensor], ours: ClassFacts, theirs: ClassFacts
 ) -> None:
     """Drop the last layer of a head if its shape fits but its outputs stand for other classes."""
     fits = [
@@ -176,8 +176,8 @@ def _leave_out_other_classes(
         for name, tensor in weights.tensors.items()
         if name.startswith(_LAST_LAYER) and name in targets and targets[name].shape == tensor.shape
     ]
-    difference = disagreement(theirs, ours) if ours and theirs and fits else ""
-    if not difference or not ours or not theirs:
+    difference = disagreement(theirs, ours) if fits else ""
+    if not difference:
         return
     if renumbered(theirs, ours):
         raise UserError(f"{difference}; number the classes as in the checkpoint")

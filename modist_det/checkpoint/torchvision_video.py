@@ -10,7 +10,7 @@ __all__ = ["from_torchvision_video", "to_torchvision_video", "torchvision_family
 
 # Family -> its classifier; "fc" for the others.
 _CLASSIFIER_OF = {"S3D": "classifier.1", "MViT": "head.1", "Swin3D": "head"}
-_CLASSIFIERS = ("fc", "classifier.1", "head.1", "head")
+_CLASSIFIERS = ("fc", *_CLASSIFIER_OF.values())
 
 
 def from_torchvision_video(name: str) -> str:

@@ -199,10 +199,7 @@ class ResNet3D(Backbone):
 
     @classmethod
     def config_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        keys = pathway_keys(tensors)
-        if not keys or "stem.conv_xy.weight" in tensors:
-            return {}
-        return {f"MODEL.RESNET3D.{key}": value for key, value in keys.items()}
+        return {f"MODEL.RESNET3D.{key}": value for key, value in pathway_keys(tensors).items()}
 
     @classmethod
     def describe(cls, tensors: Mapping[str, Tensor]) -> str:
