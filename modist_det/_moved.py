@@ -17,8 +17,6 @@ MOVED = {
     "config.elsewhere": "core.elsewhere",
     "config.limits": "core.limits",
     "config.node": "core.node",
-    "analysis.neighbour_sheet": "analysis.neighbours",
-    "checkpoint.catalogue": "checkpoint.published_weights",
     "data.frame_cache": "video.frame_cache",
     "data.frame_folder": "video.frame_folder",
     "data.frame_list": "video.frame_list",

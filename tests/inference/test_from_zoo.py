@@ -14,7 +14,7 @@ import pytest
 import torch
 from foreign import pytorchvideo_resnet, randomize
 
-from modist_det.checkpoint import catalogue
+from modist_det.checkpoint import published_weights
 from modist_det.inference import ActionPredictor, PipelineSettings, predict_video
 from modist_det.utils.cli import run_cli
 from modist_det.utils.errors import UserError
@@ -45,8 +45,8 @@ def published(root, tmp_path, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/SLOW_4x16_R50_DETECTION.pyth"
-        entry = dataclasses.replace(catalogue.ENTRIES[NAME], url=url, config=str(config))
-        monkeypatch.setitem(catalogue.ENTRIES, NAME, entry)
+        entry = dataclasses.replace(published_weights.ENTRIES[NAME], url=url, config=str(config))
+        monkeypatch.setitem(published_weights.ENTRIES, NAME, entry)
         yield network
         server.shutdown()
 

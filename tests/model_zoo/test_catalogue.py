@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modist_det import model_zoo
-from modist_det.checkpoint import catalogue
+from modist_det.checkpoint import published_weights
 from modist_det.checkpoint.entry import TASKS
 from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.checkpoint.published_weights import ENTRIES
@@ -59,7 +59,7 @@ def test_entries_are_well_formed():
         if entry.verified:
             assert len(entry.sha256) == 64 and entry.size
     # None hides another of the same name.
-    assert len(ENTRIES) == len(catalogue._ALL)
+    assert len(ENTRIES) == len(published_weights._ALL)
     urls = [entry.url for entry in ENTRIES.values()]
     assert len(set(urls)) == len(urls)
 

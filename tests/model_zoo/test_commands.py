@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-from modist_det.checkpoint import catalogue
+from modist_det.checkpoint import published_weights
 from modist_det.checkpoint.entry import Entry
 from modist_det.model_zoo import commands
 from modist_det.model_zoo.page import markdown_page
@@ -34,7 +34,7 @@ def entry(tmp_path, monkeypatch):
         config=str(config),
         input="8x8",
     )
-    monkeypatch.setattr(catalogue, "ENTRIES", {small.name: small})
+    monkeypatch.setattr(published_weights, "ENTRIES", {small.name: small})
     for module in ("model_zoo.commands", "checkpoint.handlers", "model_zoo.page"):
         monkeypatch.setattr(f"modist_det.{module}.ENTRIES", {small.name: small})
     path = cached_path(small.url)
@@ -107,6 +107,6 @@ def test_describe(entry):
 def test_the_page_is_the_catalogue(root):
     """MODEL_ZOO.md: python tools/model_zoo.py list --markdown > MODEL_ZOO.md"""
     assert (root / "MODEL_ZOO.md").read_text(encoding="utf-8") == markdown_page()
-    for entry in catalogue.ENTRIES.values():
+    for entry in published_weights.ENTRIES.values():
         assert not entry.config or (root / "configs" / entry.config).is_file()
         assert f"`{entry.name}`" in markdown_page()

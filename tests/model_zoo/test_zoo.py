@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from modist_det import model_zoo
-from modist_det.checkpoint import catalogue, configs, load_weights
+from modist_det.checkpoint import configs, load_weights, published_weights
 from modist_det.checkpoint.entry import Entry
 from modist_det.checkpoint.pyslowfast import to_pyslowfast
 from modist_det.modeling import ResNet3D, build_model
@@ -48,7 +48,7 @@ def _publish(monkeypatch, shelf, entry: Entry, state: dict) -> Entry:
     folder, url = shelf
     torch.save({"model_state": state}, folder / "file.pyth")
     entry = dataclasses.replace(entry, url=f"{url}/file.pyth", sha256="")
-    monkeypatch.setitem(catalogue.ENTRIES, entry.name, entry)
+    monkeypatch.setitem(published_weights.ENTRIES, entry.name, entry)
     return entry
 
 
@@ -62,7 +62,7 @@ def _state(network, prefix: str = "") -> dict:
 def test_get_a_classifier(monkeypatch, shelf):
     torch.manual_seed(0)
     network = build_model(model_zoo.get_config(NAME, trained=False))
-    entry = _publish(monkeypatch, shelf, catalogue.ENTRIES[NAME], _state(network))
+    entry = _publish(monkeypatch, shelf, published_weights.ENTRIES[NAME], _state(network))
     model = model_zoo.get(NAME)
     assert not model.training
     assert all((p == 0.25).all() for p in model.parameters())
@@ -76,7 +76,7 @@ def test_get_a_backbone(monkeypatch, shelf):
     name = "pyslowfast/moco_rho2_slow_8x8_r50"
     backbone = ResNet3D()
     state = {f"backbone.{k}": v for k, v in _state(backbone, "backbone.").items()}
-    _publish(monkeypatch, shelf, catalogue.ENTRIES[name], state | {"backbone_hist.x": torch.zeros(1)})
+    _publish(monkeypatch, shelf, published_weights.ENTRIES[name], state | {"backbone_hist.x": torch.zeros(1)})
     got = model_zoo.get(name)
     assert isinstance(got, ResNet3D)
     assert all((p == 0.25).all() for p in got.parameters())
@@ -87,10 +87,10 @@ def test_get_a_person_detector(monkeypatch, shelf):
 
     name = "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn"
     network = torchvision.models.get_model(
-        catalogue.ENTRIES[name].builder, weights=None, weights_backbone=None
+        published_weights.ENTRIES[name].builder, weights=None, weights_backbone=None
     )
     state = network.state_dict()
-    _publish(monkeypatch, shelf, catalogue.ENTRIES[name], state)
+    _publish(monkeypatch, shelf, published_weights.ENTRIES[name], state)
     got = model_zoo.get(name)
     assert all(torch.equal(state[k], v) for k, v in got.state_dict().items())
     assert got([torch.rand(3, 64, 64)])[0].keys() == {"boxes", "labels", "scores"}
@@ -98,14 +98,14 @@ def test_get_a_person_detector(monkeypatch, shelf):
 
 def test_a_file_of_another_network_is_refused(monkeypatch, shelf):
     network = ResNet3D(width=8)
-    _publish(monkeypatch, shelf, catalogue.ENTRIES[NAME], _state(network, "backbone."))
+    _publish(monkeypatch, shelf, published_weights.ENTRIES[NAME], _state(network, "backbone."))
     with pytest.raises(UserError, match="has another backbone than the model"):
         model_zoo.get(NAME)
 
 
 def test_zoo_paths(monkeypatch, shelf):
     network = ResNet3D()
-    entry = _publish(monkeypatch, shelf, catalogue.ENTRIES[NAME], _state(network, "backbone."))
+    entry = _publish(monkeypatch, shelf, published_weights.ENTRIES[NAME], _state(network, "backbone."))
     report = load_weights(network, f"zoo://{NAME}")
     assert report.path == f"zoo://{NAME}"
     assert (network.stem.conv.weight == 0.25).all()
@@ -116,7 +116,7 @@ def test_zoo_paths(monkeypatch, shelf):
 
 def test_offline_names_the_entry_and_the_place(monkeypatch, shelf):
     monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
-    place = cached_path(catalogue.ENTRIES[NAME].url)
+    place = cached_path(published_weights.ENTRIES[NAME].url)
     with pytest.raises(UserError, match=f"zoo://{NAME} is not in the cache.*put it at {place}"):
         model_zoo.get_checkpoint_path(NAME)
 
