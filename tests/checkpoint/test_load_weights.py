@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.load import Mismatch
 from modist_det.checkpoint.pyslowfast import to_pyslowfast
 from modist_det.modeling import (
     ActionDetector,
@@ -162,6 +163,9 @@ def test_head_for_other_classes_is_left_and_reported(save, caplog):
     with pytest.raises(UserError, match="head.projection.weight"):
         report.require_complete()
     with pytest.raises(UserError, match="checkpoint has 7 classes and the model 3: .*label map"):
+        report.require_complete()
+    report.mismatched = [Mismatch("head.projection.weight", (7, 32), (3, 64))]  # of another width, too
+    with pytest.raises(UserError, match="check MODEL.META_ARCHITECTURE and MODEL.NUM_CLASSES"):
         report.require_complete()
 
 

@@ -78,6 +78,24 @@ def test_a_setting_that_the_weights_do_not_show_is_named(tmp_path):
     assert unlike_settings(detection, "") == []
 
 
+def test_each_setting_that_the_weights_do_not_show():
+    changes = {
+        "MODEL.SLOWFAST.ALPHA": 8,
+        "MODEL.PIXEL_MEAN": [0.5, 0.5, 0.5],
+        "MODEL.PIXEL_STD": [0.5, 0.5, 0.5],
+        "MODEL.INPUT_FORMAT": "BGR",
+        "MODEL.RESNET3D.POOL_AFTER_RES2": 2,  # of another backbone
+    }
+    here, there = small_config("ActionDetector"), small_config("ActionDetector")
+    here.MODEL.BACKBONE.NAME = "SlowFast"
+    there.merge_from_list([word for change in changes.items() for word in change])
+    named = [line.split(" is ")[0] for line in unlike_settings(here, there.dump())]
+    assert named == [*changes][:4]
+    here.MODEL.BACKBONE.NAME = "ResNet3D"
+    named = [line.split(" is ")[0] for line in unlike_settings(here, there.dump())]
+    assert named == ["MODEL.RESNET3D.POOL_AFTER_RES2", *[*changes][1:4]]
+
+
 def test_files_of_others_have_no_config(tmp_path):
     model = build_model(small_config("ActionDetector"))
     torch.save({"model_state": model.state_dict(), "cfg": "TASK: 1", "epoch": 3}, tmp_path / "model.pyth")

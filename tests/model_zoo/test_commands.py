@@ -13,7 +13,7 @@ from modist_det.checkpoint.entry import Entry
 from modist_det.model_zoo import commands
 from modist_det.model_zoo.page import markdown_page
 from modist_det.model_zoo.zoo import build
-from modist_det.utils.cache import cached_path, lock_file
+from modist_det.utils.cache import HashRecord, cached_path, lock_file, read_lock, write_lock
 from modist_det.utils.errors import UserError
 
 
@@ -86,9 +86,18 @@ def test_a_catalogue_that_knows_better(entry, monkeypatch):
         commands.lock([])
 
 
+def test_lock_adds_to_what_is_recorded(entry):
+    other = {"https://example.org/other.pth": HashRecord(3, "0" * 64)}
+    write_lock(other, lock_file())
+    assert commands.lock(["test/small"]) == (lock_file(), 2)
+    assert read_lock().keys() == {*other, entry.url}
+
+
 def test_lock_in_another_file(entry, tmp_path):
-    assert commands.lock(["test/small"], tmp_path / "zoo.lock.json") == (tmp_path / "zoo.lock.json", 1)
-    assert not lock_file().exists()
+    own = tmp_path / "zoo.lock.json"
+    write_lock({"https://example.org/other.pth": HashRecord(3, "0" * 64)}, lock_file())
+    assert commands.lock(["test/small"], own) == (own, 1)
+    assert list(json.loads(own.read_text())) == [entry.url] and entry.url not in read_lock()
     cached_path(entry.url).unlink()
     assert commands.verify(["test/small"])["test/small"].startswith("not in the cache")
     with pytest.raises(UserError, match="test/small is not in the cache"):

@@ -52,3 +52,13 @@ def test_shipped_configs_are_found_however_they_write_temporal_kernels():
     assert {Path(config).parent.name for config in found} == {"Kinetics400", "Pretrained"}
     assert configs_with({**keys, "MODEL.RESNET3D.WIDTH": 32}) == []
     assert keys_of({}) == keys_of({"stem.conv.weight": torch.empty(0, 3, 1, 7, 7)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [(NETWORKS[3], "fuse_stem.conv"), (NETWORKS[4], "res2.0.conv_c")]
+)
+def test_an_empty_kernel_has_no_keys(changes, name):
+    """Ratios of channels cannot be read from a damaged file whose tensor has none."""
+    tensors = network(changes).state_dict() | {f"{name}.weight": torch.empty(0, 0, 5, 1, 1)}
+    assert keys_of(tensors) == {}
+    assert any(c.describe(tensors) for _, c in backbone_classes())

@@ -41,11 +41,12 @@ def test_three_steps_against_the_formula():
 
 def test_config_and_state():
     cfg = get_cfg()
-    cfg.merge_from_list(["SOLVER.OPTIMIZER", "lars", "SOLVER.LARS_TRUST", 0.01, "SOLVER.NESTEROV", False])
+    cfg.merge_from_list(["SOLVER.OPTIMIZER", "lars", "SOLVER.LARS_TRUST", 0.01, "SOLVER.MOMENTUM", 0.8])
     model = torch.nn.Linear(3, 2)
     twin = copy.deepcopy(model)
     optimizer, other = build_optimizer(cfg, model), build_optimizer(cfg, twin)
-    assert isinstance(optimizer, LARS) and optimizer.param_groups[0]["trust"] == 0.01
+    settings = {"trust": 0.01, "momentum": 0.8, "nesterov": True}
+    assert isinstance(optimizer, LARS) and settings.items() <= optimizer.param_groups[0].items()
 
     def step(model, optimizer, seed):
         torch.manual_seed(seed)
