@@ -60,6 +60,21 @@ def test_the_schedule_sets_the_rate_before_each_step():
     assert trainer.model.w.item() == pytest.approx(-2.5)
 
 
+def test_a_model_with_a_schedule_is_told_the_progress_before_each_step():
+    model = Constant()
+    told = []
+    model.set_progress = told.append
+    run(4, hooks.ScheduleHook(LinearParamScheduler(1.0, 0.0), total=2.5, model=model), start=1)
+    assert told == [pytest.approx(0.4), pytest.approx(0.8), 1.0]
+
+
+def test_work_that_an_earlier_run_missed_comes_before_the_first_step():
+    done = []
+    run(3, hooks.StatisticsHook(done.append, 2, missing=True), start=1)
+    run(3, hooks.StatisticsHook(done.append, 2), start=1)
+    assert done == [1, 2, 3, 2, 3]
+
+
 def test_the_average_follows_the_weights():
     model = Constant()
     averaged = torch.optim.swa_utils.AveragedModel(
