@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ..utils import comm
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.spreadsheet import as_text
-from ..visualization.confusion import draw_confusion_matrix
 from .accuracy import (
     average_precisions,
     confusion_matrix,
@@ -42,9 +41,9 @@ class ClassificationEvaluator:
     Args:
         class_names: names by class index, the channel of the scores.
         output_dir: folder for ``<dataset_name>_predictions.csv`` (one row per video) and, if videos have one
-            label each, ``<dataset_name>_confusion.csv`` (label in rows, prediction in columns) and ``.png``;
-            None: write nothing.
+            label each, ``<dataset_name>_confusion.csv`` (label in rows, prediction in columns); None: write nothing.
         dataset_name: for file names and messages.
+        on_confusions: called with the matrix (K, K) and the path of its csv file, once that is written.
     """
 
     def __init__(
@@ -52,10 +51,12 @@ class ClassificationEvaluator:
         class_names: Sequence[str],
         output_dir: str | os.PathLike[str] | None = None,
         dataset_name: str = "videos",
+        on_confusions: Callable[[NDArray[np.int64], Path], None] | None = None,
     ) -> None:
         self._class_names = list(class_names)
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._dataset_name = dataset_name
+        self._on_confusions = on_confusions
         self.reset()
 
     def reset(self) -> None:
@@ -125,7 +126,7 @@ class ClassificationEvaluator:
         return metrics
 
     def _report_confusions(self, matrix: NDArray[np.int64]) -> None:
-        """Log the most frequent confusions and write the matrix to files."""
+        """Log the most frequent confusions and write the matrix to a file."""
         worst = worst_confusions(matrix, self._class_names)
         if worst:
             lines = [(c.label, c.predicted, c.rows, f"{c.share:.1%}") for c in worst]
@@ -136,8 +137,10 @@ class ClassificationEvaluator:
             return
         header = ["label \\ predicted", *self._class_names]
         rows = [[name, *counts] for name, counts in zip(self._class_names, matrix.tolist(), strict=True)]
-        _write_csv(self._file("confusion.csv"), [header, *rows])
-        draw_confusion_matrix(matrix, self._class_names, self._file("confusion.png"), self._dataset_name)
+        path = self._file("confusion.csv")
+        _write_csv(path, [header, *rows])
+        if self._on_confusions is not None:
+            self._on_confusions(matrix, path)
 
     def _prediction_rows(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core import CfgNode
 from ..data.catalog import DatasetCatalog
@@ -15,6 +16,7 @@ from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.few_labels import video_share
 from ..evaluation.classification import ClassificationEvaluator
 from ..utils.errors import UserError
+from ..visualization.confusion import draw_confusion_matrix
 from ..visualization.training import draw_classified
 from .base import TASK_REGISTRY, LabelledTask
 from .pictures import ScorePictures
@@ -73,8 +75,15 @@ class ClassificationTask(LabelledTask):
         return self._datasets[name].records(), ClassificationMapper.from_config(cfg, is_train=False)
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> ClassificationEvaluator:
+        """The evaluator, which also draws the confusion matrix (``<title>_confusion.png``)."""
         metadata = self._datasets[name].metadata
-        return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name)
+
+        def draw(matrix: NDArray[np.int64], written: Path) -> None:
+            draw_confusion_matrix(
+                matrix, metadata.class_names, written.with_suffix(".png"), title=metadata.name
+            )
+
+        return ClassificationEvaluator(metadata.class_names, output_dir, metadata.name, draw)
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:
         """One view of some videos of the first test set, or of the training data if there is none."""
