@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 # Before anything loads torch: threads that wait by spinning slow down tests with several processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# nohup has SIGHUP ignored, which the package respects; here the signal's handling is tested.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = ["tests.numbered_videos"]
 
