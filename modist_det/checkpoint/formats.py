@@ -15,6 +15,7 @@ from torch import Tensor
 from ..modeling.methods import backbone_prefixes
 from ..utils.errors import UserError, nearest
 from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
+from .hiera import from_hiera, is_hiera, to_hiera
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
@@ -61,6 +62,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "torchvision"
     if torchvision_family(names):
         return "torchvision_video"
+    if is_hiera(names):
+        return "hiera"
     return "modist_det"
 
 
@@ -99,6 +102,7 @@ def names_in_format(
         "pyslowfast": to_pyslowfast,
         "modist": lambda name: f"encoder_q.{theirs}" if (theirs := to_pyslowfast(name)) else None,
         "torchvision": to_image_resnet,
+        "hiera": to_hiera,
     }
     if format == "caffe2":
         middle = {name: theirs for name in names if (theirs := to_pyslowfast(name))}
@@ -206,4 +210,5 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "torchvision_video": lambda state_dict: _with_linear_classifier(
         _renamed(state_dict, from_torchvision_video)
     ),
+    "hiera": lambda state_dict: _renamed(state_dict, from_hiera),
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from ..modeling.backbone import Backbone
 from ..structures.class_facts import ClassFacts, disagreement, renumbered
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
@@ -44,6 +45,7 @@ class LoadReport:
         unexpected: names in the file that are not in the model.
         mismatched: tensors of another shape in the file; the model keeps its values.
         dropped: (name in the file, reason) of each tensor that was left out on purpose.
+        untraced: config key -> value of each setting of the backbone that a file does not show.
         config: the config (YAML) inside a checkpoint of this project, or "".
         classes: the classes of its outputs, if the file names them.
     """
@@ -56,6 +58,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     mismatched: list[Mismatch] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
+    untraced: dict[str, Any] = field(default_factory=dict)
     config: str = ""
     classes: ClassFacts | None = None
 
@@ -96,6 +99,9 @@ class LoadReport:
         ):
             if names:
                 lines.append(f"  {len(names)} {title}: {_some(names)}")
+        if self.untraced:
+            settings = (f"{key} {str(value).replace(' ', '')}" for key, value in self.untraced.items())
+            lines.append(f"  not visible in a file, so the config decides: {', '.join(settings)}")
         return "\n".join(lines)
 
 
@@ -148,6 +154,9 @@ def load_weights(
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is only a backbone")
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
+    backbone = getattr(model, "backbone", model)
+    if isinstance(backbone, Backbone) and format != "modist_det":
+        report.untraced = backbone.untraced()
     report.classes = classes_inside(content, path)
     if classes and report.classes:
         _leave_out_other_classes(weights, targets, classes, report.classes)

@@ -12,6 +12,7 @@ from modist_det.export import TOLERANCE, check_onnx, check_program, export_onnx,
 from modist_det.modeling import (
     ActionDetector,
     ClassificationHead,
+    Hiera,
     ResNet3D,
     RoIActionHead,
     SlowFast,
@@ -43,6 +44,7 @@ MODELS = {
         ResNet3D(18, 8), aligned=False, sampling_ratio=2, resolution=3
     ),
     "SlowFast detector": lambda: _detector(SlowFast(18, 8, dilate_res5=True)),
+    "Hiera detector": lambda: _detector(Hiera((8, 64, 64), 8, stages=(1, 1, 1, 1), map_stage=3)),
     "classifier": lambda: _classifier(ResNet3D.preset("i3d", depth=18, width=8), "BGR"),
 }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from modist_det.config import get_cfg
-from modist_det.modeling import build_model
+from modist_det.modeling import Hiera, build_model
 
 
 def _rows(root) -> list[list[str]]:
@@ -41,3 +42,21 @@ def test_detectors_build(root, config):
         model = build_model(cfg)
         maps = model.backbone(torch.empty(1, 3, cfg.INPUT.NUM_FRAMES, 224, 224))
         assert model.head(maps, torch.empty(2, 5)).shape == (2, 80)
+
+
+def test_table_of_transformers(root):
+    """Parameters and multiply-adds of the published sizes, as the page says, counted by torch on the meta device."""
+    lines = (root / "docs" / "BACKBONES.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    sizes = [row for row in rows if len(row) == 6 and row[1].count("-") == 3 and ", " in row[1]]
+    assert [row[0] for row in sizes] == ["T", "S", "B", "B+", "L", "H"]
+    for size, _, *numbers in sizes:
+        for image, (millions, giga) in enumerate((numbers[:2], numbers[2:])):
+            with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+                network = Hiera.preset(size, image=bool(image), features="pooled")
+                if size in ("T", "B"):  # the deep ones take seconds
+                    network(torch.empty(1, 3, 1 if image else 16, 224, 224))
+            classifier = (network.out_channels[0] + 1) * (1000 if image else 400)
+            count = sum(p.numel() for p in network.parameters()) + classifier
+            assert f"{count / 1e6:.2f}" == millions
+            assert counter.get_total_flops() == 0 or f"{counter.get_total_flops() / 2e9:.1f}" == giga

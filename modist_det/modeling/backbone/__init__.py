@@ -2,6 +2,7 @@
 
 from .base import Backbone
 from .build import backbone_classes, build_backbone, keys_of
+from .hiera import Hiera
 from .resnet3d import ResNet3D
 from .slowfast import SlowFast
 from .torchvision_video import TorchvisionVideo
@@ -10,6 +11,7 @@ from .x3d import X3D
 __all__ = [
     "X3D",
     "Backbone",
+    "Hiera",
     "ResNet3D",
     "SlowFast",
     "TorchvisionVideo",

@@ -65,6 +65,12 @@ class Backbone(nn.Module):
         keys = cls.config_of(tensors)
         return ", ".join(f"{key.rpartition('.')[2].lower()} {value}" for key, value in keys.items())
 
+    def untraced(self) -> dict[str, Any]:
+        """The values of :attr:`untraced_keys` that this network was built with, as far as it keeps them as attributes
+        of these names."""
+        values = {key: getattr(self, key.rpartition(".")[2].lower(), None) for key in self.untraced_keys}
+        return {key: value for key, value in values.items() if value is not None}
+
     def forward(self, clip: Tensor) -> list[Tensor]:
         raise NotImplementedError
 

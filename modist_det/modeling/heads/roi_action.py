@@ -56,7 +56,7 @@ class RoIActionHead(LinearHead):
         if not backbone.spatial_stride:
             raise UserError(
                 "RoIActionHead needs a feature map, but the backbone gives one cell for the whole clip "
-                "(set MODEL.TORCHVISION.FEATURES map)"
+                "(set FEATURES map in its section of MODEL)"
             )
         node = cfg.MODEL.HEAD
         return cls(
