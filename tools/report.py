@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write an HTML report of the true positives, misses and false positives of a detection run.
+"""Write an HTML report of what a detector or classifier gets right and wrong on a test set.
 
 The report is a single file that includes all images, clips and metrics.
 """
@@ -14,14 +14,23 @@ from modist_det.utils.cli import at_least, make_parser, run_cli
 
 EXAMPLE = """\
   python tools/report.py --data datasets/puppets/val.yaml \\
-      --detections output/Puppets/Slow_R18/inference/puppets_val_detections.csv --out report.html"""
+      --detections output/Puppets/Slow_R18/inference/puppets_val_detections.csv --out report.html
+  python tools/report.py --data puppets_actions_test \\
+      --predictions output/Puppets/Classification_R18/inference/puppets_actions_test_predictions.csv \\
+      --out report.html"""
 
 
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
     add("--data", required=True, metavar="NAME", help="dataset: catalogue name or description file")
-    add("--detections", required=True, metavar="CSV", help="detections in AVA's format")
+    add(
+        "--detections",
+        "--predictions",
+        required=True,
+        metavar="CSV",
+        help="detections in AVA's format, or a classifier's predictions; both are in the run's folder inference/",
+    )
     add("--out", required=True, metavar="HTML", help="file to write")
     add("--mode", choices=MODES, default="official", help="mode of the metric (default: %(default)s)")
     add(

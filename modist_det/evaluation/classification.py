@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ from tabulate import tabulate
 from ..structures.samples import ClassificationBatch, Scores
 from ..utils import comm
 from ..utils.errors import UserError
-from ..utils.files import atomic_path
-from ..utils.spreadsheet import as_text
 from .accuracy import (
     average_precisions,
     confusion_matrix,
@@ -27,12 +23,11 @@ from .accuracy import (
     ranks_of_labels,
     worst_confusions,
 )
+from .predictions_file import prediction_rows, write_csv
 
 __all__ = ["ClassificationEvaluator"]
 
 logger = logging.getLogger(__name__)
-
-_LISTED = 5  # best classes per video in the csv
 
 
 class ClassificationEvaluator:
@@ -121,8 +116,8 @@ class ClassificationEvaluator:
             metrics["mean_class_accuracy"] = mean_class_accuracy(truth, predicted)
             self._report_confusions(confusion_matrix(truth, predicted, len(self._class_names)))
         if self._output_dir is not None:
-            rows = self._prediction_rows([ids[i] for i in kept], labels, scores, ranks)
-            _write_csv(self._file("predictions.csv"), rows)
+            rows = prediction_rows([ids[i] for i in kept], self._class_names, labels, scores, ranks)
+            write_csv(self._file("predictions.csv"), rows)
         return metrics
 
     def _report_confusions(self, matrix: NDArray[np.int64]) -> None:
@@ -138,40 +133,10 @@ class ClassificationEvaluator:
         header = ["label \\ predicted", *self._class_names]
         rows = [[name, *counts] for name, counts in zip(self._class_names, matrix.tolist(), strict=True)]
         path = self._file("confusion.csv")
-        _write_csv(path, [header, *rows])
+        write_csv(path, [header, *rows])
         if self._on_confusions is not None:
             self._on_confusions(matrix, path)
-
-    def _prediction_rows(
-        self,
-        ids: Sequence[str],
-        labels: NDArray[np.bool_],
-        scores: NDArray[np.float32],
-        ranks: NDArray[np.int64],
-    ) -> Iterable[list[Any]]:
-        """A header, then per video its labels, the rank (from 1) of its best-scored label, and its best classes."""
-        count = min(_LISTED, scores.shape[1])
-        yield [
-            "video",
-            "label",
-            "rank",
-            *(f"{what}{i + 1}" for i in range(count) for what in ("class", "score")),
-        ]
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        for name, own, row, rank, columns in zip(ids, labels, scores, ranks, best, strict=True):
-            label = ";".join(self._class_names[i] for i in np.flatnonzero(own))
-            classes = ((self._class_names[i], f"{row[i]:.6f}") for i in columns)
-            yield [name, label, int(rank) + 1, *(value for pair in classes for value in pair)]
 
     def _file(self, ending: str) -> Path:
         assert self._output_dir is not None
         return self._output_dir / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', self._dataset_name)}_{ending}"
-
-
-def _write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
-    )
-    with atomic_path(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")

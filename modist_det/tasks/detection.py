@@ -14,6 +14,7 @@ from ..data.datasets.detection import DetectionDataset
 from ..data.datasets.records import DetectionRecord
 from ..data.few_labels import keyframe_share
 from ..data.mappers import DetectionMapper
+from ..evaluation.detections import DetectionCollector, WithDetections
 from ..evaluation.evaluator import Evaluator
 from ..utils.errors import UserError
 from ..visualization.training import draw_predictions
@@ -77,7 +78,12 @@ class DetectionTask(LabelledTask):
         )
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
-        return self._datasets[name].evaluator(cfg, output_dir)
+        """The dataset's own; all of them write their detections in AVA's format, which tools read."""
+        dataset = self._datasets[name]
+        own = dataset.evaluator(cfg, output_dir)
+        if isinstance(own, DetectionCollector):
+            return own
+        return WithDetections(own, dataset.metadata.class_names, output_dir, dataset.metadata.name)
 
     def pictures(self, cfg: CfgNode) -> ScorePictures:
         """Detections on the first test set, or on the training data if there is none."""

@@ -7,18 +7,21 @@ import dataclasses
 import io
 import json
 import re
+from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from modist_det.analysis.report import report_page, write_report
 from modist_det.analysis.report.outcomes import false_positives, misses, operating_points, select_keyframes
-from modist_det.data.catalog import DatasetCatalog
 from modist_det.evaluation.ava import match_ava
+from modist_det.evaluation.predictions_file import read_predictions
 from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, write_detections
 from modist_det.utils.errors import UserError
+from modist_det.video.writer import VideoWriter
 from tests.warm import run_program
 
 LABELS = {1: LabelEntry("walk"), 2: LabelEntry("run"), 5: LabelEntry("fly")}
@@ -241,11 +244,91 @@ def test_command(tiny_puppets, tmp_path, root):
     assert not (tmp_path / "no.html").exists()
 
 
-@pytest.mark.parametrize("missing", ["groundtruth", "label_map"])
-def test_data_without_annotations(tiny_puppets, tmp_path, monkeypatch, missing):
-    dataset = DatasetCatalog.get(str(tiny_puppets / "val.yaml"))
-    dataset.metadata = dataclasses.replace(dataset.metadata, **{missing: None})
-    monkeypatch.setattr(DatasetCatalog, "get", lambda name: dataset)
-    reason = f"dataset mine: there are no annotations in AVA's format .*; its metadata has no {missing}$"
-    with pytest.raises(UserError, match=reason):
-        write_report("mine", tmp_path / "d.csv", tmp_path / "r.html")
+def test_data_without_annotations(tiny_puppets, tmp_path):
+    description = yaml.safe_load((tiny_puppets / "val.yaml").read_text())
+    paths = {key: str(tiny_puppets / description[key]) for key in ("videos", "label_map", "person_boxes")}
+    data = tmp_path / "mine.yaml"
+    data.write_text(yaml.safe_dump({"format": "ava", "name": "mine", **paths}))
+    with pytest.raises(UserError, match=r"^dataset mine has no 'annotations', which ground truth boxes come"):
+        write_report(str(data), tmp_path / "d.csv", tmp_path / "r.html")
+
+
+# ---- labelled videos --------------------------------------------------------------------------
+
+# Labels by the folder; the fourth video is in no row.
+PREDICTIONS = """\
+video,label,rank,class1,score1,class2,score2
+jump/a.mp4,jump,1,jump,0.9,run,0.1
+jump/b.mp4,jump,2,run,0.8,jump,0.2
+run/c.mp4,run,1,run,0.6,walk,0.4
+"""
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Videos of three classes, of which those of "jump" grow brighter; and a report of ``PREDICTIONS``."""
+    for name in ("jump/a", "jump/b", "run/c", "walk/d"):
+        path = tmp_path / "videos" / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shades = np.linspace(0, 250, 21) if name.startswith("jump") else np.full(21, 100.0)
+        with VideoWriter(path, 32, 48, Fraction(10)) as video:
+            for number, shade in enumerate(shades):
+                video.write(np.full((32, 48, 3), shade, np.uint8), number / 10)
+    data = tmp_path / "mine.yaml"
+    data.write_text("format: class_folders\nvideos: videos\n")
+    (tmp_path / "p.csv").write_text(PREDICTIONS)
+    write_report(str(data), tmp_path / "p.csv", tmp_path / "r.html", num_clips=1)
+    page = (tmp_path / "r.html").read_text()
+    return json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_a_classifier_s_report(labelled, tmp_path, caplog):
+    assert labelled["task"] == "classification"
+    # ranks 1, 2, 1 of two listed classes of three; the mean over "jump" (1 of 2) and "run" (1 of 1)
+    assert labelled["summary"]["metrics"] == pytest.approx(
+        {"top1": 2 / 3, "top3": 1.0, "mean_class_accuracy": 0.75}
+    )
+    jump, run, walk = labelled["classes"]
+    assert (jump["accuracy"], jump["taken_for"]) == (0.5, "run (1)")
+    assert (run["accuracy"], run["taken_for"]) == (1.0, "")
+    assert (walk["accuracy"], walk["num_groundtruth"], walk["num_detections"]) == (None, 0, 1)
+    # "jump": the best F1 is that of both its videos, "run" is wrong at 0.8 and 0.1 and right at 0.6 between them.
+    assert (jump["threshold"], jump["precision"], jump["recall"]) == (0.2, 1.0, 1.0)
+    assert (run["threshold"], run["precision"], run["recall"]) == (0.6, 0.5, 1.0)
+    assert labelled["misses"] == []
+    (wrong,) = labelled["false_positives"]
+    shown = labelled["keyframes"][wrong["keyframe"]]
+    assert (shown["video"], wrong["class"], wrong["score"], wrong["kind"]) == ("jump/b.mp4", 1, 0.8, "action")
+    assert shown["truth"] == [{"box": [0, 0, 1, 1], "actions": [[0, 0.2]]}]
+    assert shown["people"] == [{"box": [0, 0, 1, 1], "actions": [[1, 0.8, 0], [0, 0.2, 1]]}]
+    # The image is the middle of the video, in which gray has reached half of 250.
+    data = base64.b64decode(shown["image"].split(",")[1])
+    assert abs(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).mean() - 125) < 15
+    assert shown["clip"] is not None and len(labelled["keyframes"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n", r"p.csv is not a file of predictions: its first row must begin with video,label,rank"),
+        (PREDICTIONS + "walk/e.mp4,walk,1,walk,0.9\n", r"p.csv:5: the dataset has no video 'walk/e.mp4'"),
+        (PREDICTIONS + "jump/a.mp4,jump,1,jump,0.9\n", r"p.csv:5: the video 'jump/a.mp4' is there twice"),
+        (PREDICTIONS.replace("walk,0.4", "fly,0.4"), r"p.csv:4: the dataset has no class 'fly'"),
+        (PREDICTIONS.replace("0.8", "nan"), r"p.csv:3: rank and scores must be finite numbers"),
+        (PREDICTIONS.splitlines()[0] + "\n", r"p.csv has no predictions"),
+    ],
+)
+def test_predictions_that_do_not_fit(tmp_path, text, message):
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_predictions(
+            tmp_path / "p.csv", ["jump/a.mp4", "jump/b.mp4", "run/c.mp4"], ["jump", "run", "walk"]
+        )
+
+
+def test_videos_without_labels_have_no_report(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    (tmp_path / "mine.yaml").write_text("format: videos\nvideos: videos\n")
+    with pytest.raises(UserError, match=r"a report needs keyframes with person boxes, or videos with class"):
+        write_report(str(tmp_path / "mine.yaml"), tmp_path / "p.csv", tmp_path / "r.html")

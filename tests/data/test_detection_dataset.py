@@ -30,3 +30,24 @@ def test_keyframes_and_videos():
     assert Mine().find_videos(["a", "c"]) == {"a": "a.mp4"}
     videos = [(video.number, video.video_id, video.video, video.fps) for video in Mine().video_records()]
     assert videos == [(0, "b", "b.mp4", 12.0), (1, "a", "a.mp4", 12.0)]
+
+
+class Two(Mine):
+    """Of two people at 901 s one does two things and one nothing; the person at 902 s does nothing."""
+
+    def records(self, boxes="ground_truth", min_score=0.0):
+        left, right = [0, 0, 0.5, 1], [0.5, 0, 1, 1]
+        return [
+            DetectionRecord(
+                "b", "b.mp4", 901.0, 1.0, 12.0, np.float32([left, right]), ((2, 1), ()), np.ones(2)
+            ),
+            DetectionRecord("a", "a.mp4", 902.0, 2.0, 12.0, np.float32([right]), ((),), np.ones(1)),
+        ]
+
+
+def test_ground_truth():
+    table = Two().ground_truth()
+    assert table.names() == [("b", 901.0), ("b", 901.0)] and table.action.tolist() == [2, 1]
+    assert table.boxes.tolist() == [[0, 0, 0.5, 1]] * 2
+    assert table.keyframes.names() == [("a", 902.0)]  # counts: a detection there is wrong
+    assert len(Mine().ground_truth()) == 4

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
 from modist_det.engine.metrics import read_metrics
+from modist_det.evaluation.ava import evaluate_ava
 from modist_det.formats.ava.files import read_ava_boxes, read_detections
 from modist_det.structures.keyframes import keyframe_id
 
@@ -56,6 +58,23 @@ def test_scores_are_those_of_the_same_data_in_ava_s_format(tracks_run, program, 
     for name, rows in scores.items():
         in_csv = np.reshape(by_keyframe[name], np.shape(rows)).tolist()  # whose order of people is another
         np.testing.assert_allclose(sorted(in_csv), sorted(rows), atol=1e-4)
+
+
+def test_report_of_the_dataset(tracks_run, folder, tiny_puppets):
+    """The report's ground truth is the dataset's own, its metrics are those of its evaluator."""
+    page = (folder / "output" / "tracks_dataset" / "report.html").read_text(encoding="utf-8")
+    content = json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)[1])
+    logged = [row for row in read_metrics(tracks_run / "metrics.json") if "tracks_val/best_action" in row][-1]
+    name, value = next(iter(content["summary"]["metrics"].items()))
+    assert (name, value) == ("best_action", pytest.approx(logged["tracks_val/best_action"]))
+    # AVA's metric of the same detections, from AVA's files of the same videos, which the run has not read
+    detections = tracks_run / "inference" / "tracks_val_detections.csv"
+    expected = evaluate_ava(
+        tiny_puppets / "val.csv", detections, tiny_puppets / "label_map.pbtxt", max_detections=0
+    )
+    assert content["summary"]["mAP"] == pytest.approx(expected["mAP"], abs=1e-6) and expected["mAP"] > 0
+    assert content["summary"]["num_groundtruth"] == expected["num_groundtruth"]
+    assert content["keyframes"] and all(k["image"] for k in content["keyframes"])
 
 
 def test_what_the_dataset_has_not_is_said_in_one_line(program, tmp_path):

@@ -1,4 +1,4 @@
-"""One HTML file that shows the true positives, misses and false positives of an action detector."""
+"""One HTML file that shows what a detector or classifier gets right and wrong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from importlib import resources
 from typing import Any
 
 from ...data.catalog import DatasetCatalog
+from ...data.datasets.classification import ClassificationDataset
 from ...data.datasets.detection import DetectionDataset
-from ...evaluation.ava import detection_limit, match_ava
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file
 from .content import report_content
+from .subjects import DetectionSubject, Subject, VideoSubject
 
 __all__ = ["report_content", "report_page", "write_report"]
 
@@ -36,10 +37,11 @@ def write_report(
     threshold with the highest F1.
 
     Args:
-        dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
-        detections: csv in AVA's format.
+        dataset_name: catalogue name or description file of a dataset of keyframes with boxes, or of labelled videos.
+        detections: ``<title>_detections.csv`` (AVA's format) or ``<title>_predictions.csv`` of an evaluation. The
+            metrics of a dataset's own evaluator are taken from ``<title>_metrics.json`` beside it.
         mode, max_detections: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava` and, for -1,
-            :func:`~modist_det.evaluation.ava.detection_limit`.
+            :func:`~modist_det.evaluation.ava.detection_limit`. They have no effect on labelled videos.
         num_keyframes: largest number of keyframes shown with their image.
         num_clips: number of these, worst first, with a clip of two seconds.
         max_clip_bytes: limit of the total size of the clips.
@@ -48,21 +50,19 @@ def write_report(
         UserError: files are missing or malformed, or the dataset has no annotated keyframes.
     """
     check_is_file(out)
-    needs = "there are no annotations in AVA's format to compare with"
-    dataset = DatasetCatalog.get_as(dataset_name, DetectionDataset, needs)
-    metadata = dataset.metadata
-    if metadata.groundtruth is None or metadata.label_map is None:
-        missing = "groundtruth" if metadata.groundtruth is None else "label_map"
-        raise UserError(f"dataset {dataset_name}: {needs}; its metadata has no {missing}")
-    limit = detection_limit(metadata.class_names, max_detections)
-    matched = match_ava(
-        metadata.groundtruth, detections, metadata.label_map, metadata.exclusions, mode, limit
-    )
-    if not len(matched.boxes.keyframes):
+    dataset = DatasetCatalog.get(dataset_name)
+    subject: Subject
+    if isinstance(dataset, ClassificationDataset):
+        subject = VideoSubject(dataset, detections)
+    elif isinstance(dataset, DetectionDataset):
+        subject = DetectionSubject(dataset, detections, mode, max_detections)
+    else:
+        needs = "a report needs keyframes with person boxes, or videos with class labels"
+        raise UserError(f"dataset {dataset_name} is a {type(dataset).__name__}; {needs}")
+    if not len(subject.matched.boxes.keyframes):
         raise UserError(f"dataset {dataset_name} has no annotated keyframes")
     content = report_content(
-        dataset,
-        matched,
+        subject,
         detections,
         num_keyframes=num_keyframes,
         num_clips=num_clips,

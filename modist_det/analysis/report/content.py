@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ...data.datasets.detection import DetectionDataset
 from ...evaluation.ava import AVAMatch, metrics
 from ...evaluation.frame_ap import PrecisionRecall, precision_recall
 from ...utils.progress import progress_bar
@@ -19,6 +18,7 @@ from ...utils.spread import evenly_spread
 from ...video.reader import VideoError, open_video
 from .media import clip_uri, frame_uri
 from .outcomes import OperatingPoint, false_positives, misses, operating_points, select_keyframes
+from .subjects import Subject
 
 __all__ = ["report_content"]
 
@@ -30,8 +30,7 @@ _CLIP_SECONDS = 2.0
 
 
 def report_content(
-    dataset: DetectionDataset,
-    matched: AVAMatch,
+    subject: Subject,
     detections: str | os.PathLike,
     *,
     num_keyframes: int,
@@ -43,6 +42,7 @@ def report_content(
     A class is given by its place in ``classes``, a keyframe by its place in ``keyframes``. A video that cannot be
     read leaves its keyframes without images, with a note that says why.
     """
+    matched = subject.matched
     result = metrics(matched)
     points = operating_points(matched)
     missed = misses(matched, points, num_keyframes // 3)
@@ -54,12 +54,13 @@ def report_content(
     place = {keyframe: i for i, keyframe in enumerate(chosen)}
     with_clips = list(dict.fromkeys([*worst, *chosen]))[:num_clips]
     keyframes, where = _keyframes(matched, chosen)
-    _add_media(dataset, keyframes, [place[k] for k in with_clips], max_clip_bytes)
+    _add_media(subject, keyframes, [place[k] for k in with_clips], max_clip_bytes)
     return {
-        "dataset": dataset.metadata.name,
+        "task": subject.task,
+        "dataset": subject.name,
         "detections": Path(detections).name,
-        "summary": _summary(result, len(chosen)),
-        "classes": _classes(result, matched, points),
+        "summary": {"metrics": subject.headline(result), **_summary(result, len(chosen))},
+        "classes": _classes(result, subject, points),
         "keyframes": keyframes,
         "misses": [
             {
@@ -101,15 +102,17 @@ def _summary(result: dict[str, Any], num_shown: int) -> dict[str, Any]:
 
 
 def _classes(
-    result: dict[str, Any], matched: AVAMatch, points: dict[int, OperatingPoint]
+    result: dict[str, Any], subject: Subject, points: dict[int, OperatingPoint]
 ) -> list[dict[str, Any]]:
+    matched = subject.matched
     curves = precision_recall(matched.counted, matched.finds >= 0, matched.boxes.counts)
     classes = []
-    for index, row in enumerate(result["classes"]):
+    for index, (row, more) in enumerate(zip(result["classes"], subject.class_facts(), strict=True)):
         point, curve = points.get(index), curves.get(index)
         classes.append(
             {
                 **row,
+                **more,
                 "threshold": None if point is None else point.threshold,
                 "precision": None if point is None else point.precision,
                 "recall": None if point is None else point.recall,
@@ -186,24 +189,22 @@ def _rounded(score: float) -> float | None:
 
 
 def _add_media(
-    dataset: DetectionDataset, keyframes: list[dict[str, Any]], with_clips: list[int], max_clip_bytes: int
+    subject: Subject, keyframes: list[dict[str, Any]], with_clips: list[int], max_clip_bytes: int
 ) -> None:
     """Put ``image``, ``width``, ``height``, ``clip`` and ``note`` into the keyframes; no clips beyond the bytes."""
-    found = dataset.find_videos(list(dict.fromkeys(keyframe["video"] for keyframe in keyframes)))
-    metadata = dataset.metadata
+    found = subject.find_videos(list(dict.fromkeys(keyframe["video"] for keyframe in keyframes)))
     spent = 0
     with progress_bar("reading keyframes", "keyframe", len(keyframes)) as bar:
         # Those with clips first, so that it is theirs that the bytes are spent on, in their order.
         for number in dict.fromkeys([*with_clips, *range(len(keyframes))]):
             keyframe = keyframes[number]
             keyframe.update(image=None, width=16, height=9, clip=None, note="")
-            path = found.get(keyframe["video"])
-            if path is None:
+            if keyframe["video"] not in found:
                 keyframe["note"] = f"The video {keyframe['video']} is missing."
             else:
-                time = keyframe["second"] - metadata.first_second
                 try:
-                    with open_video(path, metadata.fps) as video:
+                    with open_video(*found[keyframe["video"]]) as video:
+                        time = subject.moment(keyframe["video"], keyframe["second"], video.info)
                         frame = video.frames_at_times([time])[0]
                         keyframe["height"], keyframe["width"] = frame.shape[:2]
                         keyframe["image"] = frame_uri(frame, _FRAME_WIDTH)

@@ -21,23 +21,41 @@ function svg(tag, attributes, ...children) {
 const decimals = (value, count) => (value === null ? "–" : value.toFixed(count));
 const className = (index) => report.classes[index].name;
 
+// Labelled videos are keyframes with one person who fills the frame; only the words differ.
+const isDetection = report.task === "detection";
+const words = isDetection
+  ? {
+      items: "keyframes", none: "No such keyframe.", labels: "annotated actions", guesses: "detections",
+      missed: "Annotated actions that no detection at the class's threshold finds; first those that nothing finds at all.",
+      wrong: "Detections at or above the class's threshold that find nothing, the highest scores first.",
+    }
+  : {
+      items: "videos", none: "No such video.", labels: "labels", guesses: "listed classes",
+      missed: "Labels whose class scores below its threshold; first those that are not among the listed classes at all.",
+      wrong: "Classes at or above their threshold that are no label of the video, the highest scores first.",
+    };
+
+function showWords() {
+  for (const place of document.querySelectorAll("[data-word]")) place.textContent = words[place.dataset.word];
+}
+
 // ---- header ------------------------------------------------------------------------------------
 
 function showHeader() {
   const summary = report.summary;
-  document.title = `${report.dataset}: mAP ${decimals(summary.mAP, 4)}`;
+  const [first, value] = Object.entries(summary.metrics)[0];
+  document.title = `${report.dataset}: ${first.split(" ")[0]} ${decimals(value, 4)}`;
   byId("title").textContent = report.dataset;
-  byId("subtitle").textContent = `Detections of ${report.detections}`;
-  const figures = [
-    [`mAP at IoU ${summary.iou_threshold} (${summary.mode})`, decimals(summary.mAP, 4)],
-    ...Object.entries(summary.mAP_by_type).map(([type, value]) => [`mAP of ${type}`, decimals(value, 4)]),
+  byId("subtitle").textContent = `${isDetection ? "Detections" : "Predictions"} of ${report.detections}`;
+  const facts = [
+    ...Object.entries(summary.metrics).map(([name, value]) => [name, decimals(value, 4)]),
     ["classes with ground truth", `${summary.num_classes_evaluated} of ${summary.num_classes}`],
-    ["keyframes (shown here)", `${summary.num_keyframes} (${summary.num_keyframes_shown})`],
-    ["annotated actions", summary.num_groundtruth],
-    ["detections that count", summary.num_detections],
+    [`${words.items} (shown here)`, `${summary.num_keyframes} (${summary.num_keyframes_shown})`],
+    [words.labels, summary.num_groundtruth],
+    [`${words.guesses} that count`, summary.num_detections],
   ];
-  for (const [name, value] of figures) {
-    byId("figures").append(
+  for (const [name, value] of facts) {
+    byId("metrics").append(
       element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value })),
     );
   }
@@ -51,14 +69,16 @@ const columns = [
   { key: "id", title: "id" },
   { key: "name", title: "class", text: true },
   { key: "type", title: "type", text: true },
+  { key: "accuracy", title: "accuracy", digits: 3, bar: true },
+  { key: "taken_for", title: "taken for", text: true },
   { key: "AP", title: "AP", digits: 3, bar: true },
-  { key: "num_groundtruth", title: "ground truth" },
-  { key: "num_detections", title: "detections" },
+  { key: "num_groundtruth", title: isDetection ? "ground truth" : "videos" },
+  { key: "num_detections", title: words.guesses },
   { key: "threshold", title: "threshold", digits: 3 },
   { key: "precision", title: "precision", digits: 3 },
   { key: "recall", title: "recall", digits: 3 },
   { key: "note", title: "note", text: true },
-];
+].filter(({ key }) => key === "drawn" || key in report.classes[0]);
 const drawn = new Set(
   report.classes.flatMap((row, index) => (row.AP === null ? [] : [index])).slice(0, 12),
 );
@@ -69,7 +89,7 @@ function sortedClasses() {
   const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
   return [...report.classes.keys()].sort((i, j) => {
     const [a, b] = [value(i), value(j)];
-    // What there is no figure for comes last, whichever way the others go.
+    // Missing values come last in either direction.
     if (a === null || b === null) return Number(a === null) - Number(b === null) || i - j;
     return (sorting.descending ? compare(b, a) : compare(a, b)) || i - j;
   });
@@ -77,7 +97,7 @@ function sortedClasses() {
 
 function sortBy(key) {
   const column = columns.find((candidate) => candidate.key === key);
-  // Words begin with a, numbers with the highest; again: the other way round.
+  // Text is sorted from a, numbers from the highest; pressing again reverses the order.
   sorting.descending = sorting.key === key ? !sorting.descending : !column.text || key === "drawn";
   sorting.key = key;
   showClassRows();
@@ -217,7 +237,7 @@ function frameView(keyframe, boxes, description) {
 
 const browser = { list: [], place: 0 };
 
-const keyframeTitle = (keyframe) => `${keyframe.video}  ${keyframe.second} s`;
+const keyframeTitle = (keyframe) => keyframe.video + (isDetection ? `  ${keyframe.second} s` : "");
 
 function concerns(keyframe, index) {
   const named = (person) => person.actions.some(([action]) => action === index);
@@ -261,7 +281,7 @@ function openKeyframe(number) {
 function showKeyframe() {
   const keyframe = report.keyframes[browser.list[browser.place]];
   const empty = keyframe === undefined;
-  byId("keyframe-count").textContent = empty ? "No such keyframe." : `${browser.place + 1} of ${browser.list.length}`;
+  byId("keyframe-count").textContent = empty ? words.none : `${browser.place + 1} of ${browser.list.length}`;
   byId("previous").disabled = empty || browser.place === 0;
   byId("next").disabled = empty || browser.place === browser.list.length - 1;
   byId("stage").replaceChildren();
@@ -298,13 +318,13 @@ function showBoxes() {
       boxes.push({ box, kind: "truth", lines: actions.map(([action]) => className(action)) });
     }
   }
-  const description =
-    `${keyframe.video} at ${keyframe.second} s: ${keyframe.truth.length} annotated, ${people.length} detected persons`;
+  const description = keyframeTitle(keyframe) +
+    (isDetection ? `: ${keyframe.truth.length} annotated, ${people.length} detected persons` : "");
   byId("stage").replaceChildren(frameView(keyframe, boxes, description));
   byId("persons").replaceChildren(
-    ...keyframe.truth.flatMap(({ actions }, number) => personList(`Person ${number + 1}, annotated`, "truth-key",
+    ...keyframe.truth.flatMap(({ actions }, number) => personList(isDetection ? `Person ${number + 1}, annotated` : "Labels", "truth-key",
       actions.map(([action, score]) => ({ action, score, words: score === null ? "not found" : "found" })))),
-    ...people.flatMap(({ actions }, number) => personList(`Detection ${number + 1}`, "detection-key",
+    ...people.flatMap(({ actions }, number) => personList(isDetection ? `Detection ${number + 1}` : "Classes", "detection-key",
       actions.slice(0, 8).map(([action, score, hit]) => ({ action, score, words: hit ? "right" : "wrong" })))),
   );
 }
@@ -350,11 +370,12 @@ function toggleClip() {
 
 const kinds = {
   nobody: "nobody is annotated there",
-  action: "the person there does something else",
+  action: isDetection ? "the person there does something else" : "the video shows something else",
   repeat: "a better detection has found this action",
 };
 
 function missWords(miss) {
+  if (!isDetection && miss.score === null) return "not among the listed classes";
   if (miss.score !== null) return `found at ${miss.score.toFixed(3)}, below the threshold`;
   return miss.detected ? "a person was detected, this action was not" : "no detected box is near";
 }
@@ -365,8 +386,8 @@ function card(item, kind, words) {
   const boxes = [{ box: person.box, kind, strong: true }];
   if (kind === "detection") boxes.push(...keyframe.truth.map(({ box }) => ({ box, kind: "truth" })));
   const title = className(item.class) + (kind === "detection" ? ` ${item.score.toFixed(3)}` : "");
-  const button = element("button", { type: "button", textContent: "Show keyframe", onclick: () => openKeyframe(item.keyframe) });
-  button.setAttribute("aria-label", `Show keyframe ${keyframeTitle(keyframe)}`);
+  const button = element("button", { type: "button", textContent: `Show ${isDetection ? "keyframe" : "video"}`, onclick: () => openKeyframe(item.keyframe) });
+  button.setAttribute("aria-label", `${button.textContent} ${keyframeTitle(keyframe)}`);
   return element("li", {},
     frameView(keyframe, boxes, `${title}, ${keyframeTitle(keyframe)}`),
     element("p", {}, element("strong", { textContent: title }), `: ${words}`),
@@ -396,6 +417,7 @@ const classesOf = (items) => [...new Set(items.map((item) => item.class))].sort(
 
 // ---- start -------------------------------------------------------------------------------------
 
+showWords();
 showHeader();
 showClassHeadings();
 showClassRows();

@@ -239,6 +239,16 @@ class AVADataset(DetectionDataset):
             persons = persons.take(~excluded)
         return self._to_records(persons, list(names))
 
+    def ground_truth(self) -> BoxTable:
+        """The rows of the annotations, with those of excluded keyframes and of missing videos.
+
+        Raises:
+            UserError: the file cannot be read, or there is none.
+        """
+        if self.annotations is None:
+            raise UserError(f"dataset {self.name} has no 'annotations', which ground truth boxes come from")
+        return read_ava_boxes(self.annotations)
+
     def video_records(self) -> list[VideoRecord]:
         """The annotated videos that exist, without their annotations (for pretraining)."""
         records = self.records("detected" if self.annotations is None else "ground_truth", min_score=0.0)
@@ -294,9 +304,7 @@ class AVADataset(DetectionDataset):
         )
 
     def _annotated(self, names: dict[str, int]) -> Persons:
-        if self.annotations is None:
-            raise UserError(f"dataset {self.name} has no 'annotations', which ground truth boxes come from")
-        return self._to_persons(read_ava_boxes(self.annotations), names)
+        return self._to_persons(self.ground_truth(), names)
 
     def _detected(
         self, names: dict[str, int], min_score: float, annotated: Persons, required: bool

@@ -22,9 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...core import CfgNode
 from ...structures.class_facts import ClassFacts, KeyframeFacts
 from ...structures.keyframes import VideoKeyframes
+from ...structures.tables import BoxTable, KeyTable
 from .records import DetectionRecord, VideoRecord
 
 if TYPE_CHECKING:
@@ -100,6 +103,26 @@ class DetectionDataset(ABC):
         Its ``process`` gets a :class:`~modist_det.structures.samples.DetectionBatch` and a
         :class:`~modist_det.structures.samples.Scores` for each of its samples.
         """
+
+    def ground_truth(self) -> BoxTable:
+        """The annotated boxes, one row for each action of a person; by default those of :meth:`records`."""
+        records = self.records()
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(record.video_id for record in records))}
+        rows = [
+            (numbers[record.video_id], record.second, box, action)
+            for record in records
+            for box, actions in zip(record.boxes, record.actions, strict=True)
+            for action in actions
+        ]
+        bare = [(numbers[record.video_id], record.second) for record in records if not any(record.actions)]
+        name, videos = f"dataset {self.metadata.name}", tuple(numbers)
+        video, second, boxes, action = zip(*rows, strict=True) if rows else ((), (), (), ())
+        bare_video, bare_second = zip(*bare, strict=True) if bare else ((), ())
+        nobody, lines = np.full(len(rows), -1), np.arange(1, len(rows) + 1)
+        keyframes = KeyTable.of(name, videos, bare_video, bare_second, np.arange(1, len(bare) + 1))
+        return BoxTable.of(
+            name, videos, video, second, boxes, action, np.ones(len(rows)), nobody, lines, keyframes=keyframes
+        )
 
     def find_videos(self, video_ids: Sequence[str]) -> dict[str, str]:
         """Paths of these videos, without those that are missing."""
