@@ -39,6 +39,7 @@ MOVED = {
     "evaluation.synthetic": "analysis.benchmark.synthetic",
     "inference.evaluate_tubes": "analysis.tubes",
     "inference.files": "inference.results",
+    "inference.tracking": "structures.tracking",
     "inference.video_writer": "video.writer",
     "model_zoo.build": "model_zoo.zoo",
     "model_zoo.catalogue": "checkpoint.published_weights",

@@ -1,4 +1,4 @@
-"""Evaluators and metrics. Modules are imported on first use, so that AVA's metric does not need torch."""
+"""Evaluators and metrics. Modules are imported on first use, so that metrics do not need torch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,21 @@ if TYPE_CHECKING:
     from .ava_evaluator import AVAEvaluator
     from .classification import ClassificationEvaluator
     from .evaluator import Evaluator, inference_on_dataset
+    from .linking import link_detections, trim_tubes
+    from .tube_ap import frame_map, nms_tubes, video_map
 
-__all__ = ["AVAEvaluator", "ClassificationEvaluator", "Evaluator", "evaluate_ava", "inference_on_dataset"]
+__all__ = [
+    "AVAEvaluator",
+    "ClassificationEvaluator",
+    "Evaluator",
+    "evaluate_ava",
+    "frame_map",
+    "inference_on_dataset",
+    "link_detections",
+    "nms_tubes",
+    "trim_tubes",
+    "video_map",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -21,6 +34,11 @@ __getattr__, __dir__ = lazy_names(
         "ClassificationEvaluator": "classification",
         "Evaluator": "evaluator",
         "evaluate_ava": "ava",
+        "frame_map": "tube_ap",
         "inference_on_dataset": "evaluator",
+        "link_detections": "linking",
+        "nms_tubes": "tube_ap",
+        "trim_tubes": "linking",
+        "video_map": "tube_ap",
     },
 )

@@ -1,5 +1,6 @@
 """Action detection in videos: predictor, person detectors, tracking, streaming pipeline, result files."""
 
+from ..structures.tracking import Tracker
 from .persons import PERSON_DETECTOR_REGISTRY, Frame, Picture, build_person_detector
 from .pipeline import PipelineSettings
 from .predictor import ActionPredictor
@@ -15,7 +16,6 @@ from .results import (
 )
 from .run import Outputs, annotate, predict_video
 from .stream import open_source
-from .tracking import Tracker
 
 __all__ = [
     "PERSON_DETECTOR_REGISTRY",

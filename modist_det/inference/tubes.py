@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..structures.actions import ActionSegment, Boxes, KeyframeActions, PersonBoxes, Scores, Tube
+from ..structures.tracking import Track, Tracker
 from .persons import PersonDetector
 from .settings import PipelineSettings
 from .smoothing import smooth_scores
-from .tracking import Track, Tracker
 
 __all__ = ["ShownPerson", "TubeCollector", "find_segments", "smooth_scores"]
 

@@ -2,6 +2,8 @@
 
 A box has an area if x1 < x2 and y1 < y2. A box without area, or an inverted one, has area 0 and overlaps nothing.
 All functions keep the dtype (float32 or float64) and take boxes in any unit: pixels or fractions of the image.
+
+``extra`` is added to each width and height: 1 for metrics in which a box of pixels includes its last row and column.
 """
 
 from __future__ import annotations
@@ -22,33 +24,33 @@ def has_area(boxes: Floats) -> NDArray[np.bool_]:
     return (boxes[..., 0] < boxes[..., 2]) & (boxes[..., 1] < boxes[..., 3])
 
 
-def area(boxes: Floats) -> Floats:
+def area(boxes: Floats, extra: float = 0) -> Floats:
     """Area (...) of boxes (..., 4)."""
     width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    return np.maximum(width + extra, 0) * np.maximum(height + extra, 0)
 
 
-def intersection(a: Floats, b: Floats) -> Floats:
+def intersection(a: Floats, b: Floats, extra: float = 0) -> Floats:
     """Area (...) of the intersections of boxes (..., 4) with boxes (..., 4); shapes are broadcast."""
     width = np.minimum(a[..., 2], b[..., 2]) - np.maximum(a[..., 0], b[..., 0])
     height = np.minimum(a[..., 3], b[..., 3]) - np.maximum(a[..., 1], b[..., 1])
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    return np.maximum(width + extra, 0) * np.maximum(height + extra, 0)
 
 
-def iou(a: Floats, b: Floats) -> Floats:
+def iou(a: Floats, b: Floats, extra: float = 0) -> Floats:
     """Intersection over union (...) of boxes (..., 4) with boxes (..., 4), in [0, 1]; shapes are broadcast.
 
     The order of operations is that of AVA's official evaluator, so that an IoU of exactly one half falls on the same
     side.
     """
-    shared = intersection(a, b)
-    union = area(a) + area(b) - shared
+    shared = intersection(a, b, extra)
+    union = area(a, extra) + area(b, extra) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def iou_matrix(a: Floats, b: Floats) -> Floats:
+def iou_matrix(a: Floats, b: Floats, extra: float = 0) -> Floats:
     """IoU (A, B) of each of the boxes (A, 4) with each of the boxes (B, 4)."""
-    return iou(a[:, None], b[None])
+    return iou(a[:, None], b[None], extra)
 
 
 def scale_boxes(boxes: NDArray[_Float], height: float, width: float) -> NDArray[_Float]:

@@ -11,7 +11,7 @@ from modist_det.formats.ava.files import read_ava_boxes
 from modist_det.inference import Picture, build_person_detector
 from modist_det.inference.persons import non_maximum_suppression
 from modist_det.inference.persons.onnx import decode_fastestdet, decode_yolox
-from modist_det.inference.tracking import iou_matrix
+from modist_det.structures.boxes import iou_matrix
 from modist_det.utils.errors import UserError
 from modist_det.video.reader import open_video
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modist_det.inference import PersonBoxes, Tracker
-from modist_det.inference.tracking import iou_matrix
 from modist_det.inference.tubes import find_segments, smooth_scores
+from modist_det.structures.boxes import iou_matrix
 
 
 def people(*boxes, scores=None) -> PersonBoxes:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ..structures.actions import Boxes, PersonBoxes, interpolate
-from ..structures.boxes import iou_matrix
+from .actions import Boxes, PersonBoxes, interpolate
+from .boxes import iou_matrix
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
 
