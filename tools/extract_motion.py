@@ -64,6 +64,14 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="seconds between the two frames that are compared (default: 5/30)",
     )
+    add(
+        "--reference-side",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="give flow in pixels of a frame with this short side, whatever the video's own; 0: in its own pixels "
+        "(default: %(default)s)",
+    )
     add("--quality", type=int, default=90, help="JPEG quality of the maps, 1 to 100 (default: %(default)s)")
     add("--fps", type=float, help="frame rate of frame folders, which are then also searched for")
     add(
@@ -88,6 +96,7 @@ def main(args: argparse.Namespace) -> int:
         gap_seconds=args.gap,
         short_side=args.short_side or None,
         quality=args.quality,
+        reference_side=args.reference_side,
     )
     sources = find_sources(args.inputs, args.out or "", args.fps)[args.shard :: args.num_shards]
     if args.sheet and not sources:

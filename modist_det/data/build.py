@@ -1,6 +1,6 @@
 """Loaders: records and a mapper in, batches out.
 
-A sample depends only on (seed, epoch, index). Any number of workers or processes therefore gives the same samples, and
+A sample depends only on (seed, epoch, slot). Any number of workers or processes therefore gives the same samples, and
 a resumed run sees the same samples as an uninterrupted one.
 
 Example::
@@ -70,7 +70,7 @@ class Item(NamedTuple):
 
 
 class MappedDataset(Dataset):
-    """Maps records to samples, indexed by (epoch, index).
+    """Maps records to samples, indexed by (epoch, slot); see :class:`~modist_det.data.samplers.TrainSampler`.
 
     Args:
         records: inputs of the mapper.
@@ -92,8 +92,9 @@ class MappedDataset(Dataset):
         return len(self.records)
 
     def __getitem__(self, key: SampleKey) -> Item:
-        epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
+        epoch, slot = key
+        index = slot % len(self.records)
+        rng = np.random.default_rng((self.seed, epoch, slot))
         bad: list[BadVideo] = []
         for _ in range(self.tries):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from ..motion.reader import MotionSource, read_frames
 from ..structures.samples import PretrainingSample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
-from ..video.reader import open_video
+from ..video.reader import VideoError, open_video
 from ..video.sampling import draw_clips
 from .augmentation import Augmentation, Sometimes, View, blur, train_augmentation
 from .datasets.unlabelled import VideoRecord
 from .mappers import FRAMES
 
 __all__ = ["PretrainingMapper"]
+
+logger = logging.getLogger(__name__)
 
 add_section(
     "INPUT",
@@ -36,6 +39,9 @@ add_section(
     GAP_SECONDS=Key(5 / 30, POSITIVE),  # between the frames that are compared
     ESTIMATOR="DIS",  # "Farneback", "RAFT"; computed in the loader's workers
     SHORT_SIDE=Key(128, COUNT),  # resolution at which flow is computed; its values stay in source pixels
+    # Flow in pixels of a frame with this short side, per GAP_SECONDS, so that maps depend on neither a video's
+    # resolution nor its frame rate. 0: in pixels of the video, per whole number of frames (arXiv 2106.09703).
+    REFERENCE_SIDE=Key(0, NOT_NEGATIVE),
     CACHE="",  # folder written by tools/extract_motion.py, instead of computing
 )
 
@@ -47,10 +53,11 @@ class PretrainingMapper:
 
     - ``video``: uint8 (clips, 3, T, S, S), RGB;
     - ``motion``: uint8 (clips, C, T', S, S), if a motion source is given;
-    - ``video_number``: int64 (), equal for clips of one video;
+    - ``video_number``: int64 (), the record's, equal for clips of one video;
     - ``id``, ``video_id``.
 
-    Motion maps share the clip's time, crop and flip; the T' maps cover the same span as the T frames.
+    Motion maps share the clip's time, crop and flip; the T' maps cover the same span as the T frames. Clips lie inside
+    the part from ``record.start`` to ``record.end``. A warning says when a part is too short for different clips.
 
     Args:
         num_frames: T.
@@ -96,6 +103,7 @@ class PretrainingMapper:
         self.num_clips = num_clips
         self.shift = shift
         self.open_video = open_video
+        self._warned = False
 
     @classmethod
     def from_config(cls, cfg: CfgNode, num_clips: int = 2) -> PretrainingMapper:
@@ -112,6 +120,7 @@ class PretrainingMapper:
                 cache=motion.CACHE,
                 gap_seconds=motion.GAP_SECONDS,
                 short_side=motion.SHORT_SIDE,
+                reference_side=motion.REFERENCE_SIDE,
                 max_frame_side=max(node.MIN_SIZE_TRAIN),
             )
             if motion.ENABLED
@@ -124,7 +133,9 @@ class PretrainingMapper:
 
     def __call__(self, record: VideoRecord, rng: np.random.Generator) -> PretrainingSample:
         with self.open_video(record.video, record.fps) as video:
-            starts = draw_clips(video.info.duration, self.span, self.shift, self.num_clips, rng)
+            first, length = _part(record, video.info.duration)
+            self._warn_if_short(record, length)
+            starts = first + np.array(draw_clips(length, self.span, self.shift, self.num_clips, rng))
             # All clips are read from one open file; crops are drawn afterwards.
             clips = [self._read(video, start, rng) for start in starts]
         views = [self.augmentation(view, rng) for view in clips]
@@ -138,6 +149,24 @@ class PretrainingMapper:
             sample["motion"] = torch.stack([view.maps for view in views if view.maps is not None])
         return sample
 
+    def _warn_if_short(self, record: VideoRecord, length: float) -> None:
+        """Say, once per process, that the clips of a video cannot be as far apart as configured."""
+        needed = self.span + (self.num_clips - 1) * self.shift[0]
+        if self._warned or self.num_clips == 1 or length >= needed:
+            return
+        self._warned = True
+        logger.warning(
+            "%s has %.2f s, too short for %d clips of %.2f s (INPUT.NUM_FRAMES x SAMPLING_RATE / TARGET_FPS) that "
+            "start %g s apart (INPUT.CLIP_SHIFT): its clips %s. Other short videos are treated alike; choose a "
+            "smaller INPUT.SAMPLING_RATE or CLIP_SHIFT for them",
+            record.id,
+            length,
+            self.num_clips,
+            self.span,
+            self.shift[0],
+            "show the same frames" if length <= self.span else "are closer together",
+        )
+
     def _read(self, video: Any, start: float, rng: np.random.Generator) -> View:
         """A clip and, if there is a motion source, its motion maps."""
         times = start + self.frame_times
@@ -147,3 +176,12 @@ class PretrainingMapper:
         frames, maps = self.motion.frames_and_maps(video, times, start + self.motion_times)
         clip = torch.from_numpy(frames).permute(3, 0, 1, 2)
         return View(clip, maps=maps.permute(1, 0, 2, 3), motion_kind=self.motion.kind)
+
+
+def _part(record: VideoRecord, duration: float) -> tuple[float, float]:
+    """Start and length, in seconds, of the part of a video that a record names."""
+    start = record.start or 0.0
+    length = min(duration if record.end is None else record.end, duration) - start
+    if length <= 0:
+        raise VideoError(record.video, f"it ends before second {start:g}, where the part {record.id} begins")
+    return start, length

@@ -11,7 +11,7 @@ from ..utils.errors import UserError
 
 __all__ = ["EvalSampler", "Key", "TrainSampler", "iterations_per_epoch"]
 
-Key = tuple[int, int]  # (epoch, index of the record)
+Key = tuple[int, int]  # (epoch, slot): slot s of N records shows record s % N
 
 
 def iterations_per_epoch(size: int, batch_size: int) -> int:
@@ -20,9 +20,10 @@ def iterations_per_epoch(size: int, batch_size: int) -> int:
 
 
 class TrainSampler:
-    """An endless stream of this rank's batches of (epoch, index) keys.
+    """An endless stream of this rank's batches of (epoch, slot) keys.
 
-    Each epoch is a permutation drawn from (seed, epoch); a dataset smaller than one batch is repeated to fill it.
+    Each epoch is a permutation drawn from (seed, epoch). A dataset smaller than one batch is repeated to fill it: the
+    repeats of record ``i`` of N have the slots ``i + N``, ``i + 2 N``, ..., so that each is augmented differently.
     Iteration ``i`` uses the ``i``-th global batch, divided into ``accumulation_steps`` parts, each of which is
     divided among the ranks. Global batches therefore do not depend on the number of processes or accumulation
     steps, and a stream that starts at iteration ``k`` continues one that started at 0.
@@ -73,12 +74,13 @@ class TrainSampler:
                 batch = order[i * self.batch_size : (i + 1) * self.batch_size]
                 parts = batch.reshape(self.accumulation_steps, self.world_size, share)
                 for part in parts[:, self.rank].tolist():
-                    yield [(epoch, index) for index in part]
+                    yield [(epoch, slot) for slot in part]
             epoch, iteration = epoch + 1, 0
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         permutation = np.random.default_rng((self.seed, epoch)).permutation(self.size)
-        return np.resize(permutation, max(self.size, self.batch_size))
+        place = np.arange(max(self.size, self.batch_size))
+        return permutation[place % self.size] + place // self.size * self.size
 
 
 class EvalSampler:

@@ -21,6 +21,7 @@ def build_motion_reader(
     gap_seconds: float = DEFAULT_GAP,
     short_side: int | None = 128,
     max_frame_side: int = 320,
+    reference_side: int = 0,
 ) -> MotionReader:
     """A :class:`MotionReader` with the named flow estimator, if ``kind`` needs one.
 
@@ -34,6 +35,7 @@ def build_motion_reader(
         gap_seconds=gap_seconds,
         short_side=short_side,
         max_frame_side=max_frame_side,
+        reference_side=reference_side,
     )
 
 
@@ -43,6 +45,7 @@ def build_motion_source(
     cache: str = "",
     gap_seconds: float = DEFAULT_GAP,
     max_frame_side: int = 320,
+    reference_side: int = 0,
     **computed: Any,
 ) -> MotionReader | CachedMotion:
     """Motion maps from the folder ``cache`` if one is given, otherwise computed on demand.
@@ -52,6 +55,11 @@ def build_motion_source(
     Raises:
         UserError: as for :func:`build_motion_reader`, or the folder does not exist.
     """
+    shared: dict[str, Any] = {
+        "gap_seconds": gap_seconds,
+        "max_frame_side": max_frame_side,
+        "reference_side": reference_side,
+    }
     if cache:
-        return CachedMotion(cache, kind, gap_seconds=gap_seconds, max_frame_side=max_frame_side)
-    return build_motion_reader(kind, gap_seconds=gap_seconds, max_frame_side=max_frame_side, **computed)
+        return CachedMotion(cache, kind, **shared)
+    return build_motion_reader(kind, **shared, **computed)

@@ -30,11 +30,12 @@ class CachedMotion:
         folder: output folder of ``tools/extract_motion.py --out``.
         kind: expected kind of maps.
         gap_seconds: expected gap.
+        reference_side: expected unit of flow; see ``MotionReader``.
         max_frame_side: RGB frames of larger videos are decoded with this short side.
 
     Raises:
         UserError: there is no such folder or kind. The methods raise ``MapFileError`` if a video's maps are missing,
-            damaged or of another kind or gap, or if the video has changed.
+            damaged or of another kind, gap or unit, or if the video has changed.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class CachedMotion:
         *,
         gap_seconds: float = DEFAULT_GAP,
         max_frame_side: int = 320,
+        reference_side: int = 0,
     ) -> None:
         self.folder = Path(folder)
         self.kind = kind
         self.channels = motion_kind(kind).channels
         self.gap_seconds = gap_seconds
         self.max_frame_side = max_frame_side
+        self.reference_side = reference_side
         if not self.folder.is_dir():
             raise UserError(
                 f"there is no folder of motion maps {folder}; make it with tools/extract_motion.py"
@@ -87,6 +90,13 @@ class CachedMotion:
             raise MapFileError(file.path, f"their kind is {info.kind!r}, not {self.kind!r}")
         if not math.isclose(info.gap_seconds, self.gap_seconds, rel_tol=1e-3):
             reason = f"their gap between frames is {info.gap_seconds:.4g} s, not {self.gap_seconds:.4g} s"
+            raise MapFileError(file.path, reason)
+        if info.reference_side != self.reference_side:
+            theirs, ours = (
+                f"frames of {side} pixels" if side else "the video"
+                for side in (info.reference_side, self.reference_side)
+            )
+            reason = f"their flow is in pixels of {theirs}, not of {ours} (MOTION.REFERENCE_SIDE)"
             raise MapFileError(file.path, reason)
         source = describe_source(video)
         if info.source != source:

@@ -48,6 +48,7 @@ class ExtractionSettings:
     short_side: int | None = 128
     max_frame_side: int = 320
     quality: int = DEFAULT_QUALITY
+    reference_side: int = 0
 
     def build_reader(self) -> MotionReader:
         return build_motion_reader(
@@ -57,6 +58,7 @@ class ExtractionSettings:
             gap_seconds=self.gap_seconds,
             short_side=self.short_side,
             max_frame_side=self.max_frame_side,
+            reference_side=self.reference_side,
         )
 
 
@@ -170,6 +172,7 @@ def _describe(video: Video, reader: MotionReader, quality: int) -> MapFileInfo:
         estimator=repr(reader.estimator) if reader.estimator else "",
         quality=quality,
         source=describe_source(video),
+        reference_side=reader.reference_side,
     )
 
 
@@ -192,7 +195,7 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
     noted = {**asdict(settings), "options": options}
     if path.exists():
         try:
-            before = dict(read_json(path))
+            before = {"reference_side": 0, **read_json(path)}  # earlier releases have none
         except (UserError, ValueError, TypeError) as error:
             raise UserError(
                 f"{path} is damaged, so the options of the maps in its folder are unknown; delete it if you know that "

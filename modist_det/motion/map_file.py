@@ -70,6 +70,7 @@ class MapFileInfo:
         gap_seconds, short_side, max_frame_side: as in ``MotionReader``.
         estimator: ``repr`` of the flow estimator, "" if there was none.
         quality: JPEG quality.
+        reference_side: as in ``MotionReader``; 0 in files of earlier releases, which do not have it.
         source: description of the video, compared to find out whether it has changed.
     """
 
@@ -85,6 +86,7 @@ class MapFileInfo:
     estimator: str
     quality: int
     source: str
+    reference_side: int = 0
 
 
 def write_map_file(path: str | os.PathLike, info: MapFileInfo, parts: Iterable[Tensor]) -> int:
@@ -192,6 +194,7 @@ class MapFile(contextlib.AbstractContextManager):
         if zlib.crc32(footer) != checksum:
             raise MapFileError(self.path, "its table is damaged")
         description = json.loads(footer[table_bytes:])
+        description.setdefault("reference_side", 0)
         names = {field.name for field in fields(MapFileInfo)}
         if description.pop("version") != FORMAT_VERSION or description.keys() != names:
             raise MapFileError(self.path, "the file was written by another release")

@@ -90,9 +90,12 @@ class FrameGrid(NamedTuple):
 
     def earlier(self, numbers: NDArray[np.int64], gap_seconds: float) -> NDArray[np.int64]:
         """The frames ``gap_seconds`` earlier, rounded to whole frames (at least one), but not before frame 0."""
+        return np.maximum(numbers - self.gap(gap_seconds), 0)
+
+    def gap(self, gap_seconds: float) -> int:
+        """Whole frames, at least one, that are nearest to ``gap_seconds``."""
         longest = self.num_frames / float(self.rate)
-        gap = max(int(nearest_frames(np.array([min(gap_seconds, longest)]), self.rate)[0]), 1)
-        return np.maximum(numbers - gap, 0)
+        return max(int(nearest_frames(np.array([min(gap_seconds, longest)]), self.rate)[0]), 1)
 
 
 class MotionReader:
@@ -106,6 +109,9 @@ class MotionReader:
             decoded size). Its values are scaled to pixels of the stored video, so that maps are comparable between
             resolutions; edges are computed at the working resolution.
         max_frame_side: frames of larger videos are decoded with this short side, for RGB and flow.
+        reference_side: give flow in pixels of a frame with this short side, and for exactly ``gap_seconds``. Maps then
+            depend neither on a video's resolution nor on its frame rate. 0: pixels of the stored video, and for the
+            whole number of frames that are compared, as the authors of arXiv 2106.09703 do.
 
     Raises:
         UserError: there is no such kind, or a number is not above 0.
@@ -119,6 +125,7 @@ class MotionReader:
         gap_seconds: float = DEFAULT_GAP,
         short_side: int | None = None,
         max_frame_side: int = 320,
+        reference_side: int = 0,
     ) -> None:
         self.kind = kind
         motion = motion_kind(kind)
@@ -133,6 +140,7 @@ class MotionReader:
         self.gap_seconds = gap_seconds
         self.short_side = short_side
         self.max_frame_side = max_frame_side
+        self.reference_side = reference_side
 
     def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
         """See :meth:`MotionSource.maps`."""
@@ -197,16 +205,25 @@ class MotionReader:
         return self._from_flow(self._flow(frames, here, before, video))
 
     def _flow(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
-        """Flow (N, 2, H, W) in pixels of the stored video."""
+        """Flow (N, 2, H, W) in pixels of the stored video, or as ``reference_side`` says."""
         assert self.estimator is not None
         try:
             flow = self.estimator(frames[here], frames[before])
         except UserError as error:  # too small: handled like a video that cannot be decoded
             raise VideoError(video.path, str(error)) from error
         flow[np.flatnonzero(here == before)] = 0.0  # networks find some motion even between equal frames
-        flow[:, 0] *= video.info.width / frames.shape[2]
-        flow[:, 1] *= video.info.height / frames.shape[1]
+        scale = self._scale(video)
+        flow[:, 0] *= video.info.width / frames.shape[2] * scale
+        flow[:, 1] *= video.info.height / frames.shape[1] * scale
         return flow
+
+    def _scale(self, video: Video) -> float:
+        """From motion in pixels of the stored video and whole frames to that of ``reference_side``."""
+        if not self.reference_side:
+            return 1.0
+        info = video.info
+        seconds = FrameGrid(info.rate, info.num_frames).gap(self.gap_seconds) / float(info.rate)
+        return self.reference_side / min(info.height, info.width) * self.gap_seconds / seconds
 
     def _to_working_size(self, frames: Frames) -> Frames:
         height, width = self._working_size(*frames.shape[1:3])

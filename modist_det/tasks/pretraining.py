@@ -13,6 +13,7 @@ from ..data.classification import ClassificationMapper
 from ..data.datasets.classification import ClassificationDataset
 from ..data.datasets.records import VideoRecord, VideoRecords
 from ..data.pretraining import PretrainingMapper
+from ..data.windows import cut_into_windows, measure_durations
 from ..evaluation.feature_evaluator import FeatureEvaluator
 from ..modeling.registry import META_ARCH_REGISTRY, lookup
 from ..motion.maps import motion_kind
@@ -51,7 +52,8 @@ class PretrainingTask(Task):
     record_name = "video"
 
     def __init__(self, train: Sequence[str], test: Sequence[str] = (), gallery: Sequence[str] = ()) -> None:
-        self._records = VideoRecords.join([DatasetCatalog.videos(name) for name in train])
+        self._records = VideoRecords.join([DatasetCatalog.videos(name) for name in train]).numbered_by_video()
+        self._windows: dict[float, VideoRecords] = {}  # by INPUT.WINDOW_SECONDS
         self._labelled = {
             name: DatasetCatalog.get_as(name, ClassificationDataset, _NEEDS)
             for name in dict.fromkeys([*test, *gallery])
@@ -78,6 +80,7 @@ class PretrainingTask(Task):
             cfg.MODEL.NUM_CLASSES = len(next(iter(classes.values())))
         check_titles([self.title(name) for name in cfg.DATASETS.TEST])
         method = lookup(META_ARCH_REGISTRY, cfg.MODEL.META_ARCHITECTURE, "MODEL.META_ARCHITECTURE")
+        self._method = method
         self._views = method.views(cfg)
         cfg.MOTION.ENABLED = self._views.motion
         kind = motion_kind(cfg.MOTION.KIND)
@@ -91,7 +94,19 @@ class PretrainingTask(Task):
             raise UserError(
                 "DATASETS.TRAIN is empty; name a dataset, or a description file with 'format: videos'"
             )
-        return self._records, PretrainingMapper.from_config(cfg, self._views.clips)
+        samples = self._cut(cfg.INPUT.WINDOW_SECONDS)
+        self._method.check_data(cfg, len(np.unique(samples.numbers)), len(samples))
+        return samples, PretrainingMapper.from_config(cfg, self._views.clips)
+
+    def _cut(self, seconds: float) -> VideoRecords:
+        """The training videos, long ones in windows. Durations are measured once, by all processes together."""
+        if not seconds:
+            return self._records
+        if seconds not in self._windows:
+            self._windows[seconds] = cut_into_windows(
+                self._records, measure_durations(self._records), seconds
+            )
+        return self._windows[seconds]
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[VideoRecord], Mapper]:
         """The gallery's videos, then the test set's."""

@@ -17,25 +17,44 @@ __all__ = [
     "get_rank",
     "get_world_size",
     "is_main_process",
+    "machine_group",
     "synchronize",
 ]
+
+
+_machines: dict[int, dist.ProcessGroup] = {}  # by number of processes
 
 
 def _active() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def get_world_size() -> int:
-    return dist.get_world_size() if _active() else 1
+def get_world_size(group: dist.ProcessGroup | None = None) -> int:
+    """Number of processes, of all or of a group."""
+    return dist.get_world_size(group) if _active() else 1
 
 
-def get_rank() -> int:
-    return dist.get_rank() if _active() else 0
+def get_rank(group: dist.ProcessGroup | None = None) -> int:
+    """This process's number among all or within a group."""
+    return dist.get_rank(group) if _active() else 0
 
 
 def get_local_rank() -> int:
     """Rank among the processes on this machine, as set by torchrun and our launcher."""
     return int(os.environ.get("LOCAL_RANK", "0")) if _active() else 0
+
+
+def machine_group() -> dist.ProcessGroup | None:
+    """The processes on this machine, as torchrun and our launcher count them; None if these are all of the run.
+
+    The first call must be made by all processes.
+    """
+    size = int(os.environ.get("LOCAL_WORLD_SIZE", "0")) if _active() else 0
+    if size in (0, get_world_size()) or get_world_size() % size:
+        return None
+    if size not in _machines:
+        _machines[size] = dist.new_subgroups(size)[0]
+    return _machines[size]
 
 
 def is_main_process() -> bool:

@@ -316,6 +316,17 @@ def test_items_follow_from_their_key(good) -> None:
     assert not torch.equal(dataset[0, 5].sample["video"], dataset[1, 5].sample["video"])
 
 
+def test_repeats_of_a_record_within_a_batch_are_augmented_differently(good) -> None:
+    few = good[:3]
+    batch = next(build_train_loader(few, train_mapper(), batch_size=6, seed=1))
+    assert batch["id"][:3] == batch["id"][3:]
+    for first, repeat in zip(batch["video"][:3], batch["video"][3:], strict=True):
+        assert not torch.equal(first, repeat)
+    assert_equal(
+        MappedDataset(few, train_mapper(), seed=1)[0, 2], MappedDataset(good, train_mapper(), seed=1)[0, 2]
+    )
+
+
 # ---- counting bad videos ------------------------------------------------------------------------
 
 

@@ -18,11 +18,11 @@ from modist_det.data.augmentation import (
     grayscale,
 )
 from modist_det.data.catalog import DatasetCatalog
-from modist_det.data.datasets.unlabelled import VideoFolder
+from modist_det.data.datasets.unlabelled import VideoFolder, VideoRecord
 from modist_det.data.pretraining import PretrainingMapper
 from modist_det.motion.build import build_motion_source
 from modist_det.utils.errors import UserError
-from modist_det.video.reader import open_video
+from modist_det.video.reader import VideoError, open_video
 from modist_det.video.sampling import draw_clips
 
 
@@ -191,3 +191,44 @@ def test_impossible_settings_are_named():
         mapper(shift=(2.0, 1.0))
     with pytest.raises(UserError, match="MOTION.NUM_FRAMES"):
         mapper(motion_frames=0)
+
+
+def test_clips_lie_inside_the_part_that_a_record_names(tmp_path, encode, read_number):
+    """50 frames a second; frame n spells n."""
+    path = str(encode(tmp_path / "numbers.mp4", num_frames=200, rate=50))
+    record = VideoRecord(7, "numbers@1", path, start=1.0, end=3.0)
+    make = mapper(NumbersAreMotion(read_number), motion_frames=4, shift=(0.5, 10.0))
+    make.span, make.frame_times, make.motion_times = 0.4, np.arange(4) * 0.1, np.arange(4) * 0.1
+    seen = np.concatenate(
+        [make(record, np.random.default_rng(seed))["motion"][:, 0, :, 0, 0] for seed in range(40)]
+    )
+    assert seen.min() >= 50 and seen.max() <= 150
+    assert seen.min() < 60 and seen.max() > 140
+    assert make(record, np.random.default_rng(0))["video_number"] == 7
+    with pytest.raises(VideoError, match="ends before second 5, where the part late begins"):
+        make(VideoRecord(0, "late", path, start=5.0, end=6.0), np.random.default_rng(0))
+
+
+class NumbersAreMotion:
+    """A motion source whose maps hold the number that each frame spells."""
+
+    kind, channels = "edges", 1
+
+    def __init__(self, read_number):
+        self.read_number = read_number
+
+    def frames_and_maps(self, video, frame_seconds, motion_seconds):
+        frames = video.frames_at_times(motion_seconds)
+        maps = [torch.full((1, *frame.shape[:2]), self.read_number(frame)) for frame in frames]
+        return video.frames_at_times(frame_seconds), torch.stack(maps).to(torch.uint8)
+
+
+def test_a_video_that_is_too_short_for_two_clips_is_named_once(record, caplog):
+    make = mapper(shift=(2.5, 10.0))  # clips of 0.8 s in videos of 3 s
+    for seed in range(3):
+        make(record, np.random.default_rng(seed))
+    (line,) = caplog.messages
+    assert f"{record.id} has 3.00 s" in line and "INPUT.CLIP_SHIFT" in line and "closer together" in line
+    caplog.clear()
+    mapper(shift=(0.5, 10.0))(record, np.random.default_rng(0))
+    assert not caplog.messages

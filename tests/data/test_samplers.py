@@ -41,8 +41,10 @@ def test_seeds_differ() -> None:
 
 def test_a_small_set_is_repeated_until_it_fills_a_batch() -> None:
     (batch,) = take(1, 3, 8)
-    indices = [i for _, i in batch]
+    slots = [slot for _, slot in batch]
+    indices = [slot % 3 for slot in slots]
     assert sorted(set(indices)) == [0, 1, 2] and indices[:3] == indices[3:6] and indices[6:] == indices[:2]
+    assert len(set(slots)) == 8 and [slot // 3 for slot in slots] == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import os
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from tiny_methods import tiny_batch, tiny_method
 from torch.nn.parallel import DistributedDataParallel
+
+from modist_det.modeling.contrastive import shuffle_batch, unshuffle_batch
+from modist_det.utils.comm import machine_group
 
 STEPS = 3
 METHODS = ("MoDist", "BYOL", "SimCLR")
@@ -49,6 +53,41 @@ def work(rank: int, folder: str) -> None:
     )
     torch.save({method: train(method, rank, 2) for method in METHODS}, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
+
+
+def work_on_machines(rank: int, folder: str) -> None:
+    """Four processes as on two machines: a batch of 3 each, whose clips hold 10 x rank + place."""
+    torch.set_num_threads(1)
+    os.environ["LOCAL_WORLD_SIZE"] = "2"
+    dist.init_process_group(
+        "gloo", f"file://{folder}/meet", rank=rank, world_size=4, timeout=datetime.timedelta(seconds=120)
+    )
+    torch.manual_seed(rank)
+    clips, found = 10.0 * rank + torch.arange(3.0), {}
+    for name, group in (("machine", machine_group()), ("all", None)):
+        shuffled, order = shuffle_batch(clips, group)
+        found[name] = (shuffled, unshuffle_batch(shuffled, order, group))
+    torch.save(found, f"{folder}/rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_clips_are_shuffled_within_a_machine_or_over_all(tmp_path):
+    mp.start_processes(work_on_machines, (str(tmp_path),), nprocs=4, start_method="spawn")
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(4)]
+    for rank, found in enumerate(ranks):
+        for _, restored in found.values():
+            assert restored.tolist() == [10.0 * rank + place for place in range(3)]
+
+    def clips_on(name: str, *members: int) -> list[float]:
+        return torch.cat([ranks[rank][name][0] for rank in members]).tolist()
+
+    first, second, everything = (
+        [10.0 * r + p for r in part for p in range(3)] for part in ((0, 1), (2, 3), range(4))
+    )
+    assert sorted(clips_on("machine", 0, 1)) == first and sorted(clips_on("machine", 2, 3)) == second
+    assert clips_on("machine", 0, 1) != first and clips_on("machine", 2, 3) != second
+    assert sorted(clips_on("all", 0, 1, 2, 3)) == everything
+    assert sorted(clips_on("all", 0, 1)) != first
 
 
 def test_two_processes_are_one(tmp_path):

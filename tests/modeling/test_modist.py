@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from tiny_methods import tiny_batch, tiny_method
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from modist_det.config import get_cfg
 from modist_det.modeling.losses.infonce import info_nce
+from modist_det.modeling.registry import META_ARCH_REGISTRY
 from modist_det.utils.errors import UserError
 
 
@@ -167,3 +172,52 @@ def test_motion_of_two_channels_has_its_own_mean():
     clip = model.normalizer["motion"](batch["motion"][:, 0])
     torch.testing.assert_close(clip, torch.zeros_like(clip), atol=1e-6, rtol=0)
     assert model(batch)["loss_visual_motion"].isfinite()
+
+
+class Transfers(TorchDispatchMode):
+    """Records what is copied from the CPU to another device: (shape, contiguous, bytes)."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" != result.device.type:
+            self.seen.append((tuple(args[0].shape), args[0].is_contiguous(), args[0].nbytes))
+        return result
+
+
+@pytest.mark.parametrize("name", ["MoDist", "BYOL", "SimCLR"])
+def test_each_entry_goes_to_the_device_once_and_whole(name, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # "meta" has none
+    model, batch = tiny_method(name, CROSS_WEIGHT=1.0, MOTION_WEIGHT=1.0).to("meta"), tiny_batch()
+    with Transfers() as transfers:
+        model(batch)
+    clips, frames, maps = 2 * 2, 3 * 2 * 16 * 16, 4 * 16 * 16  # three colours, one channel of motion
+    assert sorted(transfers.seen) == sorted(
+        [
+            ((2, 2, 3, 2, 16, 16), True, clips * frames),
+            ((2, 2, 1, 4, 16, 16), True, clips * maps),
+            ((2,), True, 2 * 8),
+        ]
+    )
+
+
+def test_evaluation_takes_as_many_clips_at_once_as_configured():
+    model, clips = small_model().eval(), tiny_batch(size=3)["video"]
+    expected = torch.stack([p["features"] for p in model({"video": clips})])
+    model.clips_per_forward = 4
+    sizes = []
+    model.query["visual"].backbone.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    features = torch.stack([p["features"] for p in model({"video": clips})])
+    assert sizes == [4, 2]
+    torch.testing.assert_close(features, expected)
+
+
+def test_the_number_of_clips_at_once_is_that_of_the_config():
+    cfg = get_cfg()
+    cfg.TEST.CLIPS_PER_FORWARD = 5
+    for name in ("MoDist", "BYOL", "SimCLR"):
+        cfg.MODEL.META_ARCHITECTURE = name
+        assert META_ARCH_REGISTRY.get(name).arguments(cfg)["clips_per_forward"] == 5

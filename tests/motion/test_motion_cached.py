@@ -115,6 +115,19 @@ def test_what_is_not_expected_is_refused(cache, square):
         CachedMotion(cache, "edge")
 
 
+def test_maps_in_other_units_are_refused(tmp_path, cache, square):
+    with open_video(square) as video:
+        with pytest.raises(MapFileError, match="pixels of the video, not of frames of 256 pixels"):
+            build_motion_source(cache=str(cache), reference_side=256).maps(video, [0.3])
+        extract(square, tmp_path, short_side=48, reference_side=256)
+        maps = build_motion_source(cache=str(tmp_path), reference_side=256).maps(video, [0.3])
+        computed = build_motion_reader(short_side=48, reference_side=256).maps(video, [0.3])
+        assert torch.equal(maps, jpeg(computed))
+        assert (
+            computed.float().mean() > 2 * build_motion_reader(short_side=48).maps(video, [0.3]).float().mean()
+        )
+
+
 def test_missing_and_stale_maps(tmp_path, cache, square, write, carried):
     other = write(tmp_path / "other.mp4", carried(5, 64, 96, (1, 0)))
     with (

@@ -76,6 +76,29 @@ def test_values_are_pixels_of_the_source(tmp_path, carried, write, short_side, m
     assert ((inside - 128) / 6.35).tolist() == pytest.approx([-10, 5], abs=0.4)
 
 
+@pytest.mark.parametrize(("shrink", "rate", "apart"), [(1, 30, 5), (2, 30, 5), (1, 25, 4), (2, 25, 4)])
+def test_values_are_pixels_of_a_reference_frame_in_the_exact_gap(
+    tmp_path, carried, write, shrink, rate, apart
+):
+    """(2, -1) pixels a frame in frames of 128 lines are (1, -0.5) in a reference frame of 64 lines."""
+    frames = carried(24, 128, 192, (2, -1))
+    small = np.stack(
+        [cv2.resize(f, (192 // shrink, 128 // shrink), interpolation=cv2.INTER_AREA) for f in frames]
+    )
+    path = write(tmp_path / "clip.mp4", small, rate)
+    reader = build_motion_reader("flow", short_side=48, reference_side=64)
+    with open_video(path) as video:
+        maps = reader.maps(video, [20 / rate])
+    inside = (maps[0, :, 12:-12, 18:-18].flatten(1).float().median(dim=1).values - 128) / 6.35
+    per_second = torch.tensor([-1.0, 0.5]) * rate
+    torch.testing.assert_close(inside, per_second * 5 / 30, atol=0.25, rtol=0)
+    # Without a reference the map depends on resolution, and the gap is a whole number of frames.
+    with open_video(path) as video:
+        maps = build_motion_reader("flow", short_side=48).maps(video, [20 / rate])
+    inside = (maps[0, :, 12:-12, 18:-18].flatten(1).float().median(dim=1).values - 128) / 6.35
+    torch.testing.assert_close(inside, per_second / rate * apart * 2 / shrink, atol=0.4, rtol=0)
+
+
 def test_frames_and_maps_are_those_read_apart(square):
     reader = build_motion_reader(short_side=32)
     rgb, moving = 0.1 + np.arange(3) * 4 / 30, 0.1 + np.arange(6) * 2 / 30

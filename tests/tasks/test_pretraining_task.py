@@ -81,6 +81,7 @@ def test_every_setting_reaches_the_mapper(complete):
         "MOTION.NUM_FRAMES": 6,
         "MOTION.GAP_SECONDS": 0.3,
         "MOTION.SHORT_SIDE": 44,
+        "MOTION.REFERENCE_SIDE": 55,
         "MOTION.ESTIMATOR": "Farneback",
         "MOTION.KIND": "magnitude",
         "DATASETS.TRAIN": ["puppets_actions_train"],
@@ -97,4 +98,47 @@ def test_every_setting_reaches_the_mapper(complete):
     assert [steps[i].step for i in (0, 2, 3)] == [flip, grayscale, blur]
     motion = mapper.motion
     assert (motion.kind, motion.gap_seconds, motion.short_side) == ("magnitude", 0.3, 44)
-    assert motion.max_frame_side == 60 and repr(motion.estimator).startswith("Farneback")
+    assert (
+        motion.reference_side == 55
+        and motion.max_frame_side == 60
+        and repr(motion.estimator).startswith("Farneback")
+    )
+
+
+def list_of_videos(tmp_path, encode, *lengths):
+    """A dataset of videos of so many frames, ten a second."""
+    for number, frames in enumerate(lengths):
+        encode(tmp_path / "videos" / f"{number}.mp4", num_frames=frames, rate=10)
+    (tmp_path / "mine.yaml").write_text("format: videos\nvideos: videos\n")
+    return ["DATASETS.TRAIN", [str(tmp_path / "mine.yaml")]]
+
+
+def test_long_videos_are_several_samples_of_one_video(complete, tmp_path, encode):
+    (tmp_path / "videos").mkdir()
+    train = list_of_videos(tmp_path, encode, 15, 60)
+    task, cfg = complete(*train, "INPUT.WINDOW_SECONDS", 2.0)
+    samples, _ = task.train_data(cfg)
+    assert [(r.number, r.start, r.end) for r in samples] == [
+        (0, None, None),
+        (1, 0.0, 2.0),
+        (1, 2.0, 4.0),
+        (1, 4.0, 6.0),
+    ]
+    assert len(complete(*train)[0].train_data(complete(*train)[1])[0]) == 2  # by default 30 s
+    whole, cfg = complete(*train, "INPUT.WINDOW_SECONDS", 0)
+    assert [r.start for r in whole.train_data(cfg)[0]] == [None, None]
+
+
+def test_settings_that_do_not_suit_few_videos_are_named(complete, tmp_path, encode, caplog):
+    (tmp_path / "videos").mkdir()
+    train = [*list_of_videos(tmp_path, encode, 60), "INPUT.WINDOW_SECONDS", 2.0]
+    task, cfg = complete(*train, "MODEL.MODIST.MASK_SAME_VIDEO", True)
+    with pytest.raises(UserError, match="a single video.*MASK_SAME_VIDEO.*loss would be 0"):
+        task.train_data(cfg)
+    task, cfg = complete(*train, "MODEL.MODIST.QUEUE_SIZE", 4)
+    task.train_data(cfg)
+    assert "QUEUE_SIZE 4 is more than the 3 samples" in caplog.text
+    caplog.clear()
+    task, cfg = complete(*train, "MODEL.MODIST.QUEUE_SIZE", 3)
+    task.train_data(cfg)
+    assert not caplog.text

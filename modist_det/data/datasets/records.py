@@ -147,6 +147,12 @@ class VideoRecords(Rows[VideoRecord]):
             self.listed,
         )
 
+    def numbered_by_video(self) -> VideoRecords:
+        """The same records, of which those of one file have one number: the index of the first of them."""
+        other = copy.copy(self)
+        other.numbers = self.videos.places_in(self.videos)
+        return other
+
     def with_ids(self, video_ids: Iterable[str]) -> VideoRecords:
         """The same records with other ids."""
         other = copy.copy(self)

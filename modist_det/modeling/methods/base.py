@@ -67,6 +67,15 @@ class PretrainingMethod(nn.Module):
         return Views()
 
     @classmethod
+    def check_data(cls, cfg: CfgNode, videos: int, samples: int) -> None:
+        """Called before training with the number of different videos and of samples an epoch, which may be parts of
+        videos. Warns of settings that do not suit them.
+
+        Raises:
+            UserError: nothing can be learned from so few.
+        """
+
+    @classmethod
     def complete_config(cls, cfg: CfgNode, motion_mean: Sequence[float]) -> None:
         """Set config keys that depend on the data, before the method is built.
 

@@ -39,7 +39,7 @@ class BYOL(MomentumMethod):
 
     Args:
         encoders: with projections that are not normalized.
-        normalizers, terms, same_time: as in :class:`PathwayMethod`.
+        normalizers, terms, same_time, clips_per_forward: as in :class:`PathwayMethod`.
         dim: length of a projection.
         predictor_hidden: width of the predictors' hidden layer.
         predictor_norm: "BN" or "none", after the hidden layer.
@@ -62,8 +62,11 @@ class BYOL(MomentumMethod):
         anneal: bool = True,
         same_time: bool = False,
         accumulation_steps: int = 1,
+        clips_per_forward: int = 32,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps)
+        super().__init__(
+            encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps, clips_per_forward
+        )
         self.predictor = nn.ModuleDict(
             {"_".join(term): mlp(dim, predictor_hidden, dim, predictor_norm) for term in self.terms}
         )
@@ -110,4 +113,4 @@ class BYOL(MomentumMethod):
 
     @torch.no_grad()
     def _target(self, modality: str, clip: Tensor) -> Tensor:
-        return self.key[modality](self.normalizer[modality](clip))
+        return self.key[modality](self.normalized(modality, clip))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...core import COUNT, POSITIVE, SHARE, CfgNode, Key, add_section
+from ...utils.comm import machine_group
+from ...utils.errors import UserError
 from ..clip_normalizer import ClipNormalizer
 from ..contrastive import KeyQueue, gather_keys, shuffle_batch, unshuffle_batch
 from ..losses.infonce import info_nce
@@ -16,6 +19,8 @@ from ..registry import META_ARCH_REGISTRY
 from .pathways import PATHWAY_KEYS, Encoder, MomentumMethod, Term
 
 __all__ = ["MoDist"]
+
+logger = logging.getLogger(__name__)
 
 add_section(
     "MODEL.MODIST",
@@ -25,7 +30,8 @@ add_section(
     TEMPERATURE=Key(0.1, POSITIVE),
     MOMENTUM=Key(0.999, SHARE),
     ANNEAL_MOMENTUM=False,  # from MOMENTUM to 1 along a cosine
-    SHUFFLE_BN=True,
+    SHUFFLE_BN=True,  # keys are computed for clips shuffled across the processes of a machine
+    SHUFFLE_ALL=False,  # across those of all machines, as MoCo does; every clip then goes to every process
     MASK_SAME_VIDEO=False,  # keys of the query's own video are no negatives
 )
 
@@ -38,12 +44,13 @@ class MoDist(MomentumMethod):
     the queue of modality k. With only the visual term, this is MoCo.
 
     Args:
-        encoders, normalizers, terms, same_time: as in :class:`PathwayMethod`.
+        encoders, normalizers, terms, same_time, clips_per_forward: as in :class:`PathwayMethod`.
         queue_size: keys per queue, of all processes.
         dim: length of a key.
         temperature: of InfoNCE.
         momentum, anneal: of the key encoders, as in :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
         shuffle_bn: compute keys for clips shuffled across processes.
+        shuffle_all: across those of all machines instead of each machine's own.
         mask_same_video: exclude keys of the query's own video from the negatives. Important if the queue is large
             relative to the number of videos.
         accumulation_steps: passes per update of the weights.
@@ -65,11 +72,16 @@ class MoDist(MomentumMethod):
         shuffle_bn: bool = True,
         mask_same_video: bool = False,
         accumulation_steps: int = 1,
+        clips_per_forward: int = 32,
+        shuffle_all: bool = False,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps)
+        super().__init__(
+            encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps, clips_per_forward
+        )
         self.queue = nn.ModuleDict({modality: KeyQueue(queue_size, dim) for modality in self.query})
         self.temperature = temperature
         self.shuffle_bn = shuffle_bn
+        self.shuffle_all = shuffle_all
         self.mask_same_video = mask_same_video
 
     @classmethod
@@ -80,8 +92,27 @@ class MoDist(MomentumMethod):
             "dim": node.DIM,
             "temperature": node.TEMPERATURE,
             "shuffle_bn": node.SHUFFLE_BN,
+            "shuffle_all": node.SHUFFLE_ALL,
             "mask_same_video": node.MASK_SAME_VIDEO,
         }
+
+    @classmethod
+    def check_data(cls, cfg: CfgNode, videos: int, samples: int) -> None:
+        node = cfg.MODEL.MODIST
+        if node.MASK_SAME_VIDEO and videos == 1:
+            raise UserError(
+                "DATASETS.TRAIN is a single video, and with MODEL.MODIST.MASK_SAME_VIDEO its own clips are no "
+                "negatives: the loss would be 0; set it to False, or add videos"
+            )
+        if samples < node.QUEUE_SIZE:
+            logger.warning(
+                "MODEL.MODIST.QUEUE_SIZE %d is more than the %d samples of an epoch, so a query meets older keys of "
+                "its own sample%s; set it to %d or less",
+                node.QUEUE_SIZE,
+                samples,
+                ", which MASK_SAME_VIDEO leaves out" if node.MASK_SAME_VIDEO else " as negatives",
+                max(samples // 2, 1),
+            )
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
         """``loss_<query>_<key>`` of each term and, for the log, its ``accuracy_``, ``positive_`` and ``negative_`` (see
@@ -89,7 +120,6 @@ class MoDist(MomentumMethod):
 
         Without gradients (as when computing precise BN statistics), key encoders and queues are not changed.
         """
-        videos = videos.to(self._queue(next(iter(self.queue))).keys.device, non_blocking=True)
         queries = {
             modality: self.embed(modality, clips[modality][:, self.clip_of(modality, 0)])
             for modality in sorted({query for query, _ in self.terms})
@@ -125,6 +155,7 @@ class MoDist(MomentumMethod):
     def _keys(self, modality: str, clip: Tensor) -> Tensor:
         encoder = self.key[modality]
         if not self.shuffle_bn:
-            return encoder(self.normalizer[modality](clip))
-        shuffled, order = shuffle_batch(clip.to(self._queue(modality).keys.device, non_blocking=True))
-        return unshuffle_batch(encoder(self.normalizer[modality](shuffled)), order)
+            return encoder(self.normalized(modality, clip))
+        group = None if self.shuffle_all else machine_group()
+        shuffled, order = shuffle_batch(clip, group)
+        return unshuffle_batch(encoder(self.normalized(modality, shuffled)), order, group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
@@ -75,6 +76,7 @@ class PathwayMethod(PretrainingMethod):
         normalizers: by modality.
         terms: weight of each term; terms with weight 0 are left out.
         same_time: cross-modal terms compare RGB and motion of one clip instead of two.
+        clips_per_forward: number of clips that go through the backbone at once, in evaluation.
 
     Attributes:
         section: section of ``cfg.MODEL`` with the keys for :meth:`arguments`.
@@ -91,6 +93,7 @@ class PathwayMethod(PretrainingMethod):
         normalizers: Mapping[str, ClipNormalizer],
         terms: Mapping[Term, float],
         same_time: bool = False,
+        clips_per_forward: int = 32,
     ) -> None:
         super().__init__()
         self.terms = {term: weight for term, weight in terms.items() if weight > 0}
@@ -100,6 +103,7 @@ class PathwayMethod(PretrainingMethod):
         self.query = nn.ModuleDict({modality: encoders[modality] for modality in used})
         self.normalizer = nn.ModuleDict({modality: normalizers[modality] for modality in used})
         self.same_time = same_time
+        self.clips_per_forward = clips_per_forward
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> PathwayMethod:
@@ -149,6 +153,7 @@ class PathwayMethod(PretrainingMethod):
                 (MOTION, MOTION): node.MOTION_WEIGHT,
             },
             "same_time": node.SAME_TIME,
+            "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
         }
 
     @classmethod
@@ -185,17 +190,18 @@ class PathwayMethod(PretrainingMethod):
         """
         if not self.training:
             return [{"features": row} for row in self._features(batch["video"])]
-        clips = {VISUAL: batch["video"]}
+        # Each entry in one transfer, as the loader made it (pinned): slices would be copied first, and wait.
+        device = cast(ClipNormalizer, self.normalizer[next(iter(self.query))]).scale.device
+        clips = {VISUAL: batch["video"].to(device, non_blocking=True)}
         if MOTION in self.query:
-            channels = len(cast(ClipNormalizer, self.normalizer[MOTION]).scale)
-            clips[MOTION] = batch["motion"].expand(-1, -1, channels, -1, -1, -1)
-        return self.losses(clips, batch["video_number"])
+            clips[MOTION] = batch["motion"].to(device, non_blocking=True)
+        return self.losses(clips, batch["video_number"].to(device, non_blocking=True))
 
     def losses(self, clips: Mapping[str, Tensor], videos: Tensor) -> dict[str, Tensor]:
         """Losses and numbers to log for a training step.
 
         Args:
-            clips: uint8 (B, 2, C, T, H, W) by modality.
+            clips: uint8 (B, 2, C, T, H, W) by modality, on the model's device.
             videos: int64 (B,), equal for clips of the same video.
         """
         raise NotImplementedError
@@ -209,11 +215,21 @@ class PathwayMethod(PretrainingMethod):
 
     def embed(self, modality: str, clips: Tensor) -> Tensor:
         """uint8 (B, C, T, H, W) -> the query encoder's projection (B, D)."""
-        return self.query[modality](self.normalizer[modality](clips))
+        return self.query[modality](self.normalized(modality, clips))
+
+    def normalized(self, modality: str, clips: Tensor) -> Tensor:
+        """uint8 (B, C, T, H, W) -> an encoder's input. A single channel of motion is repeated."""
+        normalizer = cast(ClipNormalizer, self.normalizer[modality])
+        if modality == MOTION:
+            clips = clips.expand(-1, len(normalizer.scale), -1, -1, -1)
+        return normalizer(clips)
 
     def _features(self, video: Tensor) -> Tensor:
         clips = video if video.dim() == 5 else video.flatten(0, 1)
-        features = pool(self.pretrained_backbone(self.normalizer[VISUAL](clips))).float()
+        parts = clips.split(self.clips_per_forward)
+        features = torch.cat(
+            [pool(self.pretrained_backbone(self.normalizer[VISUAL](part))).float() for part in parts]
+        )
         return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
 
@@ -234,8 +250,9 @@ class MomentumMethod(PathwayMethod):
         momentum: float = 0.999,
         anneal: bool = True,
         accumulation_steps: int = 1,
+        clips_per_forward: int = 32,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time)
+        super().__init__(encoders, normalizers, terms, same_time, clips_per_forward)
         self.key = MomentumEncoders(self.query, momentum, anneal, accumulation_steps)
 
     @classmethod

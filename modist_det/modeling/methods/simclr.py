@@ -26,7 +26,7 @@ class SimCLR(PathwayMethod):
     queue and no momentum encoder: the negatives are the other samples in the batches of all processes.
 
     Args:
-        encoders, normalizers, terms, same_time: as in :class:`PathwayMethod`.
+        encoders, normalizers, terms, same_time, clips_per_forward: as in :class:`PathwayMethod`.
         temperature: of NT-Xent.
     """
 
@@ -39,8 +39,9 @@ class SimCLR(PathwayMethod):
         terms: Mapping[Term, float],
         temperature: float = 0.1,
         same_time: bool = False,
+        clips_per_forward: int = 32,
     ) -> None:
-        super().__init__(encoders, normalizers, terms, same_time)
+        super().__init__(encoders, normalizers, terms, same_time, clips_per_forward)
         self.temperature = temperature
 
     @classmethod
