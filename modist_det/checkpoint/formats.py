@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -20,31 +19,10 @@ from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
+from .video_vit import VIT_FORMATS, to_videomae, vit_format
+from .weights import Weights
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
-
-
-@dataclass
-class Weights:
-    """Parameters and buffers under our names.
-
-    Attributes:
-        tensors: our name -> tensor.
-        sources: our name -> name in the file.
-        dropped: (name in the file, reason) of each tensor that is left out on purpose.
-    """
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-    dropped: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, name: str, source: str, tensor: Tensor) -> None:
-        self.tensors[name] = tensor
-        self.sources[name] = source
-
-    def drop(self, name: str, reason: str) -> None:
-        del self.tensors[name]
-        self.dropped.append((self.sources.pop(name), reason))
 
 
 def detect_format(names: Iterable[str]) -> str:
@@ -54,6 +32,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "modist"
     if any(_PYSLOWFAST_STEM.match(name) for name in names):
         return "pyslowfast"
+    if vit := vit_format(names):
+        return vit
     if is_caffe2(names):
         return "caffe2"
     if is_pytorchvideo(names):
@@ -96,6 +76,8 @@ def names_in_format(
         return {name: name for name in names}
     if format == "torchvision_video":
         return to_torchvision_video(names)
+    if format == "videomae":
+        return to_videomae(names)
     if format == "pytorchvideo":
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {
@@ -211,4 +193,5 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
         _renamed(state_dict, from_torchvision_video)
     ),
     "hiera": lambda state_dict: _renamed(state_dict, from_hiera),
+    **VIT_FORMATS,
 }

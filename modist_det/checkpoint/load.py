@@ -13,8 +13,9 @@ from ..modeling.backbone import Backbone
 from ..structures.class_facts import ClassFacts, disagreement, renumbered
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
-from .formats import Weights, convert, detect_format
+from .formats import convert, detect_format
 from .reading import classes_inside, config_inside, read_checkpoint, tensors_of
+from .weights import Weights
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
 
@@ -46,6 +47,7 @@ class LoadReport:
         mismatched: tensors of another shape in the file; the model keeps its values.
         dropped: (name in the file, reason) of each tensor that was left out on purpose.
         untraced: config key -> value of each setting of the backbone that a file does not show.
+        adapted: (name in the model, how) of each tensor that was changed to fit the model.
         config: the config (YAML) inside a checkpoint of this project, or "".
         classes: the classes of its outputs, if the file names them.
     """
@@ -59,6 +61,7 @@ class LoadReport:
     mismatched: list[Mismatch] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     untraced: dict[str, Any] = field(default_factory=dict)
+    adapted: list[tuple[str, str]] = field(default_factory=list)
     config: str = ""
     classes: ClassFacts | None = None
 
@@ -88,14 +91,16 @@ class LoadReport:
         shapes = [f"{m.name} {list(m.checkpoint_shape)} -> {list(m.model_shape)}" for m in self.mismatched]
         reasons: dict[str, list[str]] = {}
         for name, reason in self.dropped:
-            reasons.setdefault(reason, []).append(name)
+            reasons.setdefault(f"left out ({reason})", []).append(name)
+        for name, how in self.adapted:
+            reasons.setdefault(how, []).append(name)
         lines = [f"loaded {len(self.loaded)} tensors from {self.path} (format {self.format})"]
         for title, names in (
             ("of these inflated from 2D kernels", self.inflated),
             ("missing from the file", self.missing),
             ("unexpected, not in the model", self.unexpected),
             ("of another shape in the file", shapes),
-            *((f"left out ({reason})", names) for reason, names in reasons.items()),
+            *reasons.items(),
         ):
             if names:
                 lines.append(f"  {len(names)} {title}: {_some(names)}")
@@ -124,8 +129,8 @@ def load_weights(
             DistributedDataParallel or ``torch.compile``.
         path_or_url: a file, ``zoo://NAME`` or a URL. The weights may come from this project, PySlowFast (``.pyth``, or
             Caffe2 ``.pkl``), PyTorchVideo, the authors of MoDist (``encoder_q.``), torchvision (2D ResNets, video
-            models; also as ``torchvision://NAME/WEIGHTS``) or a plain state dict. Files saved by PyTorch, pickles of
-            arrays and safetensors are read.
+            models; also as ``torchvision://NAME/WEIGHTS``), video transformers (docs/TRANSFORMERS.md) or a plain state
+            dict. Files saved by PyTorch, pickles of arrays and safetensors are read.
         format: "auto" (detected from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
         classes: the classes of the model's outputs, if known. If the file names other classes, the last layer of its
             head is not loaded.
@@ -153,10 +158,15 @@ def load_weights(
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is only a backbone")
+    for name, reason in weights.optional.items():
+        if name in weights.tensors and name not in targets:
+            weights.drop(name, reason)
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
     backbone = getattr(model, "backbone", model)
-    if isinstance(backbone, Backbone) and format != "modist_det":
-        report.untraced = backbone.untraced()
+    if isinstance(backbone, Backbone):
+        report.untraced = backbone.untraced() if format != "modist_det" else {}
+        report.adapted += _adapt_backbone(weights, backbone, prefix)
+    report.adapted += _adapt_classes(weights, targets)
     report.classes = classes_inside(content, path)
     if classes and report.classes:
         _leave_out_other_classes(weights, targets, classes, report.classes)
@@ -174,6 +184,36 @@ def load_weights(
     if initial:
         logger.warning("not loaded from %s, so left at their initial values: %s", report.path, _some(initial))
     return report
+
+
+def _adapt_backbone(weights: Weights, backbone: Backbone, prefix: str) -> list[tuple[str, str]]:
+    """:meth:`Backbone.adapt` for tensors with our names; (name in the model, how) of each."""
+    before = {n.removeprefix("backbone."): t for n, t in weights.tensors.items() if n.startswith("backbone.")}
+    own = dict(before)
+    changes = backbone.adapt(own)
+    reasons = dict(changes)
+    for name in before.keys() - own.keys():
+        weights.drop(f"backbone.{name}", reasons.get(name, "renamed"))
+    for name, tensor in own.items():
+        if tensor is not before.get(name):
+            weights.add(f"backbone.{name}", weights.sources.get(f"backbone.{name}", ""), tensor)
+    return [(f"backbone.{name}".removeprefix(prefix), how) for name, how in changes if name in own]
+
+
+def _adapt_classes(weights: Weights, targets: dict[str, Tensor]) -> list[tuple[str, str]]:
+    """Leave out rows of the last layer that stand for no class of the model; (name in the model, how) of each."""
+    changes = []
+    for name in (f"{_LAST_LAYER}weight", f"{_LAST_LAYER}bias"):
+        theirs, ours = weights.tensors.get(name), targets.get(name)
+        if theirs is None or ours is None or not theirs.dim() or not ours.dim():
+            continue
+        if weights.background and len(theirs) == len(ours) + 1:
+            weights.tensors[name] = theirs[1:]
+            changes.append((name, "without the first class, the background"))
+        elif (len(theirs), len(ours)) == (710, 400):
+            weights.tensors[name] = theirs[:400]
+            changes.append((name, "the first 400 of Kinetics-710's classes, which are those of Kinetics-400"))
+    return changes
 
 
 def _leave_out_other_classes(

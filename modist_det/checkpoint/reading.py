@@ -30,8 +30,10 @@ __all__ = ["classes_inside", "config_inside", "read_checkpoint", "read_state_dic
 
 logger = logging.getLogger(__name__)
 
-# "ema": averaged weights, which our runs evaluate. "blobs": Caffe2.
-_CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs")
+# "ema": averaged weights, which our runs evaluate. "blobs": Caffe2. "module": DeepSpeed. V-JEPA's last; its evaluations
+# use the averaged weights, too.
+_VJEPA = ("ema_encoder", "target_encoder", "encoder")
+_CONTAINERS = ("ema", "model_state", "model", "state_dict", "blobs", "module", *_VJEPA)
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -127,9 +129,14 @@ def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
     Raises:
         UserError: there is none.
     """
+    own_names = False
+    classifiers = content.get("classifiers")  # V-JEPA's probes: one for each learning rate
+    if isinstance(classifiers, list) and classifiers and isinstance(classifiers[0], dict):
+        content = classifiers[0]
     for container in _CONTAINERS:
         if isinstance(content.get(container), Mapping):
             content = content[container]
+            own_names = container in _VJEPA  # they tell the format
             break
     tensors = {}
     for name, value in content.items():
@@ -140,7 +147,7 @@ def tensors_of(content: dict[str, Any], path: str) -> dict[str, Tensor]:
                 raise UserError(
                     f"weights file {path}: {name} is a sparse, quantized or meta tensor; save it as a dense one"
                 )
-            tensors[_unwrapped(str(name))] = value
+            tensors[str(name) if own_names else _unwrapped(str(name))] = value
     if not tensors:
         raise UserError(
             f"weights file {path} contains no model: there are no tensors at the top level or under "

@@ -41,7 +41,7 @@ class DetectorFunction(nn.Module):
             rois: index of the clip in the batch, then x1, y1, x2, y2 in pixels of the clip.
         """
         model = self.model
-        return model.head.scores(model.head(model.backbone(model.normalizer(video)), rois))
+        return model.head.scores(model.logits(model.normalizer(video), rois))
 
 
 def as_function(model: nn.Module) -> ClassifierFunction | DetectorFunction:

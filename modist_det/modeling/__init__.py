@@ -1,6 +1,6 @@
 """Models: registries, backbones, heads, losses and meta architectures."""
 
-from .backbone import X3D, Backbone, Hiera, ResNet3D, SlowFast, TorchvisionVideo, build_backbone
+from .backbone import X3D, Backbone, Hiera, ResNet3D, SlowFast, TorchvisionVideo, VideoViT, build_backbone
 from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
@@ -26,6 +26,7 @@ __all__ = [
     "SlowFast",
     "TorchvisionVideo",
     "VideoClassifier",
+    "VideoViT",
     "X3DHead",
     "build_backbone",
     "build_head",

@@ -58,7 +58,11 @@ class DetectionSample(Sample):
     original_size: tuple[int, int]  # (height, width) of the video
 
 
-class DetectionBatch(Batch):
+class _PaddedBatch(Batch, total=False):
+    clip_size: list[tuple[int, int]]  # (height, width) of each clip without padding, if there is any
+
+
+class DetectionBatch(_PaddedBatch):
     """B clips of one size."""
 
     video: Tensor  # uint8 (B, 3, T, H, W); floats must be normalized

@@ -17,6 +17,7 @@ from modist_det.modeling import (
     RoIActionHead,
     SlowFast,
     VideoClassifier,
+    VideoViT,
 )
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
@@ -45,6 +46,10 @@ MODELS = {
     ),
     "SlowFast detector": lambda: _detector(SlowFast(18, 8, dilate_res5=True)),
     "Hiera detector": lambda: _detector(Hiera((8, 64, 64), 8, stages=(1, 1, 1, 1), map_stage=3)),
+    "transformer detector": lambda: _detector(
+        VideoViT(24, 2, 2, image_size=64, num_frames=8, patch=10), aligned=False, box_extension=(0.1, 0.05)
+    ),
+    "rotary classifier": lambda: _classifier(VideoViT(24, 2, 2, positions="rotary", qkv_bias="full")),
     "classifier": lambda: _classifier(ResNet3D.preset("i3d", depth=18, width=8), "BGR"),
 }
 

@@ -6,6 +6,7 @@ from .hiera import Hiera
 from .resnet3d import ResNet3D
 from .slowfast import SlowFast
 from .torchvision_video import TorchvisionVideo
+from .video_vit import VideoViT
 from .x3d import X3D
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ResNet3D",
     "SlowFast",
     "TorchvisionVideo",
+    "VideoViT",
     "backbone_classes",
     "build_backbone",
     "keys_of",

@@ -71,6 +71,17 @@ class Backbone(nn.Module):
         values = {key: getattr(self, key.rpartition(".")[2].lower(), None) for key in self.untraced_keys}
         return {key: value for key, value in values.items() if value is not None}
 
+    def adapt(self, tensors: dict[str, Tensor]) -> list[tuple[str, str]]:
+        """Fit a file's tensors to this network before they are loaded, such as tables of positions of another size.
+
+        Args:
+            tensors: by the network's own names; changed in place: tensors may be replaced, added and removed.
+
+        Returns:
+            (name, how, in a few words) of each tensor that was changed, for the report.
+        """
+        return []
+
     def forward(self, clip: Tensor) -> list[Tensor]:
         raise NotImplementedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
+from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY, lookup
@@ -20,6 +20,10 @@ add_section(
     ROI_RESOLUTION=Key(7, COUNT),
     ROI_SAMPLING_RATIO=Key(0, NOT_NEGATIVE),  # 0: adaptive, as PySlowFast
     ROI_ALIGNED=True,  # False for models of Caffe2's time
+    TEMPORAL_POOL="avg",  # or "max"
+    GLOBAL_FEATURE=False,  # the whole map's feature beside each box's (mmaction2's with_global)
+    # At test time, boxes grow by these shares of width and height: [0.1, 0.05] for VideoMAE's and UMT's detectors.
+    BOX_EXTENSION=Key([0.0, 0.0], ListOf(float, 2, NOT_NEGATIVE)),
     INIT_STD=Key(0.01, NOT_NEGATIVE),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
@@ -14,12 +15,14 @@ from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
 from .linear import LinearHead
 
-__all__ = ["RoIActionHead"]
+__all__ = ["RoIActionHead", "extend_rois"]
 
 
 @HEAD_REGISTRY.register()
 class RoIActionHead(LinearHead):
     """For each pathway the average over time, RoIAlign and the maximum over its bins; then a linear layer.
+
+    RoIAlign is linear, so an average over time after it would be the same.
 
     Args:
         in_channels: of each pathway.
@@ -28,6 +31,10 @@ class RoIActionHead(LinearHead):
         resolution: number of RoIAlign bins in each direction.
         sampling_ratio: sampling points per bin in each direction; 0: one per cell, rounded up.
         aligned: pixel centers are at .5, as in detectron2 since 2020; ``False``: as in Caffe2.
+        temporal_pool: "avg" or "max" over time.
+        global_feature: the maximum over the whole map, averaged to ``resolution`` x ``resolution`` bins, follows the
+            box's feature (mmaction2's ``with_global``).
+        box_extension: shares of width and height by which :func:`extend_rois` enlarges boxes at test time.
         dropout, activation, init_std: as in :class:`LinearHead`.
     """
 
@@ -44,8 +51,17 @@ class RoIActionHead(LinearHead):
         dropout: float = 0.5,
         activation: str = "sigmoid",
         init_std: float = 0.01,
+        temporal_pool: str = "avg",
+        global_feature: bool = False,
+        box_extension: Sequence[float] = (0.0, 0.0),
     ) -> None:
-        super().__init__(sum(in_channels), num_classes, dropout, activation, init_std)
+        channels = sum(in_channels) * (2 if global_feature else 1)
+        super().__init__(channels, num_classes, dropout, activation, init_std)
+        if temporal_pool not in ("avg", "max"):
+            raise UserError(f"MODEL.HEAD.TEMPORAL_POOL is {temporal_pool!r}; known: 'avg', 'max'")
+        self.temporal_pool = temporal_pool
+        self.global_feature = global_feature
+        self.box_extension = tuple(box_extension)
         self.spatial_stride = spatial_stride
         self.resolution = resolution
         self.sampling_ratio = sampling_ratio
@@ -69,6 +85,9 @@ class RoIActionHead(LinearHead):
             dropout=node.DROPOUT,
             activation=node.ACTIVATION,
             init_std=node.INIT_STD,
+            temporal_pool=node.TEMPORAL_POOL,
+            global_feature=node.GLOBAL_FEATURE,
+            box_extension=node.BOX_EXTENSION,
         )
 
     def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
@@ -89,13 +108,43 @@ class RoIActionHead(LinearHead):
         return self.activate(logits)
 
     def _pool(self, feature: Tensor, rois: Tensor) -> Tensor:
-        # float32 even under autocast: in half precision, box coordinates would be off by pixels.
+        # At least float32, even under autocast: in half precision, box coordinates would be off by pixels.
+        dtype = torch.promote_types(feature.dtype, torch.float32)
+        image = (
+            feature.mean(dim=2, dtype=dtype) if self.temporal_pool == "avg" else feature.amax(dim=2).to(dtype)
+        )
         bins = roi_align(
-            feature.mean(dim=2, dtype=torch.float32),
-            rois,
+            image,
+            rois.to(dtype),
             output_size=self.resolution,
             spatial_scale=1 / self.spatial_stride,
             sampling_ratio=self.sampling_ratio,
             aligned=self.aligned,
         )
-        return bins.amax(dim=(2, 3))
+        pooled = bins.amax(dim=(2, 3))
+        if not self.global_feature:
+            return pooled
+        whole = F.adaptive_avg_pool2d(image, self.resolution).amax(dim=(2, 3))
+        return torch.cat([pooled, whole[rois[:, 0].long()]], dim=1)
+
+
+def extend_rois(rois: Tensor, extension: Sequence[float], sizes: Tensor) -> Tensor:
+    """Boxes enlarged by shares of their width and height, half of it on each side, and clipped to the image.
+
+    As in VideoMAE's detector: a box includes its last pixel, so its width is x2 - x1 + 1, and the last
+    coordinates are width - 1 and height - 1 of the image.
+
+    Args:
+        rois: (N, 5) as for :class:`RoIActionHead`.
+        extension: of the width and of the height, such as (0.1, 0.05).
+        sizes: (B, 2), or (1, 2) for all: width and height of each image, without padding.
+    """
+    corner, opposite = rois[:, 1:3], rois[:, 3:]
+    margin = (opposite - corner + 1) * torch.tensor(extension).to(rois) / 2
+    last = sizes.to(rois) - 1
+    if len(sizes) > 1:
+        last = last[rois[:, 0].long()]
+    corner, opposite = (
+        torch.minimum(point.clamp(min=0), last) for point in (corner - margin, opposite + margin)
+    )
+    return torch.cat([rois[:, :1], corner, opposite], dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...core import CfgNode
 from ...structures.samples import DetectionBatch, Losses, Scores
 from ...utils.errors import UserError
+from ..heads.roi_action import extend_rois
 from ..losses import mean_over_ranks
 from ..registry import META_ARCH_REGISTRY
 from .base import ClipModel
@@ -44,6 +45,7 @@ class ActionDetector(ClipModel):
         Args:
             batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized; ``boxes``: B tensors (N_i, 4), x1y1x2y2
                 in pixels of the clip, N_i >= 0; in training ``labels``: B tensors (N_i, K) in [0, 1]. On any device.
+                If clips are padded on the right and at the bottom, ``clip_size``: B pairs (height, width) without it.
 
         Returns:
             ``{"loss_action": ...}``, the mean over the boxes of all processes (see
@@ -59,7 +61,8 @@ class ActionDetector(ClipModel):
             raise UserError(
                 f"a batch has one tensor of boxes per clip, not {len(counts)} for {len(clip)} clips"
             )
-        logits = self.head(self.backbone(clip), _to_rois(batch["boxes"]).to(clip.device, non_blocking=True))
+        rois = _to_rois(batch["boxes"]).to(clip.device, non_blocking=True)
+        logits = self.logits(clip, rois, batch.get("clip_size"))
         if not self.training:
             return [{"scores": scores} for scores in self.head.scores(logits).split(counts)]
 
@@ -71,6 +74,18 @@ class ActionDetector(ClipModel):
             )
         losses = self.loss(logits, labels.to(logits.device, non_blocking=True))
         return {"loss_action": self.loss_weight * mean_over_ranks(losses)}
+
+    def logits(self, clip: Tensor, rois: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """Normalized clips (B, C, T, H, W) and rois (N, 5) -> logits (N, K).
+
+        Args:
+            sizes: (height, width) of each clip without padding, for heads that extend boxes; by default H and W.
+        """
+        extension = getattr(self.head, "box_extension", ())
+        if any(extension) and not self.training:
+            sizes = sizes or [(clip.shape[3], clip.shape[4])]
+            rois = extend_rois(rois, extension, torch.tensor([[width, height] for height, width in sizes]))
+        return self.head(self.backbone(clip), rois)
 
 
 def _to_rois(boxes: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,198 @@
+"""Outputs of the original video transformers, from their own checkpoint files."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modist_det.checkpoint import load_weights
+from modist_det.modeling import ActionDetector, ClassificationHead, RoIActionHead, VideoClassifier, VideoViT
+from modist_det.modeling.backbone.positions import umt_table
+from modist_det.modeling.losses import bce_with_logits, cross_entropy
+
+NORMALIZATION = {"pixel_mean": [0.45] * 3, "pixel_std": [0.225] * 3}
+# Of the constructor -> of the original.
+_ARGUMENTS = {
+    "dim": ("embed_dim", "embed_dims", "hidden_size"),
+    "depth": ("depth", "num_hidden_layers"),
+    "heads": ("num_heads", "num_attention_heads"),
+    "tubelet": ("tubelet_size",),
+    "num_frames": ("all_frames", "num_frames", "frames_per_clip"),
+}
+VIDEOMAE_AD = {"aligned": False, "box_extension": (0.1, 0.05)}
+MMACTION = {"resolution": 8, "aligned": True}
+# Case -> format, arguments of the backbone that are in no file, arguments of the RoI head.
+DETECTORS = {
+    "videomae_det_square": ("videomae", {}, VIDEOMAE_AD),
+    "videomae_det_nonsquare": ("videomae", {}, VIDEOMAE_AD),
+    "umt_det": ("videomae", {}, VIDEOMAE_AD),
+    "mmaction_ava_vit": ("mmaction2_vit", {}, MMACTION),
+    "mmaction_ava_vit_nonsquare": ("mmaction2_vit", {}, MMACTION),
+}
+CLASSIFIERS = {
+    "videomae_cls_finetune": ("videomae", {}),
+    "videomae_cls_native224": ("videomae", {}),
+    "umt_cls_native_8x224": ("videomae", {}),
+    "umt_cls_pos_stored_16x64": ("videomae", {"positions": "learned"}),
+    "mmaction_recognizer_vit": ("mmaction2_vit", {}),
+    "hf_videomae_cls": ("hf_videomae", {"eps": 1e-12, "pooled_eps": 1e-5}),
+    "mae_st_vit_cls": (
+        "mae_st",
+        {
+            "dim": 48,
+            "heads": 4,
+            "depth": 2,
+            "image_size": 64,
+            "num_frames": 8,
+            "positions": "separable",
+            "qkv_bias": "full",
+            "class_token": True,
+        },
+    ),
+}
+ROTARY = {"positions": "rotary", "qkv_bias": "full"}
+ENCODERS = {
+    "vjepa1_encoder_table": ("vjepa", {"positions": "sincos", "qkv_bias": "full"}),
+    "vjepa2_encoder": ("vjepa", ROTARY),
+    "vjepa2_encoder_nonsquare_longer": ("vjepa", ROTARY),
+    "hf_vjepa2_encoder": ("hf_vjepa2", ROTARY),
+}
+
+
+@pytest.fixture(scope="module")
+def reference(real_data):
+    return real_data / "reference" / "vit"
+
+
+def arguments(io, **changes) -> dict:
+    """Of the constructor, from the original's."""
+    facts = io.get("arch") or io["config"]
+    if isinstance(facts, str):  # PySlowFast's config file
+        return changes
+    found = {ours: facts[name] for ours, names in _ARGUMENTS.items() for name in names if name in facts}
+    size = facts.get("img_size") or facts.get("image_size") or facts.get("crop_size")
+    return found | {"image_size": size[0] if isinstance(size, list) else size} | changes
+
+
+def clip_of(io) -> torch.Tensor:
+    if "clip_btchw" in io:
+        return io["clip_btchw"].float().transpose(1, 2)
+    if "clip" in io:
+        return io["clip"].float()
+    times = io["repeat_pixels"]
+    return io["clip_small"].float().repeat_interleave(times, -1).repeat_interleave(times, -2)
+
+
+def load(model, path, format):
+    """Everything in the file has a place, or is left out on purpose."""
+    report = load_weights(model, path)
+    assert report.format == format
+    assert (report.missing, report.unexpected, report.mismatched) == ([], [], [])
+    assert sorted(report.loaded) == sorted(model.state_dict())
+    return report
+
+
+def check(model, run, io, expected="output"):
+    """Within 1e-4, and in double within 1e-6."""
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(run(torch.float32), io[expected], rtol=0, atol=1e-4)
+        if expected == "output" and "output_float64" in io or "logits_float64" in io:
+            wanted = io.get("output_float64", io.get("logits_float64"))
+            model.double()
+            torch.testing.assert_close(run(torch.float64), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", sorted(DETECTORS))
+def test_detectors(reference, case):
+    io = torch.load(reference / f"{case}_io.pt", weights_only=True)
+    format, changes, roi = DETECTORS[case]
+    backbone = VideoViT(**arguments(io, **changes))
+    background = format == "mmaction2_vit"
+    classes = io["output"].shape[1] - background
+    head = RoIActionHead(backbone.out_channels, classes, backbone.spatial_stride, **roi)
+    model = ActionDetector(backbone, head, bce_with_logits, **NORMALIZATION)
+    report = load(model, reference / f"{case}.pyth", format)
+    assert [name for name, _ in report.dropped] == (["backbone.pos_embed"] if background else [])
+    assert [name for name, _ in report.adapted] == (
+        ["head.projection.weight", "head.projection.bias"] if background else []
+    )
+    io = {k: v[:, background:] if k.startswith("output") else v for k, v in io.items()}
+    boxes = io["boxes"]
+    sizes = (
+        [(height, width) for width, height in io["image_sizes_wh"].tolist()]
+        if "image_sizes_wh" in io
+        else None
+    )
+    clip = clip_of(io)
+    check(model, lambda dtype: model.logits(clip.to(dtype), boxes.to(dtype), sizes), io)
+
+    predictions = model.float()(
+        {"video": clip, "boxes": [boxes[boxes[:, 0] == i, 1:] for i in range(len(clip))]}
+        | ({"clip_size": sizes} if sizes else {})
+    )
+    scores = torch.cat([prediction["scores"] for prediction in predictions])
+    torch.testing.assert_close(scores, io["output"].sigmoid(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", sorted(CLASSIFIERS))
+def test_classifiers(reference, case):
+    io = torch.load(reference / f"{case}_io.pt", weights_only=True)
+    format, changes = CLASSIFIERS[case]
+    backbone = VideoViT(**arguments(io, norm="pooled", features="mean", **changes))
+    head = ClassificationHead(backbone.out_channels, io["output"].shape[1])
+    model = VideoClassifier(backbone, head, cross_entropy, **NORMALIZATION)
+    load(model, reference / f"{case}.pyth", format)
+    clip = clip_of(io)
+    logits = "logits" if "logits" in io else "output"
+    check(model, lambda dtype: model.head(model.backbone(clip.to(dtype)))[:, 0], io, logits)
+
+
+@pytest.mark.parametrize("case", sorted(ENCODERS))
+def test_encoders(reference, case):
+    io = torch.load(reference / f"{case}_io.pt", weights_only=True)
+    format, changes = ENCODERS[case]
+    backbone = VideoViT(**arguments(io, **changes))
+    report = load(backbone, reference / f"{case}.pyth", format)
+    dropped = {name.split(".")[0] for name, _ in report.dropped}
+    assert dropped <= {"predictor", "module"} and all(
+        name.startswith("predictor.") or name == "module.backbone.pos_embed" for name, _ in report.dropped
+    )
+    clip = clip_of(io)
+    check(backbone, lambda dtype: backbone.tokens(clip.to(dtype))[0], io)
+    if "out_layers_0_normed" in io:
+        backbone.float()
+        first = backbone.tokens(clip, blocks=(0,))[0]
+        torch.testing.assert_close(first, io["out_layers_0_normed"], rtol=0, atol=1e-4)
+    if "keep_ids" in io:
+        some = backbone.tokens(clip, io["keep_ids"])[0]
+        torch.testing.assert_close(some, io["output_masked"], rtol=0, atol=1e-4)
+
+
+def test_umt_positions(reference):
+    """The first table of each size, and one that is resized in time and space."""
+    io = torch.load(reference / "umt_start_position_tables_io.pt", weights_only=True)
+    tables = []
+    for name, grid in {
+        "frames4_size224": (4, 14, 14),
+        "frames16_size64": (16, 4, 4),
+        "frames8_size96": (8, 6, 6),
+    }.items():
+        table = umt_table(grid, io["d_hid"])[0, :: io[f"{name}_row_step"]]
+        torch.testing.assert_close(table, io[name], rtol=0, atol=1e-6)
+        tables.append(table)
+    torch.testing.assert_close(torch.cat(tables), io["output"], rtol=0, atol=1e-6)
+
+    io = torch.load(reference / "umt_position_resize_io.pt", weights_only=True)
+    dim = io["pos_embed"].shape[2]
+    network = VideoViT(dim, 1, 1, positions="learned", tubelet=1, num_frames=8, image_size=64)
+    network.load_state_dict({"pos_embed": io["pos_embed"]}, strict=False)
+    with torch.no_grad():
+        torch.testing.assert_close(network.position_table((16, 6, 6)), io["output"], rtol=0, atol=1e-6)
+    # The same for a file of another size than the model's.
+    tensors = {"pos_embed": io["pos_embed"]}
+    larger = VideoViT(dim, 1, 1, positions="learned", tubelet=1, num_frames=16, image_size=96, norm="none")
+    assert dict(larger.adapt(tensors)) == {
+        "pos_embed": "positions resized from 8x4x4 (steps x rows x columns) to 16x6x6"
+    }
+    torch.testing.assert_close(tensors["pos_embed"], io["output"], rtol=0, atol=1e-6)
