@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Detect people's actions in videos: annotated mp4 (with sound), JSON, AVA csv, COCO-style JSON, contact sheet.
 
+With the checkpoint of a classifier, the videos are classified, long ones in windows: mp4, JSON, csv, timeline.
+
 Takes video files, folders of videos, frame folders, cameras (0, /dev/video0) and stream URLs (rtsp://...). Without
 --checkpoint or --zoo it uses the latest detection run below output/, or an AVA model of the zoo if there is none.
 Results are written while the video is read, so memory use does not depend on its length. Ctrl-C, SIGTERM and SIGHUP
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,7 +26,7 @@ from modist_det.utils.errors import UserError
 from modist_det.utils.signals import heard, stop_signals
 
 if TYPE_CHECKING:
-    from modist_det.inference import ActionPredictor, Outputs
+    from modist_det.inference import ActionPredictor, ClassPredictor, Outputs
     from modist_det.inference.persons import PersonDetector
     from modist_det.inference.pipeline import PipelineSettings
     from modist_det.inference.stream import Source
@@ -32,6 +36,7 @@ EXAMPLE = """\
   python tools/demo.py datasets/puppets/videos --checkpoint output/Puppets/Slow_R18 --out puppets_demo
   python tools/demo.py video.mkv --zoo pyslowfast/slow_4x16_r50_ava22 \\
       --persons FasterRCNN --person-option model=resnet50_v2
+  python tools/demo.py long.mp4 --checkpoint output/Puppets/Classification_R18 --window 4 --every 1
   python tools/demo.py 0 --realtime --max-seconds 60"""
 
 
@@ -67,6 +72,19 @@ def get_parser() -> argparse.ArgumentParser:
         default=0.5,
         metavar="SECONDS",
         help="half-life in the temporal smoothing of scores; 0: no smoothing (default: %(default)s)",
+    )
+    windows = parser.add_argument_group("classification")
+    windows.add_argument(
+        "--window",
+        type=number_from(0, above=True),
+        metavar="SECONDS",
+        help="length of the windows of a video (default: two clips, at least 2 s; videos up to 10 s are one window)",
+    )
+    windows.add_argument(
+        "--every",
+        type=number_from(0, above=True),
+        metavar="SECONDS",
+        help="from one window to the next (default: half a window)",
     )
     people = parser.add_argument_group("people")
     people.add_argument(
@@ -142,7 +160,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     from modist_det.engine.setup import setup_logger
-    from modist_det.inference import PipelineSettings
+    from modist_det.inference import ClassPredictor, PipelineSettings
     from modist_det.inference.choose import choose_detector, choose_predictor, find_inputs
     from modist_det.inference.class_names import read_names
 
@@ -158,16 +176,23 @@ def main(args: argparse.Namespace) -> int:
     )
     settings = PipelineSettings(**{name: getattr(args, name) for name in names})
     inputs = find_inputs(args.inputs)
-    detector = choose_detector(args.persons, parse_options("--person-option", args.person_option))
     class_names = read_names(args.label_map) if args.label_map else None
     predictor = choose_predictor(
         args.checkpoint, args.zoo, args.cfg, class_names, overrides=["MODEL.DEVICE", args.device]
     )
-    print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
+    if isinstance(predictor, ClassPredictor):
+        print(f"classes: {predictor.source} on {predictor.device}")
+        work = functools.partial(classify_one, predictor=predictor, args=args)
+    else:
+        detector = choose_detector(args.persons, parse_options("--person-option", args.person_option))
+        print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
+        work = functools.partial(
+            run_one, predictor=predictor, detector=detector, settings=settings, args=args
+        )
     failed = 0
     for name, place in inputs.items():
         try:
-            run_one(name, place, predictor, detector, settings, args)
+            work(name, place)
         except UserError as error:
             if len(inputs) == 1:
                 raise
@@ -186,13 +211,22 @@ def run_one(
 ) -> None:
     from modist_det.inference import annotate, open_source
 
-    outputs = outputs_for(name, args)
-    if outputs.video is not None and outputs.video.resolve() == Path(place).resolve():
-        raise UserError(f"{place} would be replaced by its annotated copy; give another folder with --out")
+    outputs = outputs_for(name, place, args)
     source = open_source(place, args.fps)
     with ended_by_signals(source) if source.live else contextlib.nullcontext():
         report = annotate(source, predictor, detector, settings, outputs, args.max_seconds)
     print(f"{name}: {report}")
+    print(f"wrote {', '.join(map(str, outputs.files()))}")
+
+
+def classify_one(name: str, place: str, predictor: ClassPredictor, args: argparse.Namespace) -> None:
+    from modist_det.inference.class_run import write_class_outputs
+
+    outputs = dataclasses.replace(outputs_for(name, place, args), coco=None)
+    result = predictor.predict_video(place, args.window, args.every, fps=args.fps, show_progress=True)
+    write_class_outputs(result, place, outputs, fps=args.fps)
+    best = ", ".join(f"{label} {score:.2f}" for label, score in result.top(args.top))
+    print(f"{name}: {best} ({result.duration:.1f} s, {len(result.starts)} windows)")
     print(f"wrote {', '.join(map(str, outputs.files()))}")
 
 
@@ -218,11 +252,14 @@ def ended_by_signals(source: Source) -> Iterator[None]:
         restore()
 
 
-def outputs_for(name: str, args: argparse.Namespace) -> Outputs:
+def outputs_for(name: str, place: str, args: argparse.Namespace) -> Outputs:
     from modist_det.inference import Outputs
 
+    video = None if args.no_video else args.out / f"{name}.mp4"
+    if video is not None and video.resolve() == Path(place).resolve():
+        raise UserError(f"{place} would be replaced by its annotated copy; give another folder with --out")
     return Outputs(
-        video=None if args.no_video else args.out / f"{name}.mp4",
+        video=video,
         json=args.out / f"{name}.json",
         csv=args.out / f"{name}.csv",
         coco=args.out / f"{name}.coco.json",

@@ -1,6 +1,8 @@
 """Action detection in videos: predictor, person detectors, tracking, streaming pipeline, result files."""
 
 from ..structures.tracking import Tracker
+from .class_results import VideoClasses
+from .classifier import ClassPredictor
 from .persons import PERSON_DETECTOR_REGISTRY, Frame, Picture, build_person_detector
 from .pipeline import PipelineSettings
 from .predictor import ActionPredictor
@@ -21,6 +23,7 @@ __all__ = [
     "PERSON_DETECTOR_REGISTRY",
     "ActionPredictor",
     "ActionSegment",
+    "ClassPredictor",
     "ClipActions",
     "Frame",
     "KeyframeActions",
@@ -31,6 +34,7 @@ __all__ = [
     "Tracker",
     "Tube",
     "VideoActions",
+    "VideoClasses",
     "VideoHeader",
     "annotate",
     "build_person_detector",

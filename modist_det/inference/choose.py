@@ -7,18 +7,63 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config import get_cfg
-from ..utils.errors import UserError
+from ..checkpoint.handlers import PREFIX, list_names
+from ..config import CfgNode, get_cfg
+from ..utils.errors import UserError, nearest
 from ..video.listing import videos_in
+from .classifier import ClassPredictor
 from .persons import PersonDetector, build_person_detector
 from .persons.onnx import FastestDet, find_model, model_folders
-from .predictor import ActionPredictor, newest_run
+from .predictor import ActionPredictor
 from .stream import input_name, is_camera
+from .trained import newest_run, stored_config, zoo_config
 
-__all__ = ["choose_detector", "choose_predictor", "find_inputs"]
+__all__ = [
+    "Predictor",
+    "choose_detector",
+    "choose_predictor",
+    "find_inputs",
+    "load_predictor",
+    "predictor_for",
+]
 
 # Small, trained on AVA, and fast enough for a CPU.
 _ZOO_DEFAULT = "pyslowfast/slow_4x16_r50_ava22"
+
+
+_PREDICTORS: dict[str, type[ActionPredictor] | type[ClassPredictor]] = {
+    predictor.task: predictor for predictor in (ActionPredictor, ClassPredictor)
+}
+Predictor = ActionPredictor | ClassPredictor
+
+
+def load_predictor(
+    name: str | os.PathLike, overrides: Sequence[str] = (), class_names: Mapping[int, str] | None = None
+) -> Predictor:
+    """The predictor of a trained model, for its task.
+
+    Args:
+        name: a run's output folder, a checkpoint, its URL, or the name of a model zoo entry.
+        overrides: ``[KEY, VALUE, ...]`` changes to the config.
+
+    Raises:
+        UserError: there is no such model, or it predicts neither actions nor classes (pretraining).
+    """
+    text = os.fspath(name)
+    if text.startswith(PREFIX) or (text in list_names() and not Path(text).exists()):
+        predictor = predictor_for(zoo_config(text, overrides), class_names)
+        predictor.source = text.removeprefix(PREFIX)
+        return predictor
+    if not Path(text).exists() and "://" not in text:
+        raise UserError(
+            f"{text} does not exist, and the model zoo has no such name{nearest(text, list_names(), 3)}"
+        )
+    return predictor_for(stored_config(text, overrides), class_names)
+
+
+def predictor_for(cfg: CfgNode, class_names: Mapping[int, str] | None = None) -> Predictor:
+    """The predictor for the task of a config with ``MODEL.WEIGHTS``."""
+    return _PREDICTORS.get(cfg.TASK, ActionPredictor)(cfg, class_names)
 
 
 def choose_predictor(
@@ -27,8 +72,8 @@ def choose_predictor(
     cfg: str | os.PathLike | None = None,
     class_names: Mapping[int, str] | None = None,
     overrides: Sequence[str] = (),
-) -> ActionPredictor:
-    """Load the action model from a checkpoint (with a config if it has none) or from a model zoo entry.
+) -> Predictor:
+    """Load the model from a checkpoint (with a config if it has none) or from a model zoo entry.
 
     Default: the latest detection run below ``output``, otherwise a small AVA model of the zoo.
 
@@ -43,11 +88,11 @@ def choose_predictor(
         node = get_cfg(cfg)
         node.MODEL.WEIGHTS = str(checkpoint)  # merging would read a name such as 1e5 as a number
         node.merge_from_list(list(overrides))
-        return ActionPredictor(node, class_names)
+        return predictor_for(node, class_names)
     if checkpoint:
-        return ActionPredictor.from_checkpoint(checkpoint, overrides, class_names)
+        return load_predictor(checkpoint, overrides, class_names)
     if zoo:
-        return ActionPredictor.from_zoo(zoo, overrides, class_names)
+        return load_predictor(PREFIX + zoo.removeprefix(PREFIX), overrides, class_names)
     run = newest_run()
     if run is not None:
         return ActionPredictor.from_checkpoint(run, overrides, class_names)

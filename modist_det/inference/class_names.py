@@ -12,7 +12,7 @@ from ..data.catalog import DatasetCatalog
 from ..formats.ava.classes import AVA_CLASSES
 from ..formats.ava.label_map import read_label_map
 from ..puppets.labels import CLASS_NAMES as PUPPETS
-from ..structures.class_facts import ClassFacts, class_name, disagreement
+from ..structures.class_facts import FIRST_ID, ClassFacts, class_name, disagreement
 from ..utils.errors import UserError
 
 __all__ = ["choose_names", "complete_names", "names_of_config", "read_names"]
@@ -44,7 +44,8 @@ def choose_names(
     """
     if given is not None:
         if facts is not None:
-            theirs = ClassFacts("detection", max(given, default=1), given, source="the label map")
+            width = max(given, default=1) + 1 - FIRST_ID[cfg.TASK]
+            theirs = ClassFacts(cfg.TASK, width, given, source="the label map")
             if difference := disagreement(facts, theirs):
                 raise UserError(f"{difference}; give the label map that the model was trained with, or none")
         return dict(given)
@@ -76,30 +77,34 @@ def names_of_config(cfg: CfgNode) -> dict[int, str]:
 def _names_and_origin(cfg: CfgNode) -> tuple[dict[int, str], str, bool]:
     """The names, their origin, and whether they are certain to be those of the config."""
     datasets = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    known = {"puppets": PUPPETS, "ava": AVA_CLASSES}
+    # By the beginning of a dataset's name; all of them are detection datasets.
+    known = {"puppets": PUPPETS, "ava": AVA_CLASSES} if cfg.TASK == "detection" else {}
     for name in datasets:
         try:
-            names = dict(DatasetCatalog.get(name).metadata.class_names)
+            names = dict(DatasetCatalog.get(name).metadata.class_facts.names)
         except (UserError, OSError, AttributeError):
             continue
         return names, f"dataset {name}", names in known.values()
     for start, classes in known.items():
         if any(Path(name).name.startswith(start) for name in datasets):
             return dict(classes), f"{start.upper() if start == 'ava' else start.title()}'s classes", True
-    if max(AVA_CLASSES) == cfg.MODEL.NUM_CLASSES:
+    if known and max(AVA_CLASSES) == cfg.MODEL.NUM_CLASSES:
         return dict(AVA_CLASSES), "AVA, whose models have 80 classes, too", False
     return {}, "", False
 
 
-def complete_names(names: Mapping[int, str], num_classes: int) -> dict[int, str]:
+def complete_names(names: Mapping[int, str], num_classes: int, first: int = 1) -> dict[int, str]:
     """Class names of a model by ascending id; ``"class 7"`` and so on if no names are known at all.
+
+    Args:
+        first: the id of the model's first channel.
 
     Raises:
         UserError: a name is given for a class that the model does not have.
     """
     if not names:
-        return {number: class_name(names, number) for number in range(1, num_classes + 1)}
-    if max(names) > num_classes:
+        return {number: class_name(names, number) for number in range(first, num_classes + first)}
+    if max(names) >= num_classes + first:
         raise UserError(
             f"the label map has class id {max(names)}, but the model has {num_classes} classes (MODEL.NUM_CLASSES); "
             "give the label map that the model was trained with"

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..checkpoint import load_weights
-from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint
-from ..config import CfgNode, get_cfg
+from ..config import CfgNode
 from ..data import transforms as T
 from ..data.mappers import DetectionMapper
-from ..engine.evaluate import place_model
-from ..engine.precision import autocast_factory
-from ..engine.setup import resolve_device
-from ..modeling import ActionDetector, build_model
+from ..modeling import ActionDetector
 from ..structures.actions import ClipActions
 from ..utils.errors import UserError
-from ..utils.paths import local_path
 from ..video.info import output_size
-from .class_names import choose_names, complete_names, names_of_config
+from .trained import TrainedModel, newest_run
 
-__all__ = ["ActionPredictor"]
+__all__ = ["ActionPredictor", "newest_run"]
 
 
-class ActionPredictor:
+class ActionPredictor(TrainedModel):
     """Predicts action scores from a clip and person boxes.
 
     Args:
@@ -59,82 +50,15 @@ class ActionPredictor:
         print(actions.top(0))                                        # [("wave", 0.93), ...]
     """
 
-    def __init__(self, cfg: CfgNode, class_names: Mapping[int, str] | None = None) -> None:
-        if cfg.TASK != "detection":
-            raise UserError(
-                f"the config is for TASK {cfg.TASK}; actions of people need a model of TASK detection"
-            )
-        cfg = cfg.clone()
-        if not cfg.MODEL.WEIGHTS:
-            raise UserError(
-                "MODEL.WEIGHTS names no checkpoint; a model without trained weights predicts nothing"
-            )
-        if cfg.MODEL.NUM_CLASSES == 0:
-            inside = classes_inside(read_checkpoint(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
-            known = names_of_config(cfg) if class_names is None else class_names
-            cfg.MODEL.NUM_CLASSES = max(known, default=0) if inside is None else inside.num_classes
-        self.cfg = cfg
-        self.device = resolve_device(cfg.MODEL.DEVICE)
-        self.source = cfg.MODEL.WEIGHTS
+    task = "detection"
+    purpose = "actions of people"
+    wrong_model = "does not score given boxes"
+    meta_architecture = ActionDetector
+
+    def read_input(self, cfg: CfgNode) -> None:
         mapper = DetectionMapper.from_config(cfg, is_train=False)
         self.offsets = mapper.offsets
         self.short_side = mapper.min_size_test
-        model = build_model(cfg)
-        if not isinstance(model, ActionDetector):
-            raise UserError(
-                f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} does not score given boxes"
-            )
-        report = load_weights(model, cfg.MODEL.WEIGHTS)
-        report.require_complete()
-        self.facts = report.classes
-        names = choose_names(cfg, cfg.MODEL.WEIGHTS, self.facts, class_names)
-        self.class_names = complete_names(names, cfg.MODEL.NUM_CLASSES)
-        types = self.facts.types if self.facts else {}
-        self.class_types = {number: types[number] for number in self.class_names if number in types}
-        self._channels = torch.tensor([number - 1 for number in self.class_names])
-        self.model = place_model(cfg, model, self.device).eval()
-        self._autocast = autocast_factory(cfg, self.device)
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        path: str | os.PathLike,
-        overrides: Sequence[str] = (),
-        class_names: Mapping[int, str] | None = None,
-    ) -> ActionPredictor:
-        """Load a checkpoint written by this project's training, which includes its config.
-
-        Args:
-            path: the file, its URL or ``zoo://NAME``, or a run's output folder, whose last checkpoint is used.
-            overrides: ``[KEY, VALUE, ...]`` changes to the config.
-
-        Raises:
-            UserError: the file cannot be read or has no config.
-        """
-        if os.fspath(path).startswith("zoo://"):
-            return cls.from_zoo(os.fspath(path), overrides, class_names)
-        path = _checkpoint_in(Path(local_path(path)))
-        cfg = _config_in(path)
-        cfg.MODEL.WEIGHTS = str(path)
-        cfg.merge_from_list(list(overrides))
-        return cls(cfg, class_names)
-
-    @classmethod
-    def from_zoo(
-        cls, name: str, overrides: Sequence[str] = (), class_names: Mapping[int, str] | None = None
-    ) -> ActionPredictor:
-        """Load a model zoo entry; its weights are downloaded if necessary.
-
-        Raises:
-            UserError: the entry does not exist, is not a detection model, or cannot be downloaded.
-        """
-        from ..model_zoo import get_config
-
-        cfg = get_config(name)
-        cfg.merge_from_list(list(overrides))
-        predictor = cls(cfg, class_names)
-        predictor.source = name
-        return predictor
 
     def __call__(self, clip: NDArray[np.uint8] | Tensor, boxes: ArrayLike) -> ClipActions:
         """Score the people in one clip.
@@ -207,43 +131,3 @@ def _as_boxes(boxes: ArrayLike) -> NDArray[np.float32]:
     if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
         raise UserError(f"boxes are of shape {array.shape}; give finite x1,y1,x2,y2 in pixels, (N, 4)")
     return array
-
-
-def _checkpoint_in(path: Path) -> Path:
-    """The file itself, or the last checkpoint in a run's folder."""
-    if not path.is_dir():
-        return path
-    from ..checkpoint.checkpointer import Checkpointer
-
-    for folder in (path / "checkpoints", path):
-        last = Checkpointer(folder).last()
-        if last:
-            return last
-    raise UserError(
-        f"{path} is a folder without a checkpoint (checkpoints/model_*.pth); has the run finished?"
-    )
-
-
-def _config_in(path: Path) -> CfgNode:
-    """The config stored in a checkpoint of this project."""
-    text = config_inside(read_checkpoint(path))
-    if not text:
-        raise UserError(
-            f"{path} has no config, so it is not a checkpoint of this project's training; also give the config: "
-            "--cfg FILE --checkpoint FILE, or ActionPredictor(cfg) with MODEL.WEIGHTS"
-        )
-    cfg = get_cfg()
-    cfg.merge_from_text(text, str(path))
-    return cfg
-
-
-def newest_run(root: str | os.PathLike = "output") -> Path | None:
-    """The detection run below ``root`` with the newest checkpoint; ``None`` if there is none."""
-    pointers = sorted(Path(root).glob("**/checkpoints/last_checkpoint"), key=lambda p: p.stat().st_mtime)
-    for pointer in reversed(pointers):
-        config = pointer.parent.parent / "config.yaml"
-        if config.is_file() and re.search(
-            r"^TASK: detection$", config.read_text(encoding="utf-8"), re.MULTILINE
-        ):
-            return pointer.parent.parent
-    return None

@@ -17,6 +17,7 @@ from ..utils.errors import UserError
 from ..utils.json_reading import malformed, parse_json
 
 __all__ = [
+    "FIRST_ID",
     "ClassFacts",
     "KeyframeFacts",
     "check_same_classes",
@@ -30,7 +31,7 @@ __all__ = [
 _VERSION = 1
 _MAX_CLASSES = 999_999  # as in label maps
 _LONGEST = 1_000  # maximum length of a name
-_FIRST_ID = {"detection": 1, "classification": 0}
+FIRST_ID = {"detection": 1, "classification": 0}  # class id of channel 0
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,11 @@ def _parse(content: Any, source: str) -> ClassFacts:
     if not isinstance(content, Mapping) or content.get("version") != _VERSION:
         raise ValueError(f"it is not of version {_VERSION}")
     task, num_classes = content["task"], content["num_classes"]
-    if not isinstance(task, str) or task not in _FIRST_ID:
-        raise ValueError(f"its task is not one of {', '.join(_FIRST_ID)}")
+    if not isinstance(task, str) or task not in FIRST_ID:
+        raise ValueError(f"its task is not one of {', '.join(FIRST_ID)}")
     if type(num_classes) is not int or not 1 <= num_classes <= _MAX_CLASSES:
         raise ValueError(f"the number of classes is not a whole number from 1 to {_MAX_CLASSES}")
-    first = _FIRST_ID[task]
+    first = FIRST_ID[task]
     names: dict[int, str] = {}
     types: dict[int, str] = {}
     if not isinstance(content["classes"], list) or not content["classes"]:
@@ -167,7 +168,7 @@ def disagreement(one: ClassFacts, other: ClassFacts) -> str:
     of_one, of_other = _comparable(one, other)
     for number in sorted(of_one.keys() & of_other.keys()):
         if of_one[number] != of_other[number]:
-            elsewhere = other.names[number + _FIRST_ID[other.task] - _FIRST_ID[one.task]]
+            elsewhere = other.names[number + FIRST_ID[other.task] - FIRST_ID[one.task]]
             return f"{word} {number} is {one.names[number]!r} in {one.source}, but {elsewhere!r} in {other.source}"
     for number, there in _moved(of_one, of_other):
         return (
@@ -232,7 +233,7 @@ def _comparable(one: ClassFacts, other: ClassFacts) -> tuple[dict[int, str], dic
     for simplify in (_simplified, str):
         sides = [
             {
-                number + _FIRST_ID[one.task] - _FIRST_ID[facts.task]: simplify(name)
+                number + FIRST_ID[one.task] - FIRST_ID[facts.task]: simplify(name)
                 for number, name in facts.names.items()
                 if not _is_placeholder(number, name)
             }

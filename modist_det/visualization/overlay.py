@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PersonOverlay", "draw_overlay", "drawing_size", "person_color"]
+__all__ = ["PersonOverlay", "draw_classes", "draw_overlay", "drawing_size", "person_color"]
 
 Image = NDArray[np.uint8]
 
@@ -74,6 +74,26 @@ def draw_overlay(image: Image, people: Sequence[PersonOverlay], note: str = "") 
     return canvas
 
 
+def draw_classes(image: Image, classes: Sequence[tuple[str, float]], progress: float) -> Image:
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with the classes of the whole frame at the upper left.
+
+    Args:
+        classes: (name, score in [0, 1]), best first.
+        progress: share of the video up to this frame, drawn as a line along the lower edge.
+    """
+    canvas = np.ascontiguousarray(image).copy()
+    height, width = canvas.shape[:2]
+    scale = min(max(min(height, width) / 900, 0.4), 1.0)
+    if classes:
+        _draw_panel(
+            canvas, [f"{name}  {score:.2f}" for name, score in classes], classes, 6, 6, scale, (255, 170, 40)
+        )
+    cv2.rectangle(
+        canvas, (0, height - 4), (round(min(progress, 1.0) * width), height - 1), (255, 170, 40), -1
+    )
+    return canvas
+
+
 def _pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
     x1, y1, x2, y2 = (float(value) for value in box)
     return round(x1 * width), round(y1 * height), round(x2 * width) - 1, round(y2 * height) - 1
@@ -87,15 +107,29 @@ def _draw_actions(
     It is not taller than the box, but has at least one row: small people have only their best action.
     """
     color = person_color(person.track_id)
-    row_height = round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
+    row_height = _row_height(scale)
     actions = list(person.actions)[: min(max(box_height // row_height, 1), lines or len(person.actions))]
     rows = [f"{name}  {score:.2f}" for name, score in actions]
     rows[:1] = [f"{person.track_id}: {rows[0]}" if actions else f"{person.track_id}"]
+    panel_height = row_height * len(rows)
+    top = y - panel_height if y >= panel_height else min(max(y, 0), max(len(canvas) - panel_height, 0))
+    _draw_panel(canvas, rows, actions, x, top, scale, color)
+
+
+def _draw_panel(
+    canvas: Image,
+    rows: Sequence[str],
+    actions: Sequence[tuple[str, float]],
+    x: int,
+    top: int,
+    scale: float,
+    color: tuple[int, int, int],
+) -> None:
+    """Rows of text on dark ground, each with a bar for its action's score."""
+    row_height = _row_height(scale)
     panel_width = max(cv2.getTextSize(row, _FONT, scale, 1)[0][0] for row in rows) + 8
     panel_height = row_height * len(rows)
-    height, width = canvas.shape[:2]
-    left = min(max(x, 0), max(width - panel_width, 0))
-    top = y - panel_height if y >= panel_height else min(max(y, 0), max(height - panel_height, 0))
+    left = min(max(x, 0), max(canvas.shape[1] - panel_width, 0))
     panel = canvas[top : top + panel_height, left : left + panel_width]
     panel[:] = panel // 4
     for number, row in enumerate(rows):
@@ -104,6 +138,10 @@ def _draw_actions(
             bar = round((panel_width - 2) * min(max(actions[number][1], 0.0), 1.0))
             cv2.rectangle(canvas, (left + 1, bottom - 3), (left + 1 + bar, bottom - 2), color, -1)
         _write(canvas, row, left + 4, bottom - row_height // 3, scale, (255, 255, 255))
+
+
+def _row_height(scale: float) -> int:
+    return round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
 
 
 def _write(canvas: Image, text: str, x: int, y: int, scale: float, color: tuple[int, int, int]) -> None:

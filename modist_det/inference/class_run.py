@@ -1,0 +1,86 @@
+"""Classify a video and write its files: mp4 with the classes on its frames, JSON, csv, timeline."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..structures.actions import top_actions
+from ..utils.errors import UserError
+from ..utils.progress import progress_bar
+from ..video.reader import open_video
+from ..video.scaling import FrameScaler
+from ..video.writer import VideoWriter
+from ..visualization.overlay import draw_classes, drawing_size
+from ..visualization.timeline import draw_timeline
+from .class_results import VideoClasses
+from .run import Outputs
+from .stream import open_source
+
+__all__ = ["write_class_outputs", "write_class_video", "write_timeline"]
+
+_FRAMES = 10  # of a timeline
+_FRAME_SIDE = 160  # pixels
+
+
+def write_class_outputs(
+    result: VideoClasses, video: str | os.PathLike, outputs: Outputs, *, fps: float = 25.0
+) -> None:
+    """Write the requested files; ``sheet`` is the timeline.
+
+    Raises:
+        UserError: ``coco`` is requested, which needs boxes, or a file cannot be written.
+    """
+    if outputs.coco is not None:
+        raise UserError("a classifier finds no boxes, so there is no COCO file of its results")
+    if outputs.json is not None:
+        result.to_json(outputs.json)
+    if outputs.csv is not None:
+        result.to_csv(outputs.csv)
+    if outputs.sheet is not None:
+        write_timeline(result, video, outputs.sheet, fps=fps)
+    if outputs.video is not None:
+        write_class_video(result, video, outputs, fps=fps)
+
+
+def write_timeline(
+    result: VideoClasses, video: str | os.PathLike, path: str | os.PathLike, *, fps: float = 25.0
+) -> None:
+    """Write the timeline of a video as PNG: frames, and the scores of the best classes over time."""
+    middles = (np.arange(_FRAMES) + 0.5) * result.duration / _FRAMES
+    with open_video(os.fspath(video), fps) as reader:
+        frames = reader.frames_at_times(middles, short_side=_FRAME_SIDE)
+    names = list(result.class_names.values())
+    best = ", ".join(f"{name} {score:.2f}" for name, score in result.top(2))
+    draw_timeline(
+        path,
+        result.starts,
+        result.ends,
+        result.window_scores,
+        names,
+        result.duration,
+        list(frames),
+        f"{result.video}: {best}",
+    )
+
+
+def write_class_video(
+    result: VideoClasses, video: str | os.PathLike, outputs: Outputs, *, fps: float = 25.0
+) -> None:
+    """Write an mp4 in which each frame shows the best classes of its window."""
+    assert outputs.video is not None
+    source = open_source(video, fps)
+    height, width = drawing_size(source.height, float(source.width * source.pixel_aspect), outputs.short_side)
+    names = list(result.class_names.values())
+    scaler = FrameScaler()
+    total = round(source.duration * float(source.rate)) or None
+    writer = VideoWriter(Path(outputs.video), height, width, source.rate, source.sound, source.origin)
+    with writer, progress_bar(f"drawing {source.name}", "frame", total) as progress:
+        for frame in source.frames():
+            image: NDArray[np.uint8] = frame.rgb(scaler, (height, width))
+            best = top_actions(result.scores_at(frame.second), names, outputs.top, outputs.min_score)
+            writer.write(draw_classes(image, best, frame.second / max(result.duration, 1e-9)), frame.second)
+            progress.update()
