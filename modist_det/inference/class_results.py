@@ -94,7 +94,7 @@ class VideoClasses:
             "model": self.model,
             "duration": round(self.duration, 3),
             "classes": [{"id": number, "name": name} for number, name in self.class_names.items()],
-            "scores": self.scores.round(6).tolist(),
+            "scores": _rounded(self.scores),
             "windows": [
                 {"start": round(start, 3), "end": round(end, 3), "scores": scores}
                 for start, end, scores in zip(
@@ -145,3 +145,7 @@ class VideoClasses:
                 float(content["duration"]),
                 content["model"],
             )
+
+
+def _rounded(scores: Scores) -> list[float]:
+    return scores.astype(np.float64).round(6).tolist()

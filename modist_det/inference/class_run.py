@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..structures.actions import top_actions
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..video.reader import open_video
 from ..video.scaling import FrameScaler
-from ..video.writer import VideoWriter
-from ..visualization.overlay import draw_classes, drawing_size
+from ..visualization.overlay import draw_classes
 from ..visualization.timeline import draw_timeline
 from .class_results import VideoClasses
-from .run import Outputs
+from .run import Outputs, video_writer
 from .stream import open_source
 
 __all__ = ["write_class_outputs", "write_class_video", "write_timeline"]
@@ -42,8 +39,7 @@ def write_class_outputs(
         result.to_csv(outputs.csv)
     if outputs.sheet is not None:
         write_timeline(result, video, outputs.sheet, fps=fps)
-    if outputs.video is not None:
-        write_class_video(result, video, outputs, fps=fps)
+    write_class_video(result, video, outputs, fps=fps)
 
 
 def write_timeline(
@@ -70,17 +66,17 @@ def write_timeline(
 def write_class_video(
     result: VideoClasses, video: str | os.PathLike, outputs: Outputs, *, fps: float = 25.0
 ) -> None:
-    """Write an mp4 in which each frame shows the best classes of its window."""
-    assert outputs.video is not None
+    """Write ``outputs.video``, an mp4 in which each frame shows the best classes of its window."""
     source = open_source(video, fps)
-    height, width = drawing_size(source.height, float(source.width * source.pixel_aspect), outputs.short_side)
+    writer, size = video_writer(source, outputs)
+    if writer is None:
+        return
     names = list(result.class_names.values())
     scaler = FrameScaler()
     total = round(source.duration * float(source.rate)) or None
-    writer = VideoWriter(Path(outputs.video), height, width, source.rate, source.sound, source.origin)
     with writer, progress_bar(f"drawing {source.name}", "frame", total) as progress:
         for frame in source.frames():
-            image: NDArray[np.uint8] = frame.rgb(scaler, (height, width))
             best = top_actions(result.scores_at(frame.second), names, outputs.top, outputs.min_score)
-            writer.write(draw_classes(image, best, frame.second / max(result.duration, 1e-9)), frame.second)
+            share = frame.second / max(result.duration, 1e-9)
+            writer.write(draw_classes(frame.rgb(scaler, size), best, share), frame.second)
             progress.update()

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +31,7 @@ from .predictor import ActionPredictor
 from .results import CocoWriter, CsvWriter, JsonWriter, ResultWriter, VideoActions
 from .stream import Source, in_background, open_source, paced
 
-__all__ = ["Outputs", "RunReport", "annotate", "predict_video", "stream_actions"]
+__all__ = ["Drawing", "Outputs", "RunReport", "annotate", "predict_video", "stream_actions", "video_writer"]
 
 logger = logging.getLogger(__name__)
 
@@ -221,35 +221,20 @@ def annotate(
     report = RunReport()
     start = time.perf_counter()
     header = make_header(source, predictor, detector)
-    # Drawn with the displayed aspect ratio; a custom source may not define ``pixel_aspect``.
-    aspect = Fraction(getattr(source, "pixel_aspect", 1))
-    height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
+    film, size = video_writer(source, outputs)
     sheet = _SheetFrames(outputs.sheet_frames)
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _result_writers(outputs, header)]
         mp4 = None
-        if outputs.video is not None:
-            mp4 = _Mp4(
-                VideoWriter(
-                    outputs.video,
-                    height,
-                    width,
-                    source.rate,
-                    source.sound,
-                    source.origin,
-                    # Compensates for rounding to even numbers of pixels.
-                    pixel_aspect=Fraction(1)
-                    if aspect == 1
-                    else (aspect * source.width * height / (source.height * width)).limit_denominator(10_000),
-                )
-            )
+        if film is not None:
+            mp4 = _Mp4(film)
             stack.enter_context(mp4)
         total = round(source.duration * float(source.rate)) or None
         progress = stack.enter_context(progress_bar(source.name, "frame", total, show=show_progress))
         events = stack.enter_context(
             contextlib.closing(stream_actions(source, predictor, detector, settings, report))
         )
-        canvas_of = _Drawing(predictor, outputs, (height, width))
+        canvas_of = Drawing(predictor.class_names, outputs, size)
         for event in events:
             if isinstance(event, Shown):
                 progress.update()
@@ -279,6 +264,26 @@ def annotate(
         logger.warning("%s", text)
     report.wall = time.perf_counter() - start
     return report
+
+
+def video_writer(source: Source, outputs: Outputs) -> tuple[VideoWriter | None, tuple[int, int]]:
+    """The writer of the annotated video (None without one) and the size (height, width) of its frames.
+
+    They are drawn with the displayed aspect ratio.
+    """
+    # A custom source may not define ``pixel_aspect``.
+    aspect = Fraction(getattr(source, "pixel_aspect", 1))
+    height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
+    if outputs.video is None:
+        return None, (height, width)
+    # Compensates for rounding to even numbers of pixels.
+    rounding = Fraction(1)
+    if aspect != 1:
+        rounding = (aspect * source.width * height / (source.height * width)).limit_denominator(10_000)
+    writer = VideoWriter(
+        outputs.video, height, width, source.rate, source.sound, source.origin, pixel_aspect=rounding
+    )
+    return writer, (height, width)
 
 
 def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]:
@@ -319,11 +324,11 @@ class _Mp4:
             self.error = self.error or error
 
 
-class _Drawing:
+class Drawing:
     """Draws people on frames."""
 
-    def __init__(self, predictor: ActionPredictor, outputs: Outputs, size: tuple[int, int]) -> None:
-        self._names = list(predictor.class_names.values())
+    def __init__(self, class_names: Mapping[int, str], outputs: Outputs, size: tuple[int, int]) -> None:
+        self._names = list(class_names.values())
         self._outputs = outputs
         self._size = size
         self._scaler = FrameScaler()

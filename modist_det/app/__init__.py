@@ -1,0 +1,12 @@
+"""The short way in: ``load(...).predict(...)`` in Python, and the command line ``modist-det``."""
+
+from ..utils.lazy import lazy_names
+
+_MODULES = {
+    "ClassificationResult": "results",
+    "DetectionResult": "results",
+    "Model": "model",
+    "load": "model",
+}
+__all__ = ["ClassificationResult", "DetectionResult", "Model", "load"]
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)
