@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Evaluate the JSON results of tools/demo.py on generated videos against their ground truth."""
+"""Evaluate tubes and frame detections by frame mAP and video mAP in any protocol; also results of tools/demo.py."""
 
 from __future__ import annotations
 
@@ -13,15 +13,65 @@ from modist_det.utils.errors import UserError
 EXAMPLE = """\
   python datasets/prepare_puppets.py --out fresh --seed 7 --train-videos 1 --val-videos 20
   python tools/demo.py fresh/videos/val_*.mp4 --no-video --out fresh_results
-  python tools/evaluate_tubes.py --truth fresh/tracks_val.json --results fresh_results"""
+  python tools/evaluate_tubes.py --truth fresh/tracks_val.json --results fresh_results
+  python tools/evaluate_tubes.py --truth truth.json --results found.json --protocol act --errors 0.5"""
 
 
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("--truth", required=True, metavar="JSON", help="tracks_<split>.json of prepare_puppets.py")
-    add("--results", required=True, type=Path, metavar="FOLDER", help="folder with one JSON file per video")
-    add("--min-iou", type=number_from(0, 1, above=True), default=0.5, help="(default: %(default)s)")
+    add(
+        "--truth",
+        required=True,
+        metavar="FILE",
+        help="JSON or pickle of ground-truth tubes (docs/METRICS.md), or tracks_<split>.json of prepare_puppets.py",
+    )
+    add(
+        "--results",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="JSON or pickle of tubes or frame detections; or folder with one JSON file of tools/demo.py per video",
+    )
+    add(
+        "--protocol",
+        default="recommended",
+        help="recommended, act, multisports or yowo (default: %(default)s)",
+    )
+    add(
+        "--thresholds",
+        nargs="+",
+        default=["0.2", "0.5", "0.75", "0.5:0.95"],
+        metavar="T",
+        help="overlaps of tubes; also 0.05:0.45 and 0.1:0.9 (default: %(default)s)",
+    )
+    add(
+        "--frame-thresholds",
+        nargs="+",
+        default=["0.5"],
+        metavar="T",
+        help="IoU of boxes (default: %(default)s)",
+    )
+    add("--min-length", type=int, metavar="N", help="shortest linked tube (default: the protocol's)")
+    add(
+        "--linked-scores",
+        default="as_published",
+        choices=("as_published", "own_scores"),
+        help="with --protocol multisports: mmaction2's slip or what was meant (default: %(default)s)",
+    )
+    add(
+        "--errors",
+        type=number_from(0, 1, above=True),
+        metavar="T",
+        help="also what mAP is lost to, at this overlap",
+    )
+    add("--json", metavar="OUT", help="write the result to this file")
+    add(
+        "--min-iou",
+        type=number_from(0, 1, above=True),
+        default=0.5,
+        help="of the precision and recall of tools/demo.py's results (default: %(default)s)",
+    )
     add(
         "--min-score",
         type=number_from(0, 1),
@@ -32,6 +82,30 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    if args.results.is_dir():
+        evaluate_demo(args)
+        return
+    from modist_det.analysis.tube_files import evaluate_files, read_tube_file, report_text
+    from modist_det.utils.files import write_json
+
+    result = evaluate_files(
+        read_tube_file(args.truth, truth=True),
+        read_tube_file(args.results, truth=False),
+        args.protocol,
+        args.frame_thresholds,
+        args.thresholds,
+        min_length=args.min_length,
+        scores=args.linked_scores,
+        error_threshold=args.errors,
+    )
+    print(report_text(result))
+    if args.json:
+        write_json(args.json, result)
+        print(f"wrote {args.json}")
+
+
+def evaluate_demo(args: argparse.Namespace) -> None:
+    """The report on generated videos."""
     from modist_det.analysis.tubes import best_poses, evaluate_tubes, read_puppets_tracks, tubes_of_result
     from modist_det.inference import VideoActions
     from modist_det.puppets.labels import CLASS_NAMES

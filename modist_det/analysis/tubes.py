@@ -3,7 +3,8 @@
 Two measures. *Tubes*: an action of a person counts as found if one of the same class overlaps it with a
 spatio-temporal IoU of at least 0.5 (IoU of the times, times the mean IoU of the boxes where both are). *Time*: at
 moments 0.1 s apart, an action of a person counts as found if it is also predicted for a box with an IoU of at
-least 0.5. And for poses, of which a person has one at a time: how often the best one is right.
+least 0.5. Both are matched by :mod:`modist_det.evaluation`. And for poses, of which a person has one at a time: how
+often the best one is right.
 """
 
 from __future__ import annotations
@@ -13,18 +14,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from ..evaluation.tube_ap import compare_frames, compare_tubes
 from ..inference.results import VideoActions
 from ..puppets.labels import CLASS_IDS, CLASS_NAMES, POSES
 from ..puppets.tracks import convert_tracks
 from ..structures.actions import ActionTube
-from ..structures.boxes import iou, iou_matrix
+from ..structures.boxes import iou_matrix
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
 
-__all__ = ["ActionTube", "best_poses", "evaluate_tubes", "read_puppets_tracks", "tubes_of_result"]
+__all__ = [
+    "ActionTube",
+    "best_poses",
+    "evaluate_tubes",
+    "read_puppets_tracks",
+    "tube_records",
+    "tubes_of_result",
+]
 
 _STEP = 0.1  # seconds between the compared moments
 
@@ -65,6 +72,21 @@ def _truth(video: Mapping[str, Any]) -> Iterator[ActionTube]:
                 )
 
 
+def tube_records(tubes: Mapping[str, Sequence[ActionTube]], step: float = _STEP / 2) -> list[dict[str, Any]]:
+    """Tubes in seconds as records for the evaluation, with a frame every ``step`` seconds."""
+    records = []
+    for video, several in tubes.items():
+        for tube in several:
+            frames = np.arange(int(np.ceil(tube.start / step - 1e-6)), int(tube.end / step + 1e-6) + 1)
+            if not len(frames):  # between two frames
+                frames = np.array([round(tube.start / step)])
+            times = np.clip(frames * step, tube.start, tube.end)
+            boxes = np.column_stack([np.interp(times, tube.times, column) for column in tube.boxes.T])
+            record = {"video": video, "class": tube.action, "frames": frames, "boxes": boxes}
+            records.append({**record, "score": tube.score})
+    return records
+
+
 def evaluate_tubes(
     truth: Mapping[str, Sequence[ActionTube]],
     found: Mapping[str, Sequence[ActionTube]],
@@ -89,21 +111,24 @@ def evaluate_tubes(
         raise UserError(
             f"there is no truth for video {unknown[0]}; it is known for {', '.join(sorted(truth)[:5])}"
         )
-    tubes = np.zeros(3)  # found, true, both
-    moments = np.zeros(3)
-    for video, claimed in found.items():
-        real = [tube for tube in truth[video] if tube.end - tube.start >= min_seconds]
-        tubes += (len(claimed), len(real), _matched_tubes(real, claimed, min_iou))
-        moments += _matched_moments(truth[video], claimed, min_iou)
+    real = {video: truth[video] for video in found}
+    lasting = {
+        video: [tube for tube in tubes if tube.end - tube.start >= min_seconds]
+        for video, tubes in real.items()
+    }
+    # Durations are continuous, as MultiSports' protocol has them: from the first frame to the last.
+    tubes = compare_tubes(tube_records(lasting), tube_records(found), "multisports")
+    moments = compare_frames(tube_records(real, _STEP), tube_records(found, _STEP))
+    matched = [int((compared.finds(min_iou) >= 0).sum()) for compared in (tubes, moments)]
     return {
-        "tube_precision": _share(tubes[2], tubes[0]),
-        "tube_recall": _share(tubes[2], tubes[1]),
-        "time_precision": _share(moments[2], moments[0]),
-        "time_recall": _share(moments[2], moments[1]),
-        "tubes": int(tubes[0]),
-        "true_tubes": int(tubes[1]),
-        "seconds": float(moments[0] * _STEP),
-        "true_seconds": float(moments[1] * _STEP),
+        "tube_precision": _share(matched[0], len(tubes.found)),
+        "tube_recall": _share(matched[0], len(tubes.truth)),
+        "time_precision": _share(matched[1], len(moments.found)),
+        "time_recall": _share(matched[1], len(moments.truth)),
+        "tubes": len(tubes.found),
+        "true_tubes": len(tubes.truth),
+        "seconds": len(moments.found) * _STEP,
+        "true_seconds": len(moments.truth) * _STEP,
     }
 
 
@@ -131,44 +156,3 @@ def best_poses(
 
 def _share(part: float, whole: float) -> float:
     return float(part / whole) if whole else float("nan")
-
-
-def tube_iou(a: ActionTube, b: ActionTube) -> float:
-    """Spatio-temporal IoU."""
-    start, end = max(a.start, b.start), min(a.end, b.end)
-    union = max(a.end, b.end) - min(a.start, b.start)
-    if end <= start or union <= 0:
-        return 0.0
-    seconds = np.arange(start, end + 1e-9, _STEP / 2)
-    boxes_a, boxes_b = np.stack([a.box_at(s) for s in seconds]), np.stack([b.box_at(s) for s in seconds])
-    return (end - start) / union * float(np.mean(iou(boxes_a, boxes_b)))
-
-
-def _matched_tubes(real: Sequence[ActionTube], claimed: Sequence[ActionTube], min_iou: float) -> int:
-    """Tubes are matched by descending score; each true tube is matched at most once."""
-    free = list(real)
-    matched = 0
-    for tube in sorted(claimed, key=lambda tube: -tube.score):
-        overlaps = [tube_iou(tube, other) if other.action == tube.action else 0.0 for other in free]
-        if overlaps and max(overlaps) >= min_iou:
-            free.pop(int(np.argmax(overlaps)))
-            matched += 1
-    return matched
-
-
-def _matched_moments(
-    real: Sequence[ActionTube], claimed: Sequence[ActionTube], min_iou: float
-) -> NDArray[np.float64]:
-    """(found, true, both): person-actions, summed over moments."""
-    end = max((tube.end for tube in [*real, *claimed]), default=0.0)
-    total = np.zeros(3)
-    for second in np.arange(0, end + 1e-9, _STEP):
-        for action in {tube.action for tube in [*real, *claimed]}:
-            a = [t.box_at(second) for t in real if t.action == action and t.start <= second <= t.end]
-            b = [t.box_at(second) for t in claimed if t.action == action and t.start <= second <= t.end]
-            total += (len(b), len(a), 0)
-            if a and b:
-                overlaps = iou_matrix(np.stack(a), np.stack(b)) >= min_iou
-                rows, columns = linear_sum_assignment(overlaps, maximize=True)
-                total[2] += overlaps[rows, columns].sum()
-    return total

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .ava import evaluate_ava
     from .ava_evaluator import AVAEvaluator
     from .classification import ClassificationEvaluator
+    from .error_analysis import tube_errors
     from .evaluator import Evaluator, inference_on_dataset
     from .linking import link_detections, trim_tubes
     from .tube_ap import frame_map, nms_tubes, video_map
@@ -24,6 +25,7 @@ __all__ = [
     "link_detections",
     "nms_tubes",
     "trim_tubes",
+    "tube_errors",
     "video_map",
 ]
 
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazy_names(
         "link_detections": "linking",
         "nms_tubes": "tube_ap",
         "trim_tubes": "linking",
+        "tube_errors": "error_analysis",
         "video_map": "tube_ap",
     },
 )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..structures.boxes import iou
+from ..structures.keyframes import IntArray
 from ..structures.tubes import Codes, TubeTable, read_tubes
 from ..utils.errors import UserError
 from .matching import equal_pairs, match_pairs, rank_by_score, suppressed, tube_overlaps
 from .protocols import FRAME_RULES, TUBE_RULES, Rules, check_protocol, eleven_point
 
-__all__ = ["RANGES", "Thresholds", "frame_map", "nms_tubes", "video_map"]
+__all__ = [
+    "RANGES",
+    "Comparison",
+    "Thresholds",
+    "compare_frames",
+    "compare_tubes",
+    "frame_map",
+    "nms_tubes",
+    "video_map",
+]
 
 # Means over several thresholds, by name.
 RANGES = {
@@ -25,6 +37,87 @@ RANGES = {
 
 Thresholds = float | str | Sequence[float | str]
 Result = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Detections beside ground truth, before a threshold is chosen.
+
+    Attributes:
+        truth, found: ground truth (m,) and detections (n,), with labels that index ``names``.
+        names: classes.
+        num_videos: videos in either.
+        found_pair, truth_pair: (p,), the pairs of one class that can match.
+        overlap: (p,).
+        rules: of the protocol.
+    """
+
+    truth: TubeTable
+    found: TubeTable
+    names: list[Hashable]
+    num_videos: int
+    found_pair: IntArray
+    truth_pair: IntArray
+    overlap: NDArray[np.float64]
+    rules: Rules
+
+    @cached_property
+    def rank(self) -> IntArray:
+        """Rank (n,) of each detection, the best first."""
+        return rank_by_score(self.found.score)
+
+    @property
+    def counts(self) -> IntArray:
+        """Ground truth of each class (C,)."""
+        return np.bincount(self.truth.label, minlength=len(self.names))
+
+    @property
+    def evaluated(self) -> list[int]:
+        """Indices of the classes that have an AP."""
+        return [
+            c
+            for c, (name, count) in enumerate(zip(self.names, self.counts.tolist(), strict=True))
+            if name not in self.rules.skipped and (count or self.rules.every_class)
+        ]
+
+    def finds(self, threshold: float) -> IntArray:
+        """Ground truth (n,) that each detection finds, -1 for a false positive."""
+        pairs = self.found_pair, self.truth_pair, self.overlap
+        return match_pairs(*pairs, self.rank, threshold, self.rules.retry)
+
+    def results(self, thresholds: Thresholds, *, with_eleven: bool = False) -> Result:
+        """What :func:`frame_map` and :func:`video_map` return."""
+        named = _names(thresholds)
+        by_class = np.lexsort((self.rank, self.found.label))
+        ends = np.cumsum(np.bincount(self.found.label, minlength=len(self.names)))[:-1]
+        hits = {
+            value: np.split((self.finds(value) >= 0)[by_class], ends)
+            for values in named.values()
+            for value in values
+        }
+        counts = self.counts.tolist()
+
+        def per_class(
+            rule: Callable[[NDArray[np.bool_], int], float], values: tuple[float, ...]
+        ) -> list[Any]:
+            evaluated = set(self.evaluated)
+            return [
+                float(np.mean([rule(hits[value][c], count) for value in values])) if c in evaluated else None
+                for c, count in enumerate(counts)
+            ]
+
+        results: Result = {}
+        for name, values in named.items():
+            ap = per_class(self.rules.average_precision, values)
+            known = [value for value in ap if value is not None]
+            results[name] = {
+                "mean": float(np.mean(known)) if known else None,
+                "per_class": dict(zip(self.names, ap, strict=True)),
+            }
+            if with_eleven:
+                eleven = per_class(eleven_point, values)
+                results[name]["per_class_11_point"] = dict(zip(self.names, eleven, strict=True))
+        return results
 
 
 def frame_map(
@@ -57,15 +150,8 @@ def frame_map(
     Raises:
         UserError: an unknown protocol or threshold, or malformed boxes.
     """
-    check_protocol(protocol)
-    best = protocol in ("multisports", "yowo") if best_class is None else best_class
-    rules = FRAME_RULES[protocol]
-    truth, found, names = _read(groundtruth, detections, classes, best, rules)
-    truth, found = truth.rows(), found.rows()
-    keys = _frame_keys(truth, found, len(names))
-    i, j = equal_pairs(keys[1], keys[0])
-    overlap = iou(found.boxes[i], truth.boxes[j], rules.extra).astype(np.float64, copy=False)
-    return _results(truth, found, names, i, j, overlap, rules, thresholds, protocol == "yowo")
+    compared = compare_frames(groundtruth, detections, protocol, classes, best_class)
+    return compared.results(thresholds, with_eleven=protocol == "yowo")
 
 
 def video_map(
@@ -92,14 +178,49 @@ def video_map(
     Raises:
         UserError: an unknown protocol or threshold, or malformed tubes.
     """
+    return compare_tubes(groundtruth, detections, protocol, classes).results(thresholds)
+
+
+def compare_frames(
+    groundtruth: Any,
+    detections: Any,
+    protocol: str = "recommended",
+    classes: Sequence[Hashable] | None = None,
+    best_class: bool | None = None,
+) -> Comparison:
+    """The first half of :func:`frame_map`, with the same arguments."""
+    check_protocol(protocol)
+    best = protocol in ("multisports", "yowo") if best_class is None else best_class
+    rules = FRAME_RULES[protocol]
+    truth, found, names, num_videos = _read(groundtruth, detections, classes, best, rules)
+    truth, found = truth.rows(), found.rows()
+    frames, numbers = np.unique(np.concatenate([truth.frame, found.frame]), return_inverse=True)
+    keys = [
+        (table.video * len(frames) + number) * len(names) + table.label
+        for table, number in ((truth, numbers[: len(truth)]), (found, numbers[len(truth) :]))
+    ]
+    i, j = equal_pairs(keys[1], keys[0])
+    overlap = iou(found.boxes[i], truth.boxes[j], rules.extra).astype(np.float64, copy=False)
+    return Comparison(truth, found, names, num_videos, i, j, overlap, rules)
+
+
+def compare_tubes(
+    groundtruth: Any,
+    detections: Any,
+    protocol: str = "recommended",
+    classes: Sequence[Hashable] | None = None,
+) -> Comparison:
+    """The first half of :func:`video_map`, with the same arguments."""
     check_protocol(protocol)
     rules = TUBE_RULES[protocol]
-    truth, found, names = _read(groundtruth, detections, classes, False, rules)
+    truth, found, names, num_videos = _read(groundtruth, detections, classes, False, rules)
     if rules.tube_nms is not None:
         found = found.take(~suppressed(found, rules.tube_nms, rules))
-    i, j = equal_pairs(_video_keys(found, len(names)), _video_keys(truth, len(names)))
-    overlap = tube_overlaps(found, truth, i, j, rules).total
-    return _results(truth, found, names, i, j, overlap, rules, thresholds, False)
+    keys = [table.video * len(names) + table.label for table in (truth, found)]
+    i, j = equal_pairs(keys[1], keys[0])
+    return Comparison(
+        truth, found, names, num_videos, i, j, tube_overlaps(found, truth, i, j, rules).total, rules
+    )
 
 
 def nms_tubes(tubes: Sequence[Any], threshold: float = 0.3, protocol: str = "recommended") -> list[Any]:
@@ -120,8 +241,8 @@ def nms_tubes(tubes: Sequence[Any], threshold: float = 0.3, protocol: str = "rec
 
 def _read(
     groundtruth: Any, detections: Any, classes: Sequence[Hashable] | None, best: bool, rules: Rules
-) -> tuple[TubeTable, TubeTable, list[Hashable]]:
-    """Ground truth, detections of evaluated classes, and the names of their labels."""
+) -> tuple[TubeTable, TubeTable, list[Hashable], int]:
+    """Ground truth, detections of evaluated classes, the names of their labels, and the number of videos."""
     videos: Codes = {}
     codes: Codes = {} if classes is None else {name: i for i, name in enumerate(classes)}
     truth = read_tubes(groundtruth, "ground truth", videos, codes, scored=False, class_names=classes)
@@ -145,23 +266,7 @@ def _read(
     new = np.empty(len(codes), np.int64)
     new[[codes[name] for name in names]] = np.arange(len(names))
     tables = [TubeTable(t.video, new[t.label], t.score, t.starts, t.frame, t.boxes) for t in (truth, found)]
-    return tables[0], tables[1], names
-
-
-def _video_keys(table: TubeTable, num_classes: int) -> NDArray[np.int64]:
-    return table.video * num_classes + table.label
-
-
-def _frame_keys(
-    truth: TubeTable, found: TubeTable, num_classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A number for each box: boxes of one video, frame and class have the same."""
-    frames, numbers = np.unique(np.concatenate([truth.frame, found.frame]), return_inverse=True)
-    split = numbers[: len(truth)], numbers[len(truth) :]
-    return tuple(  # type: ignore[return-value]
-        (table.video * len(frames) + number) * num_classes + table.label
-        for table, number in zip((truth, found), split, strict=True)
-    )
+    return tables[0], tables[1], names, len(videos)
 
 
 def _names(thresholds: Thresholds) -> dict[str, tuple[float, ...]]:
@@ -180,52 +285,3 @@ def _names(thresholds: Thresholds) -> dict[str, tuple[float, ...]]:
             raise UserError(f"threshold {entry!r} is no number in (0, 1] and none of {', '.join(RANGES)}")
         named[f"{value:g}"] = (value,)
     return named
-
-
-def _results(
-    truth: TubeTable,
-    found: TubeTable,
-    names: list[Hashable],
-    i: NDArray[np.int64],
-    j: NDArray[np.int64],
-    overlap: NDArray[np.float64],
-    rules: Rules,
-    thresholds: Thresholds,
-    with_eleven: bool,
-) -> Result:
-    named = _names(thresholds)
-    counts = np.bincount(truth.label, minlength=len(names))
-    rank = rank_by_score(found.score)
-    by_class = np.lexsort((rank, found.label))
-    ends = np.cumsum(np.bincount(found.label, minlength=len(names)))
-    evaluated = [
-        c for c, name in enumerate(names) if name not in rules.skipped and (counts[c] or rules.every_class)
-    ]
-
-    def of_threshold(threshold: float) -> list[NDArray[np.bool_]]:
-        hits = (match_pairs(i, j, overlap, rank, threshold, rules.retry) >= 0)[by_class]
-        return np.split(hits, ends[:-1]) if len(names) else []
-
-    single = {value: of_threshold(value) for values in named.values() for value in values}
-    results: Result = {}
-    for name, values in named.items():
-        ap = np.full(len(names), np.nan)
-        for c in evaluated:
-            ap[c] = np.mean([rules.average_precision(single[v][c], int(counts[c])) for v in values])
-        result = {
-            "mean": float(np.mean(ap[evaluated])) if evaluated else None,
-            "per_class": {label: _value(ap[c]) for c, label in enumerate(names)},
-        }
-        if with_eleven:
-            result["per_class_11_point"] = {
-                label: float(np.mean([eleven_point(single[v][c], int(counts[c])) for v in values]))
-                if c in evaluated
-                else None
-                for c, label in enumerate(names)
-            }
-        results[name] = result
-    return results
-
-
-def _value(ap: float) -> float | None:
-    return None if np.isnan(ap) else float(ap)

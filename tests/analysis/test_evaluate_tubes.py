@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modist_det.analysis.tubes import ActionTube, best_poses, evaluate_tubes, read_puppets_tracks, tube_iou
+from modist_det.analysis.tubes import ActionTube, best_poses, evaluate_tubes, read_puppets_tracks
 from modist_det.inference import KeyframeActions, VideoActions, VideoHeader
 from modist_det.puppets.labels import CLASS_NAMES
 from modist_det.utils.errors import UserError
@@ -17,11 +17,16 @@ def tube(action: int, start: float, end: float, x: float = 0.2, score: float = 1
     return ActionTube(action, start, end, times, np.array([[x, 0.2, x + 0.2, 0.6]] * 2, np.float32), score)
 
 
-def test_iou_by_hand():
-    assert tube_iou(tube(1, 0, 2), tube(1, 0, 2)) == pytest.approx(1)
-    assert tube_iou(tube(1, 0, 2), tube(1, 1, 3)) == pytest.approx(1 / 3)
-    assert tube_iou(tube(1, 0, 2), tube(1, 1, 3, x=0.3)) == pytest.approx(1 / 3 / 3, rel=1e-5)
-    assert tube_iou(tube(1, 0, 1), tube(1, 1, 3)) == 0
+@pytest.mark.parametrize(
+    ("other", "overlap"),
+    [(tube(1, 0, 2), 1), (tube(1, 1, 3), 1 / 3), (tube(1, 1, 3, x=0.3), 1 / 9), (tube(1, 2, 3), 0)],
+)
+def test_iou_by_hand(other, overlap):
+    """Intersection and union of times, times the IoU of boxes, which is 1/3 where one is moved by half its width."""
+    for threshold in (overlap - 0.001, overlap + 0.001):
+        if threshold > 0:
+            found = evaluate_tubes({"v": [tube(1, 0, 2)]}, {"v": [other]}, min_iou=threshold)
+            assert found["tube_recall"] == (threshold < overlap)
 
 
 def test_figures_by_hand():
