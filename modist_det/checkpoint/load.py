@@ -158,6 +158,8 @@ def load_weights(
         targets = {prefix + name: tensor for name, tensor in targets.items()}
         for name in [name for name in weights.tensors if not name.startswith(prefix)]:
             weights.drop(name, "the model is only a backbone")
+    if weights.head_only:
+        targets = {name: tensor for name, tensor in targets.items() if not name.startswith("backbone.")}
     for name, reason in weights.optional.items():
         if name in weights.tensors and name not in targets:
             weights.drop(name, reason)
@@ -190,7 +192,7 @@ def _adapt_backbone(weights: Weights, backbone: Backbone, prefix: str) -> list[t
     """:meth:`Backbone.adapt` for tensors with our names; (name in the model, how) of each."""
     before = {n.removeprefix("backbone."): t for n, t in weights.tensors.items() if n.startswith("backbone.")}
     own = dict(before)
-    changes = backbone.adapt(own)
+    changes = backbone.adapt(own) if own else []
     reasons = dict(changes)
     for name in before.keys() - own.keys():
         weights.drop(f"backbone.{name}", reasons.get(name, "renamed"))

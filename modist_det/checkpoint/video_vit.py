@@ -204,13 +204,19 @@ def _from_videomae(state_dict: Mapping[str, Tensor]) -> Weights:
     return weights
 
 
+def _from_vjepa_probe(state_dict: Mapping[str, Tensor]) -> Weights:
+    weights = _converter(_VJEPA_PROBE)(state_dict)
+    weights.head_only = True
+    return weights
+
+
 VIT_FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "videomae": _from_videomae,
     "mmaction2_vit": _from_mmaction2,
     "hf_videomae": _converter(_HF_VIDEOMAE, block=True),
     "hf_vjepa2": _converter(_HF_VJEPA2, block=True),
     "vjepa": _converter(_VJEPA),
-    "vjepa_probe": _converter(_VJEPA_PROBE),
+    "vjepa_probe": _from_vjepa_probe,
     "mae_st": _converter(_MAE_ST),
 }
 

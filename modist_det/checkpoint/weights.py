@@ -18,6 +18,7 @@ class Weights:
         sources: our name -> name in the file.
         dropped: (name in the file, reason) of each tensor that is left out on purpose.
         optional: our name -> reason why a tensor is left out if the model has none of that name.
+        head_only: the file is of a head for some backbone.
         background: the first class of the head's last layer is the background.
     """
 
@@ -25,6 +26,7 @@ class Weights:
     sources: dict[str, str] = field(default_factory=dict)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     optional: dict[str, str] = field(default_factory=dict)
+    head_only: bool = False
     background: bool = False
 
     def add(self, name: str, source: str, tensor: Tensor) -> None:

@@ -1,10 +1,10 @@
 """Models: registries, backbones, heads, losses and meta architectures."""
 
 from .backbone import X3D, Backbone, Hiera, ResNet3D, SlowFast, TorchvisionVideo, VideoViT, build_backbone
-from .heads import ClassificationHead, RoIActionHead, X3DHead, build_head
+from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
-from .methods import BYOL, MoDist, PretrainingMethod, SimCLR
+from .methods import BYOL, MAEST, MoDist, PretrainingMethod, SimCLR, UMTStudent, VideoMAE
 from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
 
 __all__ = [
@@ -12,9 +12,11 @@ __all__ = [
     "BYOL",
     "HEAD_REGISTRY",
     "LOSS_REGISTRY",
+    "MAEST",
     "META_ARCH_REGISTRY",
     "X3D",
     "ActionDetector",
+    "AttentiveHead",
     "Backbone",
     "ClassificationHead",
     "Hiera",
@@ -25,7 +27,9 @@ __all__ = [
     "SimCLR",
     "SlowFast",
     "TorchvisionVideo",
+    "UMTStudent",
     "VideoClassifier",
+    "VideoMAE",
     "VideoViT",
     "X3DHead",
     "build_backbone",

@@ -6,8 +6,20 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
-from modist_det.modeling import ActionDetector, ClassificationHead, RoIActionHead, VideoClassifier, VideoViT
+from modist_det.modeling import (
+    MAEST,
+    ActionDetector,
+    AttentiveHead,
+    ClassificationHead,
+    RoIActionHead,
+    UMTStudent,
+    VideoClassifier,
+    VideoMAE,
+    VideoViT,
+)
 from modist_det.modeling.backbone.positions import umt_table
+from modist_det.modeling.clip_normalizer import ClipNormalizer
+from modist_det.modeling.heads.roi_action import extend_rois
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 
 NORMALIZATION = {"pixel_mean": [0.45] * 3, "pixel_std": [0.225] * 3}
@@ -167,6 +179,93 @@ def test_encoders(reference, case):
     if "keep_ids" in io:
         some = backbone.tokens(clip, io["keep_ids"])[0]
         torch.testing.assert_close(some, io["output_masked"], rtol=0, atol=1e-4)
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+# Case -> format, arguments of the method, of the backbone, distance of the stored tokens.
+VIDEO_MAES = {
+    "videomae_pretrain": (
+        "videomae",
+        {"decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2},
+        {"dim": 48, "depth": 2, "heads": 4},
+    ),
+    "hf_videomae_pretrain": (
+        "hf_videomae",
+        {"decoder_dim": 24, "decoder_depth": 1, "decoder_heads": 2, "decoder_eps": 1e-5},
+        {"eps": 1e-12},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(VIDEO_MAES))
+def test_videomae_pretraining(reference, case):
+    io = torch.load(reference / f"{case}_io.pt", weights_only=True)
+    format, decoder, changes = VIDEO_MAES[case]
+    method = VideoMAE(VideoViT(**arguments(io, **changes)), ClipNormalizer(*IMAGENET), **decoder).eval()
+    load(method, reference / f"{case}.pyth", format)
+    clip, mask = clip_of(io), io["mask"]
+    if "added" in io:
+        ramp = 0.3 * torch.linspace(-1, 1, clip.shape[-1])
+        clip = clip + ramp[:, None] * ramp / 0.3
+    with torch.no_grad():
+        visible = (~mask).nonzero()[:, 1][None]
+        encoded = method.backbone.tokens(clip, visible)[0]
+        torch.testing.assert_close(encoded, io["encoder_output"], rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            method.predict(clip, mask)[:, ::5][:, : io["output"].shape[1]], io["output"], rtol=0, atol=1e-4
+        )
+        torch.testing.assert_close(method.loss(clip, mask), io["loss"], rtol=0, atol=1e-4)
+        if "target_head" in io:
+            target = method.target(clip)[mask][None, :4]
+            torch.testing.assert_close(target, io["target_head"], rtol=0, atol=1e-4)
+
+
+def test_mae_st_pretraining(reference):
+    io = torch.load(reference / "mae_st_pretrain_io.pt", weights_only=True)
+    backbone = VideoViT(**CLASSIFIERS["mae_st_vit_cls"][1])
+    method = MAEST(backbone, ClipNormalizer([0.45] * 3, [0.225] * 3), 0.75, 64, 1).eval()
+    load(method, reference / "mae_st_pretrain.pyth", "mae_st")
+    clip, mask = io["clip"].float(), io["mask"].bool()
+    with torch.no_grad():
+        in_noise_order = io["noise"].argsort(dim=1)[:, :16]
+        latent = backbone.tokens(clip, in_noise_order)[0]
+        torch.testing.assert_close(latent, io["latent"], rtol=0, atol=1e-4)
+        torch.testing.assert_close(method.predict(clip, mask)[0, ::3], io["output"], rtol=0, atol=1e-4)
+        torch.testing.assert_close(method.target(clip)[mask][:4], io["target_head"], rtol=0, atol=1e-4)
+        torch.testing.assert_close(method.loss(clip, mask), io["loss"], rtol=0, atol=1e-4)
+
+
+def test_umt_student(reference):
+    io = torch.load(reference / "umt_pretrain_io.pt", weights_only=True)
+    student = UMTStudent(VideoViT(48, 3, 4, tubelet=1, num_frames=8, image_size=48), 20, 2).eval()
+    load(student, reference / "umt_pretrain.pyth", "videomae")
+    visible = (~io["mask"]).nonzero()[:, 1].view(2, -1)
+    with torch.no_grad():
+        encoded = torch.stack(student.backbone.tokens(io["clip"].float(), visible, (-2, -1)))
+        torch.testing.assert_close(student(io["clip"].float(), visible), io["output"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(encoded, io["encoder_output"], rtol=0, atol=1e-4)
+
+
+def test_attentive_probe(reference):
+    io = torch.load(reference / "vjepa2_attentive_probe_io.pt", weights_only=True)
+    backbone = VideoViT(48, 1, 4, positions="rotary", qkv_bias="full")
+    head = AttentiveHead([48], 174, depth=2, heads=4)
+    model = VideoClassifier(backbone, head, cross_entropy, **NORMALIZATION).eval()
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    report = load_weights(model, reference / "vjepa2_attentive_probe.pyth")
+    assert (report.format, report.missing, report.unexpected) == ("vjepa_probe", [], [])
+    assert sorted(report.loaded) == sorted(f"head.{name}" for name in head.state_dict())
+    assert all(torch.equal(before[name], tensor) for name, tensor in backbone.state_dict().items())
+    maps = io["tokens"].transpose(1, 2).unflatten(2, (2, 4, 5))
+    with torch.no_grad():
+        torch.testing.assert_close(head([maps])[:, 0], io["output"], rtol=0, atol=1e-4)
+
+
+def test_boxes_of_videomae_detectors(reference):
+    io = torch.load(reference / "videomae_det_boxes_io.pt", weights_only=True)
+    rois = torch.cat([torch.zeros(len(io["boxes"]), 1), io["boxes"]], dim=1)
+    extended = extend_rois(rois, (0.1, 0.05), io["image_size_wh"][None])
+    torch.testing.assert_close(extended[:, 1:], io["output"], rtol=0, atol=1e-4)
 
 
 def test_umt_positions(reference):

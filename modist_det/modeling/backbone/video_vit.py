@@ -134,6 +134,7 @@ class VideoViT(Backbone):
         self.tubelet = tubelet
         self.positions = positions
         self.image_size = image_size
+        self.qkv_bias = qkv_bias
         self.eps = eps
         self.pooled_eps = pooled_eps if norm == "pooled" else None
         self.features = features
@@ -291,7 +292,7 @@ class VideoViT(Backbone):
         if self.cls_token is not None:
             tokens = tokens[:, 1:]
         if self.features == "map":
-            return [tokens.transpose(1, 2).unflatten(2, self._grid_of(clip))]
+            return [tokens.transpose(1, 2).unflatten(2, self.grid_of(clip))]
         mean = tokens.mean(dim=1)
         return [(mean if self.fc_norm is None else self.fc_norm(mean))[:, :, None, None, None]]
 
@@ -316,13 +317,14 @@ class VideoViT(Backbone):
             )
         return pad_clip(clip, (self.tubelet, self.patch, self.patch))
 
-    def _grid_of(self, clip: Tensor) -> Grid:
+    def grid_of(self, clip: Tensor) -> Grid:
+        """Steps, rows and columns of the tokens of a clip of whole patches."""
         frames, height, width = clip.shape[2:]
         return frames // self.tubelet, height // self.patch, width // self.patch
 
     def _encode(self, clip: Tensor, keep: Tensor | None = None) -> list[Tensor]:
         """The output of each block, without norm."""
-        grid = self._grid_of(clip)
+        grid = self.grid_of(clip)
         x = self.patch_embed["proj"](clip).flatten(2).transpose(1, 2)
         turn: Callable[[Tensor], Tensor] | None = None
         if self.positions == "rotary":

@@ -2,8 +2,21 @@
 
 from .base import PretrainingMethod, Views, backbone_prefixes
 from .byol import BYOL
+from .masked import MAEST, VideoMAE
 from .modist import MoDist
 from .pathways import PathwayMethod
 from .simclr import SimCLR
+from .umt import UMTStudent
 
-__all__ = ["BYOL", "MoDist", "PathwayMethod", "PretrainingMethod", "SimCLR", "Views", "backbone_prefixes"]
+__all__ = [
+    "BYOL",
+    "MAEST",
+    "MoDist",
+    "PathwayMethod",
+    "PretrainingMethod",
+    "SimCLR",
+    "UMTStudent",
+    "VideoMAE",
+    "Views",
+    "backbone_prefixes",
+]

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...core import CfgNode
 from ...structures.samples import Features, Losses, PretrainingBatch
 from ..backbone import Backbone
+from ..clip_normalizer import ClipNormalizer
+from ..heads.projection import pool
 from ..registry import META_ARCH_REGISTRY
 
-__all__ = ["PretrainingMethod", "Views", "backbone_prefixes"]
+__all__ = ["PretrainingMethod", "Views", "backbone_prefixes", "mean_features"]
 
 _USUAL_PREFIX = "backbone."
 
@@ -111,6 +113,21 @@ class PretrainingMethod(nn.Module):
 
     def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
         raise NotImplementedError
+
+
+def mean_features(
+    backbone: Backbone, normalizer: ClipNormalizer, video: Tensor, clips_per_forward: int
+) -> Tensor:
+    """The pooled map of a backbone, float32 (B, D), averaged over a video's clips.
+
+    Args:
+        video: uint8 (B, C, T, H, W) or (B, V, C, T, H, W).
+        clips_per_forward: number of clips that go through the backbone at once.
+    """
+    clips = video if video.dim() == 5 else video.flatten(0, 1)
+    parts = clips.split(clips_per_forward)
+    features = torch.cat([pool(backbone(normalizer(part))).float() for part in parts])
+    return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
 
 def backbone_prefixes() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, ListOf, add_section
@@ -15,8 +14,8 @@ from ..backbone import Backbone, build_backbone
 from ..backbone.resnet3d import RESNET3D_KEYS
 from ..clip_normalizer import ClipNormalizer
 from ..contrastive import MomentumEncoders
-from ..heads.projection import ProjectionHead, pool
-from .base import PretrainingMethod, Views
+from ..heads.projection import ProjectionHead
+from .base import PretrainingMethod, Views, mean_features
 
 __all__ = ["MOTION", "PATHWAY_KEYS", "VISUAL", "Encoder", "MomentumMethod", "PathwayMethod", "Term"]
 
@@ -189,7 +188,11 @@ class PathwayMethod(PretrainingMethod):
             backbone, averaged over a video's clips.
         """
         if not self.training:
-            return [{"features": row} for row in self._features(batch["video"])]
+            normalizer = cast(ClipNormalizer, self.normalizer[VISUAL])
+            features = mean_features(
+                self.pretrained_backbone, normalizer, batch["video"], self.clips_per_forward
+            )
+            return [{"features": row} for row in features]
         # Each entry in one transfer, as the loader made it (pinned): slices would be copied first, and wait.
         device = cast(ClipNormalizer, self.normalizer[next(iter(self.query))]).scale.device
         clips = {VISUAL: batch["video"].to(device, non_blocking=True)}
@@ -223,14 +226,6 @@ class PathwayMethod(PretrainingMethod):
         if modality == MOTION:
             clips = clips.expand(-1, len(normalizer.scale), -1, -1, -1)
         return normalizer(clips)
-
-    def _features(self, video: Tensor) -> Tensor:
-        clips = video if video.dim() == 5 else video.flatten(0, 1)
-        parts = clips.split(self.clips_per_forward)
-        features = torch.cat(
-            [pool(self.pretrained_backbone(self.normalizer[VISUAL](part))).float() for part in parts]
-        )
-        return features.view(len(video), -1, features.shape[1]).mean(dim=1)
 
 
 class MomentumMethod(PathwayMethod):

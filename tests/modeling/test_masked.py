@@ -1,0 +1,90 @@
+"""Masks, targets and training of the masked autoencoders (their numbers: tests/checkpoint/test_video_vit_parity.py)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modist_det.config import get_cfg
+from modist_det.modeling import build_model
+from modist_det.modeling.methods.masked import patches, random_mask, tube_mask
+from modist_det.utils.errors import UserError
+
+TINY = ["DIM", 24, "DEPTH", 1, "HEADS", 2, "NUM_FRAMES", 4, "IMAGE_SIZE", 64]
+
+
+def method(name, *changes):
+    cfg = get_cfg()
+    words = ["MODEL.META_ARCHITECTURE", name, "MODEL.BACKBONE.NAME", "VideoViT"]
+    for key, value in zip(TINY[::2], TINY[1::2], strict=True):
+        words += [f"MODEL.VIDEO_VIT.{key}", value]
+    section = "VIDEO_MAE" if name == "VideoMAE" else "MAE_ST"
+    words += [f"MODEL.{section}.DECODER_DIM", 16, f"MODEL.{section}.DECODER_DEPTH", 1]
+    words += ["INPUT.NUM_FRAMES", 4, "INPUT.CROP_SIZE", 64]
+    cfg.merge_from_list([*words, *changes])
+    torch.manual_seed(0)
+    return cfg, build_model(cfg)
+
+
+def test_patches_by_hand():
+    clip = torch.arange(2 * 4 * 4 * 6).view(1, 2, 4, 4, 6)  # values: ((c * 4 + t) * 4 + y) * 6 + x
+    values = patches(clip, tubelet=2, patch=2)
+    assert values.shape == (1, 2 * 2 * 3, 8, 2)
+    # Token of step 1, row 0, column 2; its pixels in the order frame, row, column.
+    expected = [
+        [((c * 4 + t) * 4 + y) * 6 + x for c in (0, 1)] for t in (2, 3) for y in (0, 1) for x in (4, 5)
+    ]
+    assert values[0, 6 + 2].tolist() == expected
+
+
+def test_masks():
+    tubes = tube_mask(3, steps=4, places=10, ratio=0.75).view(3, 4, 10)
+    assert (tubes.sum(2) == 7).all() and (tubes == tubes[:, :1]).all()
+    assert not torch.equal(tubes[0], tubes[1]) or not torch.equal(tubes[0], tubes[2])
+    shares = random_mask(2000, 8, 2).float().mean(0)
+    assert shares.tolist() == pytest.approx([0.25] * 8, abs=0.05)
+    assert (random_mask(5, 8, 2).sum(1) == 2).all()
+
+
+@pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])
+def test_training_step_and_features(name):
+    changes = ["MODEL.VIDEO_VIT.CLASS_TOKEN", True] if name == "MAEST" else []
+    cfg, model = method(name, *changes)
+    batch = type(model).random_batch(cfg, 3, 0)
+    assert batch["video"].shape == (3, 1, 3, 4, 64, 64)
+    losses = model(batch)
+    assert list(losses) == ["loss_pixels"]
+    # The target has variance 1 in each patch, and the untrained prediction is nearly 0.
+    assert losses["loss_pixels"].item() == pytest.approx(1, abs=0.1)
+    losses["loss_pixels"].backward()
+    assert all(p.grad is not None for p in model.parameters())
+    features = model.eval()({"video": batch["video"][:, 0]})
+    assert [row["features"].shape for row in features] == [(24,)] * 3
+    maps = model.backbone(model.normalizer(batch["video"][:1, 0]))[0]
+    torch.testing.assert_close(features[0]["features"], maps.mean((2, 3, 4))[0])
+
+
+def test_the_hidden_patches_do_not_change_the_prediction():
+    _, model = method("VideoMAE")
+    model.eval()
+    clip, mask = torch.randn(1, 3, 4, 64, 64), tube_mask(1, 2, 16, 0.5)
+    other = clip.clone()
+    hidden = mask.view(2, 4, 4).repeat_interleave(2, 0).repeat_interleave(16, 1).repeat_interleave(16, 2)
+    other[:, :, hidden] = 5.0
+    with torch.no_grad():
+        torch.testing.assert_close(model.predict(clip, mask), model.predict(other, mask))
+        assert model.loss(clip, mask) != model.loss(other, mask)
+
+
+def test_raw_pixels_as_the_target():
+    _, model = method("VideoMAE", "MODEL.VIDEO_MAE.NORMALIZE_TARGET", False)
+    video = torch.randint(0, 256, (1, 3, 4, 64, 64), dtype=torch.uint8)
+    target = model.target(model.normalizer(video))
+    torch.testing.assert_close(target, patches(video / 255, 2, 16).flatten(2), rtol=0, atol=1e-5)
+
+
+def test_backbones_that_do_not_suit():
+    with pytest.raises(UserError, match="needs MODEL.BACKBONE.NAME VideoViT"):
+        method("VideoMAE", "MODEL.BACKBONE.NAME", "ResNet3D")
+    with pytest.raises(UserError, match="CLASS_TOKEN True"):
+        method("MAEST")
