@@ -85,7 +85,7 @@ class ScheduleHook(Hook):
             self.follower.set_progress(progress)
         rate = self.schedule(progress)
         for group in trainer.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
 class AverageHook(Hook):
@@ -188,7 +188,7 @@ class LogHook(Hook):
         values = {
             "epoch": trainer.iteration / self.steps_per_epoch,
             **losses,
-            "lr": trainer.optimizer.param_groups[0]["lr"],
+            "lr": max(group["lr"] for group in trainer.optimizer.param_groups),
             "time": step,
             "data_time": data,
             "eta_seconds": (trainer.max_iter - trainer.iteration) * step,

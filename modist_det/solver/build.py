@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -11,7 +12,7 @@ from ..core import NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, Limit, ListOf, a
 from ..utils.errors import UserError
 from .lars import LARS
 
-__all__ = ["build_optimizer", "clip_gradients", "parameter_groups"]
+__all__ = ["build_optimizer", "clip_gradients", "lr_scales", "parameter_groups"]
 
 add_section(
     "SOLVER",
@@ -25,6 +26,8 @@ add_section(
     WEIGHT_DECAY=Key(1e-4, NOT_NEGATIVE),
     WEIGHT_DECAY_NORM=Key(0.0, NOT_NEGATIVE),
     WEIGHT_DECAY_BIAS=Key(1e-4, NOT_NEGATIVE),
+    # Of transformers: the learning rate of a block is this share of the next one's; 1: the same for all.
+    LAYER_DECAY=Key(1.0, Limit(0, 1, open_low=True)),
 )
 add_section(
     "SOLVER.CLIP_GRADIENTS",
@@ -41,36 +44,81 @@ _NORM_LAYERS = (
 )
 
 
-def parameter_groups(
-    model: nn.Module, weight_decay: float, weight_decay_norm: float, weight_decay_bias: float
-) -> list[dict]:
-    """The trainable parameters in at most three groups, by weight decay.
+# Positions and tokens of transformers.
+_TABLES = ("pos_embed", "cls_token", "mask_token")
+_BLOCK = re.compile(r"backbone\.blocks\.(\d+)\.")
 
-    Parameters of normalization layers get ``weight_decay_norm``, other biases ``weight_decay_bias`` and the rest
-    ``weight_decay``. Shared parameters are listed once. Groups with equal weight decay are merged; the order within a
-    group is that of ``model.modules()``.
+
+def parameter_groups(
+    model: nn.Module,
+    weight_decay: float,
+    weight_decay_norm: float,
+    weight_decay_bias: float,
+    layer_decay: float = 1.0,
+) -> list[dict]:
+    """The trainable parameters in groups of equal weight decay and learning rate.
+
+    Parameters of normalization layers get ``weight_decay_norm``; other biases and factors of channels, positions and
+    class tokens ``weight_decay_bias``; and the rest ``weight_decay``. Shared parameters are listed once. The order
+    within a group is that of ``model.modules()``.
+
+    Args:
+        layer_decay: groups get the entry ``lr_scale``, a factor for the learning rate (see :func:`lr_scales`).
+
+    Raises:
+        UserError: ``layer_decay`` is not 1, and the backbone is no sequence of ``blocks``.
     """
-    groups: dict[float, list[nn.Parameter]] = {}
+    scales = lr_scales(model, layer_decay) if layer_decay != 1 else {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     seen: set[nn.Parameter] = set()
-    for module in model.modules():
+    for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
                 continue
             seen.add(parameter)
             if isinstance(module, _NORM_LAYERS):
                 decay = weight_decay_norm
-            elif name == "bias":
+            elif parameter.dim() == 1 or name.startswith(_TABLES):
                 decay = weight_decay_bias
             else:
                 decay = weight_decay
-            groups.setdefault(decay, []).append(parameter)
-    return [{"params": params, "weight_decay": decay} for decay, params in groups.items()]
+            scale = scales.get(f"{prefix}.{name}", 1.0)
+            groups.setdefault((decay, scale), []).append(parameter)
+    return [
+        {"params": params, "weight_decay": decay} | ({"lr_scale": scale} if scales else {})
+        for (decay, scale), params in groups.items()
+    ]
+
+
+def lr_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
+    """Factors for the learning rate by the layer of a transformer: name of a parameter -> factor.
+
+    The layers of a backbone of L ``blocks`` are: 0, the patch convolution, positions and class token; i + 1, block i;
+    L + 1, its last norm and all other parts of the model. The factor is ``layer_decay ** (L + 1 - layer)`` (BEiT, Bao
+    et al. 2022).
+
+    Raises:
+        UserError: the model has no such backbone.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    blocks = {name: int(match[1]) for name in names if (match := _BLOCK.match(name))}
+    if not blocks:
+        raise UserError(
+            "SOLVER.LAYER_DECAY is for transformers, but the backbone has no blocks; set it to 1.0"
+        )
+    last = max(blocks.values()) + 2
+    first = tuple(f"backbone.{part}" for part in (*_TABLES, "patch_embed"))
+    layers = {
+        name: blocks[name] + 1 if name in blocks else 0 if name.startswith(first) else last for name in names
+    }
+    return {name: layer_decay ** (last - layer) for name, layer in layers.items()}
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of ``cfg.SOLVER`` for the trainable parameters of ``model``, with BASE_LR."""
     solver = cfg.SOLVER
-    groups = parameter_groups(model, solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
+    decays = (solver.WEIGHT_DECAY, solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY_BIAS)
+    groups = parameter_groups(model, *decays, layer_decay=solver.LAYER_DECAY)
     if not groups:
         raise UserError("the model has no trainable parameters; check MODEL.BACKBONE.FREEZE")
     momentum = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV and solver.MOMENTUM > 0}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from modist_det.config import get_cfg
-from modist_det.modeling import VideoViT, build_backbone
+from modist_det.modeling import VideoViT, build_backbone, build_model
 from modist_det.modeling.backbone import keys_of
 from modist_det.modeling.backbone.positions import rotary, sinusoid_table
 from modist_det.utils.errors import UserError
@@ -185,3 +185,27 @@ def test_the_config_is_found_in_the_weights(family):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(UserError, match=message):
         tiny(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("config", "millions"),
+    [
+        ("AVA/ViT_B_VideoMAE", 86.29),
+        ("AVA/ViT_L_UMT", 303.16),
+        ("AVA/VJEPA2_L", 303.97),
+        ("Puppets/ViT", 1.259),
+        ("Puppets/VideoMAE_ViT", 1.377),
+    ],
+)
+def test_configs_build(root, config, millions):
+    cfg = get_cfg()
+    cfg.merge_from_file(root / "configs" / f"{config}.yaml")
+    cfg.MODEL.NUM_CLASSES = cfg.MODEL.NUM_CLASSES or 12
+    with torch.device("meta"):
+        model = build_model(cfg)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    clip = torch.empty(1, 3, cfg.INPUT.NUM_FRAMES, cfg.INPUT.CROP_SIZE, cfg.INPUT.CROP_SIZE, device="meta")
+    (maps,) = model.backbone(clip)
+    assert maps.shape[2:] == model.backbone.grid_of(clip)
+    if cfg.TASK == "detection":
+        assert model.head(maps[None], torch.empty(2, 5, device="meta")).shape == (2, cfg.MODEL.NUM_CLASSES)
