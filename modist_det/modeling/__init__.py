@@ -4,7 +4,7 @@ from .backbone import X3D, Backbone, Hiera, ResNet3D, SlowFast, TorchvisionVideo
 from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
-from .methods import BYOL, MAEST, MoDist, PretrainingMethod, SimCLR, UMTStudent, VideoMAE
+from .methods import BYOL, MAEST, MoDist, MotionRegression, PretrainingMethod, SimCLR, UMTStudent, VideoMAE
 from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ClassificationHead",
     "Hiera",
     "MoDist",
+    "MotionRegression",
     "PretrainingMethod",
     "ResNet3D",
     "RoIActionHead",

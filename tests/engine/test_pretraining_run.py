@@ -136,6 +136,24 @@ def test_other_methods_train_and_hand_over_their_backbone(config, tmp_path, meth
         assert torch.equal(tensor, trained[f"query.visual.backbone.{name}"])
 
 
+@pytest.mark.parametrize("kind", ["edges", "flow"])
+def test_motion_regression_trains_on_one_clip_a_video_and_hands_over_its_backbone(config, tmp_path, kind):
+    method = ("MODEL.META_ARCHITECTURE", "MotionRegression", "MOTION.KIND", kind)
+    short = ("SOLVER.MAX_EPOCH", 1, "DATASETS.TEST", [], "DATASETS.GALLERY", [])
+    assert run(config("out", *method, *short)) == 0
+    rows = read_metrics(tmp_path / "out/metrics.json")
+    assert all(row["explained"] == pytest.approx(1 - row["loss_motion"]) for row in rows if "loss" in row)
+    (weights,) = (tmp_path / "out/checkpoints").glob("*.pth")
+    model = build_model(
+        config("detector", "MODEL.META_ARCHITECTURE", "ActionDetector", "MODEL.NUM_CLASSES", 3)
+    )
+    report = load_weights(model, weights)
+    assert all(name.startswith("head.") for name in report.missing)
+    trained = torch.load(weights, weights_only=True)["model"]
+    for name, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, trained[f"backbone.{name}"])
+
+
 @pytest.mark.parametrize("changes", [["MODEL.MODIST.CROSS_WEIGHT", 0], ["MOTION.KIND", "flow"]])
 def test_rgb_alone_and_raw_flow_train(config, tmp_path, changes):
     assert (

@@ -15,7 +15,7 @@ from modist_det.modeling.contrastive import shuffle_batch, unshuffle_batch
 from modist_det.utils.comm import machine_group
 
 STEPS = 3
-METHODS = ("MoDist", "BYOL", "SimCLR")
+METHODS = ("MoDist", "BYOL", "SimCLR", "MotionRegression")
 
 
 def batches(rank: int, world_size: int):
@@ -29,7 +29,8 @@ def batches(rank: int, world_size: int):
 
 def train(method: str, rank: int, world_size: int):
     """Losses of each step, mean over ranks; and the model's state after the last."""
-    model = tiny_method(method, CROSS_WEIGHT=1.0, MOTION_WEIGHT=0.5)
+    weights = {} if method == "MotionRegression" else {"CROSS_WEIGHT": 1.0, "MOTION_WEIGHT": 0.5}
+    model = tiny_method(method, **weights)
     trained = DistributedDataParallel(model, broadcast_buffers=False) if world_size > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     losses = []

@@ -7,7 +7,12 @@ import torch
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
 
-SECTIONS = {"MoDist": "MODIST", "BYOL": "BYOL", "SimCLR": "SIMCLR"}
+SECTIONS = {
+    "MoDist": "MODIST",
+    "BYOL": "BYOL",
+    "SimCLR": "SIMCLR",
+    "MotionRegression": "MOTION_REGRESSION",
+}
 
 _SMALL = {
     "MODEL.RESNET3D.DEPTH": 18,
@@ -29,7 +34,8 @@ def tiny_method(name, *, accumulation_steps=1, **changes):
     """The method ``name`` with narrow pathways; ``changes`` are keys of its own section."""
     cfg = get_cfg()
     cfg.SOLVER.ACCUMULATION_STEPS = accumulation_steps
-    own = {"DIM": 6, "PROJECTION_HIDDEN": 10, "PROJECTION_NORM": "none", **changes}
+    common = {"CLIPS": 2, "GRID": [1, 2, 2]} if name == "MotionRegression" else {"DIM": 6}
+    own = {**common, "PROJECTION_HIDDEN": 10, "PROJECTION_NORM": "none", **changes}
     keys = {**_SMALL, **{f"MODEL.{SECTIONS[name]}.{key}": value for key, value in own.items()}}
     cfg.merge_from_list([word for pair in keys.items() for word in pair])
     cfg.MODEL.META_ARCHITECTURE = name

@@ -4,6 +4,7 @@ from .base import PretrainingMethod, Views, backbone_prefixes
 from .byol import BYOL
 from .masked import MAEST, VideoMAE
 from .modist import MoDist
+from .motion_regression import MotionRegression
 from .pathways import PathwayMethod
 from .simclr import SimCLR
 from .umt import UMTStudent
@@ -12,6 +13,7 @@ __all__ = [
     "BYOL",
     "MAEST",
     "MoDist",
+    "MotionRegression",
     "PathwayMethod",
     "PretrainingMethod",
     "SimCLR",
