@@ -164,7 +164,7 @@ def load_weights(
         if name in weights.tensors and name not in targets:
             weights.drop(name, reason)
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
-    backbone = getattr(model, "backbone", model)
+    backbone = dict(model.named_children()).get("backbone", model)
     if isinstance(backbone, Backbone):
         report.untraced = backbone.untraced() if format != "modist_det" else {}
         report.adapted += _adapt_backbone(weights, backbone, prefix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core import CfgNode
 from ..core.node import flatten
-from ..modeling.registry import BACKBONE_REGISTRY
+from ..modeling.backbone import Backbone, backbone_classes
 from ..utils.yaml_reading import parse_yaml
 
 __all__ = ["unlike_settings"]
@@ -23,10 +23,10 @@ def unlike_settings(cfg: CfgNode, config: str) -> list[str]:
     """
     of_weights = flatten((parse_yaml(config, "the config of the weights") or {}) if config else {})
     here = flatten(cfg)
-    backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
+    backbone = dict(backbone_classes()).get(cfg.MODEL.BACKBONE.NAME, Backbone)
     return [
         f"{key} is {here[key]}, but the weights were trained with {of_weights[key]}: they load, but compute "
         f"something else; set {key} to that, unless this is meant"
-        for key in (*getattr(backbone, "untraced_keys", ()), *_OF_INPUT)
+        for key in (*backbone.untraced_keys, *_OF_INPUT)
         if of_weights.get(key) not in (None, here[key])
     ]

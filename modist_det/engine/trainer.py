@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..structures.samples import Batch
 from ..utils import comm
@@ -177,8 +178,8 @@ class Trainer:
             ids += batch["id"]
             last = part == self.accumulation_steps - 1
             # DDP reduces gradients once, with the last part's backward pass.
-            reduce_later = getattr(self.model, "no_sync", contextlib.nullcontext)
-            with contextlib.nullcontext() if last else reduce_later():
+            parallel = self.model if isinstance(self.model, DistributedDataParallel) else None
+            with contextlib.nullcontext() if last or parallel is None else parallel.no_sync():
                 with self.autocast():
                     numbers = {
                         name: value / self.accumulation_steps for name, value in self.model(batch).items()

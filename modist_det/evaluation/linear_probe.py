@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -18,7 +16,11 @@ class LinearClassifier:
     """Standardized features times ``weights`` (D, K) plus ``bias`` (K,)."""
 
     def __init__(
-        self, mean: NDArray[Any], std: NDArray[Any], weights: NDArray[Any], bias: NDArray[Any]
+        self,
+        mean: NDArray[np.float64],
+        std: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        bias: NDArray[np.float64],
     ) -> None:
         self.mean = mean
         self.std = std
@@ -49,7 +51,7 @@ def fit_linear_classifier(
     x = (x - mean) / std
     rows = np.arange(len(x))
 
-    def objective(flat: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, bias = flat[:-num_classes].reshape(-1, num_classes), flat[-num_classes:]
         logits = x @ weights + bias
         log_share = logits - logsumexp(logits, axis=1, keepdims=True)

@@ -88,7 +88,9 @@ def _detections(table: BoxTable, keyframes: dict[Key, int]) -> tuple[Places, NDA
     return (rows[:, 0].astype(np.int64), rows[:, 1:5]), rows[:, 5], int((index < 0).sum())
 
 
-def _coco(people: Places, boxes: Places, scores: NDArray[Any], num_keyframes: int) -> dict[str, float]:
+def _coco(
+    people: Places, boxes: Places, scores: NDArray[np.floating], num_keyframes: int
+) -> dict[str, float]:
     if not len(people[0]) or not len(scores):
         return dict.fromkeys(_FIGURES, 0.0 if len(people[0]) else float("nan"))
     # Imported late because it is slow.
@@ -128,7 +130,7 @@ def _entries(places: Places) -> list[dict[str, Any]]:
 
 
 def _recall(
-    people: Places, boxes: Places, scores: NDArray[Any], min_score: float, num_keyframes: int
+    people: Places, boxes: Places, scores: NDArray[np.floating], min_score: float, num_keyframes: int
 ) -> dict[str, float]:
     """Fraction of people matched at IoU 0.5 by a box with at least this score."""
     kept = scores >= min_score

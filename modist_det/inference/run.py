@@ -26,6 +26,7 @@ from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
 from .persons import PersonDetector
+from .persons.base import Remarks
 from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, find_people, mark_due
 from .predictor import ActionPredictor
 from .results import CocoWriter, CsvWriter, JsonWriter, ResultWriter, VideoActions
@@ -259,8 +260,7 @@ def annotate(
         sheet.write(outputs.sheet, source.name)
     if mp4 is not None and mp4.error is not None:
         raise UserError(f"{mp4.error}; the other files are complete") from mp4.error
-    remark = getattr(detector, "remark", None)
-    if remark is not None and (text := remark(source.name)):
+    if isinstance(detector, Remarks) and (text := detector.remark(source.name)):
         logger.warning("%s", text)
     report.wall = time.perf_counter() - start
     return report
@@ -271,8 +271,7 @@ def video_writer(source: Source, outputs: Outputs) -> tuple[VideoWriter | None, 
 
     They are drawn with the displayed aspect ratio.
     """
-    # A custom source may not define ``pixel_aspect``.
-    aspect = Fraction(getattr(source, "pixel_aspect", 1))
+    aspect = source.pixel_aspect
     height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     if outputs.video is None:
         return None, (height, width)

@@ -21,7 +21,8 @@ from torch import Tensor
 from ..checkpoint import load_weights
 from ..config import CfgNode, get_cfg
 from ..modeling import build_model
-from ..modeling.backbone import Backbone, ResNet3D, SlowFast, build_backbone
+from ..modeling.backbone import Backbone, build_backbone
+from ..modeling.backbone.base import HasStages
 from ..utils.errors import UserError
 
 __all__ = ["StillBackbone", "build_modist_backbone", "build_modist_fpn_backbone", "use_backbone"]
@@ -34,34 +35,29 @@ class StillBackbone(D2Backbone):
     are accepted as well.
 
     Args:
-        backbone: a ResNet3D gives ``res2`` ... ``res5``; others give only ``res5``, with concatenated pathways.
+        backbone: one with four stages (:class:`~modist_det.modeling.backbone.base.HasStages`), such as ResNet3D, gives
+            ``res2`` ... ``res5``; others give only ``res5``, with concatenated pathways.
     """
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self._frames = backbone.alpha if isinstance(backbone, SlowFast) else max(backbone.temporal_strides)
+        self._frames = max(backbone.temporal_strides)
         channels: tuple[int, ...] = (sum(backbone.out_channels),)
         strides: tuple[int, ...] = (backbone.spatial_stride,)
         self._out_features = ["res5"]
-        if isinstance(backbone, ResNet3D):
-            channels, strides = backbone.stage_channels, (4, 8, 16, backbone.spatial_stride)
+        if isinstance(backbone, HasStages):
+            channels, strides = backbone.stage_channels, backbone.stage_strides
             self._out_features = ["res2", "res3", "res4", "res5"]
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
         self._out_feature_strides = dict(zip(self._out_features, strides, strict=True))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         clip = image.unsqueeze(2).expand(-1, -1, self._frames, -1, -1) if image.dim() == 4 else image
-        if not isinstance(self.backbone, ResNet3D):
-            return {"res5": torch.cat([maps.mean(dim=2) for maps in self.backbone(clip)], dim=1)}
-        network = self.backbone
-        maps, features = network.stem(clip), {}
-        for name in self._out_features:
-            maps = getattr(network, name)(maps)
-            features[name] = maps.mean(dim=2)
-            if name == "res2":
-                maps = network.pool(maps)
-        return features
+        if isinstance(self.backbone, HasStages):
+            names = self._out_features
+            return {n: m.mean(dim=2) for n, m in zip(names, self.backbone.stages(clip), strict=True)}
+        return {"res5": torch.cat([maps.mean(dim=2) for maps in self.backbone(clip)], dim=1)}
 
 
 @BACKBONE_REGISTRY.register()
@@ -99,17 +95,19 @@ def use_backbone(
         cfg: the detectron2 config, changed in place. With ``fpn``, it must be one of detectron2's FPN configs.
         config: our YAML file.
         weights: a checkpoint in any format of :func:`~modist_det.checkpoint.load_weights`; "" for random weights.
-        fpn: add a feature pyramid on res2 to res5 (only ResNet3D with stride 32).
+        fpn: add a feature pyramid on res2 to res5 (only of backbones with stages, such as ResNet3D with stride 32).
 
     Raises:
         UserError: the backbone does not support a feature pyramid.
     """
     own = get_cfg(config)
-    if fpn and (own.MODEL.BACKBONE.NAME != "ResNet3D" or own.MODEL.RESNET3D.DILATE_RES5):
-        raise UserError(
-            f"{config}: a feature pyramid needs MODEL.BACKBONE.NAME ResNet3D with MODEL.RESNET3D.DILATE_RES5 False; "
-            "change the config or use fpn=False"
-        )
+    if fpn:
+        network = build_backbone(own)
+        if not isinstance(network, HasStages) or network.stage_strides != (4, 8, 16, 32):
+            raise UserError(
+                f"{config}: a feature pyramid needs MODEL.BACKBONE.NAME ResNet3D with MODEL.RESNET3D.DILATE_RES5 False "
+                "(or another backbone with stages of strides 4, 8, 16, 32); change the config or use fpn=False"
+            )
     cfg.MODEL.MODIST = D2CfgNode({"CONFIG": os.fspath(config), "WEIGHTS": os.fspath(weights)})
     cfg.MODEL.BACKBONE.NAME = "build_modist_fpn_backbone" if fpn else "build_modist_backbone"
     cfg.MODEL.PIXEL_MEAN = [255 * value for value in own.MODEL.PIXEL_MEAN]

@@ -4,14 +4,16 @@
 constructor arguments and a class method that reads the config: ``from_config(cfg)``, for heads
 ``from_config(cfg, backbone)``. Losses map logits and targets to one value per row; one without settings is a function.
 
-What such a class may offer beyond that is a protocol here: :class:`ForTask`, :class:`MakesBatches`.
+What such a class may offer beyond that is a protocol here: :class:`Head`, :class:`ForTask`, :class:`MakesBatches`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from fvcore.common.registry import Registry
+from torch import Tensor
 
 from ..core import CfgNode
 from ..utils.errors import UserError, nearest
@@ -22,6 +24,7 @@ __all__ = [
     "LOSS_REGISTRY",
     "META_ARCH_REGISTRY",
     "ForTask",
+    "Head",
     "MakesBatches",
     "lookup",
 ]
@@ -30,6 +33,18 @@ BACKBONE_REGISTRY = Registry("BACKBONE")
 HEAD_REGISTRY = Registry("HEAD")
 LOSS_REGISTRY = Registry("LOSS")
 META_ARCH_REGISTRY = Registry("META_ARCH")
+
+
+class Head(Protocol):
+    """What a head, an ``nn.Module``, offers to the models of the package."""
+
+    num_classes: int
+
+    def __call__(self, features: Sequence[Tensor], *regions: Tensor) -> Tensor:
+        """Logits of the feature maps; of a detector, (N, K) of the boxes ``regions``, (N, 5)."""
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores in [0, 1] of such logits."""
 
 
 @runtime_checkable

@@ -42,7 +42,9 @@ def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoSt
         raise
 
 
-def demux(container: InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.Packet]:
+def demux(
+    container: InputContainer, stream: av.VideoStream, path: Path
+) -> Iterator[av.Packet[av.VideoStream]]:
     """The packets of ``stream`` up to the end of the file; the decoder is left to be flushed by the caller.
 
     Raises:

@@ -34,7 +34,7 @@ class VideoError(UserError):
     The message is one line: the path and the reason.
     """
 
-    def __init__(self, path: str | os.PathLike, reason: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path = os.fspath(path)
         self.reason = reason
         super().__init__(f"cannot read video {self.path}: {reason}")
@@ -46,7 +46,7 @@ class VideoError(UserError):
 class reading(AbstractContextManager[None]):
     """Converts errors of PyAV inside the block to a :class:`VideoError` of ``path``. Use it around PyAV calls only."""
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
 
     def __exit__(

@@ -82,7 +82,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             clip = video.frames_at_times(3.0 + np.arange(8) * 8 / 30, short_side=256)  # uint8 (8, 256, W, 3)
     """
 
-    def __init__(self, path: str | os.PathLike, threads: int = 1) -> None:
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
         self.path = Path(path)
         self._threads = threads
         self._container, self._stream = open_container(self.path, threads)

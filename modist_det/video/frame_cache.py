@@ -114,11 +114,11 @@ class FrameCache:
         max_side: frames of larger videos are stored with this short side (pixels).
     """
 
-    def __init__(self, folder: str | os.PathLike, max_side: int = 256) -> None:
+    def __init__(self, folder: str | os.PathLike[str], max_side: int = 256) -> None:
         self.folder = Path(folder)
         self.max_side = max_side
 
-    def open(self, path: str | os.PathLike, fps: float | Fraction | None = None) -> CachedFrames:
+    def open(self, path: str | os.PathLike[str], fps: float | Fraction | None = None) -> CachedFrames:
         """The frames of a video file, or of a folder of images shown at ``fps``.
 
         Raises:

@@ -159,7 +159,7 @@ class FrameFolder(AbstractContextManager["FrameFolder"]):
             clip = video.frames_at_indices(range(0, 64, 8), short_side=256)   # uint8 (8, 256, W, 3)
     """
 
-    def __init__(self, path: str | os.PathLike, fps: float | Fraction) -> None:
+    def __init__(self, path: str | os.PathLike[str], fps: float | Fraction) -> None:
         self.path = Path(path)
         self.rate = Fraction(fps).limit_denominator(100_000)
         if self.rate <= 0:

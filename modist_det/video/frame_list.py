@@ -24,7 +24,7 @@ class ListedFolder(str):
     _packed: bytes
 
     def __new__(
-        cls, path: str | os.PathLike, names: Sequence[str] = (), num_images: int | None = None
+        cls, path: str | os.PathLike[str], names: Sequence[str] = (), num_images: int | None = None
     ) -> ListedFolder:
         self = super().__new__(cls, os.fspath(path))
         self._packed = zlib.compress("\n".join(names).encode("utf-8", "surrogateescape"), 1)

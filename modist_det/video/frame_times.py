@@ -53,7 +53,7 @@ def nearest_frames(seconds: NDArray[np.float64], rate: Fraction) -> NDArray[np.i
 
 
 def nearest(
-    sorted_times: NDArray, wanted: NDArray[np.float64], tolerance: float, second: float = 1.0
+    sorted_times: NDArray[np.float64], wanted: NDArray[np.float64], tolerance: float, second: float = 1.0
 ) -> NDArray[np.intp]:
     """For each requested time the index of the nearest of ``sorted_times``, or the earlier of two equally near.
 

@@ -102,7 +102,7 @@ def output_size(
     width: int,
     size: tuple[int, int] | None,
     short_side: int | None,
-    path: str | os.PathLike = "(frames)",
+    path: str | os.PathLike[str] = "(frames)",
     count: int = 1,
 ) -> tuple[int, int]:
     """(height, width) of scaled frames: ``size`` as given, or scaled to the short side with the same aspect ratio.

@@ -31,11 +31,13 @@ class TimedPacket(NamedTuple):
     pts: int
     keyframe: bool
     shown: bool
-    data: av.Packet
+    data: av.Packet[av.VideoStream]
     corrupt: bool = False
 
 
-def timed_packet(packet: av.Packet, codec: str, origin: int, corrupt: bool = False) -> TimedPacket:
+def timed_packet(
+    packet: av.Packet[av.VideoStream], codec: str, origin: int, corrupt: bool = False
+) -> TimedPacket:
     """A packet of a video stream with its time counted from ``origin``, the first frame shown.
 
     Raises:

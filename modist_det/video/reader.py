@@ -14,7 +14,9 @@ from .info import VideoInfo
 __all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video", "probe"]
 
 
-def open_video(path: str | os.PathLike, fps: float | Fraction | None = None) -> VideoReader | FrameFolder:
+def open_video(
+    path: str | os.PathLike[str], fps: float | Fraction | None = None
+) -> VideoReader | FrameFolder:
     """Open a video file, or a folder of images with frame rate ``fps``.
 
     ``fps`` is required for folders and ignored for files, which store their times.
@@ -38,7 +40,7 @@ def open_video(path: str | os.PathLike, fps: float | Fraction | None = None) -> 
     return FrameFolder(path, fps)
 
 
-def probe(path: str | os.PathLike, fps: float | Fraction | None = None) -> VideoInfo:
+def probe(path: str | os.PathLike[str], fps: float | Fraction | None = None) -> VideoInfo:
     """Facts about a video file or a folder of images, with its frames counted.
 
     Reads through a file without decoding it, apart from its first frame: milliseconds for a clip, tens of

@@ -45,7 +45,7 @@ class FrameScaler:
         path: path of the video, for errors.
     """
 
-    def __init__(self, path: str | os.PathLike = "(frames)") -> None:
+    def __init__(self, path: str | os.PathLike[str] = "(frames)") -> None:
         self._path = path
         # Reused for all frames, because building the filters takes longer than running them.
         self._reformatter = VideoReformatter()
@@ -74,7 +74,7 @@ class FrameScaler:
         return _to_sdr(image, int(frame.color_trc), int(frame.color_primaries)) if hdr else image
 
 
-def check_colours(frame: av.VideoFrame, stream: av.VideoStream, path: str | os.PathLike) -> None:
+def check_colours(frame: av.VideoFrame, stream: av.VideoStream, path: str | os.PathLike[str]) -> None:
     """Check from the first frame that a video's colours can be converted.
 
     Raises:
@@ -85,7 +85,7 @@ def check_colours(frame: av.VideoFrame, stream: av.VideoStream, path: str | os.P
         raise VideoError(path, "it is HDR video, for which PyAV 17 or later is needed; pip install -U av")
 
 
-def _colours(frame: av.VideoFrame, path: str | os.PathLike) -> dict[str, Any]:
+def _colours(frame: av.VideoFrame, path: str | os.PathLike[str]) -> dict[str, Any]:
     """Arguments for swscale that say how the frame's colours are coded."""
     if frame.format.is_rgb:
         return {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -56,7 +56,7 @@ class PacketClock:
         self._expected: int | None = None
         self._last = 0
 
-    def correct(self, packet: av.Packet) -> None:
+    def correct(self, packet: av.Packet[av.VideoStream]) -> None:
         """Shift a packet's times; of each packet, in the order of the file."""
         self.spacing = packet.duration or self.spacing
         if not self._active:
@@ -138,7 +138,7 @@ class Survey:
     broken: NDArray[np.bool_] | None = None
 
 
-def print_of(packet: av.Packet) -> int:
+def print_of(packet: av.Packet[av.VideoStream]) -> int:
     """A fingerprint of a packet's content and time."""
     return zlib.crc32(packet, (packet.pts or 0) & 0xFFFFFFFF)
 
@@ -200,7 +200,7 @@ def decode_in_order(
             yield frame, frames.ticks(frame, packets.spacing)
 
 
-def _with_end(packets: Iterator[av.Packet]) -> Iterator[av.Packet | None]:
+def _with_end(packets: Iterator[av.Packet[av.VideoStream]]) -> Iterator[av.Packet[av.VideoStream] | None]:
     """The packets, and then None, which flushes a decoder."""
     yield from packets
     yield None
@@ -264,7 +264,10 @@ def _decode_times(path: Path) -> NDArray[np.float64]:
     return np.minimum.accumulate(times[::-1])[::-1]
 
 
-def _remembered(function: Callable[[Path], Any], path: Path) -> Any:
+_Result = TypeVar("_Result")
+
+
+def _remembered(function: Callable[[Path], _Result], path: Path) -> _Result:
     try:
         stat = path.stat()
         return _call(function, path.absolute(), stat.st_size, stat.st_mtime_ns)
@@ -275,5 +278,5 @@ def _remembered(function: Callable[[Path], Any], path: Path) -> Any:
 
 
 @lru_cache(_REMEMBERED)
-def _call(function: Callable[[Path], Any], path: Path, size: int, changed: int) -> Any:
+def _call(function: Callable[[Path], _Result], path: Path, size: int, changed: int) -> _Result:
     return function(path)

@@ -55,7 +55,7 @@ class VideoWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike[str],
         height: int,
         width: int,
         rate: Fraction,
@@ -157,7 +157,7 @@ class _Sound:
             self._layout = "mono" if stream.channels == 1 else "stereo"
             self._out = target.add_stream("aac", rate=stream.rate, layout=self._layout)
             self._packets = self._encoded(source, stream, origin)
-        self._next: av.Packet | None = None
+        self._next: av.Packet[av.VideoStream] | None = None
 
     @classmethod
     def open(
@@ -183,7 +183,7 @@ class _Sound:
             self._target.mux(self._next)
             self._next = None
 
-    def _copied(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet]:
+    def _copied(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet[av.VideoStream]]:
         shift = round(origin / stream.time_base)
         for packet in _without_errors(source.demux(stream)):
             # Sound before the first frame is dropped.
@@ -193,7 +193,7 @@ class _Sound:
                 packet.stream = self._out
                 yield packet
 
-    def _encoded(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet]:
+    def _encoded(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet[av.VideoStream]]:
         resampler = av.AudioResampler("fltp", self._layout, stream.rate)
         for frame in _without_errors(source.decode(stream)):
             if frame.pts is not None and frame.time >= origin:

@@ -10,7 +10,8 @@ import torchvision
 from torch import nn
 
 from modist_det.config import get_cfg
-from modist_det.modeling.backbone import ResNet3D, build_backbone
+from modist_det.modeling.backbone import ResNet3D, SlowFast, build_backbone
+from modist_det.modeling.backbone.base import HasStages
 from modist_det.modeling.backbone.blocks import make_norm
 from modist_det.modeling.backbone.resnet3d import PRESETS
 from modist_det.utils.errors import UserError
@@ -237,3 +238,18 @@ def test_compiles_without_a_graph_break():
     clip = torch.randn(1, 3, 4, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(compiled(clip)[0], backbone(clip)[0])
+
+
+def test_stages_are_the_maps_that_the_last_one_is_made_of():
+    torch.manual_seed(0)
+    network = ResNet3D(depth=18, width=8, zero_init_final_norm=False, pool_after_res2=2).eval()
+    assert isinstance(network, HasStages)
+    clip = torch.randn(1, 3, 4, 64, 96)
+    with torch.no_grad():
+        maps = list(network.stages(clip))
+        assert torch.equal(maps[0], network.res2(network.stem(clip)))
+        assert torch.equal(maps[-1], network(clip)[0])
+    strides, channels = network.stage_strides, network.stage_channels
+    assert [tuple(m.shape[3:]) for m in maps] == [(64 // s, 96 // s) for s in strides]
+    assert [m.shape[1] for m in maps] == list(channels) and [m.shape[2] for m in maps] == [4, 2, 2, 2]
+    assert not isinstance(SlowFast(depth=18, width=8, alpha=2), HasStages)

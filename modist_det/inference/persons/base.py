@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from fvcore.common.registry import Registry
@@ -22,6 +22,7 @@ __all__ = [
     "Frame",
     "PersonDetector",
     "Picture",
+    "Remarks",
     "build_person_detector",
     "non_maximum_suppression",
 ]
@@ -66,6 +67,14 @@ class PersonDetector(Protocol):
     def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
         """Detect the people in each frame; None if the frame's boxes are unknown (no entry in a file of boxes)."""
         ...
+
+
+@runtime_checkable
+class Remarks(Protocol):
+    """A person detector that has something to say about a video once it is done."""
+
+    def remark(self, video: str) -> str:
+        """What the user should know; "" for nothing."""
 
 
 def build_person_detector(name: str, **options: Any) -> PersonDetector:

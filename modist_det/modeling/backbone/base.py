@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import CfgNode
 
-__all__ = ["Backbone", "section_arguments"]
+__all__ = ["Backbone", "HasStages", "section_arguments"]
 
 
 def section_arguments(section: CfgNode) -> dict[str, Any]:
     """Constructor arguments from a config section whose keys are their names: ``STEM_KERNEL`` is ``stem_kernel``."""
     return {key.lower(): value for key, value in section.items()}
+
+
+@runtime_checkable
+class HasStages(Protocol):
+    """A backbone that also gives the maps of its stages, as feature pyramids need them.
+
+    Attributes:
+        stage_channels, stage_strides: of each stage, from the finest; strides in space.
+    """
+
+    stage_channels: tuple[int, ...]
+    stage_strides: tuple[int, ...]
+
+    def stages(self, clip: Tensor) -> Iterator[Tensor]:
+        """(B, C, T, H, W) -> the map of each stage, (B, ``stage_channels[i]``, T_i, H_i, W_i)."""
+        ...
 
 
 class Backbone(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -176,6 +176,7 @@ class ResNet3D(Backbone):
         self.out_channels = (channels,)
         self.temporal_strides = (stem_stride[0] * pool_after_res2,)
         self.spatial_stride = 16 if dilate_res5 else 32
+        self.stage_strides = (4, 8, 16, self.spatial_stride)
         initialize(self)
         if zero_init_final_norm:
             zero_last_layers(self)
@@ -209,6 +210,15 @@ class ResNet3D(Backbone):
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]."""
         x = self.pool(self.res2(self.stem(clip)))
         return [self.res5(self.res4(self.res3(x)))]
+
+    def stages(self, clip: Tensor) -> Iterator[Tensor]:
+        """The maps of res2 (before the pool behind it) to res5; see :class:`.base.HasStages`."""
+        x = self.res2(self.stem(clip))
+        yield x
+        x = self.pool(x)
+        for stage in (self.res3, self.res4, self.res5):
+            x = stage(x)
+            yield x
 
 
 def pathway_keys(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone
-from ..registry import HEAD_REGISTRY, lookup
+from ..registry import HEAD_REGISTRY, Head, lookup
 
 __all__ = ["build_head"]
 
@@ -28,7 +26,7 @@ add_section(
 )
 
 
-def build_head(cfg: CfgNode, backbone: Backbone) -> Any:
+def build_head(cfg: CfgNode, backbone: Backbone) -> Head:
     """The head ``cfg.MODEL.HEAD.NAME`` for the maps of ``backbone``.
 
     Raises:
@@ -40,4 +38,5 @@ def build_head(cfg: CfgNode, backbone: Backbone) -> Any:
             f"MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}: set the number of classes, or let the task take it from "
             "the label map of DATASETS.TRAIN"
         )
-    return head.from_config(cfg, backbone)
+    built: Head = head.from_config(cfg, backbone)
+    return built

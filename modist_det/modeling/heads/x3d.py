@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from ...core import CfgNode
 from ...utils.errors import UserError
-from ..backbone import X3D, Backbone
+from ..backbone import Backbone
 from ..backbone.blocks import conv3d, initialize, make_norm
 from ..registry import HEAD_REGISTRY
 from .classification import ClassificationHead
 
 __all__ = ["X3DHead"]
+
+
+@runtime_checkable
+class _WithInner(Protocol):
+    """A backbone that says how wide the first convolution of this head is, as X3D does."""
+
+    inner_channels: int
+    out_channels: tuple[int, ...]
+    spatial_stride: int
 
 
 @HEAD_REGISTRY.register()
@@ -55,7 +65,7 @@ class X3DHead(ClassificationHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> X3DHead:
-        if not isinstance(backbone, X3D):
+        if not isinstance(backbone, _WithInner):
             raise UserError(
                 f"MODEL.HEAD.NAME X3DHead needs MODEL.BACKBONE.NAME X3D; use ClassificationHead with "
                 f"{cfg.MODEL.BACKBONE.NAME}"

@@ -14,7 +14,7 @@ from ..backbone import Backbone, build_backbone
 from ..clip_normalizer import ClipNormalizer
 from ..heads import build_head
 from ..losses import Loss, build_loss
-from ..registry import ForTask
+from ..registry import ForTask, Head
 
 __all__ = ["ClipModel"]
 
@@ -38,7 +38,7 @@ class ClipModel(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: Any,
+        head: Head,
         loss: Loss,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
