@@ -13,7 +13,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -34,6 +34,7 @@ __all__ = [
     "Step",
     "View",
     "blur",
+    "box_jitter",
     "color_jitter",
     "erase",
     "flip",
@@ -53,6 +54,9 @@ add_section(
     CROP_ASPECT=Key([0.5, 2.0], ListOf(float, 2, POSITIVE, range=True)),
     RANDOM_FLIP=Key(0.5, SHARE),  # probability of a horizontal flip
     GRAYSCALE_PROB=Key(0.0, SHARE),
+    # Detection: how far edges of boxes move at most, as shares of the box: out of it in x and y, then into it.
+    # VideoMAE's and UMT's detectors: [0.2, 0.1, 0.1, 0.05].
+    BOX_JITTER=Key([0.0, 0.0, 0.0, 0.0], ListOf(float, 4, NOT_NEGATIVE)),
 )
 add_section(
     "INPUT.COLOR_JITTER",
@@ -261,6 +265,14 @@ def blur(view: View, rng: np.random.Generator, sigma: tuple[float, float] = (0.1
 def rand_augment(view: View, rng: np.random.Generator, num_ops: int, magnitude: int) -> View:
     """Apply RandAugment. Its geometric operations do not move boxes or maps, so use it for views without them."""
     return replace(view, clip=T.rand_augment(view.clip, num_ops, magnitude, seed=int(rng.integers(2**31))))
+
+
+def box_jitter(view: View, rng: np.random.Generator, shares: Sequence[float]) -> View:
+    """Move the edges of boxes (:func:`.transforms.jitter_boxes`); a draw for all left edges, then top, right, bottom."""
+    assert view.boxes is not None
+    draws = np.stack([rng.random(len(view.boxes), dtype=np.float32) for _ in range(4)], axis=1)
+    height, width = view.clip.shape[-2:]
+    return replace(view, boxes=T.jitter_boxes(view.boxes, draws, shares, height, width))
 
 
 def erase(view: View, rng: np.random.Generator) -> View:

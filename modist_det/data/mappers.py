@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
 from ..video.sampling import clip_around
 from . import transforms as T
-from .augmentation import Augmentation, View, train_augmentation
+from .augmentation import Augmentation, View, box_jitter, train_augmentation
 from .datasets.records import DetectionRecord
 
 __all__ = ["DetectionMapper", "InHalves"]
@@ -100,13 +101,14 @@ class DetectionMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:
         """Build from ``cfg.INPUT`` and ``cfg.MODEL.NUM_CLASSES``."""
         node = cfg.INPUT
+        jitter = [partial(box_jitter, shares=node.BOX_JITTER)] if any(node.BOX_JITTER) else []
         return cls(
             cfg.MODEL.NUM_CLASSES,
             num_frames=node.NUM_FRAMES,
             sampling_rate=node.SAMPLING_RATE,
             target_fps=node.TARGET_FPS,
             min_size_test=node.MIN_SIZE_TEST,
-            augmentation=train_augmentation(cfg, resized_crop=False) if is_train else None,
+            augmentation=train_augmentation(cfg, *jitter, resized_crop=False) if is_train else None,
             open_video=video_opener(cfg),
         )
 

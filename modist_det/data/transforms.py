@@ -146,6 +146,26 @@ def flip(clip: Tensor) -> Tensor:
     return clip.flip(-1)
 
 
+def jitter_boxes(
+    boxes: NDArray[np.float32], draws: NDArray[np.float32], shares: Sequence[float], height: int, width: int
+) -> NDArray[np.float32]:
+    """Move the edges of boxes (N, 4) by shares of the box, as VideoMAE's detector does in training.
+
+    A box includes its last pixel, so its width is x2 - x1 + 1. The result has at least one pixel, inside the image.
+
+    Args:
+        draws: (N, 4) in [0, 1), by edge: 0 moves an edge as far to the left or up as possible, 1 the other way.
+        shares: of width and height that edges move out of the box at most, then into it.
+    """
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    outward, inward = np.asarray(shares, np.float32).reshape(2, 2)
+    corner = boxes[:, :2] + size * (draws[:, :2] * (outward + inward) - outward)
+    opposite = boxes[:, 2:] + size * (draws[:, 2:] * (outward + inward) - inward)
+    last = np.array([width - 1, height - 1], np.float32)
+    corner = np.clip(corner, 0, last - 1)
+    return np.concatenate([corner, np.maximum(np.minimum(opposite, last), corner + 1)], axis=1)
+
+
 def flip_boxes(boxes: Boxes, width: int) -> Boxes:
     """Mirror the boxes of a clip of this width, as :func:`flip` does its frames."""
     flipped = boxes.copy()

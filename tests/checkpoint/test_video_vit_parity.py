@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
+from modist_det.data.transforms import jitter_boxes
 from modist_det.modeling import (
     MAEST,
     ActionDetector,
@@ -266,6 +267,10 @@ def test_boxes_of_videomae_detectors(reference):
     rois = torch.cat([torch.zeros(len(io["boxes"]), 1), io["boxes"]], dim=1)
     extended = extend_rois(rois, (0.1, 0.05), io["image_size_wh"][None])
     torch.testing.assert_close(extended[:, 1:], io["output"], rtol=0, atol=1e-4)
+    width, height = io["image_size_wh"].tolist()
+    draws = io["jitter_draws_x1_y1_x2_y2"].numpy()
+    jittered = jitter_boxes(io["boxes"].numpy(), draws, io["jitter_args"], height, width)
+    torch.testing.assert_close(torch.from_numpy(jittered), io["jittered"], rtol=0, atol=1e-4)
 
 
 def test_umt_positions(reference):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,13 @@ from modist_det.data.augmentation import (
     Sometimes,
     View,
     blur,
+    box_jitter,
     color_jitter,
     flip,
     grayscale,
     train_augmentation,
 )
+from modist_det.data.mappers import DetectionMapper
 from modist_det.utils.errors import UserError
 
 CROPS = [Crop(40, 60, 60), ResizedCrop(40, 60, (0.3, 0.9))]
@@ -104,3 +108,26 @@ def test_the_size_at_which_clips_are_decoded():
 def test_a_crop_that_does_not_fit():
     with pytest.raises(UserError, match="INPUT.CROP_SIZE 64 does not fit into clips of short side 48"):
         Crop(64, 48, 60)
+
+
+def test_boxes_jitter_within_their_limits():
+    """A box of 40x36 pixels: edges move out by at most 20 % and 10 % of 41 and 37, in by 10 % and 5 %."""
+    view = scene()
+    view = replace(view, boxes=np.repeat(np.float32([[20, 12, 60, 48]]), 2000, axis=0))
+    boxes = box_jitter(view, np.random.default_rng(0), [0.2, 0.1, 0.1, 0.05]).boxes
+    low, high = [20 - 8.2, 12 - 3.7, 60 - 4.1, 48 - 1.85], [20 + 4.1, 12 + 1.85, 60 + 8.2, 48 + 3.7]
+    np.testing.assert_allclose(boxes.min(0), low, atol=0.05)
+    np.testing.assert_allclose(boxes.max(0), high, atol=0.05)
+    assert abs(np.corrcoef(boxes.T) - np.eye(4)).max() < 0.1  # edges move independently
+    # At the border, at least one pixel stays.
+    tiny = replace(view, boxes=np.float32([[79, 59, 80, 60]] * 50))
+    boxes = box_jitter(tiny, np.random.default_rng(0), [0.2, 0.1, 0.1, 0.05]).boxes
+    assert (boxes[:, 2:] - boxes[:, :2] >= 1).all() and boxes[:, 2].max() <= 79 and boxes[:, 3].max() <= 59
+
+
+def test_a_detector_jitters_boxes_only_in_training_and_if_it_is_asked_to():
+    cfg = get_cfg()
+    plain = len(DetectionMapper.from_config(cfg, is_train=True).augmentation.steps)
+    cfg.INPUT.BOX_JITTER = [0.2, 0.1, 0.1, 0.05]
+    assert len(DetectionMapper.from_config(cfg, is_train=True).augmentation.steps) == plain + 1
+    assert DetectionMapper.from_config(cfg, is_train=False).augmentation is None
