@@ -57,13 +57,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--linked-scores",
         default="as_published",
         choices=("as_published", "own_scores"),
-        help="with --protocol multisports: mmaction2's slip or what was meant (default: %(default)s)",
+        help="with --protocol multisports: scores as published, or of each box (default: %(default)s)",
     )
     add(
         "--errors",
         type=number_from(0, 1, above=True),
         metavar="T",
-        help="also what mAP is lost to, at this overlap",
+        help="also how much mAP each kind of error costs, at this overlap",
     )
     add("--json", metavar="OUT", help="write the result to this file")
     add(

@@ -130,9 +130,9 @@ def check(args: argparse.Namespace) -> None:
     if not 1 <= args.quality <= 100:
         raise UserError(f"--quality is {args.quality}, but goes from 1 to 100")
     if args.fps is not None and not 0 < args.fps < math.inf:
-        raise UserError(f"--fps is {args.fps}, but has to be above 0 and finite")
+        raise UserError(f"--fps is {args.fps}, but must be above 0 and finite")
     if args.sheet_videos < 1:
-        raise UserError(f"--sheet-videos is {args.sheet_videos}, but has to be above 0")
+        raise UserError(f"--sheet-videos is {args.sheet_videos}, but must be above 0")
 
 
 if __name__ == "__main__":

@@ -103,7 +103,9 @@ def probe(cfg: CfgNode, folder: Path | None = None) -> dict[str, dict[str, Any]]
         for record in video_share(records, cfg.DATASETS.TRAIN_SHARE, cfg.DATASETS.TRAIN_SHARE_SEED):
             features.append(of_set[rows[record.number]])
             labels.append(_only_label(record))
-    logger.info("fitting a linear classifier to %d features of %d numbers", len(labels), len(features[0]))
+    logger.info(
+        "fitting a linear classifier to %d features with %d dimensions", len(labels), len(features[0])
+    )
     classifier = fit_linear_probe(np.stack(features), np.array(labels), cfg.MODEL.NUM_CLASSES)
 
     results = {}
@@ -215,7 +217,7 @@ def _read_features(path: Path) -> tuple[NDArray[np.float32], list[int]] | None:
 
 def _only_label(record: VideoRecord) -> int:
     if len(record.labels) != 1:
-        raise UserError(f"{record.id} has {len(record.labels)} labels; a linear probe needs one a video")
+        raise UserError(f"{record.id} has {len(record.labels)} labels; a linear probe needs one per video")
     return record.labels[0]
 
 

@@ -36,7 +36,7 @@ def last_metrics(output_dir: str | os.PathLike) -> dict[str, float]:
                 continue
             if test_sets.setdefault(name, test_set) != test_set:
                 raise UserError(
-                    f"{path}: {name} of both {test_sets[name]} and {test_set}; use runs of one test set"
+                    f"{path} has {name} on {test_set}, another run on {test_sets[name]}; give runs on one test set"
                 )
             if isinstance(value, (int, float)):
                 metrics[name] = value
@@ -59,7 +59,7 @@ def mean_results(output_dirs: Sequence[str | os.PathLike]) -> dict[str, dict[str
     folders = [Path(folder).resolve() for folder in output_dirs]
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:
-        raise UserError(f"{twice} is named twice; a mean is over different runs")
+        raise UserError(f"{twice} is given twice; give different runs")
     runs = [last_metrics(folder) for folder in output_dirs]
     names = [name for name in runs[0] if all(name in run for run in runs)]
     if not names:

@@ -109,7 +109,7 @@ def evaluate_tubes(
     unknown = sorted(set(found) - set(truth))
     if unknown:
         raise UserError(
-            f"there is no truth for video {unknown[0]}; it is known for {', '.join(sorted(truth)[:5])}"
+            f"there is no ground truth for video {unknown[0]}, only for {', '.join(sorted(truth)[:5])}"
         )
     real = {video: truth[video] for video in found}
     lasting = {

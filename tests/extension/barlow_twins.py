@@ -23,7 +23,7 @@ add_section(
 
 @META_ARCH_REGISTRY.register()
 class BarlowTwins(PretrainingMethod):
-    """Each unit of the projection is to say the same of both clips, and different units different things."""
+    """Each unit of the projection agrees between both clips; different units are decorrelated."""
 
     def __init__(
         self, backbone: Backbone, normalizer: ClipNormalizer, dim: int = 128, redundancy: float = 0.005
