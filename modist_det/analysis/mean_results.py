@@ -36,7 +36,7 @@ def last_metrics(output_dir: str | os.PathLike) -> dict[str, float]:
                 continue
             if test_sets.setdefault(name, test_set) != test_set:
                 raise UserError(
-                    f"{path} has {name} on {test_set}, another run on {test_sets[name]}; give runs on one test set"
+                    f"{path}: {name} is on both {test_sets[name]} and {test_set}; give runs on one test set"
                 )
             if isinstance(value, (int, float)):
                 metrics[name] = value

@@ -268,7 +268,7 @@ def rand_augment(view: View, rng: np.random.Generator, num_ops: int, magnitude: 
 
 
 def box_jitter(view: View, rng: np.random.Generator, shares: Sequence[float]) -> View:
-    """Move the edges of boxes (:func:`.transforms.jitter_boxes`); a draw for all left edges, then top, right, bottom."""
+    """Move the edges of boxes (:func:`.transforms.jitter_boxes`); all left edges, then top, right, bottom."""
     assert view.boxes is not None
     draws = np.stack([rng.random(len(view.boxes), dtype=np.float32) for _ in range(4)], axis=1)
     height, width = view.clip.shape[-2:]

@@ -50,13 +50,13 @@ def test_undefined_figures_are_left_out(runs):
 def test_folders_that_are_no_runs(runs, tmp_path):
     with pytest.raises(UserError, match="nothing/metrics.json does not exist; give the OUTPUT_DIR"):
         mean_results([runs[0], tmp_path / "nothing"])
-    with pytest.raises(UserError, match="split1 is named twice"):
+    with pytest.raises(UserError, match="split1 is given twice"):
         mean_results([runs[0], runs[1], tmp_path / "nothing/../split1"])
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "loss": 1.0}\n')
     with pytest.raises(UserError, match="split2/metrics.json has no metrics"):
         mean_results(runs)
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "a/top1": 1.0, "b/top1": 0.5}\n')
-    with pytest.raises(UserError, match="top1 of both a and b"):
+    with pytest.raises(UserError, match="top1 is on both a and b"):
         mean_results(runs)
     (runs[1] / "metrics.json").write_text('{"iteration": 1, "a/mAP": 1.0}\n')
     with pytest.raises(UserError, match="no metric in common"):
