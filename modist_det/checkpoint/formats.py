@@ -16,6 +16,7 @@ from ..utils.errors import UserError, nearest
 from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
 from .hiera import from_hiera, is_hiera, to_hiera
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
+from .mvit import from_mvit, is_mvit, to_mvit
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
@@ -42,6 +43,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "torchvision"
     if torchvision_family(names):
         return "torchvision_video"
+    if is_mvit(names):
+        return "pyslowfast_mvit"
     if is_hiera(names):
         return "hiera"
     return "modist_det"
@@ -85,6 +88,7 @@ def names_in_format(
         "modist": lambda name: f"encoder_q.{theirs}" if (theirs := to_pyslowfast(name)) else None,
         "torchvision": to_image_resnet,
         "hiera": to_hiera,
+        "pyslowfast_mvit": to_mvit,
     }
     if format == "caffe2":
         middle = {name: theirs for name in names if (theirs := to_pyslowfast(name))}
@@ -193,5 +197,6 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
         _renamed(state_dict, from_torchvision_video)
     ),
     "hiera": lambda state_dict: _renamed(state_dict, from_hiera),
+    "pyslowfast_mvit": lambda state_dict: _renamed(state_dict, from_mvit),
     **VIT_FORMATS,
 }

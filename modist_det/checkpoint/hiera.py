@@ -32,4 +32,4 @@ def from_hiera(name: str) -> str:
 
 def to_hiera(name: str) -> str | None:
     """The inverse of :func:`from_hiera`."""
-    return name if name.startswith("head.") else name.removeprefix("backbone.")
+    return name.removeprefix("backbone.")

@@ -1,6 +1,6 @@
 """Models: registries, backbones, heads, losses and meta architectures."""
 
-from .backbone import X3D, Backbone, Hiera, ResNet3D, SlowFast, TorchvisionVideo, VideoViT, build_backbone
+from .backbone import X3D, Backbone, Hiera, MViT, ResNet3D, SlowFast, TorchvisionVideo, VideoViT, build_backbone
 from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
@@ -20,6 +20,7 @@ __all__ = [
     "Backbone",
     "ClassificationHead",
     "Hiera",
+    "MViT",
     "MoDist",
     "MotionRegression",
     "PretrainingMethod",

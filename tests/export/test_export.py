@@ -13,6 +13,7 @@ from modist_det.modeling import (
     ActionDetector,
     ClassificationHead,
     Hiera,
+    MViT,
     ResNet3D,
     RoIActionHead,
     SlowFast,
@@ -39,6 +40,8 @@ def _classifier(backbone, input_format: str = "RGB") -> VideoClassifier:
     return VideoClassifier(backbone, head, cross_entropy, *normalization).eval()
 
 
+MVIT = {"dim_mul": [(1, 2)], "head_mul": [(1, 2)], "pool_q_stride": [(0, 1, 1, 1), (1, 1, 2, 2)]}
+
 MODELS = {
     "detector": lambda: _detector(ResNet3D(18, 8, dilate_res5=True)),
     "detector, not aligned": lambda: _detector(
@@ -50,6 +53,7 @@ MODELS = {
         VideoViT(24, 2, 2, image_size=64, num_frames=8, patch=10), aligned=False, box_extension=(0.1, 0.05)
     ),
     "rotary classifier": lambda: _classifier(VideoViT(24, 2, 2, positions="rotary", qkv_bias="full")),
+    "MViT detector": lambda: _detector(MViT((8, 64, 64), 2, 16, **MVIT)),
     "classifier": lambda: _classifier(ResNet3D.preset("i3d", depth=18, width=8), "BGR"),
 }
 

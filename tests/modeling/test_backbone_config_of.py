@@ -23,6 +23,18 @@ NETWORKS = [
         *["MODEL.HIERA.STAGES", [1, 2, 1, 1], "MODEL.HIERA.INPUT_SIZE", [8, 96, 96]],
     ],
     ["MODEL.BACKBONE.NAME", "Hiera", "MODEL.HIERA.INPUT_SIZE", [64, 64], "MODEL.HIERA.MLP_RATIO", 2.0],
+    ["MODEL.BACKBONE.NAME", "MViT", "MODEL.MVIT.INPUT_SIZE", [8, 64, 96], "MODEL.MVIT.EMBED_DIM", 48],
+    [
+        *["MODEL.BACKBONE.NAME", "MViT", "MODEL.MVIT.DIM_MUL_IN_ATT", False, "MODEL.MVIT.USE_ABS_POS", True],
+        *["MODEL.MVIT.SEP_POS_EMBED", True, "MODEL.MVIT.RESIDUAL_POOLING", False],
+        *["MODEL.MVIT.REL_POS_SPATIAL", False, "MODEL.MVIT.REL_POS_TEMPORAL", False],
+        *[
+            "MODEL.MVIT.POOL_Q_STRIDE",
+            [[1, 1, 2, 2], [3, 1, 2, 2], [14, 1, 2, 2]],
+            "MODEL.MVIT.QKV_BIAS",
+            False,
+        ],
+    ],
     ["MODEL.BACKBONE.NAME", "TorchvisionVideo", "MODEL.TORCHVISION.NAME", "s3d"],
 ]
 

@@ -3,6 +3,7 @@
 from .base import Backbone
 from .build import backbone_classes, build_backbone, keys_of
 from .hiera import Hiera
+from .mvit import MViT
 from .resnet3d import ResNet3D
 from .slowfast import SlowFast
 from .torchvision_video import TorchvisionVideo
@@ -13,6 +14,7 @@ __all__ = [
     "X3D",
     "Backbone",
     "Hiera",
+    "MViT",
     "ResNet3D",
     "SlowFast",
     "TorchvisionVideo",

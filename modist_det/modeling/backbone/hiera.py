@@ -24,6 +24,7 @@ from ..registry import BACKBONE_REGISTRY
 from .base import Backbone, section_arguments
 from .multiscale import (
     Mlp,
+    block_count,
     check_features,
     drop_rates,
     initialize_transformer,
@@ -283,7 +284,7 @@ class Hiera(Backbone):
         kernel = kernel_shape(tensors, "patch_embed.proj.weight")
         hidden = tensors.get("blocks.0.mlp.fc1.weight")
         positions = tensors.get("pos_embed_spatial", tensors.get("pos_embed"))
-        blocks = _depth(tensors)
+        blocks = block_count(tensors)
         if kernel is None or hidden is None or positions is None or not blocks:
             return {}
         ends = [i for i in range(blocks) if f"blocks.{i}.proj.weight" in tensors] + [blocks]
@@ -385,14 +386,6 @@ class Hiera(Backbone):
         space = interpolate_positions(self.pos_embed_spatial, (1, *self.grid[1:]), (1, *grid[1:]))
         time = interpolate_positions(self.pos_embed_temporal, (self.grid[0], 1, 1), (grid[0], 1, 1))
         return (time.unsqueeze(2) + space.unsqueeze(1)).flatten(1, 2)
-
-
-def _depth(tensors: Mapping[str, Tensor]) -> int:
-    """Number of blocks, of which none may be missing."""
-    numbers = {
-        int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.norm1\.weight", name))
-    }
-    return len(numbers) if numbers == set(range(len(numbers))) else 0
 
 
 def _of_video(size: Sequence[int], first: int, is_image: bool) -> tuple[int, int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ...utils.errors import UserError
 __all__ = [
     "FEATURES",
     "Mlp",
+    "block_count",
     "check_features",
     "drop_rates",
     "initialize_transformer",
@@ -39,6 +41,14 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
+def block_count(tensors: Mapping[str, Tensor]) -> int:
+    """Number of the blocks of a network with these parameters, of which none may be missing; 0: there are none."""
+    numbers = {
+        int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.norm1\.weight", name))
+    }
+    return len(numbers) if numbers == set(range(len(numbers))) else 0
+
+
 def drop_rates(rate: float, depth: int) -> list[float]:
     """Each block's probability of dropping a residual in training: from 0 at the first to ``rate`` at the last."""
     return [rate * i / max(depth - 1, 1) for i in range(depth)]
@@ -52,7 +62,7 @@ def initialize_transformer(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv3d)):
             nn.init.trunc_normal_(module.weight, std=0.02)
-        if isinstance(module, (nn.Linear, nn.LayerNorm)):
+        if isinstance(module, (nn.Linear, nn.LayerNorm)) and module.bias is not None:
             nn.init.constant_(module.bias, 0.02)
 
 
