@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from modist_det.config import get_cfg
-from modist_det.modeling import Hiera, build_model
+from modist_det.modeling import Hiera, MViT, build_model
 
 
 def _rows(root) -> list[list[str]]:
@@ -60,3 +60,18 @@ def test_table_of_transformers(root):
             count = sum(p.numel() for p in network.parameters()) + classifier
             assert f"{count / 1e6:.2f}" == millions
             assert counter.get_total_flops() == 0 or f"{counter.get_total_flops() / 2e9:.1f}" == giga
+
+
+def test_table_of_mvit(root):
+    lines = (root / "docs" / "BACKBONES.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| v")]
+    assert [row[0] for row in rows] == ["v1-B", "v2-S", "v2-B", "v2-L"]
+    for name, clip, _, _, millions, giga in rows:
+        frames, side = map(int, clip.split("x"))
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network = MViT.preset(name, features="pooled")
+            if name == "v2-S":  # the others take seconds
+                network(torch.empty(1, 3, frames, side, side))
+        count = sum(p.numel() for p in network.parameters()) + (network.out_channels[0] + 1) * 400
+        assert f"{count / 1e6:.2f}" == millions
+        assert counter.get_total_flops() == 0 or f"{counter.get_total_flops() / 2e9:.1f}" == giga

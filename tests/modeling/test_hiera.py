@@ -167,3 +167,21 @@ def test_settings_that_do_not_fit(arguments, message):
         Hiera(**arguments)
     with pytest.raises(UserError, match="there is no Hiera of size 'XL'"):
         Hiera.preset("XL")
+
+
+@torch.no_grad()
+def test_a_file_has_stages_beyond_the_map(tmp_path, caplog):
+    whole, part = _tiny(), _tiny(map_stage=3)
+    with torch.no_grad():
+        whole.blocks[0].norm1.weight.fill_(0.5)
+        part.norm.weight.fill_(2.0)
+    names = dict(whole.state_dict())
+    torch.save({"model_state": names}, tmp_path / "hiera.pth")
+    report = load_weights(part, tmp_path / "hiera.pth")
+    assert (report.missing, report.unexpected, report.mismatched) == ([], [], [])
+    assert {reason for _, reason in report.dropped} == {"beyond stage 3, whose map is used"}
+    assert {name.split(".")[1] for name, _ in report.dropped} == {"4"}
+    assert [name for name, _ in report.adapted] == ["norm.weight", "norm.bias"]
+    clip = torch.randn(1, 3, 4, 32, 32)
+    assert torch.equal(part.stage_maps(clip)[2], whole.stage_maps(clip)[2])
+    assert torch.equal(part.norm.weight, torch.full((32,), 2.0))

@@ -310,6 +310,24 @@ class Hiera(Backbone):
             keys["Q_POOL"] = fused
         return {f"MODEL.HIERA.{key}": value for key, value in keys.items()}
 
+    def adapt(self, tensors: dict[str, Tensor]) -> list[tuple[str, str]]:
+        """Leave out the stages after the map's; where the file's norm is another one's, it starts anew."""
+        changes = [
+            (name, f"beyond stage {len(self.stage_ends)}, whose map is used")
+            for name in tensors
+            if (match := re.match(r"blocks\.(\d+)\.", name)) and int(match[1]) >= len(self.blocks)
+        ]
+        for name, _ in changes:
+            del tensors[name]
+        norm = {f"norm.{kind}": value for kind, value in self.norm.state_dict().items()}
+        for name, value in norm.items():
+            if "blocks.0.norm1.weight" in tensors and (
+                name not in tensors or (changes and tensors[name].shape != value.shape)
+            ):
+                tensors[name] = value
+                changes.append((name, "of another stage in the file, or not in it: starts anew"))
+        return changes
+
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]; T', H' and W' are 1 for pooled features.
 

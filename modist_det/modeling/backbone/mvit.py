@@ -16,6 +16,7 @@ from ...utils.errors import UserError
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone, section_arguments
 from .multiscale import Mlp, block_count, check_features, drop_rates, initialize_transformer, run_block
+from .positions import Grid, resize_volume
 from .shapes import kernel_shape
 
 __all__ = ["MViT", "MViTBlock"]
@@ -77,14 +78,13 @@ _SIZES = {
     "v2-B": ((32, 224, 224), 24, 96, 1, (2, 5, 21)),
     "v2-L": ((40, 312, 312), 48, 144, 2, (2, 8, 44)),
 }
-Grid = tuple[int, ...]  # (T, H, W)
 
 
 def _pooled(tokens: Tensor, grid: Grid, pool: nn.Module, has_class: bool) -> tuple[Tensor, Grid]:
     """(B, N, C) pooled in space and time, and the new grid. A class token, the first one, stays."""
     volume = pool(tokens[:, has_class:].transpose(1, 2).unflatten(2, grid))
     rest = volume.flatten(2).transpose(1, 2)
-    return torch.cat([tokens[:, :1], rest], dim=1) if has_class else rest, tuple(volume.shape[2:])
+    return torch.cat([tokens[:, :1], rest], dim=1) if has_class else rest, _triple(volume.shape[2:])
 
 
 class _Attention(nn.Module):
@@ -324,7 +324,7 @@ class MViT(Backbone):
         self.patch_padding = list(patch_padding)
         self.features = features
         self.checkpointing = checkpointing
-        self.grid = tuple(size // stride for size, stride in zip(input_size, patch_stride, strict=True))
+        self.grid = _triple([size // stride for size, stride in zip(input_size, patch_stride, strict=True)])
 
         convolution = nn.Conv3d(
             in_channels, embed_dim, _triple(patch_kernel), _triple(patch_stride), _triple(patch_padding)
@@ -374,7 +374,7 @@ class MViT(Backbone):
                     residual_pooling=residual_pooling,
                 )
             )
-            grid = tuple(size // stride for size, stride in zip(grid, q_stride or (1, 1, 1), strict=True))
+            grid = _triple([size // stride for size, stride in zip(grid, q_stride or (1, 1, 1), strict=True)])
             width = out_width
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
@@ -471,7 +471,7 @@ class MViT(Backbone):
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]; T', H' and W' are 1 for pooled features."""
         patches = self.patch_embed["proj"](clip)
-        grid: Grid = tuple(patches.shape[2:])
+        grid = _triple(patches.shape[2:])
         tokens = self._with_positions(patches.flatten(2).transpose(1, 2), grid)
         for block in self.blocks:
             tokens, grid = run_block(block, tokens, grid, checkpointing=self.checkpointing and self.training)
@@ -497,9 +497,7 @@ class MViT(Backbone):
             first, table = self.pos_embed[:, :rows], self.pos_embed[:, rows:]
         else:
             return tokens
-        if grid != self.grid:
-            volume = table.transpose(1, 2).unflatten(2, self.grid)
-            table = F.interpolate(volume, size=grid, mode="trilinear").flatten(2).transpose(1, 2)
+        table = resize_volume(table, self.grid, grid)
         return tokens + (table if first is None else torch.cat([first, table], dim=1))
 
 
