@@ -1,6 +1,16 @@
 """Models: registries, backbones, heads, losses and meta architectures."""
 
-from .backbone import X3D, Backbone, Hiera, MViT, ResNet3D, SlowFast, TorchvisionVideo, VideoViT, build_backbone
+from .backbone import (
+    X3D,
+    Backbone,
+    Hiera,
+    MViT,
+    ResNet3D,
+    SlowFast,
+    TorchvisionVideo,
+    VideoViT,
+    build_backbone,
+)
 from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
