@@ -196,7 +196,7 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "torchvision_video": lambda state_dict: _with_linear_classifier(
         _renamed(state_dict, from_torchvision_video)
     ),
-    "hiera": lambda state_dict: _renamed(state_dict, from_hiera),
+    "hiera": from_hiera,
     "pyslowfast_mvit": lambda state_dict: _renamed(state_dict, from_mvit),
     **VIT_FORMATS,
 }

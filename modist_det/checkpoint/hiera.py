@@ -1,17 +1,22 @@
 """Convert between the parameter names of Hiera's own code and ours.
 
-Below ``backbone.``, :class:`~modist_det.modeling.backbone.Hiera` and
-:class:`~modist_det.modeling.backbone.MaskedHiera` have Hiera's names.
+Below ``backbone.``, :class:`~modist_det.modeling.backbone.Hiera` has Hiera's names; the decoder of pretraining keeps
+them, too (:class:`~modist_det.modeling.methods.HieraMAE`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from .weights import Weights
 
 __all__ = ["from_hiera", "is_hiera", "to_hiera"]
 
 _WIDENING = re.compile(r"blocks\.\d+\.proj\.weight")
+_DECODER = ("multi_scale_fusion_heads.", "decoder_", "mask_token")
 
 
 def is_hiera(names: Iterable[str]) -> bool:
@@ -25,11 +30,17 @@ def is_hiera(names: Iterable[str]) -> bool:
     )
 
 
-def from_hiera(name: str) -> str:
-    """Our name for Hiera's parameter ``name``."""
-    return name if name.startswith("head.") else f"backbone.{name}"
+def from_hiera(state_dict: Mapping[str, Tensor]) -> Weights:
+    """A file's tensors under our names."""
+    weights = Weights()
+    for source, tensor in state_dict.items():
+        if source.startswith(_DECODER):
+            weights.optional[source] = "pretraining only"
+        ours = source.startswith(("head.", *_DECODER))
+        weights.add(source if ours else f"backbone.{source.removeprefix('encoder_')}", source, tensor)
+    return weights
 
 
 def to_hiera(name: str) -> str | None:
-    """The inverse of :func:`from_hiera`."""
+    """Hiera's name for our ``name``."""
     return name.removeprefix("backbone.")

@@ -14,7 +14,17 @@ from .backbone import (
 from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
-from .methods import BYOL, MAEST, MoDist, MotionRegression, PretrainingMethod, SimCLR, UMTStudent, VideoMAE
+from .methods import (
+    BYOL,
+    MAEST,
+    HieraMAE,
+    MoDist,
+    MotionRegression,
+    PretrainingMethod,
+    SimCLR,
+    UMTStudent,
+    VideoMAE,
+)
 from .registry import BACKBONE_REGISTRY, HEAD_REGISTRY, LOSS_REGISTRY, META_ARCH_REGISTRY
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "Backbone",
     "ClassificationHead",
     "Hiera",
+    "HieraMAE",
     "MViT",
     "MoDist",
     "MotionRegression",

@@ -7,8 +7,9 @@ import torch
 
 from modist_det.checkpoint import load_weights
 from modist_det.config import get_cfg
-from modist_det.modeling import ClassificationHead, Hiera, VideoClassifier, build_model
+from modist_det.modeling import ClassificationHead, Hiera, HieraMAE, VideoClassifier, build_model
 from modist_det.modeling.losses import cross_entropy
+from modist_det.modeling.meta_arch import ClipNormalizer
 from modist_det.utils.errors import UserError
 
 
@@ -185,3 +186,60 @@ def test_a_file_has_stages_beyond_the_map(tmp_path, caplog):
     clip = torch.randn(1, 3, 4, 32, 32)
     assert torch.equal(part.stage_maps(clip)[2], whole.stage_maps(clip)[2])
     assert torch.equal(part.norm.weight, torch.full((32,), 2.0))
+
+
+def _masked(arch, ratio=0.9) -> HieraMAE:
+    decoder = {f"decoder_{name}": arch[key] for name, key in DECODER.items()}
+    names = {key: value for key, value in arch.items() if not key.startswith("decoder_")}
+    return HieraMAE(Hiera(**names), ClipNormalizer([0.0] * 3, [1.0] * 3), ratio, **decoder)
+
+
+DECODER = {"dim": "decoder_embed_dim", "depth": "decoder_depth", "heads": "decoder_num_heads"}
+
+
+@torch.no_grad()
+def test_masked_autoencoder_of_its_own_code(real_data):
+    path, io = _case(real_data, "hiera_mae_video")
+    model = _masked(io["arch"])
+    tensors = torch.load(path, weights_only=True)["model_state"]
+    keys = Hiera.config_of(tensors)
+    assert (keys["MODEL.HIERA.Q_POOL"], keys["MODEL.HIERA.STAGES"]) == (2, [1, 1, 1, 1])
+    report = load_weights(model, path)
+    assert (report.format, report.missing, report.unexpected, report.mismatched) == ("hiera", [], [], [])
+    assert sorted(report.loaded) == sorted(model.state_dict())
+    clip, kept = io["clip"].float(), io["mask_true_is_keep"]
+    torch.testing.assert_close(model.encode(clip, kept), io["latent"], rtol=0, atol=1e-4)
+    predicted, hidden = model.predict(clip, kept)
+    torch.testing.assert_close(predicted[hidden][::2], io["output"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.target(clip)[hidden][:4], io["target_head"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(model.loss(clip, kept), io["loss"], rtol=0, atol=1e-4)
+    # A classifier or detector takes the encoder and its norm.
+    detector = Hiera(**{k: v for k, v in io["arch"].items() if not k.startswith("decoder_")} | {"q_pool": 3})
+    report = load_weights(detector, path)
+    assert (report.missing, report.unexpected, report.mismatched) == ([], [], [])
+    assert torch.equal(detector.norm.weight, tensors["encoder_norm.weight"])
+
+
+ARCH = {"input_size": (4, 64, 64), "embed_dim": 8, "stages": (1, 1, 1, 1), "q_pool": 2}
+ARCH |= {"decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2}
+
+
+def test_pretraining_step_hides_the_given_share_of_units():
+    torch.manual_seed(0)
+    model = _masked(ARCH, ratio=0.7).train()
+    masks = []
+    model.loss = lambda clip, kept: masks.append(kept) or HieraMAE.loss(model, clip, kept)
+    losses = model({"video": torch.randint(0, 256, (3, 1, 3, 4, 64, 64), dtype=torch.uint8)})
+    losses["loss_pixels"].backward()
+    assert masks[0].sum(dim=1).tolist() == [2, 2, 2]  # of 8: int(8 * 0.3)
+    assert all(p.grad is not None for p in model.parameters())
+    features = model.eval()({"video": torch.zeros(2, 3, 4, 64, 64, dtype=torch.uint8)})
+    assert [f["features"].shape for f in features] == [(64,)] * 2
+
+
+def test_backbones_that_a_masked_autoencoder_cannot_use():
+    normalizer = ClipNormalizer([0.0] * 3, [1.0] * 3)
+    with pytest.raises(UserError, match="HieraMAE needs MODEL.BACKBONE.NAME Hiera with FEATURES map"):
+        HieraMAE(_tiny(features="pooled"), normalizer)
+    with pytest.raises(UserError, match="needs all stages of a Hiera"):
+        HieraMAE(_tiny(map_stage=3), normalizer)

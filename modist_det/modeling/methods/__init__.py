@@ -3,6 +3,7 @@
 from .base import PretrainingMethod, Views, backbone_prefixes
 from .byol import BYOL
 from .masked import MAEST, VideoMAE
+from .masked_hiera import HieraMAE
 from .modist import MoDist
 from .motion_regression import MotionRegression
 from .pathways import PathwayMethod
@@ -12,6 +13,7 @@ from .umt import UMTStudent
 __all__ = [
     "BYOL",
     "MAEST",
+    "HieraMAE",
     "MoDist",
     "MotionRegression",
     "PathwayMethod",
