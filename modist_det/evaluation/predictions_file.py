@@ -5,7 +5,8 @@
     video,label,rank,class1,score1,class2,score2
     v_0001,jump,2,run,0.713402,jump,0.201330
 
-Labels of a video with several are joined by ``;``. Texts are safe for spreadsheets (:func:`as_text`).
+Labels of a video with several are joined by ``;``. Texts are written so that spreadsheets do not run them as formulas
+(:func:`~modist_det.utils.spreadsheet.as_text`).
 """
 
 from __future__ import annotations

@@ -120,8 +120,7 @@ def test_a_module_that_cannot_be_imported_is_one_line(folder, program, name, con
         (
             ["MODEL.BACKBONE.NAME", "PatchBackbon"],
             "error: MODEL.BACKBONE.NAME is 'PatchBackbon', which is not registered; did you mean 'PatchBackbone'? "
-            "(known: PatchBackbone, ResNet3D, SlowFast, TorchvisionVideo, X3D; --import MODULE adds what "
-            "a module registers)\n",
+            "(known: ",
         ),
         (
             ["MODEL.PATCH_BACKBONE.WITDH", "3"],
@@ -138,6 +137,8 @@ def test_a_module_that_cannot_be_imported_is_one_line(folder, program, name, con
 def test_what_no_module_has_registered(program, tmp_path, words, reason):
     done = program(NET, "--cfg", "patch_backbone.yaml", "OUTPUT_DIR", tmp_path, *words)
     assert done.returncode == 1 and done.stderr.startswith(reason) and done.stderr.count("\n") == 1
+    if "not registered" in reason:
+        assert done.stderr.endswith("; --import MODULE adds what a module registers)\n")
 
 
 def test_processes_that_are_started_import_them_too(tmp_path, root):

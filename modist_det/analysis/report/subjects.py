@@ -33,10 +33,12 @@ _WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 
 
 class Subject(ABC):
-    """Attributes:
-    task: decides the page's words.
-    name: of the dataset.
-    matched: boxes and detections.
+    """A dataset and what a model said of it.
+
+    Attributes:
+        task: decides the words of the page.
+        name: of the dataset.
+        matched: boxes and detections.
     """
 
     task: ClassVar[str]
