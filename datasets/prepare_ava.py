@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--keyframe-spacing", type=float, metavar="S", help="seconds between keyframes (default: 1)"
     )
+    init.add_argument("--force", action="store_true", help="replace existing files")
     init.add_argument("--out", type=Path, required=True, metavar="YAML", help="the description file to write")
 
     check = commands.add_parser("check", help="check files and videos; exit status 0 if nothing is wrong")
@@ -82,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=at_least(1), metavar="N", help="videos to open in parallel (default: one per CPU)"
     )
 
-    split = commands.add_parser("split", help="split a dataset by video into train.yaml and val.yaml")
+    split = commands.add_parser(
+        "split", help="split a dataset by video into train.yaml and val.yaml, and check both"
+    )
     split.add_argument("dataset", metavar="DESCRIPTION", help="description file")
     split.add_argument(
         "--val-share",
@@ -94,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     split.add_argument(
         "--seed", type=at_least(0), default=0, help="random seed of the split (default: %(default)s)"
     )
+    split.add_argument("--force", action="store_true", help="replace existing files")
     split.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: that of DESCRIPTION)")
     return p
 
@@ -111,8 +115,8 @@ def _init(args: argparse.Namespace) -> int:
             raise UserError(f"{path} is a folder, not a file" if path.exists() else f"{path} does not exist")
     if args.out.suffix.lower() not in (".yaml", ".yml"):
         raise UserError(f"--out {args.out}: a description file ends in .yaml")
-    if args.out.exists():
-        raise UserError(f"{args.out} exists; remove it or choose another name")
+    if args.out.exists() and not args.force:
+        raise UserError(f"{args.out} exists; remove it, choose another name, or add --force")
     settings = {
         "videos": args.videos,
         "label_map": args.label_map or args.out.parent / "label_map.pbtxt",
@@ -129,9 +133,9 @@ def _init(args: argparse.Namespace) -> int:
         used = sorted(set(read_ava_boxes(args.annotations).action.tolist()))
         if not used:
             raise UserError(f"{args.annotations} has no row with an action, so there is no label map to make")
-        label_map = write_label_map(settings["label_map"], used)
+        label_map = write_label_map(settings["label_map"], used, force=args.force)
         print(f"wrote {label_map}; replace its names (class 1 ...) with those of your classes")
-    write_description(args.out, settings)
+    write_description(args.out, settings, force=args.force)
     print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
     return 0
 
@@ -144,10 +148,12 @@ def _check(args: argparse.Namespace) -> int:
 
 def _split(args: argparse.Namespace) -> int:
     folder = args.out or Path(args.dataset).parent
-    for split, (description, videos) in split_dataset(
-        _open(args.dataset), folder, args.val_share, args.seed
-    ).items():
+    parts = split_dataset(_open(args.dataset), folder, args.val_share, args.seed, force=args.force)
+    for split, (description, videos) in parts.items():
         print(f"wrote {description}: {len(videos)} videos for {split}")
+    for description, _ in parts.values():
+        report = check_dataset(_open(str(description)), progress=sys.stderr.isatty())
+        print(f"\n{description}\n{format_report(report)}")
     return 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,11 @@ from ..utils.files import atomic_path, remove_leftovers
 from .archive import save_archive
 from .hashes import HASHES, content_hashes
 from .reading import read_checkpoint
+from .run_folder import POINTER, newest_first, saved_in
 
 __all__ = ["Checkpointer"]
 
 logger = logging.getLogger(__name__)
-
-_NAME = re.compile(r"^model_(\d{7})\.pth$")
-_POINTER = "last_checkpoint"
 
 
 class Checkpointer:
@@ -50,7 +47,7 @@ class Checkpointer:
         """Write ``state`` as the checkpoint after ``iteration`` steps and delete the oldest ones beyond ``keep``."""
         path = self.path(iteration)
         save_archive({**state, HASHES: content_hashes(state)}, path)
-        with atomic_path(self.folder / _POINTER) as temporary:
+        with atomic_path(self.folder / POINTER) as temporary:
             temporary.write_text(path.name + "\n")
         if self.keep > 0:
             for old in self.saved()[: -self.keep]:
@@ -62,14 +59,11 @@ class Checkpointer:
 
     def saved(self) -> list[Path]:
         """The existing checkpoint files, in order of their steps."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(path for path in self.folder.iterdir() if _NAME.match(path.name))
+        return saved_in(self.folder)
 
     def last(self) -> Path | None:
         """The checkpoint that was written last (it is not read); ``None`` if there is none."""
-        candidates = self._candidates()
-        return candidates[0] if candidates else None
+        return next(iter(newest_first(self.folder)), None)
 
     def load_last(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest readable checkpoint, or ``None`` if the folder has none.
@@ -77,7 +71,7 @@ class Checkpointer:
         Raises:
             UserError: there are checkpoints, but none can be read.
         """
-        candidates = self._candidates()
+        candidates = newest_first(self.folder)
         for path in candidates:
             try:
                 return path, read_checkpoint(path)
@@ -93,13 +87,3 @@ class Checkpointer:
     def remove_leftovers(self) -> None:
         """Delete temporary files left by a killed run."""
         remove_leftovers(self.folder)
-
-    def _candidates(self) -> list[Path]:
-        newest_first = self.saved()[::-1]
-        pointer = self.folder / _POINTER
-        if pointer.is_file():
-            named = self.folder / pointer.read_text(errors="replace").strip()
-            if named in newest_first:
-                newest_first.remove(named)
-                newest_first.insert(0, named)
-        return newest_first

@@ -23,6 +23,7 @@ from ..utils.yaml_reading import parse_yaml
 from .archive import check_archive, check_legacy_file
 from .hashes import HASHES, check_hashes
 from .pickle_check import TooMuch
+from .run_folder import checkpoint_in
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
@@ -54,12 +55,14 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """The whole dict in a checkpoint file. For safetensors, the metadata is under ``metadata``.
 
+    A run's output folder stands for its last checkpoint.
+
     Checksums are verified: the CRCs of zip archives, and the hashes in files of this project.
 
     Raises:
         UserError: as for :func:`read_state_dict`.
     """
-    text, file = os.fspath(path), Path(local_path(path))
+    text, file = os.fspath(path), checkpoint_in(Path(local_path(path)))
     if reason := why_no_file(file):
         raise UserError(f"weights file {text} {reason}")
     try:

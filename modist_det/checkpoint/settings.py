@@ -9,7 +9,7 @@ from ..utils.yaml_reading import parse_yaml
 
 __all__ = ["unlike_settings"]
 
-_OF_INPUT = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.INPUT_FORMAT")
+_OF_INPUT = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.INPUT_FORMAT", "MODEL.FRAME_DIFFERENCES")
 
 
 def unlike_settings(cfg: CfgNode, config: str) -> list[str]:

@@ -22,7 +22,7 @@ from .elsewhere import ELSEWHERE
 from .limits import Limit, ListOf, find_fault
 from .sections import SECTIONS, Key, add_section
 
-__all__ = ["CONFIG_VERSION", "CfgNode", "default_config", "flatten", "limit_of", "read_config"]
+__all__ = ["CONFIG_VERSION", "CfgNode", "default_config", "flatten", "lay_over", "limit_of", "read_config"]
 
 CONFIG_VERSION = 1
 _IMPORTS = "IMPORTS"
@@ -255,15 +255,16 @@ def read_config(path: Path, seen: tuple[Path, ...] = ()) -> dict:
         base_path = base_path if base_path.is_absolute() else path.parent / base_path
         if not base_path.is_file():
             raise UserError(f"config file {path}: its {BASE_KEY} {base_path} does not exist")
-        merged = _lay_over(merged, read_config(base_path, (*seen, resolved)))
-    return _lay_over(merged, loaded)
+        merged = lay_over(merged, read_config(base_path, (*seen, resolved)))
+    return lay_over(merged, loaded)
 
 
-def _lay_over(below: dict, above: dict) -> dict:
+def lay_over(below: dict, above: dict) -> dict:
+    """The mapping ``below`` with the values of ``above`` in their places, section by section."""
     merged = dict(below)
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _lay_over(merged[key], value)
+            merged[key] = lay_over(merged[key], value)
         elif key == _IMPORTS and isinstance(value, list) and isinstance(merged.get(key), list):
             merged[key] = merged[key] + value  # a file also needs the modules of its base files
         else:

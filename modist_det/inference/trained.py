@@ -12,6 +12,7 @@ from torch import nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint
+from ..checkpoint.run_folder import checkpoint_in
 from ..config import CfgNode, get_cfg
 from ..engine.evaluate import place_model
 from ..engine.precision import autocast_factory
@@ -135,7 +136,7 @@ def stored_config(path: str | os.PathLike, overrides: Sequence[str] = ()) -> Cfg
     Raises:
         UserError: the file cannot be read or has no config.
     """
-    path = _checkpoint_in(Path(local_path(path)))
+    path = checkpoint_in(Path(local_path(path)))
     text = config_inside(read_checkpoint(path))
     if not text:
         raise UserError(
@@ -160,21 +161,6 @@ def zoo_config(name: str, overrides: Sequence[str] = ()) -> CfgNode:
     cfg = get_config(name)
     cfg.merge_from_list(list(overrides))
     return cfg
-
-
-def _checkpoint_in(path: Path) -> Path:
-    """The file itself, or the last checkpoint in a run's folder."""
-    if not path.is_dir():
-        return path
-    from ..checkpoint.checkpointer import Checkpointer
-
-    for folder in (path / "checkpoints", path):
-        last = Checkpointer(folder).last()
-        if last:
-            return last
-    raise UserError(
-        f"{path} is a folder without a checkpoint (checkpoints/model_*.pth); has the run finished?"
-    )
 
 
 def newest_run(root: str | os.PathLike = "output") -> Path | None:

@@ -11,9 +11,12 @@ import hashlib
 import json
 import logging
 import os
+import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import portalocker
 from iopath.common.file_io import file_lock
@@ -24,7 +27,16 @@ from .files import atomic_path
 from .json_reading import malformed, read_json
 from .text_files import expand_user, find_bad_character
 
-__all__ = ["HashRecord", "cache_folder", "cached_path", "fetch", "lock_file", "read_lock", "write_lock"]
+__all__ = [
+    "HashRecord",
+    "available",
+    "cache_folder",
+    "cached_path",
+    "fetch",
+    "lock_file",
+    "read_lock",
+    "write_lock",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +88,36 @@ def _short(name: str) -> str:
     if len(data) <= _LONGEST_NAME:
         return name
     return f"{data[: _LONGEST_NAME - 33].decode(errors='ignore')}-{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def available(url: str, patience: float = 5.0) -> str:
+    """Why the file of ``url`` cannot be had now, or ``""`` if it is in the cache or its server accepts a connection.
+
+    Args:
+        patience: seconds after which the server counts as unreachable.
+    """
+    if cached_path(url).is_file():
+        return ""
+    if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
+        return "it is not in the cache, and MODIST_DET_OFFLINE forbids downloads"
+    parts = urlsplit(url)
+    proxy = urlsplit(getproxies().get(parts.scheme, "")) if not proxy_bypass(parts.hostname or "") else None
+    to = proxy if proxy and proxy.hostname else parts
+    found: list[str] = []
+
+    def knock() -> None:
+        try:
+            port = to.port or (443 if to.scheme == "https" else 80)
+            socket.create_connection((to.hostname, port), timeout=patience).close()
+            found.append("")
+        except OSError as error:
+            found.append(f"{to.hostname} does not answer: {error.strerror or error}")
+
+    # In a thread, since looking up a name has no time limit.
+    thread = threading.Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return found[0] if found else f"{to.hostname} did not answer within {patience:g} s"
 
 
 def fetch(

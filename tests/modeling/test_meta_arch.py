@@ -69,6 +69,14 @@ class TestNormalizer:
         assert clip.is_contiguous(memory_format=torch.channels_last_3d)
         torch.testing.assert_close(clip, ClipNormalizer(MEAN, STD)(video))
 
+    def test_frame_differences(self):
+        video = torch.randint(0, 256, (2, 3, 4, 5, 6), dtype=torch.uint8)
+        clip = ClipNormalizer(MEAN, STD)(video)
+        moving = ClipNormalizer(MEAN, STD, frame_differences=True)(video)
+        assert not moving[:, :, 0].any()
+        for frame in range(1, 4):
+            torch.testing.assert_close(moving[:, :, frame], clip[:, :, frame] - clip[:, :, frame - 1])
+
     def test_constants_stay_out_of_checkpoints(self):
         assert ClipNormalizer(MEAN, STD).state_dict() == {}
 

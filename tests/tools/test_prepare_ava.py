@@ -345,8 +345,14 @@ def test_split(run, mine, videos, tmp_path) -> None:
     assert train.first_second == val.first_second == -0.5 and train.metadata.num_classes == 9
     rows = [(tmp_path / f"{name}.csv").read_text().splitlines() for name in ("train", "val")]
     assert len(rows[0]) + len(rows[1]) == 21 and ("v0,0005" in rows[0]) == ("v0" in names[0])
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("videos ")] == [
+        "7",
+        "3",
+    ]  # checked
     again = run("split", mine)
-    assert again[0] == 1 and "exists" in again[1]
+    assert again[0] == 1 and "exists" in again[1] and "--force" in again[1]
+    assert run("split", mine, "--val-share", 0.2, "--force")[0] == 0
+    assert len(load_description(tmp_path / "train.yaml").records()) == 16
 
 
 def test_split_follows_the_seed(run, mine, videos, tmp_path) -> None:

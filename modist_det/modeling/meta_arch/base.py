@@ -26,7 +26,7 @@ class ClipModel(nn.Module):
         backbone: clip -> feature maps.
         head: feature maps -> logits.
         loss: (logits (N, K), targets) -> (N,).
-        pixel_mean, pixel_std, input_format, channels_last: as in :class:`ClipNormalizer`.
+        pixel_mean, pixel_std, input_format, channels_last, frame_differences: as in :class:`ClipNormalizer`.
         loss_weight: factor for the loss.
 
     Attributes:
@@ -45,9 +45,12 @@ class ClipModel(nn.Module):
         input_format: str = "RGB",
         channels_last: bool = False,
         loss_weight: float = 1.0,
+        frame_differences: bool = False,
     ) -> None:
         super().__init__()
-        self.normalizer = ClipNormalizer(pixel_mean, pixel_std, input_format, channels_last)
+        self.normalizer = ClipNormalizer(
+            pixel_mean, pixel_std, input_format, channels_last, frame_differences
+        )
         self.backbone = backbone
         self.head = head
         self.loss = loss
@@ -81,6 +84,7 @@ class ClipModel(nn.Module):
             "input_format": cfg.MODEL.INPUT_FORMAT,
             "channels_last": cfg.MODEL.CHANNELS_LAST,
             "loss_weight": cfg.MODEL.LOSS.WEIGHT,
+            "frame_differences": cfg.MODEL.FRAME_DIFFERENCES,
         }
 
     @classmethod

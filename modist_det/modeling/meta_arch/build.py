@@ -23,6 +23,8 @@ add_section(
     PIXEL_STD=Key([0.225, 0.225, 0.225], ListOf(float, 3, POSITIVE)),
     # "BGR" swaps the channels on the device, for checkpoints of Caffe2's time.
     INPUT_FORMAT="RGB",
+    # Classifiers and detectors: differences of successive frames instead of the frames.
+    FRAME_DIFFERENCES=False,
     # Width of the last linear layer. 0: the highest class id of the training data's label map.
     NUM_CLASSES=Key(0, NOT_NEGATIVE),
     CHANNELS_LAST=False,  # torch.channels_last_3d memory format

@@ -1,0 +1,45 @@
+"""``modist-det check``: the checks of both kinds of datasets, on whatever is recognized in a folder."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from ..data.catalog import DatasetCatalog
+from ..data.datasets import AVADataset, ClassificationDataset
+from ..data.datasets.ava_check import check_dataset, format_report
+from ..data.datasets.classification_check import check_classification
+from .find_data import find_data
+
+__all__ = ["check_data"]
+
+
+def check_data(where: str) -> int:
+    """Print what is wrong with the data; returns the exit status: 0 if nothing is.
+
+    Raises:
+        UserError: the data is not recognized.
+    """
+    show = sys.stderr.isatty()
+    problems = 0
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [where]
+        if Path(where).is_dir():
+            found = find_data(where, Path(folder))
+            parts = list(filter(None, (found.train, found.val)))
+            print(f"{where}: {found.kind}, for {found.task}")
+        for part in parts:
+            dataset = DatasetCatalog.get(part)
+            print(f"\n{Path(part).stem}")
+            if isinstance(dataset, AVADataset):
+                report = check_dataset(dataset, progress=show)
+            elif isinstance(dataset, ClassificationDataset):
+                report = check_classification(dataset, progress=show)
+            else:
+                print(f"{len(DatasetCatalog.videos(part))} videos")
+                continue
+            counted = "persons" if isinstance(dataset, AVADataset) else "videos"
+            print(format_report(report, counted=counted))
+            problems += len(report.problems)
+    return 1 if problems else 0

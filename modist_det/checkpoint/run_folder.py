@@ -1,0 +1,48 @@
+"""Find the checkpoints of a run by the names of its files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..utils.errors import UserError
+
+__all__ = ["POINTER", "checkpoint_in", "newest_first", "saved_in"]
+
+_NAME = re.compile(r"^model_(\d{7})\.pth$")
+POINTER = "last_checkpoint"  # the file that names the checkpoint written last
+
+
+def saved_in(folder: Path) -> list[Path]:
+    """The checkpoint files in ``folder``, in order of their steps."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.match(path.name))
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The checkpoint files in ``folder``, the one that was written last first."""
+    files = saved_in(folder)[::-1]
+    pointer = folder / POINTER
+    if pointer.is_file():
+        named = folder / pointer.read_text(errors="replace").strip()
+        if named in files:
+            files.remove(named)
+            files.insert(0, named)
+    return files
+
+
+def checkpoint_in(path: Path) -> Path:
+    """``path`` itself if it is no folder, otherwise the last checkpoint of the run in this folder.
+
+    Raises:
+        UserError: the folder has no checkpoint.
+    """
+    if not path.is_dir():
+        return path
+    for folder in (path / "checkpoints", path):
+        for last in newest_first(folder)[:1]:
+            return last
+    raise UserError(
+        f"{path} is a folder without a checkpoint (checkpoints/model_*.pth); has the run finished?"
+    )

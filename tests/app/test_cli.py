@@ -1,0 +1,195 @@
+"""``modist-det`` as a user types it, in this process."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+import yaml
+
+from modist_det.app import recipe
+from modist_det.app.cli import get_parser, main
+from modist_det.app.find_data import FoundData
+from modist_det.app.recipe import Machine, make_recipe
+from modist_det.config import get_cfg
+from modist_det.engine.arguments import run_net_parser
+from modist_det.modeling import build_model
+from modist_det.utils.cache import available
+from modist_det.utils.errors import UserError
+
+TINY = (
+    ["MODEL.RESNET3D.WIDTH", "4", "INPUT.NUM_FRAMES", "4", "INPUT.CROP_SIZE", "32"]
+    + ["INPUT.MIN_SIZE_TRAIN", "[32, 32]", "INPUT.MIN_SIZE_TEST", "32", "DATALOADER.NUM_WORKERS", "0"]
+    + ["TEST.NUM_ENSEMBLE_VIEWS", "1", "TEST.NUM_SPATIAL_CROPS", "1"]
+)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, clip):
+    """A folder of two classes, and no network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    for name in ("run", "walk"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for number in range(5):
+            shutil.copy(clip, tmp_path / "clips" / name / f"{number}.mp4")
+    return tmp_path
+
+
+def test_from_a_folder_to_classes_of_a_new_video(home, capsys, clip):
+    """Nothing is written by hand: train, evaluate, predict, export."""
+    assert main(["train", "--data", "clips", "--epochs", "1", *TINY]) == 0
+    text = capsys.readouterr().out
+    assert "a folder per class, split by class, for classification; 8 videos to train on" in text
+    assert text.count("start: random weights") == 1 and "MODIST_DET_OFFLINE" in text
+    words = shlex.split(re.search("this is: python tools/run_net.py (.*)", text)[1])
+    args = run_net_parser().parse_intermixed_args(words)
+    cfg = get_cfg(args.cfg, args.overrides)
+    assert cfg.MODEL.FRAME_DIFFERENCES and cfg.INPUT.NUM_FRAMES == 4
+    assert "next: modist-det predict VIDEO --model output/clips" in text
+
+    assert main(["evaluate", "output/clips"]) == 0
+    assert "--eval-only MODEL.WEIGHTS output/clips/checkpoints/model_" in capsys.readouterr().out
+    assert main(["predict", str(clip), "--model", "output/clips", "--out", "found", "--no-video"]) == 0
+    assert sorted(path.name for path in (home / "found").iterdir()) == ["clip.csv", "clip.json", "clip.png"]
+    assert main(["export", "output/clips", "model.safetensors"]) == 0
+
+    assert main(["train", "--data", "clips", "--epochs", "1"]) == 1
+    assert "output/clips has a run already; --resume continues it" in capsys.readouterr().err
+    assert main(["train", "--data", "clips", "--resume", *TINY]) == 0
+
+
+def test_check(home, capsys):
+    assert main(["check", "clips"]) == 0
+    text = capsys.readouterr().out
+    assert "a folder per class" in text and "8 annotated, 8 found, 8 readable" in text
+    (home / "clips" / "run" / "0.mp4").write_bytes(b"no video")
+    assert main(["check", "clips"]) == 1
+
+
+def test_a_config_is_run_as_it_is(home, capsys):
+    (home / "c.yaml").write_text("TASK: classification\nSOLVER: {MAX_EPOC: 1}\n")
+    assert main(["train", "--data", "c.yaml"]) == 1
+    assert "this is: python tools/run_net.py --cfg c.yaml" in (found := capsys.readouterr()).out
+    assert "MAX_EPOC" in found.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--data", "nothing"], "there is no dataset named 'nothing'"),
+        (
+            ["train", "--data", "clips", "--from", "x3d_xs_k400"],
+            "the model zoo has no such name; did you mean",
+        ),
+        (["train", "--data", "clips", "--resume"], "there is no run in output/clips to resume"),
+        (["evaluate", "."], "is a folder without a checkpoint"),
+        (["predict", "a.mp4", "--model", "none"], "does not exist"),
+    ],
+)
+def test_a_mistake_is_one_line(home, capsys, words, message):
+    (home / "a.mp4").touch()
+    assert main(words) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+
+
+def test_help_without_torch():
+    code = "import sys; from modist_det.app.cli import get_parser; get_parser(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert {"train", "predict", "evaluate", "export", "check", "doctor"} <= set(
+        re.findall(r"^    (\w+)", get_parser().format_help(), re.MULTILINE)
+    )
+
+
+def test_doctor(capsys):
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        f"torch {torch.__version__.partition('+')[0]}" in text
+        and "h264" in text
+        and "free shared memory" in text
+    )
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("task", ["detection", "classification", "pretraining"])
+@pytest.mark.parametrize("start", ["", "zoo"])
+def test_recipes_are_configs_that_build(task, gpu, start, tmp_path):
+    found = FoundData(task, "train.yaml", "", "test data")
+    found.__dict__["size"] = 100
+    name = recipe._PRETRAINED.get((task, gpu), "")
+    config = make_recipe(found, Machine(4, gpu), f"zoo://{name}" if start and name else "", tmp_path)
+    recipe.write_recipe(config, tmp_path / "recipe.yaml", found)
+    cfg = get_cfg(str(tmp_path / "recipe.yaml"))
+    assert cfg.DATASETS.TRAIN == ["train.yaml"] and cfg.DATALOADER.NUM_WORKERS == 3
+    assert cfg.SOLVER.WARMUP_EPOCHS < cfg.SOLVER.MAX_EPOCH
+    if task != "pretraining":
+        cfg.MODEL.NUM_CLASSES = 5
+    with torch.device("meta"):
+        model = build_model(cfg)
+    assert sum(p.numel() for p in model.parameters()) > 1e5
+    if start and name:
+        assert {"x3d_xs": 4, "slow_8": 8}[name.split("/")[1][:6]] == cfg.INPUT.NUM_FRAMES
+        assert not cfg.MODEL.FRAME_DIFFERENCES
+        assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["MODEL"]["WEIGHTS"] == f"zoo://{name}"
+
+
+def test_epochs_follow_the_amount_of_data(tmp_path):
+    found = FoundData("classification", "t", "v", "test data")
+    epochs = {}
+    for size in (10, 200, 100_000):
+        found.__dict__["size"] = size
+        epochs[size] = make_recipe(found, Machine(2, False), "", tmp_path)["SOLVER"]["MAX_EPOCH"]
+    assert epochs == {10: 200, 200: 40, 100_000: 5}
+
+
+def test_weights_of_a_run_bring_their_network(classifier_run, tmp_path):
+    found = FoundData("classification", "t", "v", "test data")
+    found.__dict__["size"] = 100
+    config = make_recipe(found, Machine(2, False), str(classifier_run), tmp_path)
+    assert config["MODEL"]["RESNET3D"]["WIDTH"] == 4 and config["INPUT"]["SAMPLING_RATE"] == 6
+    assert config["MODEL"]["NUM_CLASSES"] == 0
+
+
+class TestAvailable:
+    """Whether a file could be downloaded, told within the time given."""
+
+    def test_offline_and_cached(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path))
+        monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+        assert "MODIST_DET_OFFLINE" in available("https://example.com/a.pth")
+        (tmp_path / "example.com").mkdir()
+        (tmp_path / "example.com" / "a.pth").touch()
+        assert available("https://example.com/a.pth") == ""
+
+    def test_servers(self, monkeypatch):
+        monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
+        monkeypatch.setattr("modist_det.utils.cache.getproxies", dict)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/a.pth"
+            assert available(url) == ""
+        assert "does not answer" in available(url)
+
+    def test_a_name_that_takes_for_ever(self, monkeypatch):
+        monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
+        monkeypatch.setattr("modist_det.utils.cache.getproxies", dict)
+        over = threading.Event()
+        monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: over.wait(30) and [])
+        began = time.monotonic()
+        assert "within 0.2 s" in available("http://example.com/a.pth", 0.2)
+        assert time.monotonic() - began < 5
+        over.set()
+
+
+def test_from_must_exist():
+    with pytest.raises(UserError, match="--from pyslowfast/slow"):
+        recipe.choose_start("classification", Machine(2, False), "pyslowfast/slow")

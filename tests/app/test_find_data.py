@@ -1,0 +1,100 @@
+"""What a folder holds is recognized, described and split."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from modist_det.app.find_data import find_data
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.utils.errors import UserError
+
+
+def put(clip, folder, *names):
+    for name in names:
+        path = folder / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, path)
+    return folder
+
+
+def ids(path):
+    return {record.video_id for record in DatasetCatalog.get(path).records()}
+
+
+def test_a_folder_per_class(clip, tmp_path):
+    data = put(clip, tmp_path / "d", *(f"run/r{i}" for i in range(5)), *(f"walk/w {i}" for i in range(10)))
+    found = find_data(str(data), tmp_path / "out")
+    assert found.task == "classification" and found.size == 12
+    train, val = ids(found.train), ids(found.val)
+    assert not train & val and len(train | val) == 15
+    assert sorted(name.split("/")[0] for name in val) == ["run", "walk", "walk"]
+    assert DatasetCatalog.get(found.val).metadata.class_names == ("run", "walk")
+    assert {path.name for path in data.iterdir()} == {"run", "walk"}  # nothing is written there
+
+
+def test_train_and_val_share_their_classes(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "Train/a/1", "Train/b/2", "Train/c/3", "valid/a/4", "valid/c/5")
+    found = find_data(str(data), tmp_path / "out")
+    names = [DatasetCatalog.get(path).metadata.class_names for path in (found.train, found.val)]
+    assert names == [("a", "b", "c")] * 2 and found.size == 3
+    assert [record.labels for record in DatasetCatalog.get(found.val).records()] == [(0,), (2,)]
+
+
+def test_videos_and_a_csv(clip, tmp_path, caplog):
+    data = put(clip, tmp_path / "d", *(f"videos/v{i}" for i in range(5)))
+    rows = [f"v{i},{s},0.1,0.1,0.5,0.9,{3 + 4 * (i % 2)}\n" for i in range(6) for s in (0, 1)]
+    (data / "boxes.csv").write_text("".join(rows))
+    (data / "notes.csv").write_text("video,remark,x,y,z,u,v\na,b,c,d,e,f,g\n")
+    found = find_data(str(data), tmp_path / "out")
+    assert found.task == "detection" and found.size == 8
+    assert "no label map" in caplog.text
+    train, val = (DatasetCatalog.get(path) for path in (found.train, found.val))
+    assert train.metadata.class_names == val.metadata.class_names == {3: "class 3", 7: "class 7"}
+    assert len(val.records()) == 2  # v5 is missing, so it stays out of the validation
+    assert find_data(str(data), tmp_path / "again").size == 8
+
+
+def test_csvs_for_both_parts(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a", "b")
+    (data / "train.csv").write_text("a,0,0.1,0.1,0.5,0.9,1\na,1,0.1,0.1,0.5,0.9,2\n")
+    (data / "val.csv").write_text("b,1,0.1,0.1,0.5,0.9,1\n")
+    (data / "names.pbtxt").write_text('item { name: "run" id: 1 }\nitem { name: "walk" id: 2 }\n')
+    found = find_data(str(data), tmp_path / "out")
+    assert ids(found.train), ids(found.val) == ({"a"}, {"b"})
+    assert DatasetCatalog.get(found.val).metadata.class_names == {1: "run", 2: "walk"}
+
+
+def test_videos_alone(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a", "x/b", "x/c")
+    assert find_data(str(data), tmp_path / "out").task == "pretraining"
+    classes = put(clip, tmp_path / "e", "a/1", "b/2")
+    found = find_data(str(classes), tmp_path / "out2", "pretraining")
+    assert found.size == 2 and found.val == ""
+
+
+def test_descriptions(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a/1", "b/2")
+    for name in ("t", "v"):
+        (tmp_path / f"{name}.yaml").write_text("format: class_folders\nvideos: d\n")
+    found = find_data(f"{tmp_path}/t.yaml,{tmp_path}/v.yaml", tmp_path / "out")
+    assert (found.train, found.val, found.size) == (f"{tmp_path}/t.yaml", f"{tmp_path}/v.yaml", 2)
+    with pytest.raises(UserError, match="also name the one for validation"):
+        find_data(f"{tmp_path}/t.yaml", tmp_path / "out")
+    with pytest.raises(UserError, match="which is for --task classification, not detection"):
+        find_data(str(data), tmp_path / "out3", "detection")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "is not recognized: give"),
+        (["one.csv", "two.csv"], "has 2 csv files of boxes: one.csv, two.csv; leave one"),
+    ],
+)
+def test_what_is_not_clear_is_asked(tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).write_text("a,0,0.1,0.1,0.5,0.9,1\n")
+    with pytest.raises(UserError, match=message):
+        find_data(str(tmp_path), tmp_path / "out")
