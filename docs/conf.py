@@ -107,7 +107,13 @@ def _undocumented(
 # The contents at the side, which the pages themselves do not need.
 _CONTENTS = {
     "Guides": ["INSTALL", "GETTING_STARTED", "datasets/README", "docs/MODIST"],
-    "Tools": ["docs/VISUALIZATION", "docs/CHECKPOINTS", "docs/RESULT_FILES", "docs/METRICS"],
+    "Tools": [
+        "docs/FIRST_STEPS",
+        "docs/VISUALIZATION",
+        "docs/CHECKPOINTS",
+        "docs/RESULT_FILES",
+        "docs/METRICS",
+    ],
     "Reference": ["docs/API", "MODEL_ZOO", "docs/BACKBONES", "docs/GLOSSARY"],
     "Measurements": [
         "docs/RESULTS",
