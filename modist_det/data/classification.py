@@ -159,7 +159,7 @@ class ClassificationMapper:
         labels = torch.zeros(self.num_classes)
         labels[list(record.labels)] = 1.0
         return {
-            "video": self._augmented(frames, rng) if self.augmentation else self._crops(frames),
+            "video": self._augmented(frames, rng) if self.augmentation else self.crops(frames),
             "labels": labels,
             "video_number": torch.tensor(record.number),
             "id": record.id,
@@ -192,8 +192,8 @@ class ClassificationMapper:
         clips = [self.augmentation(View(frames), rng).clip for _ in range(self.repeats)]
         return clips[0].contiguous() if self.repeats == 1 else torch.stack(clips)
 
-    def _crops(self, frames: Tensor) -> Tensor:
-        """Frames (3, V * T, H, W) -> (V * C, 3, T, S, S)."""
+    def crops(self, frames: Tensor) -> Tensor:
+        """The square crops of all views: frames (channels, V * T, H, W) -> (V * C, channels, T, S, S)."""
         height, width = frames.shape[-2:]
         size = min(height, width)
         views = frames.unflatten(1, (-1, self.num_frames)).transpose(0, 1)
