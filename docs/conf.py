@@ -114,7 +114,7 @@ _CONTENTS = {
         "docs/RESULT_FILES",
         "docs/METRICS",
     ],
-    "Reference": ["docs/API", "MODEL_ZOO", "docs/BACKBONES", "docs/GLOSSARY"],
+    "Reference": ["docs/API", "MODEL_ZOO", "docs/BACKBONES", "docs/TRANSFORMERS", "docs/GLOSSARY"],
     "Measurements": [
         "docs/RESULTS",
         "docs/STUDY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -44,6 +45,23 @@ def test_links_of_a_page(page):
         file = (path.parent / name).resolve() if name else path
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(target)
+    assert broken == []
+
+
+def test_the_site_lists_every_page():
+    contents = re.findall(r'"([\w/]+)"', (ROOT / "docs" / "conf.py").read_text().split("_CONTENTS = {")[1])
+    shown = {page.removesuffix(".md") for page in pages() if not page.startswith("tests/")}
+    assert shown - {"README", *contents} == set()
+
+
+def test_docstrings_have_whole_literals():
+    """``x`` may not be followed by a letter or ^: Sphinx ends with a warning there."""
+    broken = []
+    for path in (ROOT / "modist_det").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = ast.get_docstring(node) or ""
+                broken += [f"{path.name}: {m}" for m in re.findall(r"``\w[^`\n]*``[\w^]\S*", text)]
     assert broken == []
 
 

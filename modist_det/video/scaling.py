@@ -68,9 +68,9 @@ class FrameScaler:
                 **_ONE_THREAD,
             )
             plane = rgb.planes[0]
-            rows: NDArray[Any] = np.frombuffer(memoryview(plane), "<u2" if hdr else np.uint8)
+            rows: NDArray[np.unsignedinteger] = np.frombuffer(memoryview(plane), "<u2" if hdr else np.uint8)
             rows = rows.reshape(-1, plane.line_size // rows.itemsize)
-        image: NDArray[Any] = rows[:height, : 3 * width].reshape(height, width, 3)
+        image: NDArray[np.unsignedinteger] = rows[:height, : 3 * width].reshape(height, width, 3)
         return _to_sdr(image, int(frame.color_trc), int(frame.color_primaries)) if hdr else image
 
 

@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
+from av.container import InputContainer, OutputContainer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -82,7 +83,7 @@ class VideoWriter:
             self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
             # The encoder's settings need a sensible rate, whatever a broken header says.
             rate = self._rate if 1 <= self._rate <= 240 else Fraction(25)
-            self._stream: Any = self._container.add_stream("libx264", rate=rate)
+            self._stream = self._container.add_stream("libx264", rate=rate)
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
             tag_bt709(self._stream)
@@ -147,7 +148,9 @@ class VideoWriter:
 class _Sound:
     """Copies the sound of a file into another while its frames are written."""
 
-    def __init__(self, source: Any, stream: Any, target: Any, origin: float) -> None:
+    def __init__(
+        self, source: InputContainer, stream: av.AudioStream, target: OutputContainer, origin: float
+    ) -> None:
         self._target = target
         if stream.codec_context.name in _COPIED:
             self._out = target.add_stream_from_template(stream)
@@ -157,11 +160,11 @@ class _Sound:
             self._layout = "mono" if stream.channels == 1 else "stereo"
             self._out = target.add_stream("aac", rate=stream.rate, layout=self._layout)
             self._packets = self._encoded(source, stream, origin)
-        self._next: av.Packet[av.VideoStream] | None = None
+        self._next: av.Packet[av.AudioStream] | None = None
 
     @classmethod
     def open(
-        cls, path: Path | None, target: Any, origin: float, stack: contextlib.ExitStack
+        cls, path: Path | None, target: OutputContainer, origin: float, stack: contextlib.ExitStack
     ) -> _Sound | None:
         """The best sound stream of ``path``; None where it has none that can be used."""
         if path is None:
@@ -183,7 +186,10 @@ class _Sound:
             self._target.mux(self._next)
             self._next = None
 
-    def _copied(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet[av.VideoStream]]:
+    def _copied(
+        self, source: InputContainer, stream: av.AudioStream, origin: float
+    ) -> Iterator[av.Packet[av.AudioStream]]:
+        assert stream.time_base is not None  # of a stream that has packets
         shift = round(origin / stream.time_base)
         for packet in _without_errors(source.demux(stream)):
             # Sound before the first frame is dropped.
@@ -193,17 +199,23 @@ class _Sound:
                 packet.stream = self._out
                 yield packet
 
-    def _encoded(self, source: Any, stream: Any, origin: float) -> Iterator[av.Packet[av.VideoStream]]:
+    def _encoded(
+        self, source: InputContainer, stream: av.AudioStream, origin: float
+    ) -> Iterator[av.Packet[av.AudioStream]]:
         resampler = av.AudioResampler("fltp", self._layout, stream.rate)
         for frame in _without_errors(source.decode(stream)):
-            if frame.pts is not None and frame.time >= origin:
+            if frame.time is not None and frame.time >= origin:
+                assert frame.pts is not None and frame.time_base is not None  # which give the time
                 frame.pts -= round(origin / frame.time_base)
                 for resampled in resampler.resample(frame):
                     yield from self._out.encode(resampled)
         yield from self._out.encode(None)
 
 
-def _without_errors(items: Iterator[Any]) -> Iterator[Any]:
+_Item = TypeVar("_Item")
+
+
+def _without_errors(items: Iterator[_Item]) -> Iterator[_Item]:
     """Up to the place where the file is damaged, if it is."""
     with contextlib.suppress(*PYAV_ERRORS):
         yield from items

@@ -35,7 +35,7 @@ add_section("MODEL.MAE_ST", _KEYS, DECODER_DIM=Key(512, COUNT))
 
 
 def patches(clip: Tensor, tubelet: int, patch: int) -> Tensor:
-    """(B, C, T, H, W) -> the pixels of each patch (B, N, ``tubelet`` * ``patch``^2, C), by frame, row, column."""
+    """(B, C, T, H, W) -> the pixels of each patch (B, N, ``tubelet * patch ** 2``, C), by frame, row, column."""
     cells = clip.unflatten(4, (-1, patch)).unflatten(3, (-1, patch)).unflatten(2, (-1, tubelet))
     return cells.permute(0, 2, 4, 6, 3, 5, 7, 1).flatten(4, 6).flatten(1, 3)
 
