@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from modist_det.evaluation.ava import MAX_PER_KEYFRAME, MODES, class_table, evaluate_ava, match_ava, metrics
+from modist_det.evaluation.bootstrap import ava_hits, interval_text, map_interval
 from modist_det.evaluation.chance import with_random_scores
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
@@ -60,6 +61,10 @@ def main(args: argparse.Namespace) -> None:
     matched = match_ava(args.groundtruth, args.detections, *settings)
     result = metrics(matched)
     print(class_table(result))
+    interval = map_interval(ava_hits(matched))
+    print(interval_text(interval))
+    if interval is not None:
+        result["interval"] = {name: interval[name] for name in ("low", "high", "level")}
     if args.chance:
         random = with_random_scores(matched.detected)
         # There is no mAP if no class has ground truth.

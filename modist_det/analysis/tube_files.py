@@ -11,9 +11,10 @@ from typing import Any
 from tabulate import tabulate
 
 from ..checkpoint.unpickler import ForbiddenPickle, read_array_pickle
+from ..evaluation.bootstrap import map_interval, tube_hits
 from ..evaluation.error_analysis import tube_errors
 from ..evaluation.linking import link_detections
-from ..evaluation.tube_ap import Thresholds, frame_map, video_map
+from ..evaluation.tube_ap import Comparison, Thresholds, compare_frames, compare_tubes
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
 
@@ -113,17 +114,28 @@ def evaluate_files(
     boxes = [part for part in found.parts if not is_tubes(part)]
     (groundtruth,) = truth.parts
     if boxes:
-        result["frame_map"] = frame_map(groundtruth, boxes[0], protocol, frame_thresholds, classes)
+        compared = compare_frames(groundtruth, boxes[0], protocol, classes)
+        result["frame_map"] = _with_intervals(compared, frame_thresholds)
     if is_tubes(groundtruth):
         if not tubes:
             num_frames = found.num_frames or truth.num_frames
             tubes = [link_detections(boxes[0], protocol, num_frames, classes, min_length, scores)]
-        result["video_map"] = video_map(groundtruth, tubes[0], protocol, tube_thresholds, classes)
+        compared = compare_tubes(groundtruth, tubes[0], protocol, classes)
+        result["video_map"] = _with_intervals(compared, tube_thresholds)
         if error_threshold is not None:
             result["errors"] = tube_errors(groundtruth, tubes[0], protocol, error_threshold, classes)
     if len(result) == 1:
         raise UserError("the detections are tubes, but the ground truth has boxes of single frames")
     return result
+
+
+def _with_intervals(compared: Comparison, thresholds: Thresholds) -> dict[str, dict[str, Any]]:
+    """Results with ``interval``, the ends of the 95 % confidence interval, at single thresholds."""
+    results = compared.results(thresholds)
+    for name, entry in results.items():
+        if ":" not in name and (interval := map_interval(tube_hits(compared, float(name)))) is not None:
+            entry["interval"] = [interval["low"], interval["high"]]
+    return results
 
 
 def report_text(result: Mapping[str, Any]) -> str:
@@ -135,6 +147,12 @@ def report_text(result: Mapping[str, Any]) -> str:
             names = list(next(iter(columns.values()))["per_class"])
             rows = [[label, *(_text(c["per_class"][label]) for c in columns.values())] for label in names]
             rows.append(["mean", *(_text(c["mean"]) for c in columns.values())])
+            if any("interval" in column for column in columns.values()):
+                ends = [column.get("interval", (None, None)) for column in columns.values()]
+                rows += [
+                    ["95 %, from", *(_text(low) for low, _ in ends)],
+                    ["to", *(_text(high) for _, high in ends)],
+                ]
             lines += ["", tabulate(rows, [title, *columns], disable_numparse=True, colalign=["left"])]
     if "errors" in result:
         errors = result["errors"]

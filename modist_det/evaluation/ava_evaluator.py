@@ -9,7 +9,9 @@ from typing import Any
 from ..formats.ava.files import read_ava_boxes, read_exclusions, read_label_map
 from ..utils.errors import UserError
 from ..utils.files import write_json
-from .ava import MAX_PER_KEYFRAME, class_table, evaluate_ava
+from .ava import MAX_PER_KEYFRAME, class_table, match_ava
+from .ava import metrics as ava_metrics
+from .bootstrap import ava_hits, interval_text, map_interval
 from .detections import DetectionCollector
 
 __all__ = ["AVAEvaluator"]
@@ -63,14 +65,15 @@ class AVAEvaluator(DetectionCollector):
         super().__init__(self._labels, output_dir, dataset_name)
 
     def evaluate(self) -> dict[str, Any]:
-        """``mAP``, ``mAP/<label type>`` and ``AP/<class>``; ``{}`` on processes other than the main one.
+        """``mAP``, ``mAP/<label type>`` and ``AP/<class>``; ``{}`` on processes other than the main one. With enough
+        videos also ``interval/mAP/low`` and ``high``: the 95 % confidence interval of the mAP.
 
         Classes without ground truth have no metrics and are omitted.
         """
         detections = self.gather()
         if detections is None:
             return {}
-        result = evaluate_ava(
+        matched = match_ava(
             self._groundtruth,
             detections,
             self._labels,
@@ -78,7 +81,9 @@ class AVAEvaluator(DetectionCollector):
             self._mode,
             self._max_detections,
         )
-        logger.info("%s\n%s", self._dataset_name, class_table(result))
+        result = ava_metrics(matched)
+        interval = map_interval(ava_hits(matched))
+        logger.info("%s\n%s\n%s", self._dataset_name, class_table(result), interval_text(interval))
         for warning in result["warnings"]:
             logger.warning("%s", warning)
         self.write(detections)
@@ -87,4 +92,6 @@ class AVAEvaluator(DetectionCollector):
         metrics = {"mAP": result["mAP"]}
         metrics.update((f"mAP/{name}", value) for name, value in result["mAP_by_type"].items())
         metrics.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])
+        if interval is not None:
+            metrics |= {f"interval/mAP/{end}": interval[end] for end in ("low", "high")}
         return {name: value for name, value in metrics.items() if value is not None}

@@ -107,6 +107,11 @@ class Rules:
     length_extra: int | None = None
     min_shared: int = 1
 
+    @property
+    def monotone(self) -> bool:
+        """Whether AP is the area under the monotone precision-recall curve."""
+        return self.average_precision is not _trapezoid
+
 
 FRAME_RULES = {
     "recommended": Rules(0, True, _envelope),

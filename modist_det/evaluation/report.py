@@ -14,12 +14,17 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """One row per test set and headline metric.
 
     A headline metric is a number whose name has no slash. Metrics of single classes are named ``AP/<class>`` and
-    have separate tables.
+    have separate tables. ``interval/<name>/low`` and ``high`` stand beside the metric.
     """
     rows = [
-        (test_set, name, f"{value:.4f}" if isinstance(value, float) else value)
+        (test_set, name, f"{value:.4f}{_interval(metrics, name)}" if isinstance(value, float) else value)
         for test_set, metrics in results.items()
         for name, value in metrics.items()
         if isinstance(value, (int, float)) and "/" not in name
     ]
     return tabulate(rows, headers=["test set", "metric", "value"], disable_numparse=True)
+
+
+def _interval(metrics: Mapping[str, Any], name: str) -> str:
+    ends = [metrics.get(f"interval/{name}/{end}") for end in ("low", "high")]
+    return "" if None in ends else f" ({ends[0]:.4f} to {ends[1]:.4f})"

@@ -46,7 +46,7 @@ class Comparison:
     Attributes:
         truth, found: ground truth (m,) and detections (n,), with labels that index ``names``.
         names: classes.
-        num_videos: videos in either.
+        videos: names of the videos in either.
         found_pair, truth_pair: (p,), the pairs of one class that can match.
         overlap: (p,).
         rules: of the protocol.
@@ -55,7 +55,7 @@ class Comparison:
     truth: TubeTable
     found: TubeTable
     names: list[Hashable]
-    num_videos: int
+    videos: list[Hashable]
     found_pair: IntArray
     truth_pair: IntArray
     overlap: NDArray[np.float64]
@@ -192,7 +192,7 @@ def compare_frames(
     check_protocol(protocol)
     best = protocol in ("multisports", "yowo") if best_class is None else best_class
     rules = FRAME_RULES[protocol]
-    truth, found, names, num_videos = _read(groundtruth, detections, classes, best, rules)
+    truth, found, names, videos = _read(groundtruth, detections, classes, best, rules)
     truth, found = truth.rows(), found.rows()
     frames, numbers = np.unique(np.concatenate([truth.frame, found.frame]), return_inverse=True)
     keys = [
@@ -201,7 +201,7 @@ def compare_frames(
     ]
     i, j = equal_pairs(keys[1], keys[0])
     overlap = iou(found.boxes[i], truth.boxes[j], rules.extra).astype(np.float64, copy=False)
-    return Comparison(truth, found, names, num_videos, i, j, overlap, rules)
+    return Comparison(truth, found, names, videos, i, j, overlap, rules)
 
 
 def compare_tubes(
@@ -213,13 +213,13 @@ def compare_tubes(
     """The first half of :func:`video_map`, with the same arguments."""
     check_protocol(protocol)
     rules = TUBE_RULES[protocol]
-    truth, found, names, num_videos = _read(groundtruth, detections, classes, False, rules)
+    truth, found, names, videos = _read(groundtruth, detections, classes, False, rules)
     if rules.tube_nms is not None:
         found = found.take(~suppressed(found, rules.tube_nms, rules))
     keys = [table.video * len(names) + table.label for table in (truth, found)]
     i, j = equal_pairs(keys[1], keys[0])
     return Comparison(
-        truth, found, names, num_videos, i, j, tube_overlaps(found, truth, i, j, rules).total, rules
+        truth, found, names, videos, i, j, tube_overlaps(found, truth, i, j, rules).total, rules
     )
 
 
@@ -241,8 +241,8 @@ def nms_tubes(tubes: Sequence[Any], threshold: float = 0.3, protocol: str = "rec
 
 def _read(
     groundtruth: Any, detections: Any, classes: Sequence[Hashable] | None, best: bool, rules: Rules
-) -> tuple[TubeTable, TubeTable, list[Hashable], int]:
-    """Ground truth, detections of evaluated classes, the names of their labels, and the number of videos."""
+) -> tuple[TubeTable, TubeTable, list[Hashable], list[Hashable]]:
+    """Ground truth, detections of evaluated classes, the names of their labels, and of the videos."""
     videos: Codes = {}
     codes: Codes = {} if classes is None else {name: i for i, name in enumerate(classes)}
     truth = read_tubes(groundtruth, "ground truth", videos, codes, scored=False, class_names=classes)
@@ -266,7 +266,7 @@ def _read(
     new = np.empty(len(codes), np.int64)
     new[[codes[name] for name in names]] = np.arange(len(names))
     tables = [TubeTable(t.video, new[t.label], t.score, t.starts, t.frame, t.boxes) for t in (truth, found)]
-    return tables[0], tables[1], names, len(videos)
+    return tables[0], tables[1], names, list(videos)
 
 
 def _names(thresholds: Thresholds) -> dict[str, tuple[float, ...]]:
