@@ -14,6 +14,7 @@ from torch import Tensor
 from ..modeling.methods import backbone_prefixes
 from ..utils.errors import UserError, nearest
 from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
+from .context_heads import context_head_format, from_acar, from_feature_bank
 from .hiera import from_hiera, is_hiera, to_hiera
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
 from .mvit import from_mvit, is_mvit, to_mvit
@@ -43,6 +44,8 @@ def detect_format(names: Iterable[str]) -> str:
         return "torchvision"
     if torchvision_family(names):
         return "torchvision_video"
+    if context_head := context_head_format(names):
+        return context_head
     if is_mvit(names):
         return "pyslowfast_mvit"
     if is_hiera(names):
@@ -197,6 +200,8 @@ FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
         _renamed(state_dict, from_torchvision_video)
     ),
     "hiera": from_hiera,
+    "acar": from_acar,
+    "mmaction2_lfb": from_feature_bank,
     "pyslowfast_mvit": lambda state_dict: _renamed(state_dict, from_mvit),
     **VIT_FORMATS,
 }

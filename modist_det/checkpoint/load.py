@@ -145,7 +145,7 @@ def load_weights(
     state_dict = tensors_of(content, path)
     model = _unwrap(model)
     targets = model.state_dict()
-    prefix = "" if any(name.startswith("backbone.") for name in targets) else "backbone."
+    prefix = "" if any(name.startswith(("backbone.", "head.")) for name in targets) else "backbone."
     if format == "auto" and state_dict.keys() == targets.keys():
         # This very model, whatever its names look like: one of your own may call its layers as another project does.
         format, weights = "modist_det", Weights()

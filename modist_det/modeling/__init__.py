@@ -11,7 +11,16 @@ from .backbone import (
     VideoViT,
     build_backbone,
 )
-from .heads import AttentiveHead, ClassificationHead, RoIActionHead, X3DHead, build_head
+from .heads import (
+    ACARHead,
+    AttentiveHead,
+    ClassificationHead,
+    FeatureBank,
+    FeatureBankHead,
+    RoIActionHead,
+    X3DHead,
+    build_head,
+)
 from .losses import build_loss
 from .meta_arch import ActionDetector, VideoClassifier, build_model
 from .methods import (
@@ -35,10 +44,13 @@ __all__ = [
     "MAEST",
     "META_ARCH_REGISTRY",
     "X3D",
+    "ACARHead",
     "ActionDetector",
     "AttentiveHead",
     "Backbone",
     "ClassificationHead",
+    "FeatureBank",
+    "FeatureBankHead",
     "Hiera",
     "HieraMAE",
     "MViT",

@@ -26,6 +26,7 @@ __all__ = [
     "ForTask",
     "Head",
     "MakesBatches",
+    "UsesContext",
     "lookup",
 ]
 
@@ -65,6 +66,14 @@ class MakesBatches(Protocol):
             batch_size: number of videos.
             num_boxes: persons per clip, where the model takes boxes.
         """
+
+
+@runtime_checkable
+class UsesContext(Protocol):
+    """An RoI head that needs more of a batch than maps and rois."""
+
+    def context(self, batch: Any) -> tuple[Any, ...]:
+        """What the head is called with, after maps and rois."""
 
 
 def lookup(registry: Registry, name: str, key: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,26 +70,31 @@ class RoIActionHead(LinearHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> RoIActionHead:
+        return cls(**cls.arguments(cfg, backbone))
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
+        """The constructor's arguments from a config. Subclasses add their own."""
         if not backbone.spatial_stride:
             raise UserError(
                 "RoIActionHead needs a feature map, but the backbone gives one cell for the whole clip "
                 "(set FEATURES map in its section of MODEL)"
             )
         node = cfg.MODEL.HEAD
-        return cls(
-            in_channels=backbone.out_channels,
-            num_classes=cfg.MODEL.NUM_CLASSES,
-            spatial_stride=backbone.spatial_stride,
-            resolution=node.ROI_RESOLUTION,
-            sampling_ratio=node.ROI_SAMPLING_RATIO,
-            aligned=node.ROI_ALIGNED,
-            dropout=node.DROPOUT,
-            activation=node.ACTIVATION,
-            init_std=node.INIT_STD,
-            temporal_pool=node.TEMPORAL_POOL,
-            global_feature=node.GLOBAL_FEATURE,
-            box_extension=node.BOX_EXTENSION,
-        )
+        return {
+            "in_channels": backbone.out_channels,
+            "num_classes": cfg.MODEL.NUM_CLASSES,
+            "spatial_stride": backbone.spatial_stride,
+            "resolution": node.ROI_RESOLUTION,
+            "sampling_ratio": node.ROI_SAMPLING_RATIO,
+            "aligned": node.ROI_ALIGNED,
+            "dropout": node.DROPOUT,
+            "activation": node.ACTIVATION,
+            "init_std": node.INIT_STD,
+            "temporal_pool": node.TEMPORAL_POOL,
+            "global_feature": node.GLOBAL_FEATURE,
+            "box_extension": node.BOX_EXTENSION,
+        }
 
     def forward(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Logits for each box.
@@ -100,8 +106,11 @@ class RoIActionHead(LinearHead):
         Returns:
             (N, K).
         """
-        pooled = [self._pool(feature, rois) for feature in features]
-        return self.classify(torch.cat(pooled, dim=1))
+        return self.classify(self.pooled(features, rois))
+
+    def pooled(self, features: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """The feature (N, C) of each box, of all pathways; maps and rois as in :meth:`forward`."""
+        return torch.cat([self._pool(feature, rois) for feature in features], dim=1)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (N, K) -> scores (N, K) in [0, 1], float32."""

@@ -13,7 +13,7 @@ from ...structures.samples import DetectionBatch, Losses, Scores
 from ...utils.errors import UserError
 from ..heads.roi_action import extend_rois
 from ..losses import mean_over_ranks
-from ..registry import META_ARCH_REGISTRY
+from ..registry import META_ARCH_REGISTRY, UsesContext
 from .base import ClipModel
 
 __all__ = ["ActionDetector"]
@@ -62,7 +62,8 @@ class ActionDetector(ClipModel):
                 f"a batch has one tensor of boxes per clip, not {len(counts)} for {len(clip)} clips"
             )
         rois = _to_rois(batch["boxes"]).to(clip.device, non_blocking=True)
-        logits = self.logits(clip, rois, batch.get("clip_size"))
+        context = self.head.context(batch) if isinstance(self.head, UsesContext) else ()
+        logits = self.logits(clip, rois, batch.get("clip_size"), context)
         if not self.training:
             return [{"scores": scores} for scores in self.head.scores(logits).split(counts)]
 
@@ -75,17 +76,24 @@ class ActionDetector(ClipModel):
         losses = self.loss(logits, labels.to(logits.device, non_blocking=True))
         return {"loss_action": self.loss_weight * mean_over_ranks(losses)}
 
-    def logits(self, clip: Tensor, rois: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> Tensor:
+    def logits(
+        self,
+        clip: Tensor,
+        rois: Tensor,
+        sizes: Sequence[tuple[int, int]] | None = None,
+        context: Sequence[Any] = (),
+    ) -> Tensor:
         """Normalized clips (B, C, T, H, W) and rois (N, 5) -> logits (N, K).
 
         Args:
             sizes: (height, width) of each clip without padding, for heads that extend boxes; by default H and W.
+            context: what a head with ``context`` gets beside maps and rois.
         """
         extension = getattr(self.head, "box_extension", ())
         if any(extension) and not self.training:
             sizes = sizes or [(clip.shape[3], clip.shape[4])]
             rois = extend_rois(rois, extension, torch.tensor([[width, height] for height, width in sizes]))
-        return self.head(self.backbone(clip), rois)
+        return self.head(self.backbone(clip), rois, *context)
 
 
 def _to_rois(boxes: Sequence[Tensor]) -> Tensor:
