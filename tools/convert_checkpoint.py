@@ -28,8 +28,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--to",
         default="",
         metavar="FORMAT",
-        help="modist_det, safetensors, pyslowfast, pytorchvideo, torchvision_video, caffe2, modist, onnx or program "
-        "(default: by OUTPUT's extension: .safetensors, .onnx, .pt2)",
+        help="modist_det, safetensors, pyslowfast, pytorchvideo, torchvision_video, caffe2, modist, videomae, "
+        "hf_videomae, onnx or program (default: by OUTPUT's extension: .safetensors, .onnx, .pt2)",
     )
     add("--cfg", default="", metavar="FILE", help="config of the network")
     add(

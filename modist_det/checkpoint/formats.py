@@ -21,7 +21,7 @@ from .mvit import from_mvit, is_mvit, to_mvit
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
-from .video_vit import VIT_FORMATS, to_videomae, vit_format
+from .video_vit import VIT_FORMATS, to_hf_videomae, to_videomae, vit_format
 from .weights import Weights
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
@@ -82,8 +82,8 @@ def names_in_format(
         return {name: name for name in names}
     if format == "torchvision_video":
         return to_torchvision_video(names)
-    if format == "videomae":
-        return to_videomae(names)
+    if format in ("videomae", "hf_videomae"):
+        return to_videomae(names) if format == "videomae" else to_hf_videomae(names)
     if format == "pytorchvideo":
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .weights import Weights
 
-__all__ = ["VIT_FORMATS", "to_videomae", "vit_format"]
+__all__ = ["VIT_FORMATS", "separate", "to_hf_videomae", "to_videomae", "vit_format"]
 
 _PRETRAINING = "pretraining only"
 _COMPUTED = "the network computes its positions itself"
@@ -221,16 +221,64 @@ VIT_FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
 }
 
 
+_PARTS = tuple(f"backbone.{part}" for part in ("patch_embed.", "pos_embed", "blocks.", "norm.", "fc_norm."))
+
+
 def to_videomae(names: Iterable[str]) -> dict[str, str]:
     """Our name -> VideoMAE's. The encoder of a pretraining method is below ``encoder.``."""
     names = list(names)
     encoder = "encoder." if "mask_token" in names or "clip_decoder.0.head.weight" in names else ""
     theirs = {}
     for name in names:
-        if name.startswith("backbone."):
+        if name.startswith(_PARTS):
             theirs[name] = encoder + name.removeprefix("backbone.")
         elif name.startswith("head.projection."):
             theirs[name] = name.replace("projection.", "", 1)
         elif name.startswith(("decoder.", "clip_decoder.", "mask_token", "encoder_to_decoder.")):
             theirs[name] = name
+    return theirs
+
+
+# Of Hugging Face's VideoMAE; the encoder is below ``videomae.``.
+_TO_HF_BLOCK = {
+    "norm1.": "layernorm_before.",
+    "norm2.": "layernorm_after.",
+    "attn.proj.": "attention.output.dense.",
+    "attn.": "attention.attention.",
+    "mlp.fc1.": "intermediate.dense.",
+    "mlp.fc2.": "output.dense.",
+}
+_TO_HF = {
+    "backbone.patch_embed.proj.": "videomae.embeddings.patch_embeddings.projection.",
+    "backbone.norm.": "videomae.layernorm.",
+    "backbone.fc_norm.": "fc_norm.",
+    "head.projection.": "classifier.",
+    **{name: name for name in ("decoder.norm.", "decoder.head.", "mask_token", "encoder_to_decoder.")},
+}
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The joint layer of queries, keys and values as three, as Hugging Face has it."""
+    separated = {}
+    for name, tensor in tensors.items():
+        layer, joint, kind = name.rpartition("qkv.")
+        if not joint:
+            separated[name] = tensor
+            continue
+        for part, values in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+            separated[f"{layer}{part}.{kind}"] = values
+    return separated
+
+
+def to_hf_videomae(names: Iterable[str]) -> dict[str, str]:
+    """Our name, after :func:`separate`, -> that of Hugging Face's VideoMAE."""
+    theirs = {}
+    for name in names:
+        if match := re.match(r"(backbone|decoder)\.blocks\.(\d+\.)(.+)", name):
+            start = "videomae.encoder.layer." if match[1] == "backbone" else "decoder.decoder_layers."
+            layer = next((p for p in _TO_HF_BLOCK if match[3].startswith(p)), "")
+            if layer:
+                theirs[name] = start + match[2] + _TO_HF_BLOCK[layer] + match[3].removeprefix(layer)
+        elif start := next((prefix for prefix in _TO_HF if name.startswith(prefix)), ""):
+            theirs[name] = _TO_HF[start] + name.removeprefix(start)
     return theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from .archive import save_archive
 from .formats import names_in_format
 from .hashes import HASHES, content_hashes
 from .safetensors_file import write_safetensors
+from .video_vit import separate
 
 __all__ = ["WRITTEN_FORMATS", "write_weights"]
 
@@ -27,6 +29,8 @@ WRITTEN_FORMATS = (
     "torchvision_video",
     "caffe2",
     "modist",
+    "videomae",
+    "hf_videomae",
 )
 # BN counters: a format may lack them without loss.
 _COUNTER = "num_batches_tracked"
@@ -48,6 +52,7 @@ def write_weights(
         format: one of :data:`WRITTEN_FORMATS`. "pyslowfast" is a ``.pyth`` file that PySlowFast can test and fine-tune
             (``TRAIN.CHECKPOINT_EPOCH_RESET True``). "safetensors" has our names, with the config as metadata.
             "torchvision_video" is the state dict of a :class:`.TorchvisionVideo` network with its classifier.
+            "videomae" and "hf_videomae", for a :class:`.VideoViT`, are safetensors if ``path`` ends so.
         config: YAML, stored in the formats "modist_det" and "safetensors".
         classes: the classes of the outputs, stored in the same formats.
         pool_after_res2, detection: see :func:`~modist_det.checkpoint.pytorchvideo.to_pytorchvideo`.
@@ -64,6 +69,8 @@ def write_weights(
             f"(known: {', '.join(WRITTEN_FORMATS)})"
         )
     layout = "modist_det" if format == "safetensors" else format
+    if format == "hf_videomae":
+        tensors = separate(tensors)
     names = names_in_format(tensors, layout, pool_after_res2=pool_after_res2, detection=detection)
     left_out = [name for name in tensors if name not in names]
     nameless = [name for name in left_out if not name.endswith(_COUNTER)]
@@ -72,7 +79,9 @@ def write_weights(
     renamed = {theirs: tensors[name].detach().cpu().contiguous() for name, theirs in names.items()}
     if format == "torchvision_video" and "classifier.1.weight" in renamed:  # S3D's, a convolution of size 1
         renamed["classifier.1.weight"] = renamed["classifier.1.weight"][..., None, None, None]
-    if format == "safetensors":
+    if format in ("videomae", "hf_videomae") and Path(path).suffix == ".safetensors":
+        write_safetensors(path, renamed, {"format": "pt"})
+    elif format == "safetensors":
         metadata = {"format": "modist_det", "config": config}
         write_safetensors(path, renamed, metadata | ({"class_facts": classes.to_json()} if classes else {}))
     elif format == "caffe2":
@@ -91,7 +100,9 @@ def _content(
         facts = {"class_facts": classes.to_dict()} if classes else {}
         content = {"model": tensors, "config": config} | facts
         return {**content, HASHES: content_hashes(content)}
-    if format == "torchvision_video":
+    if format in ("torchvision_video", "hf_videomae"):
         return tensors
+    if format == "videomae":
+        return {"model": tensors}
     # PySlowFast's configs differ from ours; it does not read this entry.
     return {"epoch": 0, "model_state": tensors, "optimizer_state": {}, "cfg": ""}

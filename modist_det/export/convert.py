@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.formats import convert, detect_format
-from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint, tensors_of
+from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint, read_state_dict, tensors_of
+from ..checkpoint.video_vit import VIT_FORMATS
 from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
+from ..model_zoo import config_of_file
 from ..modeling import build_backbone, build_model
 from ..structures.class_facts import ClassFacts
 from ..utils.errors import UserError, nearest
@@ -47,7 +49,8 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
     """The config of the network in ``source``, or ``None`` if it is unknown.
 
     Args:
-        source: the checkpoint. Our own contain a config; for ``zoo://NAME`` it is in the catalogue.
+        source: the checkpoint. Our own contain a config; for ``zoo://NAME`` it is in the catalogue; that of a video
+            transformer follows from the file and ``overrides``.
         file: a config file to use instead.
         overrides: KEY VALUE pairs applied to the config.
 
@@ -64,6 +67,8 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
     elif text := config_inside(read_checkpoint(source)):
         cfg = get_cfg()
         cfg.merge_from_text(text, f"the config in {source}")
+    elif detect_format(read_state_dict(source)) in VIT_FORMATS:
+        return config_of_file(source, overrides)
     if cfg is not None:
         cfg.merge_from_list(list(overrides))
     elif overrides:

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.formats import convert
+from modist_det.checkpoint.reading import read_state_dict
+from modist_det.checkpoint.writing import write_weights
 from modist_det.data.transforms import jitter_boxes
+from modist_det.model_zoo import from_file
 from modist_det.modeling import (
     MAEST,
     ActionDetector,
@@ -260,6 +264,68 @@ def test_attentive_probe(reference):
     maps = io["tokens"].transpose(1, 2).unflatten(2, (2, 4, 5))
     with torch.no_grad():
         torch.testing.assert_close(head([maps])[:, 0], io["output"], rtol=0, atol=1e-4)
+
+
+SETTINGS = {"heads": "HEADS", "image_size": "IMAGE_SIZE", "num_frames": "NUM_FRAMES"}
+
+
+@pytest.mark.parametrize(
+    "case", sorted({**DETECTORS, **CLASSIFIERS, **ENCODERS, **VIDEO_MAES, "mae_st_pretrain": 0})
+)
+def test_the_network_of_a_file(reference, case):
+    """Built from the file alone, but for what it cannot say in networks of sizes that nobody publishes."""
+    io = torch.load(reference / f"{case}_io.pt", weights_only=True)
+    if case.startswith("mae_st"):
+        known = CLASSIFIERS["mae_st_vit_cls"][1]
+    elif case == "videomae_pretrain":
+        known = {"heads": 4, "image_size": 64, "num_frames": 16}
+    else:
+        known = arguments(io)
+    settings = {f"MODEL.VIDEO_VIT.{SETTINGS[key]}": value for key, value in known.items() if key in SETTINGS}
+    if "pretrain" in case:
+        settings["MODEL.VIDEO_MAE.DECODER_HEADS"] = 2
+    network = from_file(reference / f"{case}.pyth", [word for pair in settings.items() for word in pair])
+    clip = clip_of(io)
+    if "added" in io:
+        clip = clip + 0.3 * torch.linspace(-1, 1, clip.shape[-1])[:, None] * torch.linspace(
+            -1, 1, clip.shape[-1]
+        )
+    with torch.no_grad():
+        if "pretrain" in case:
+            torch.testing.assert_close(network.loss(clip, io["mask"].bool()), io["loss"], rtol=0, atol=1e-4)
+        elif case in ENCODERS:
+            torch.testing.assert_close(network.tokens(clip)[0], io["output"], rtol=0, atol=1e-4)
+        elif case in DETECTORS:
+            sizes = io.get("image_sizes_wh")
+            sizes = None if sizes is None else [(height, width) for width, height in sizes.tolist()]
+            logits = network.logits(clip, io["boxes"], sizes)
+            expected = io["output"][:, io["output"].shape[1] - 80 :]
+            torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+        else:
+            logits = network.head(network.backbone(clip))[:, 0]
+            torch.testing.assert_close(logits, io.get("logits", io["output"]), rtol=0, atol=1e-4)
+
+
+# Case -> the format that it is written in; all others are read only.
+WRITTEN = {
+    **dict.fromkeys(
+        ("videomae_cls_finetune", "umt_det", "umt_cls_pos_stored_16x64", "videomae_pretrain"), "videomae"
+    ),
+    **dict.fromkeys(("hf_videomae_cls", "hf_videomae_pretrain"), "hf_videomae"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(WRITTEN))
+def test_written_back(reference, tmp_path, case):
+    """What was read is written with the same names and values."""
+    path, format = reference / f"{case}.pyth", WRITTEN[case]
+    before = read_state_dict(path)
+    write_weights(tmp_path / "again.safetensors", convert(before, format).tensors, format)
+    write_weights(tmp_path / "again.pth", convert(before, format).tensors, format)
+    for again in (tmp_path / "again.safetensors", tmp_path / "again.pth"):
+        after = read_state_dict(again)
+        assert after.keys() == before.keys()
+        assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_boxes_of_videomae_detectors(reference):

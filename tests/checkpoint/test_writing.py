@@ -155,7 +155,9 @@ def test_torchvision_loads_what_we_write(tmp_path, name):
         write_weights(tmp_path / "x", _classifier(ResNet3D(18, 4)).state_dict(), "torchvision_video")
 
 
-@pytest.mark.parametrize("format", [name for name in WRITTEN_FORMATS if name != "torchvision_video"])
+@pytest.mark.parametrize(
+    "format", sorted({*WRITTEN_FORMATS} - {"torchvision_video", "videomae", "hf_videomae"})
+)
 @pytest.mark.parametrize("backbone", [lambda: ResNet3D(50, 4), lambda: SlowFast(50, 8)])
 def test_every_format_comes_back(tmp_path, format, backbone):
     source, target = _classifier(backbone()), _classifier(backbone())

@@ -14,10 +14,16 @@ import torch
 
 from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.reading import classes_inside, read_checkpoint
+from modist_det.checkpoint.writing import write_weights
 from modist_det.config import get_cfg
-from modist_det.modeling import build_backbone, build_model
+from modist_det.inference import ActionPredictor
+from modist_det.inference.trained import stored_config
+from modist_det.model_zoo import from_file
+from modist_det.modeling import ActionDetector, RoIActionHead, VideoViT, build_backbone, build_model
+from modist_det.modeling.losses import bce_with_logits
 from modist_det.structures.class_facts import ClassFacts, parse_facts
 from modist_det.utils.cli import run_cli
+from modist_det.utils.errors import UserError
 
 SMALL = """\
 TASK: detection
@@ -190,3 +196,35 @@ def test_a_mistake_is_one_line_and_status_1(command, folder, words, message):
     assert done.stderr.startswith("error: ") and message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(folder.glob("*out.*"))
+
+
+def test_a_video_transformer_needs_no_config(tmp_path):
+    """VideoMAE's detector becomes our checkpoint, which predicts by itself."""
+    torch.manual_seed(0)
+    backbone = VideoViT(64, 2, image_size=224)
+    model = ActionDetector(
+        backbone, RoIActionHead([64], 80, 16), bce_with_logits, pixel_mean=[0.5] * 3, pixel_std=[0.2] * 3
+    )
+    write_weights(tmp_path / "vit.pth", model.state_dict(), "videomae")
+    command = runpy.run_path("tools/convert_checkpoint.py")
+    args = command["get_parser"]().parse_args(
+        [str(tmp_path / "vit.pth"), str(tmp_path / "vit.safetensors"), "INPUT.MIN_SIZE_TEST", "64"]
+    )
+    command["main"](args)
+    cfg = stored_config(tmp_path / "vit.safetensors")
+    assert (cfg.TASK, cfg.MODEL.NUM_CLASSES, cfg.MODEL.VIDEO_VIT.DEPTH) == ("detection", 80, 2)
+    assert (cfg.MODEL.HEAD.ROI_ALIGNED, cfg.MODEL.HEAD.BOX_EXTENSION) == (False, [0.1, 0.05])
+    again = build_model(cfg)
+    load_weights(again, tmp_path / "vit.safetensors").require_complete()
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+    video = torch.randint(0, 256, (3, 16, 64, 80), dtype=torch.uint8)
+    predictor = ActionPredictor.from_checkpoint(tmp_path / "vit.safetensors")
+    assert predictor.cfg.INPUT.NUM_FRAMES == 16 and len(predictor.class_names) == 60  # AVA names them
+    batch = {"video": video[None], "boxes": [torch.tensor([[5.0, 5, 40, 60]])]}
+    assert again.eval()(batch)[0]["scores"].shape == (1, 80)
+
+
+def test_a_file_that_says_too_little_is_renamed_only(tmp_path):
+    torch.save({"linear.weight": torch.ones(2, 2)}, tmp_path / "some.pth")
+    with pytest.raises(UserError, match="does not follow from the file"):
+        from_file(tmp_path / "some.pth")

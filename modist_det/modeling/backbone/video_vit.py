@@ -218,8 +218,11 @@ class VideoViT(Backbone):
             keys["FEATURES"] = "mean"
         if f"{last}gamma_1" in tensors:
             keys["LAYER_SCALE"] = 1.0
-        if "pos_embed" in tensors:
-            grid = _likely_grid(tensors["pos_embed"].shape[1])
+        table = tensors.get("pos_embed")
+        # V-JEPA 2's files may contain a table that is of no use, V-JEPA 1's one of sines and cosines.
+        of_rotary = table is not None and full and not table.is_meta and bool(table.abs().max() > 1.01)
+        if table is not None and not of_rotary:
+            grid = _likely_grid(table.shape[1])
             keys |= {"POSITIONS": "sincos" if full else "learned"} | _table_size(grid, tubelet, patch)
         elif "pos_embed_spatial" in tensors and "pos_embed_temporal" in tensors:
             side = math.isqrt(tensors["pos_embed_spatial"].shape[1])
