@@ -31,6 +31,9 @@ add_section(
 )
 
 
+_SMALLEST_VARIANCE = 1e-5  # of a cell, so that places where nothing ever moves are not noise to predict
+
+
 def motion_pyramid(maps: Tensor, grid: tuple[int, int, int], still: Tensor) -> Tensor:
     """The amount of motion in each cell of a grid: the square root of its mean distance from ``still``.
 
@@ -112,8 +115,8 @@ class MotionRegression(PretrainingMethod):
 
     def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
         """In training ``loss_motion``, the squared error in predicting each cell's deviation from its mean over the
-        batches of all processes, in units of the cells' common standard deviation; and for the log ``explained``, the
-        share of the variance that is predicted (0: as good as the mean).
+        batches of all processes, in units of its standard deviation there; and for the log ``explained``, the share
+        of the variance that is predicted (0: as good as the mean).
         """
         if not self.training:
             features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
@@ -127,7 +130,7 @@ class MotionRegression(PretrainingMethod):
             wanted = motion_pyramid(maps.flatten(0, 1), self.grid, self.still)
             values = wanted.double()  # the difference of two close numbers follows
             mean, square = all_reduce_mean(torch.stack([values.mean(dim=0), values.square().mean(dim=0)]))
-            variance = (square - mean.square()).mean().float().clamp(min=1e-6)
+            variance = (square - mean.square()).float().clamp(min=_SMALLEST_VARIANCE)
             standardized = (wanted - mean.float()) / variance.sqrt()
             loss = (predicted - standardized).square().mean()
         return {"loss_motion": loss, "explained": 1 - loss.detach()}
