@@ -30,6 +30,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ from .frame_ap import (
     IOU_THRESHOLD,
     Detections,
     GroundTruth,
+    Indices,
     IntArray,
     average_precisions,
     choose,
@@ -142,15 +144,15 @@ class AVAMatch:
         truth: all ground-truth rows; indexed by ``boxes.row``.
         detected: all detections; indexed by ``counted.row``.
         boxes: the ground truth that counts.
-        counted: the detections that count.
-        finds: (n,) for each counted detection the index of its box in ``boxes``, -1 for a false positive.
+        found: the detections that count without a limit, or, with AVA's classes, within it.
+        finds_of_all: (n,) for each of ``found`` the index of its box in ``boxes``, -1 for a false positive.
+        beyond: which of ``found`` are beyond the limit.
+        finds_within: (n,) ``finds_of_all`` as it is with the limit; -1 for those beyond it.
         num_left_out: number of ignored detections, by reason.
         num_cut: (C,) detections of each class beyond ``max_detections``.
         max_detections: limit per keyframe; 0: none.
         exclusions: excluded keyframes.
         videos: names of the videos in ``boxes.keyframes``.
-        without_limit: ``counted`` and ``finds`` as they would be without a limit; None if it removes nothing or
-            is part of the metric.
     """
 
     mode: str
@@ -159,14 +161,31 @@ class AVAMatch:
     truth: BoxTable
     detected: BoxTable
     boxes: GroundTruth
-    counted: Detections
-    finds: IntArray
+    found: Detections
+    finds_of_all: Indices
+    beyond: IntArray
+    finds_within: Indices
     num_left_out: dict[str, int]
     num_cut: IntArray
     max_detections: int
     exclusions: KeyTable | None
     videos: tuple[str, ...]
-    without_limit: tuple[Detections, IntArray] | None
+
+    @cached_property
+    def counted(self) -> Detections:
+        """The detections that count."""
+        return self.found.take(self._is_within)
+
+    @cached_property
+    def finds(self) -> Indices:
+        """(n,) for each of ``counted`` the index of its box in ``boxes``, -1 for a false positive."""
+        return self.finds_within[self._is_within]
+
+    @property
+    def _is_within(self) -> NDArray[np.bool_]:
+        is_within = np.ones(len(self.found.row), dtype=bool)
+        is_within[self.beyond] = False
+        return is_within
 
     def keyframe(self, number: int) -> tuple[str, float]:
         """Video and second (to six decimals) of a keyframe by its number in ``boxes.keyframes``."""
@@ -199,18 +218,18 @@ def match_ava(
     video_codes: dict[str, int] = {}
     excluded_keys = np.empty(0, np.int64) if excluded is None else np.unique(excluded.keys(video_codes))
     boxes = select_groundtruth(truth, video_codes, excluded_keys, class_ids)
-    counted, is_best, left_out, num_cut = select_detections(
+    found, is_best, left_out, num_cut = select_detections(
         detected, video_codes, excluded_keys, boxes.keyframes, class_ids, mode, limit
     )
-    without_limit = None
-    if num_cut.any() and not _names_ava(labels):  # with AVA's classes the limit is part of the metric
-        choice = choose(counted, detected.boxes, boxes)
-        without_limit = counted, first_finds(choice, counted.score)
-        counted, choice = counted.take(is_best), choice[is_best]
-    else:
-        counted = counted.take(is_best)
-        choice = choose(counted, detected.boxes, boxes)
-    finds = first_finds(choice, counted.score if mode == "official" else None)
+    if _names_ava(labels):  # the limit is part of the metric
+        found, is_best = found.take(is_best), is_best[is_best]
+    choice = choose(found, detected.boxes, boxes)
+    score = found.score if mode == "official" else None
+    finds_of_all = finds_within = first_finds(choice, score)
+    beyond = np.flatnonzero(~is_best)
+    if len(beyond):
+        choice[beyond] = -1
+        finds_within = first_finds(choice, score)
     return AVAMatch(
         mode,
         labels,
@@ -218,23 +237,29 @@ def match_ava(
         truth,
         detected,
         boxes,
-        counted,
-        finds,
+        found,
+        finds_of_all,
+        beyond,
+        finds_within,
         left_out,
         num_cut,
         limit,
         excluded,
         tuple(video_codes),
-        without_limit,
     )
 
 
 def metrics(matched: AVAMatch) -> dict[str, Any]:
     """Second half of :func:`evaluate_ava`: the metrics of matched detections."""
-    labels, boxes, counted = matched.labels, matched.boxes, matched.counted
-    ap, num_detections = average_precisions(counted, matched.finds >= 0, boxes.counts)
+    labels, boxes, found = matched.labels, matched.boxes, matched.found
+    is_hit = matched.finds_of_all >= 0
+    reduced = [(matched.beyond, matched.finds_within >= 0)] if len(matched.beyond) else []
+    results = average_precisions(found, is_hit, boxes.counts, *reduced)
+    (whole_ap, _), (ap, num_detections) = results[0], results[-1]
     # Detections are grouped by keyframe.
-    keyframes_detected = counted.keyframe[run_starts(counted.keyframe)]
+    starts = run_starts(found.keyframe)
+    num_within = np.add.reduceat(matched._is_within, starts, dtype=np.int64)
+    is_detected = (num_within > 0) & (found.keyframe[starts] >= 0)
 
     classes = [
         {
@@ -258,14 +283,14 @@ def metrics(matched: AVAMatch) -> dict[str, Any]:
         "num_classes": len(classes),
         "num_classes_evaluated": int((boxes.counts > 0).sum()),
         "num_keyframes": len(boxes.keyframes),
-        "num_keyframes_with_detections": int((keyframes_detected >= 0).sum()),
+        "num_keyframes_with_detections": int(is_detected.sum()),
         "num_groundtruth": int(boxes.counts.sum()),
         "num_groundtruth_excluded": int(boxes.excluded_counts.sum()),
         "num_detections": int(num_detections.sum()),
         "num_detections_left_out": matched.num_left_out,
         "classes": classes,
     }
-    result["warnings"] = _warnings(result, matched) + _limit_warning(matched, ap)
+    result["warnings"] = _warnings(result, matched) + _limit_warning(matched, ap, whole_ap)
     return result
 
 
@@ -369,12 +394,8 @@ def _warnings(result: dict[str, Any], matched: AVAMatch) -> list[str]:
     return warnings
 
 
-def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64]) -> list[str]:
+def _limit_warning(matched: AVAMatch, ap: NDArray[np.float64], whole_ap: NDArray[np.float64]) -> list[str]:
     """Warn if AVA's detection limit changes the AP of a class in data other than AVA."""
-    if matched.without_limit is None:
-        return []
-    counted, finds = matched.without_limit
-    whole_ap, _ = average_precisions(counted, finds >= 0, matched.boxes.counts)
     if np.array_equal(ap, whole_ap, equal_nan=True):
         return []
     cut, limit = int(matched.num_cut.sum()), matched.max_detections

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modist_det.formats.ava.exact_parser import parse_exact
-from modist_det.formats.ava.fast_parser import NotPlain, parse_plain
+from modist_det.formats.ava.exact_parser import parse_exact, read_rows
+from modist_det.formats.ava.fast_parser import NotPlain, parse_file, parse_plain
 from modist_det.formats.ava.tables import DETECTIONS, EXCLUSIONS, GROUND_TRUTH, PERSON_BOXES
 
 
@@ -96,8 +96,12 @@ def test_what_is_no_finite_number_is_left_to_the_exact_parser(word):
 
 def assert_plain(text: str, layout) -> None:
     """It takes the fast way and is the table of the exact parser."""
-    plain = parse_plain("x", text.encode(), 7, layout)
-    exact = parse_exact("x", text.encode(), 7, layout, pytest.fail)
+    assert_same(
+        parse_plain("x", text.encode(), 7, layout), parse_exact("x", text.encode(), 7, layout, pytest.fail)
+    )
+
+
+def assert_same(plain, exact) -> None:
     assert plain.videos == exact.videos
     for name in ("video", "second", "boxes", "action", "score", "person", "line"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(exact, name))
@@ -113,7 +117,6 @@ def assert_plain(text: str, layout) -> None:
         ('"""",1\n"""a""",2\n"a""",3\n', EXCLUSIONS),
         ("b,1\na,1,0,0,1,1,3\n\n\nc,1\na,2,0,0,1,1,3,7\na,2,0,0,1,1,4\nc,2\n", GROUND_TRUTH),
         ("a,1,0,0,1,1,,0.5\na,1,0,0,1,1,-1,0.4\na,1,0,0,1,1,2.0,0.4\nb,1\n", PERSON_BOXES),
-        ("a,1\nb,2,\nc,3\n", EXCLUSIONS),
         ("a,1,0,0,1,1,3", GROUND_TRUTH),
     ],
 )
@@ -132,6 +135,59 @@ def test_blocks_join_without_seams(monkeypatch):
     )
     for start in (text, f"first,1\n{text}", f"c6,1,0,0,1,1,1\n{text}"):
         assert_plain(start + "last,2,0,0,1,1,4,5", GROUND_TRUTH)
+
+
+@pytest.mark.parametrize(
+    "start", ["", "\n\n", "video,second\n", "\nvideo_id,time,x1,y1,x2,y2,action,person\n\n"]
+)
+def test_files_are_read_in_blocks(tmp_path, monkeypatch, start):
+    """From the first row on, with rows of all widths at every place where a block may end."""
+    monkeypatch.setattr("modist_det.formats.ava.fast_parser.BLOCK_BYTES", 64)
+    rows = [f"b,{i}\nc{i % 7},{i},0,0,1,1,{i + 1},{i}\na{i % 3},1,0,0,1,1,{i + 1}\n" for i in range(30)]
+    for end in ("", "\n", "last,2,0,0,1,1,4,5"):
+        path = tmp_path / "file.csv"
+        path.write_text(start + "".join(rows) + end)
+        if end == "\n":  # a blank line
+            with pytest.raises(NotPlain):
+                parse_file(str(path), GROUND_TRUTH)
+        else:
+            exact = parse_exact(str(path), *read_rows(path), GROUND_TRUTH, pytest.fail)
+            assert_same(parse_file(str(path), GROUND_TRUTH), exact)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "",
+        "b\r",
+        '"b",1,0,0,1,1,1',
+        "é,1",
+        "b\0,1",
+        "b,1,0,0,1.1,1,1",
+        "b,1,0.5,0,0.4,1,1",
+        "b,1,0,0,1,1,0",
+        "b,1,0,0,1,1,1.5",
+        ",1",
+    ],
+)
+def test_a_block_that_is_not_plain(tmp_path, monkeypatch, row):
+    monkeypatch.setattr("modist_det.formats.ava.fast_parser.BLOCK_BYTES", 64)
+    path = tmp_path / "file.csv"
+    path.write_text(
+        "a,1,0,0,1,1,1\n" * 20 + row + "\n" + "a,1,0,0,1,1,1\n" * 20, encoding="utf-8", newline=""
+    )
+    with pytest.raises(NotPlain):
+        parse_file(str(path), GROUND_TRUTH)
+
+
+def test_more_rows_than_their_bytes_allow():
+    with pytest.raises(NotPlain):
+        parse_plain("x", b",1,,,,,,\n" * 40 + b"a,1,0,0,1,1,1,\n", 1, GROUND_TRUTH)
+
+
+def test_a_file_that_is_not_there_is_left_to_the_exact_parser(tmp_path):
+    with pytest.raises(NotPlain):
+        parse_file(str(tmp_path / "none.csv"), GROUND_TRUTH)
 
 
 def test_lines_that_end_inside_of_quotes_are_left_to_the_exact_parser():
@@ -154,6 +210,7 @@ def test_lines_that_end_inside_of_quotes_are_left_to_the_exact_parser():
         '"",1',
         "a",
         "a,1,2",
+        "a,1,",
         "a,-1",
         "a,1e7",
     ]

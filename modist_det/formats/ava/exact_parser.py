@@ -11,14 +11,14 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from ...utils.errors import UserError
 from ...utils.paths import local_path
 from ...utils.text_files import read_file
-from .tables import MAX_SECOND, BoxTable, KeyTable, Layout, Problem
+from .tables import INVERTED, MAX_SECOND, BoxTable, KeyTable, Layout, Problem, box_text
 
-__all__ = ["MAX_INT", "parse_exact", "parse_rows", "read_rows"]
+__all__ = ["MAX_INT", "from_first_row", "parse_exact", "read_rows"]
 
 MAX_INT = 2**31 - 1
 _LARGEST = 1 << 34  # bytes; some 300 million rows
@@ -41,12 +41,17 @@ def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
         data = data.replace(b"\r\n", b"\n")
         if b"\n" not in data and b'"' not in data:  # the line ends of old Macs
             data = data.replace(b"\r", b"\n")
-    start = len(data) - len(data.lstrip(b"\n"))
-    end = data.find(b"\n", start)
-    first = data[start : len(data) if end < 0 else end]
+    return from_first_row(data)
+
+
+def from_first_row(data: bytes) -> tuple[bytes, int]:
+    """The text from the first row on that is neither blank nor a header, and that row's line number."""
+    rest = data.lstrip(b"\n")
+    end = rest.find(b"\n")
+    first = rest[:end] if end >= 0 else rest
     if _is_header(first):
-        start += len(first)
-    return data[start:], 1 + data.count(b"\n", 0, start)
+        rest = rest[len(first) :].lstrip(b"\n")
+    return rest, 1 + data.count(b"\n", 0, len(data) - len(rest))
 
 
 def _is_header(line: bytes) -> bool:
@@ -72,7 +77,20 @@ def parse_exact(
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
         raise UserError(f"{path}:{line}: not UTF-8 text; save the file as csv in UTF-8") from error
-    return parse_rows(path, _rows(path, text, first_line, report), layout, report)
+    numbers: dict[str, int] = {}
+    keyframes: list[tuple] = []
+    boxes: list[tuple] = []
+    for line, cells in _rows(path, text, first_line, report):
+        try:
+            row = _parse_row(cells, layout)
+        except _RowError as error:
+            report(Problem(path, line, str(error)))
+            continue
+        video = numbers.setdefault(cells[0], len(numbers))
+        (boxes if len(row) > 1 else keyframes).append((video, *row, line))
+    videos = tuple(numbers)
+    empty = KeyTable.of(path, videos, *zip(*keyframes, strict=True))
+    return BoxTable.of(path, videos, *zip(*boxes, strict=True), keyframes=empty)
 
 
 def _rows(
@@ -92,29 +110,6 @@ def _rows(
         # A blank line may come with spaces.
         if len(cells) > 1 or (cells and cells[0].strip()):
             yield line, cells
-
-
-def parse_rows(
-    path: str,
-    rows: Iterable[tuple[int, list[str]]],
-    layout: Layout,
-    report: Callable[[Problem], None],
-) -> BoxTable:
-    """The table of rows (line, cells); calls ``report`` for each that is wrong and goes on without it."""
-    numbers: dict[str, int] = {}
-    keyframes: list[tuple] = []
-    boxes: list[tuple] = []
-    for line, cells in rows:
-        try:
-            row = _parse_row(cells, layout)
-        except _RowError as error:
-            report(Problem(path, line, str(error)))
-            continue
-        video = numbers.setdefault(cells[0], len(numbers))
-        (boxes if len(row) > 1 else keyframes).append((video, *row, line))
-    videos = tuple(numbers)
-    empty = KeyTable.of(path, videos, *zip(*keyframes, strict=True))
-    return BoxTable.of(path, videos, *zip(*boxes, strict=True), keyframes=empty)
 
 
 class _RowError(Exception):
@@ -157,6 +152,15 @@ def _parse_row(cells: list[str], layout: Layout) -> tuple:
         person = _whole_number(cells[7], "person id", optional=True)
         if person < -1:
             raise _RowError(f"person id is {person}, but must not be negative")
+    low, high = layout.box_limits
+    if not all(low <= value <= high for value in box):
+        reason = "is outside the image; coordinates are fractions of its size, in [0, 1]"
+    elif layout.ordered and (box[0] > box[2] or box[1] > box[3]):
+        reason = f"is {INVERTED}"
+    else:
+        reason = ""
+    if reason:
+        raise _RowError(f"box {box_text(box)} {reason}")
     return second, box, action, score, person
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from ...utils.errors import UserError
 from .exact_parser import parse_exact, read_rows
-from .fast_parser import NotPlain, parse_plain
-from .tables import BoxTable, Layout, Problem
+from .fast_parser import NotPlain, parse_file, parse_plain
+from .tables import BoxTable, Layout, Problem, box_text
 
 __all__ = ["find_problems", "read_table", "scan_table"]
-
-# Arithmetic that ends at 1 may end at 1.0000000002.
-_TOLERANCE = 1e-6
 
 
 def read_table(path: str | os.PathLike, layout: Layout) -> BoxTable:
@@ -30,10 +28,7 @@ def read_table(path: str | os.PathLike, layout: Layout) -> BoxTable:
     def stop(problem: Problem) -> None:
         raise UserError(str(problem))
 
-    table = _parse(path, layout, stop)
-    for problem in _box_problems(table, layout):
-        stop(problem)
-    return table
+    return _parse(path, layout, stop)
 
 
 def find_problems(path: str | os.PathLike, layout: Layout) -> list[Problem]:
@@ -55,14 +50,12 @@ def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[
         UserError: the file is missing or not text.
     """
     problems: list[Problem] = []
-    table = _parse(path, layout, problems.append)
-    bad_boxes = list(_box_problems(table, layout))
-    if bad_boxes:
-        table = table.take(~np.isin(table.line, [problem.line for problem in bad_boxes]))
-    return table, problems + bad_boxes
+    return _parse(path, layout, problems.append), problems
 
 
 def _parse(path: str | os.PathLike, layout: Layout, report: Callable[[Problem], None]) -> BoxTable:
+    with contextlib.suppress(NotPlain):
+        return parse_file(str(path), layout)
     data, first_line = read_rows(path)
     try:
         return parse_plain(str(path), data, first_line, layout)
@@ -70,26 +63,11 @@ def _parse(path: str | os.PathLike, layout: Layout, report: Callable[[Problem], 
         return parse_exact(str(path), data, first_line, layout, report)
 
 
-def _box_problems(table: BoxTable, layout: Layout) -> Iterator[Problem]:
-    """Boxes that are outside of the layout's limits or inside out, in order of lines."""
-    low, high = layout.min_box - _TOLERANCE, layout.max_box + _TOLERANCE
-    if not len(table) or (not layout.ordered and low <= table.boxes.min() and table.boxes.max() <= high):
-        return  # the quick way out for large files of detections
-    outside = np.any((table.boxes < low) | (table.boxes > high), axis=1)
-    inverted = np.any(table.boxes[:, :2] > table.boxes[:, 2:], axis=1) & layout.ordered
-    for row in np.flatnonzero(outside | inverted).tolist():
-        if outside[row]:
-            reason = "is outside the image; coordinates are fractions of its size, in [0, 1]"
-        else:
-            reason = "is inverted; the order is x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
-        yield Problem(table.path, int(table.line[row]), f"box {_box_text(table, row)} {reason}")
-
-
 def _blemishes(table: BoxTable) -> list[Problem]:
     """Rows that can be read but should not be there: boxes without area, repeated rows."""
     problems = []
     for row in np.flatnonzero((table.boxes[:, :2] == table.boxes[:, 2:]).any(axis=1)).tolist():
-        message = f"box {_box_text(table, row)} has no area"
+        message = f"box {box_text(table.boxes[row])} has no area"
         problems.append(Problem(table.path, int(table.line[row]), message))
     order = np.lexsort((table.line, table.action, *table.boxes.T, table.second, table.video))
     equal = np.ones(max(len(table) - 1, 0), dtype=bool)
@@ -100,7 +78,3 @@ def _blemishes(table: BoxTable) -> list[Problem]:
         first, again = table.line[order[i]], table.line[order[i + 1]]
         problems.append(Problem(table.path, int(again), f"the same box and action as in line {first}"))
     return problems
-
-
-def _box_text(table: BoxTable, row: int) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in table.boxes[row]) + ")"
