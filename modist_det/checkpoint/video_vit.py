@@ -104,6 +104,7 @@ def vit_format(names: Iterable[str]) -> str:
         return "" if any(".attn.pool_" in name for name in names) else "mae_st"
     blocks = {"blocks.0.attn.qkv.weight", "encoder.blocks.0.attn.qkv.weight"}
     marks = {"blocks.0.attn.q_bias", "encoder.blocks.0.attn.q_bias", "fc_norm.weight", "head.weight"}
+    marks.add("encoder_to_decoder.weight")
     return "videomae" if names & blocks and names & marks else ""
 
 

@@ -41,6 +41,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
         "MODEL.VIDEO_VIT.POOLED_EPS": 1e-5,
         "MODEL.VIDEO_MAE.DECODER_EPS": 1e-5,
     },
+    "hf_vjepa2": {"MODEL.ATTENTIVE_HEAD.EPS": 1e-6},
     "mae_st": {"MODEL.PIXEL_MEAN": [0.45] * 3, "MODEL.PIXEL_STD": [0.225] * 3},
 }
 
@@ -114,7 +115,8 @@ def _keys_of_task(weights: Weights, format: str, found: Mapping[str, Any]) -> di
         depth = 1 + len({name.split(".")[2] for name in tensors if name.startswith("head.blocks.")})
         head = {"MODEL.HEAD.NAME": "AttentiveHead", "MODEL.ATTENTIVE_HEAD.DEPTH": depth}
     elif found["MODEL.VIDEO_VIT.NORM"] == "tokens" and format != "mae_st":
-        return {"TASK": "detection", **keys, **_DETECTORS.get(format, {})}
+        both = last.shape[1] == 2 * found["MODEL.VIDEO_VIT.DIM"]
+        return {"TASK": "detection", "MODEL.HEAD.GLOBAL_FEATURE": both, **keys, **_DETECTORS.get(format, {})}
     else:
         head = {"MODEL.HEAD.NAME": "ClassificationHead"}
         head |= {"MODEL.VIDEO_VIT.NORM": "pooled", "MODEL.VIDEO_VIT.FEATURES": "mean"}

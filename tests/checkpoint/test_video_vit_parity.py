@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modist_det.checkpoint import load_weights
-from modist_det.checkpoint.formats import convert
+from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.checkpoint.reading import read_state_dict
 from modist_det.checkpoint.writing import write_weights
 from modist_det.data.transforms import jitter_boxes
@@ -225,6 +225,25 @@ def test_videomae_pretraining(reference, case):
             torch.testing.assert_close(target, io["target_head"], rtol=0, atol=1e-4)
 
 
+def test_the_newer_names_of_hugging_face(reference, tmp_path):
+    """transformers 5 calls the biases ``query.bias`` and ``value.bias``; base models have no ``videomae.``."""
+    state = read_state_dict(reference / "hf_videomae_cls.pyth")
+    renamed = {
+        name.replace("attention.q_bias", "attention.query.bias").replace(
+            "attention.v_bias", "attention.value.bias"
+        ): t
+        for name, t in state.items()
+    }
+    assert renamed.keys() != state.keys()
+    base = {name.removeprefix("videomae."): t for name, t in renamed.items()}
+    expected = convert(state, "hf_videomae").tensors
+    for layout in (renamed, base):
+        assert detect_format(layout) == "hf_videomae"
+        found = convert(layout, "hf_videomae").tensors
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_mae_st_pretraining(reference):
     io = torch.load(reference / "mae_st_pretrain_io.pt", weights_only=True)
     backbone = VideoViT(**CLASSIFIERS["mae_st_vit_cls"][1])
@@ -337,6 +356,43 @@ def test_boxes_of_videomae_detectors(reference):
     draws = io["jitter_draws_x1_y1_x2_y2"].numpy()
     jittered = jitter_boxes(io["boxes"].numpy(), draws, io["jitter_args"], height, width)
     torch.testing.assert_close(torch.from_numpy(jittered), io["jittered"], rtol=0, atol=1e-4)
+
+
+def test_a_v_jepa_classifier_of_hugging_face(reference, tmp_path):
+    """The probe of V-JEPA's own file under Hugging Face's names, beside the encoder of a Hugging Face file."""
+    io = torch.load(reference / "vjepa2_attentive_probe_io.pt", weights_only=True)
+    state = {
+        f"vjepa2.{name}": tensor
+        for name, tensor in read_state_dict(reference / "hf_vjepa2_encoder.pyth").items()
+        if name.startswith("encoder.")
+    }
+    for name, tensor in read_state_dict(reference / "vjepa2_attentive_probe.pyth").items():
+        name = name.replace("linear.", "classifier.").replace(
+            "cross_attention_block", "cross_attention_layer"
+        )
+        name = name.replace("pooler.blocks.", "pooler.self_attention_layers.").replace(".norm", ".layer_norm")
+        name = (
+            name.replace("attn.proj", "attn.out_proj")
+            .replace(".xattn.", ".cross_attn.")
+            .replace(".attn.", ".self_attn.")
+        )
+        parts = {"attn.qkv.": ("q", "k", "v"), "attn.kv.": ("k", "v"), "attn.q.": ("q",)}
+        layer = next((part for part in parts if part in name), "")
+        for part, values in zip(
+            parts.get(layer, ("",)), tensor.chunk(len(parts.get(layer, "x"))), strict=True
+        ):
+            state[name.replace(layer, f"attn.{part}_proj.") if layer else name] = values
+    torch.save(state, tmp_path / "model.pth")
+    model = from_file(tmp_path / "model.pth", ["MODEL.VIDEO_VIT.HEADS", 2, "MODEL.ATTENTIVE_HEAD.HEADS", 4])
+    assert model.head.cross_attention_block.norm1.eps == 1e-6 and len(model.head.blocks) == 1
+    maps = io["tokens"].transpose(1, 2).unflatten(2, (2, 4, 5))
+    encoder = torch.load(reference / "hf_vjepa2_encoder_io.pt", weights_only=True)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.head([maps])[:, 0], io["output"], rtol=0, atol=1e-3
+        )  # another epsilon
+        tokens = model.backbone.tokens(clip_of(encoder))[0]
+        torch.testing.assert_close(tokens, encoder["output"], rtol=0, atol=1e-4)
 
 
 def test_umt_positions(reference):

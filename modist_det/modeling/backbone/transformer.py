@@ -80,7 +80,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, bias)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = Mlp(dim, round(dim * mlp_ratio), dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio + 1e-6), dim)
         self.drop_path = drop_path(drop_path_rate)
         self.gamma_1 = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
         self.gamma_2 = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, add_section
+from ...core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..backbone.multiscale import Mlp
@@ -22,9 +22,8 @@ add_section(
     "MODEL.ATTENTIVE_HEAD",
     DEPTH=Key(4, COUNT),  # with the cross attention
     HEADS=Key(0, NOT_NEGATIVE),  # 0: one for 64 channels
+    EPS=Key(1e-5, POSITIVE),  # of layer norms; Hugging Face's has 1e-6
 )
-
-_EPS = 1e-5
 
 
 class CrossAttention(nn.Module):
@@ -46,11 +45,11 @@ class CrossAttention(nn.Module):
 class CrossAttentionBlock(nn.Module):
     """Cross attention and MLP with residual connections. The norm before the attention is that of keys and values."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.xattn = CrossAttention(dim, heads)
-        self.norm2 = nn.LayerNorm(dim, eps=_EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, 4 * dim, dim)
 
     def forward(self, query: Tensor, x: Tensor) -> Tensor:
@@ -66,6 +65,7 @@ class AttentiveHead(LinearHead):
         in_channels: of the single pathway.
         depth: number of blocks, the last of which is the cross attention.
         heads: of the attention; 0: one for 64 channels.
+        eps: of the layer norms.
         num_classes, dropout, activation, init_std: as in :class:`LinearHead`.
 
     Raises:
@@ -83,6 +83,7 @@ class AttentiveHead(LinearHead):
         dropout: float = 0.0,
         activation: str = "softmax",
         init_std: float = 0.02,
+        eps: float = 1e-5,
     ) -> None:
         if len(in_channels) != 1:
             raise UserError(f"AttentiveHead takes the map of one pathway, not of {len(in_channels)}")
@@ -91,8 +92,8 @@ class AttentiveHead(LinearHead):
         heads = heads or max(dim // 64, 1)
         self.query_tokens = nn.Parameter(torch.zeros(1, 1, dim))
         nn.init.trunc_normal_(self.query_tokens, std=0.02)
-        self.blocks = nn.Sequential(*(Block(dim, heads, eps=_EPS) for _ in range(depth - 1)))
-        self.cross_attention_block = CrossAttentionBlock(dim, heads)
+        self.blocks = nn.Sequential(*(Block(dim, heads, eps=eps) for _ in range(depth - 1)))
+        self.cross_attention_block = CrossAttentionBlock(dim, heads, eps)
         for module in (self.blocks, self.cross_attention_block):
             initialize(module)
 
@@ -107,6 +108,7 @@ class AttentiveHead(LinearHead):
             dropout=node.DROPOUT,
             activation=node.ACTIVATION,
             init_std=node.INIT_STD,
+            eps=cfg.MODEL.ATTENTIVE_HEAD.EPS,
         )
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

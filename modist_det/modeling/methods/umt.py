@@ -20,12 +20,14 @@ class UMTStudent(nn.Module):
     Args:
         backbone: with sinusoidal positions, tubelets of one frame in UMT.
         out_dim: width of the teacher's tokens.
-        layers: number of blocks, the last ones, that imitate the teacher.
+        layers: number of blocks that imitate the teacher.
+        interval: distance between them; the last block is one of them.
     """
 
-    def __init__(self, backbone: VideoViT, out_dim: int = 768, layers: int = 6) -> None:
+    def __init__(self, backbone: VideoViT, out_dim: int = 768, layers: int = 6, interval: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
+        self.interval = interval
         self.clip_decoder = nn.ModuleList(
             nn.Sequential(
                 OrderedDict(
@@ -47,7 +49,7 @@ class UMTStudent(nn.Module):
             (layers, B, N, ``out_dim``).
         """
         layers = len(self.clip_decoder)
-        blocks = range(-layers, 0)
+        blocks = [-1 - i * self.interval for i in reversed(range(layers))]
         table = self.backbone.position_table(self.backbone.grid_of(clip))[0].to(clip.dtype)
         outputs = zip(self.clip_decoder, self.backbone.tokens(clip, keep, blocks), strict=True)
         predicted = [decoder(x + table[keep]) for decoder, x in outputs]
