@@ -118,6 +118,7 @@ _CONTENTS = {
     "Measurements": [
         "docs/RESULTS",
         "docs/STUDY",
+        "docs/STUDY_LOG",
         "docs/study/tables",
         "docs/BENCHMARKS",
         "docs/RELIABILITY",
