@@ -16,7 +16,7 @@ EXAMPLE = """\
   python tools/report.py --data datasets/puppets/val.yaml \\
       --detections output/Puppets/Slow_R18/inference/puppets_val_detections.csv --out report.html
   python tools/report.py --data puppets_actions_test \\
-      --predictions output/Puppets/Classification_R18/inference/puppets_actions_test_predictions.csv \\
+      --detections output/Puppets/Classification_R18/inference/puppets_actions_test_predictions.csv \\
       --out report.html"""
 
 
@@ -26,7 +26,6 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data", required=True, metavar="NAME", help="dataset: catalogue name or description file")
     add(
         "--detections",
-        "--predictions",
         required=True,
         metavar="CSV",
         help="detections in AVA's format, or a classifier's predictions; both are in the run's folder inference/",
