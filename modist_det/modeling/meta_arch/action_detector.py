@@ -16,7 +16,7 @@ from ..losses import mean_over_ranks
 from ..registry import META_ARCH_REGISTRY, UsesContext
 from .base import ClipModel
 
-__all__ = ["ActionDetector"]
+__all__ = ["ActionDetector", "to_rois"]
 
 
 @META_ARCH_REGISTRY.register()
@@ -61,7 +61,7 @@ class ActionDetector(ClipModel):
             raise UserError(
                 f"a batch has one tensor of boxes per clip, not {len(counts)} for {len(clip)} clips"
             )
-        rois = _to_rois(batch["boxes"]).to(clip.device, non_blocking=True)
+        rois = to_rois(batch["boxes"]).to(clip.device, non_blocking=True)
         context = self.head.context(batch) if isinstance(self.head, UsesContext) else ()
         logits = self.logits(clip, rois, batch.get("clip_size"), context)
         if not self.training:
@@ -96,7 +96,7 @@ class ActionDetector(ClipModel):
         return self.head(self.backbone(clip), rois, *context)
 
 
-def _to_rois(boxes: Sequence[Tensor]) -> Tensor:
+def to_rois(boxes: Sequence[Tensor]) -> Tensor:
     """B tensors (N_i, 4) -> float32 (N, 5), starting with the index of the clip."""
     indices = [tensor.new_full((len(tensor), 1), i, dtype=torch.float32) for i, tensor in enumerate(boxes)]
     coordinates = [tensor.reshape(-1, 4).float() for tensor in boxes]
