@@ -19,6 +19,7 @@ __all__ = [
     "average_precisions",
     "choose",
     "first_finds",
+    "match",
     "precision_recall",
     "run_starts",
 ]
@@ -115,6 +116,13 @@ def first_finds(choice: Indices, score: NDArray[np.float64] | None = None) -> In
     finds = np.full_like(choice, -1)
     finds[first] = choice[first]
     return finds
+
+
+def match(
+    detections: Detections, boxes: NDArray[np.float64], truth: GroundTruth, *, by_score: bool
+) -> Indices:
+    """Index (n,) of the ground-truth box that each detection finds, -1 for a false positive."""
+    return first_finds(choose(detections, boxes, truth), detections.score if by_score else None)
 
 
 def _first_best(values: NDArray[np.floating], group: IntArray) -> IntArray:

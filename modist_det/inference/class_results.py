@@ -51,7 +51,7 @@ class VideoClasses:
 
     @property
     def scores(self) -> Scores:
-        """float32 (C,): the mean over the windows."""
+        """The mean over the windows, float32 (C,)."""
         return self.window_scores.mean(axis=0)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
