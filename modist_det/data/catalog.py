@@ -27,6 +27,7 @@ from .datasets import (
     HMDB51Dataset,
     KineticsDataset,
     SSv2Dataset,
+    TubesDataset,
     UCF101Dataset,
     load_description,
 )
@@ -220,6 +221,27 @@ def _kinetics(name: str, classes: int, split: str) -> KineticsDataset:
     )
 
 
+# Folder below the data root, section of datasets/README.md, annotation files (the first that exists), number of splits.
+_TUBES = {
+    "ucf24": ("ucf101_24", "UCF101-24", ("UCF101v2-GT.pkl", "pyannot.pkl", "finalAnnots.mat"), 1),
+    "jhmdb": ("jhmdb", "JHMDB", ("JHMDB-GT.pkl",), 3),
+    "multisports": ("multisports", "MultiSports", ("trainval.pkl",), 1),
+}
+
+
+def _tubes(name: str, dataset: str, split: int, subset: str) -> TubesDataset:
+    folder, section, files, _ = _TUBES[dataset]
+    root = data_root() / folder
+    annotations = next((root / file for file in files if (root / file).is_file()), root / files[0])
+    required = [annotations, root / "videos"]
+    lists = None
+    if annotations.name in ("pyannot.pkl", "finalAnnots.mat"):
+        lists = root / "splitfiles" / f"{subset}list{split:02d}.txt"
+        required.append(lists)
+    _require(name, root, section, required)
+    return TubesDataset(name, root / "videos", annotations, subset, split, lists)
+
+
 def _require(name: str, root: Path, section: str, paths: Sequence[Path]) -> None:
     missing = [str(path.relative_to(root)) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
@@ -259,6 +281,11 @@ def _register_builtin() -> None:
             DatasetCatalog.register(name, partial(_ucf101, name, number, subset))
             name = f"hmdb51_split{number}_{subset}"
             DatasetCatalog.register(name, partial(_hmdb51, name, number, subset))
+    for dataset, (_, _, _, splits) in _TUBES.items():
+        for number in range(1, splits + 1):
+            for subset in ("train", "test"):
+                name = f"{dataset}_split{number}_{subset}" if splits > 1 else f"{dataset}_{subset}"
+                DatasetCatalog.register(name, partial(_tubes, name, dataset, number, subset))
     for split, subset in (("train", "train"), ("val", "validation")):
         name = f"ssv2_{split}"
         DatasetCatalog.register(name, partial(_ssv2, name, subset))

@@ -10,6 +10,7 @@ from .hmdb51 import HMDB51Dataset
 from .kinetics import KineticsDataset
 from .records import DetectionRecord, DetectionRecords, VideoRecord, VideoRecords, keyframe_id
 from .ssv2 import SSv2Dataset
+from .tubes import TubesDataset
 from .ucf101 import UCF101Dataset
 from .unlabelled import VideoFolder
 from .video_list import ClassFolders, VideoListDataset
@@ -27,6 +28,7 @@ __all__ = [
     "HMDB51Dataset",
     "KineticsDataset",
     "SSv2Dataset",
+    "TubesDataset",
     "UCF101Dataset",
     "VideoFolder",
     "VideoListDataset",

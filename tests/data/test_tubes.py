@@ -1,0 +1,210 @@
+"""UCF101-24, JHMDB, MultiSports: files written here from the formats' descriptions, and real tubes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from modist_det.config import get_cfg
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.datasets.tubes import TubesDataset
+from modist_det.utils.errors import UserError
+
+NAMES = ("Biking/v_Biking_g01_c01", "Diving/v_Diving_g01_c01")
+
+
+def corners(x: float, count: int) -> np.ndarray:
+    return np.array([[x + i, 20, x + i + 64, 140] for i in range(count)], float)
+
+
+def act(videos) -> bytes:
+    """Biking at frames 3 to 12 with two people, Diving at frames 1 to 5."""
+    tube = dict.fromkeys(NAMES)
+    frames = np.arange(3, 13)[:, None]
+    tube[NAMES[0]] = {0: [np.hstack([frames, corners(x, 10)]).astype(np.float32) for x in (0, 100)]}
+    tube[NAMES[1]] = {1: [np.hstack([np.arange(1, 6)[:, None], corners(30, 5)]).astype(np.float32)]}
+    content = {
+        "labels": ["Biking", "Diving"],
+        "gttubes": tube,
+        "nframes": {NAMES[0]: 20, NAMES[1]: 10},
+        "train_videos": [[NAMES[1]]],
+        "test_videos": [[NAMES[0]]],
+        "resolution": dict.fromkeys(NAMES, (240, 320)),
+    }
+    return pickle.dumps(content, protocol=2)
+
+
+def as_sizes(boxes: np.ndarray) -> np.ndarray:
+    return np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]]).astype(np.uint16)
+
+
+def pyannot() -> bytes:
+    def tube(label, first, boxes):
+        return {"label": label, "sf": first, "ef": first + len(boxes), "boxes": as_sizes(boxes)}
+
+    people = [tube(0, 2, corners(x, 10)) for x in (0, 100)]
+    content = {
+        NAMES[0]: {"annotations": people, "numf": 20, "label": 0},
+        NAMES[1]: {"annotations": [tube(1, 0, corners(30, 5))], "numf": 10, "label": 1},
+    }
+    return pickle.dumps(content)
+
+
+def final_annots(path) -> None:
+    def tube(label, first, boxes):
+        ends = (float(first + len(boxes) - 1), float(first), float(label), as_sizes(boxes).astype(float))
+        return np.array([ends], [("ef", "O"), ("sf", "O"), ("class", "O"), ("boxes", "O")])
+
+    people = np.concatenate([tube(1, 3, corners(x, 10)) for x in (0, 100)])
+    entries = [(20.0, NAMES[0], people), (10.0, NAMES[1], tube(2, 1, corners(30, 5)))]
+    savemat(path, {"annot": np.array(entries, [("num_imgs", "O"), ("name", "O"), ("tubes", "O")])[None]})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in NAMES:
+        file = tmp_path / "videos" / f"{name}.avi"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "UCF101v2-GT.pkl").write_bytes(act(NAMES))
+    (tmp_path / "pyannot.pkl").write_bytes(pyannot())
+    final_annots(tmp_path / "finalAnnots.mat")
+    (tmp_path / "splitfiles").mkdir()
+    (tmp_path / "splitfiles" / "testlist01.txt").write_text(
+        f"{NAMES[0]}.avi\nArchery/v_Archery_g01_c01.avi\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", ["UCF101v2-GT.pkl", "pyannot.pkl", "finalAnnots.mat"])
+def test_all_files_of_ucf24_say_the_same(folder, file):
+    dataset = TubesDataset("d", folder / "videos", folder / file)
+    assert dataset.metadata.class_names == {1: "Biking", 2: "Diving"}
+    records = dataset.records()
+    assert len(records) == 10 + 5
+    first = records[0]
+    assert (first.video_id, first.second, first.time) == (NAMES[0], 2 / 25, 2 / 25)
+    assert first.video.endswith(f"{NAMES[0]}.avi")
+    np.testing.assert_allclose(first.boxes[:, 0] * 320, [0, 100])
+    np.testing.assert_allclose(first.boxes[1], [100 / 320, 20 / 240, 164 / 320, 140 / 240], rtol=1e-6)
+    assert first.actions == ((1,), (1,)) and records[14].actions == ((2,),)
+    assert records[14].second == pytest.approx(4 / 25)
+    assert [r.second for r in TubesDataset("d", folder / "videos", folder / file, every=4).records()] == (
+        pytest.approx([2 / 25, 6 / 25, 10 / 25, 0, 4 / 25])
+    )
+
+
+def test_subsets(folder):
+    test = TubesDataset("d", folder / "videos", folder / "UCF101v2-GT.pkl", "test")
+    assert test.video_names == (NAMES[0],) and len(test.records()) == 10
+    with pytest.raises(UserError, match="no split test 2 .*it has test 1, train 1"):
+        _ = TubesDataset("d", folder / "videos", folder / "UCF101v2-GT.pkl", "test", 2).video_names
+    listed = TubesDataset(
+        "d", folder / "videos", folder / "pyannot.pkl", list_file=folder / "splitfiles" / "testlist01.txt"
+    )
+    assert listed.video_names == (NAMES[0],)
+
+
+def test_catalogue(folder, monkeypatch):
+    monkeypatch.setenv("MODIST_DATASETS", str(folder.parent))
+    folder.rename(folder.parent / "ucf101_24")
+    assert len(DatasetCatalog.get("ucf24_test").records()) == 10
+    assert len(DatasetCatalog.get("ucf24_train").records()) == 5
+    with pytest.raises(UserError, match="section JHMDB of datasets/README.md"):
+        DatasetCatalog.get("jhmdb_split2_test")
+    assert {"jhmdb_split3_train", "multisports_test"} <= set(DatasetCatalog.list())
+
+
+def test_puppet_masks(tmp_path):
+    mask = np.zeros((240, 320, 3), np.uint8)
+    mask[20:61, 100:151, :2] = 5  # rows 20 to 60, columns 100 to 150; nobody in the last frame
+    path = tmp_path / "puppet_mask" / "wave" / "clip" / "puppet_mask.mat"
+    path.parent.mkdir(parents=True)
+    savemat(path, {"part_mask": mask})
+    dataset = TubesDataset("d", tmp_path, tmp_path / "puppet_mask")
+    (tube,) = dataset.tubes()
+    assert tube.frames.tolist() == [1, 2] and tube.boxes[0].tolist() == [100, 20, 150, 60]
+    assert dataset.size_of("wave/clip")[:3] == (320, 240, 3)
+
+
+@pytest.mark.parametrize("protocol", ["recommended", "act", "multisports", "yowo"])
+def test_a_perfect_model(folder, protocol, tmp_path):
+    """Scores of the right class only: all metrics are 1, with every second frame, too."""
+    for every in (1, 2):
+        dataset = TubesDataset("d", folder / "videos", folder / "pyannot.pkl", every=every)
+        cfg = get_cfg()
+        cfg.merge_from_list(["TEST.TUBES.PROTOCOL", protocol, "TEST.TUBES.MIN_LENGTH", 2])
+        evaluator = dataset.evaluator(cfg, tmp_path)
+        for record in dataset.records():
+            batch = {
+                "video_id": [record.video_id],
+                "second": [record.second],
+                "original_boxes": [record.boxes],
+            }
+            scores = torch.full((len(record.boxes), 2), 0.0)
+            for row, (action,) in enumerate(record.actions):
+                scores[row, action - 1] = 0.9 - 0.1 * row
+            evaluator.process(batch, [{"scores": scores}])
+        metrics = evaluator.evaluate()
+        # YOWO's tubes are as long as the video, whose end the ground truth does not reach.
+        assert metrics["frame_mAP"] == pytest.approx(1)
+        assert metrics["AP/Biking"] == metrics["AP/Diving"] == pytest.approx(1)
+        assert metrics["video_mAP@0.5"] == pytest.approx(1, abs=1e-4)
+    assert (tmp_path / "d_detections.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(print), "holds "),
+        (b"", "no annotation file of tubes"),
+        (pickle.dumps({"gttubes": {}}), "no annotation file of tubes"),
+        (
+            pickle.dumps({"A/v": {"annotations": [{"label": 3, "sf": 0, "ef": 1, "boxes": []}]}}),
+            "numbers have gaps",
+        ),
+        (act(NAMES).replace(b"nframes", b"nframed"), "no annotation file of tubes"),
+    ],
+)
+def test_malformed(folder, content, message):
+    (folder / "x.pkl").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        TubesDataset("d", folder / "videos", folder / "x.pkl").records()
+
+
+def test_other_mistakes(folder):
+    with pytest.raises(UserError, match="does not exist"):
+        TubesDataset("d", folder / "videos", folder / "none.pkl").records()
+    (folder / "x.mat").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"no \.mat file"):
+        TubesDataset("d", folder / "videos", folder / "x.mat").records()
+    dataset = TubesDataset("d", folder / "splitfiles", folder / "pyannot.pkl")
+    with pytest.raises(UserError, match="no annotated video is in"):
+        dataset.records()
+    with pytest.raises(UserError, match="no detected boxes"):
+        dataset.records("detected")
+
+
+def test_real_tubes(real_data):
+    folder = real_data / "ucf101_24"
+    content = json.loads((folder / "tubes.json").read_text())
+    dataset = TubesDataset("real", [folder / "videos", real_data / "ucf101"], folder / "tubes.json")
+    records = dataset.records()
+    frames = {
+        (name, frame)
+        for name, entry in content.items()
+        for tube in entry["tubes"]
+        for frame in range(tube["start_frame"], tube["end_frame"])
+    }
+    assert len(records) == len(frames)
+    assert {record.video_id for record in records} == set(content)
+    name, entry = next(iter(content.items()))
+    record = next(r for r in records if r.video_id == name and round(r.second * entry["fps"]) == 10)
+    np.testing.assert_allclose(
+        record.boxes[0], entry["tubes"][0]["boxes"][10 - entry["tubes"][0]["start_frame"]]
+    )
