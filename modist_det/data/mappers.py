@@ -33,6 +33,8 @@ add_section(
     TARGET_FPS=Key(30.0, POSITIVE),
     MIN_SIZE_TEST=Key(256, COUNT),  # short side at test time
 )
+# Evaluation of detectors: a score is that of the action times that of the person detector.
+add_section("TEST", TIMES_PERSON_SCORE=False)
 
 
 @runtime_checkable
@@ -69,6 +71,7 @@ class DetectionMapper:
         target_fps: frames per second to which ``sampling_rate`` refers.
         min_size_test: short side in evaluation (pixels).
         augmentation: used in training; None in evaluation.
+        person_scores: samples have ``person_scores``, by which a detector multiplies its scores.
         open_video: function that opens a video.
 
     Raises:
@@ -84,6 +87,7 @@ class DetectionMapper:
         target_fps: float = 30.0,
         min_size_test: int = 256,
         augmentation: Augmentation | None = None,
+        person_scores: bool = False,
         open_video: OpenVideo = open_video,
     ) -> None:
         if num_frames < 1 or sampling_rate < 1 or target_fps <= 0:
@@ -95,6 +99,7 @@ class DetectionMapper:
         self.offsets = np.asarray(clip_around(num_frames, sampling_rate)) / target_fps  # seconds
         self.min_size_test = min_size_test
         self.augmentation = augmentation
+        self.person_scores = person_scores
         self.open_video = open_video
 
     @classmethod
@@ -109,6 +114,7 @@ class DetectionMapper:
             target_fps=node.TARGET_FPS,
             min_size_test=node.MIN_SIZE_TEST,
             augmentation=train_augmentation(cfg, *jitter, resized_crop=False) if is_train else None,
+            person_scores=cfg.TEST.TIMES_PERSON_SCORE and not is_train,
             open_video=video_opener(cfg),
         )
 
@@ -133,7 +139,7 @@ class DetectionMapper:
         view = View(clip, boxes, np.arange(len(boxes)))
         if self.augmentation is not None:
             view = self.augmentation(view, rng)
-        return {
+        sample: DetectionSample = {
             "video": view.clip.contiguous(),
             "boxes": torch.from_numpy(view.boxes),
             "labels": torch.from_numpy(self._labels(record)[view.kept]),
@@ -143,6 +149,9 @@ class DetectionMapper:
             "original_boxes": torch.from_numpy(record.boxes[view.kept]),
             "original_size": original_size,
         }
+        if self.person_scores:
+            sample["person_scores"] = torch.from_numpy(record.scores[view.kept])
+        return sample
 
     def _labels(self, record: DetectionRecord) -> NDArray[np.float32]:
         labels = np.zeros((len(record.boxes), self.num_classes), dtype=np.float32)

@@ -46,7 +46,11 @@ class Batch(TypedDict):
     bad_videos: list[BadVideo]
 
 
-class DetectionSample(Sample):
+class _ScoredSample(Sample, total=False):
+    person_scores: Tensor  # float32 (N,): the person detector's, if action scores are multiplied by them
+
+
+class DetectionSample(_ScoredSample):
     """The clip around a keyframe, and its N persons."""
 
     video: Tensor  # uint8 (3, T, H, W)
@@ -58,11 +62,12 @@ class DetectionSample(Sample):
     original_size: tuple[int, int]  # (height, width) of the video
 
 
-class _PaddedBatch(Batch, total=False):
+class _ExtendedBatch(Batch, total=False):
     clip_size: list[tuple[int, int]]  # (height, width) of each clip without padding, if there is any
+    person_scores: list[Tensor]
 
 
-class DetectionBatch(_PaddedBatch):
+class DetectionBatch(_ExtendedBatch):
     """B clips of one size."""
 
     video: Tensor  # uint8 (B, 3, T, H, W); floats must be normalized

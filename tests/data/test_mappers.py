@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -130,6 +131,14 @@ def test_evaluation_keeps_every_person(still) -> None:
     )
     assert len(sample["boxes"]) == 2 and sample["boxes"][1].tolist() == [0, 0, 96, 64]
     assert sample["labels"].tolist() == [[0], [0]]
+
+
+def test_scores_of_persons_only_if_they_are_wanted(still) -> None:
+    scored = replace(record(still), scores=np.float32([0.9, 0.5]))
+    settings = {"num_frames": 1, "min_size_test": 64}
+    assert "person_scores" not in DetectionMapper(4, **settings)(scored, rng())
+    sample = DetectionMapper(4, person_scores=True, **settings)(scored, rng())
+    assert sample["person_scores"].tolist() == pytest.approx([0.9, 0.5])
 
 
 def test_evaluation_without_persons(still) -> None:

@@ -111,6 +111,15 @@ class TestActionDetector:
         assert together[0]["scores"].dtype == torch.float32
         assert (together[0]["scores"][0] != together[0]["scores"][1]).any()
 
+    def test_scores_times_those_of_the_persons(self):
+        model, batch = _detector().eval(), _batch((2, 0, 1))
+        with torch.no_grad():
+            plain = model(batch)
+            factors = [torch.tensor([0.5, 0.25]), torch.zeros(0), torch.tensor([0.8])]
+            multiplied = model({**batch, "person_scores": factors})
+        for before, after, factor in zip(plain, multiplied, factors, strict=True):
+            torch.testing.assert_close(after["scores"], before["scores"] * factor[:, None])
+
     def test_loss_is_the_mean_over_all_boxes(self):
         model, batch = _detector(), _batch()
         loss = model(batch)["loss_action"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from modist_det.checkpoint import load_weights
 from modist_det.config import get_cfg
 from modist_det.modeling import VideoViT, build_backbone, build_model
 from modist_det.modeling.backbone import keys_of
@@ -185,6 +186,30 @@ def test_the_config_is_found_in_the_weights(family):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(UserError, match=message):
         tiny(**arguments)
+
+
+@pytest.mark.parametrize("family", ["umt", "mae_st", "vjepa1"])
+def test_weights_for_clips_of_another_size(family, tmp_path):
+    """The file's table is resized as that of its own network would be; from 8 steps of 6x6 places."""
+    torch.manual_seed(0)
+    frames = 8 * FAMILIES[family].get("tubelet", 2)
+    large = VideoViT(**TINY | FAMILIES[family] | {"image_size": 96, "num_frames": frames})
+    small = tiny(family, num_frames=4)
+    for table in (p for name, p in large.named_parameters() if name.startswith("pos_embed")):
+        torch.nn.init.normal_(table)
+    torch.save({f"backbone.{name}": t for name, t in large.state_dict().items()}, tmp_path / "large.pth")
+    report = load_weights(small, tmp_path / "large.pth")
+    assert "resized from" in str(report) and not report.mismatched
+    torch.testing.assert_close(
+        small.position_table(small.grid), large.position_table(small.grid), atol=1e-5, rtol=0
+    )
+
+
+def test_torch_compile_takes_the_whole_network():
+    network, clip = tiny("vjepa2"), torch.randn(1, 3, 4, 40, 48)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(clip)[0], network(clip)[0])
 
 
 @pytest.mark.parametrize(

@@ -253,8 +253,12 @@ class VideoViT(Backbone):
         if table is None or table.dim() != 3 or table.shape[1] == math.prod(new):
             return []
         count = table.shape[1]
-        old = (count, 1, 1) if new[1:] == (1, 1) else (1, *_likely_grid(count)[1:]) if new[0] == 1 else None
-        if old is None:
+        side = math.isqrt(count)
+        if new[1:] == (1, 1):
+            old: Grid = (count, 1, 1)
+        elif name == "pos_embed_spatial" and side * side == count:
+            old = (1, side, side)
+        else:
             old = _likely_grid(count)
         resize = interpolate_positions if self.positions == "learned" else resize_volume
         tensors[name] = resize(table.float(), old, new).to(table.dtype)

@@ -46,6 +46,7 @@ class ActionDetector(ClipModel):
             batch: ``video`` uint8 RGB (B, C, T, H, W), or float and normalized; ``boxes``: B tensors (N_i, 4), x1y1x2y2
                 in pixels of the clip, N_i >= 0; in training ``labels``: B tensors (N_i, K) in [0, 1]. On any device.
                 If clips are padded on the right and at the bottom, ``clip_size``: B pairs (height, width) without it.
+                In evaluation, optionally ``person_scores``: B tensors (N_i,), factors for the scores.
 
         Returns:
             ``{"loss_action": ...}``, the mean over the boxes of all processes (see
@@ -65,7 +66,11 @@ class ActionDetector(ClipModel):
         context = self.head.context(batch) if isinstance(self.head, UsesContext) else ()
         logits = self.logits(clip, rois, batch.get("clip_size"), context)
         if not self.training:
-            return [{"scores": scores} for scores in self.head.scores(logits).split(counts)]
+            scores = self.head.scores(logits)
+            if "person_scores" in batch:
+                persons = torch.cat(list(batch["person_scores"])).to(scores.device, non_blocking=True)
+                scores = scores * persons[:, None]
+            return [{"scores": rows} for rows in scores.split(counts)]
 
         labels = torch.cat(list(batch["labels"]))
         if labels.shape != logits.shape:
