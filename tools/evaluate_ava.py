@@ -44,6 +44,11 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also evaluate the same boxes with random scores five times: the chance level",
     )
+    add(
+        "--no-interval",
+        action="store_true",
+        help="without the confidence interval of the mAP, which takes most of the time for millions of detections",
+    )
     add("--json", metavar="OUT", help="write the result to this file")
     add(
         "--plots",
@@ -61,10 +66,11 @@ def main(args: argparse.Namespace) -> None:
     matched = match_ava(args.groundtruth, args.detections, *settings)
     result = metrics(matched)
     print(class_table(result))
-    interval = map_interval(ava_hits(matched))
-    print(interval_text(interval))
-    if interval is not None:
-        result["interval"] = {name: interval[name] for name in ("low", "high", "level")}
+    if not args.no_interval:
+        interval = map_interval(ava_hits(matched))
+        print(interval_text(interval))
+        if interval is not None:
+            result["interval"] = {name: interval[name] for name in ("low", "high", "level")}
     if args.chance:
         random = with_random_scores(matched.detected)
         # There is no mAP if no class has ground truth.
