@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ...utils.errors import UserError
 from ...utils.paths import local_path
@@ -31,7 +32,7 @@ _WORDS_FOR_TIME = {
 _NUMBER = re.compile(r"[^\S\x1c-\x1f]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[^\S\x1c-\x1f]*")
 
 
-def read_rows(path: str | os.PathLike) -> tuple[bytes, int]:
+def read_rows(path: str | os.PathLike[str]) -> tuple[bytes, int]:
     """The file from its first row on, lines ended by "\\n" where that is possible, and that row's line number."""
     data = read_file(local_path(path), str(path), _LARGEST)
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -78,8 +79,8 @@ def parse_exact(
         line = first_line + data.count(b"\n", 0, error.start)
         raise UserError(f"{path}:{line}: not UTF-8 text; save the file as csv in UTF-8") from error
     numbers: dict[str, int] = {}
-    keyframes: list[tuple] = []
-    boxes: list[tuple] = []
+    keyframes: list[tuple[Any, ...]] = []
+    boxes: list[tuple[Any, ...]] = []
     for line, cells in _rows(path, text, first_line, report):
         try:
             row = _parse_row(cells, layout)
@@ -116,7 +117,7 @@ class _RowError(Exception):
     """What is wrong with a row."""
 
 
-def _parse_row(cells: list[str], layout: Layout) -> tuple:
+def _parse_row(cells: list[str], layout: Layout) -> tuple[Any, ...]:
     """``(second,)`` or ``(second, box, action, score, person)``."""
     # Tables written by other programs fill up the rows of empty keyframes with empty cells.
     if len(cells) > 2 and not any(cell.strip() for cell in cells[2:]):

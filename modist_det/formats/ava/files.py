@@ -73,7 +73,7 @@ logger = logging.getLogger(__name__)
 _ROWS_AT_A_TIME = 1 << 17  # of writing
 
 
-def read_ava_boxes(path: str | os.PathLike) -> BoxTable:
+def read_ava_boxes(path: str | os.PathLike[str]) -> BoxTable:
     """Ground truth.
 
     Raises:
@@ -84,7 +84,7 @@ def read_ava_boxes(path: str | os.PathLike) -> BoxTable:
     return _not_empty(read_table(path, GROUND_TRUTH))
 
 
-def read_detections(path: str | os.PathLike) -> BoxTable:
+def read_detections(path: str | os.PathLike[str]) -> BoxTable:
     """Scored action detections; may be empty. Boxes may be inverted and may exceed the image.
 
     Raises:
@@ -94,7 +94,7 @@ def read_detections(path: str | os.PathLike) -> BoxTable:
     return read_table(path, DETECTIONS)
 
 
-def read_person_boxes(path: str | os.PathLike) -> BoxTable:
+def read_person_boxes(path: str | os.PathLike[str]) -> BoxTable:
     """Boxes of a person detector with its score; ``action`` is -1 where the file gives none.
 
     Warns where the scores look like the person ids of ground truth.
@@ -108,7 +108,7 @@ def read_person_boxes(path: str | os.PathLike) -> BoxTable:
     return table
 
 
-def read_exclusions(path: str | os.PathLike) -> KeyTable:
+def read_exclusions(path: str | os.PathLike[str]) -> KeyTable:
     """Keyframes that are left out of the evaluation; may be empty.
 
     Raises:
@@ -136,7 +136,7 @@ class FrameFiles:
     names: tuple[str, ...]
 
 
-def read_frame_list(path: str | os.PathLike) -> dict[str, FrameFiles]:
+def read_frame_list(path: str | os.PathLike[str]) -> dict[str, FrameFiles]:
     """Frames by video, from a frame list of PySlowFast (``original_vido_id video_id frame_id path labels``).
 
     Raises:
@@ -166,7 +166,7 @@ def read_frame_list(path: str | os.PathLike) -> dict[str, FrameFiles]:
     return {video: FrameFiles(folders[video], tuple(names[video])) for video in names}
 
 
-def write_detections(path: str | os.PathLike, table: BoxTable) -> None:
+def write_detections(path: str | os.PathLike[str], table: BoxTable) -> None:
     """Write scored detections as AVA's csv, whole or not at all; keyframes without a box are rows of two columns.
 
     Whole seconds are written as ``%04d``, boxes with 6 decimals, scores with 9 significant digits, which is
@@ -181,7 +181,7 @@ def detection_lines(table: BoxTable) -> Iterator[str]:
     return _lines(table, lambda part: [f",{score:.9g}" for score in table.score[part].tolist()])
 
 
-def write_ava_boxes(path: str | os.PathLike, table: BoxTable) -> None:
+def write_ava_boxes(path: str | os.PathLike[str], table: BoxTable) -> None:
     """Write ground truth as AVA's csv, whole or not at all; the eighth column, person ids, only if there are any."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         if (table.person >= 0).any():

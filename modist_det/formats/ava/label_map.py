@@ -38,7 +38,7 @@ class LabelEntry:
     type: str = ""
 
 
-def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
+def read_label_map(path: str | os.PathLike[str]) -> dict[int, LabelEntry]:
     """Classes by id, ascending.
 
     Reads ``item { name: "x" id: 1 }`` (AVA 2.1) and ``label { name: "x" label_id: 1 label_type: T }``
@@ -70,7 +70,7 @@ def read_label_map(path: str | os.PathLike) -> dict[int, LabelEntry]:
     return dict(sorted(entries.items()))
 
 
-def _blocks(text: str, path: str | os.PathLike) -> Iterator[tuple[int, dict[str, str]]]:
+def _blocks(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line of its first word, fields) of every ``item {...}`` or ``label {...}``."""
     tokens = list(_tokens(text, path))
     end_line = text.count("\n") + 1
@@ -97,7 +97,7 @@ def _blocks(text: str, path: str | os.PathLike) -> Iterator[tuple[int, dict[str,
         yield line, fields
 
 
-def _tokens(text: str, path: str | os.PathLike) -> Iterator[tuple[str, str, int]]:
+def _tokens(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, int]]:
     position, line = 0, 1
     while position < len(text):
         match = _TOKEN.match(text, position)

@@ -16,7 +16,7 @@ from .tables import BoxTable, Layout, Problem, box_text
 __all__ = ["find_problems", "read_table", "scan_table"]
 
 
-def read_table(path: str | os.PathLike, layout: Layout) -> BoxTable:
+def read_table(path: str | os.PathLike[str], layout: Layout) -> BoxTable:
     """Every row of the file.
 
     UTF-8 with or without byte order mark, any line ends, blank lines, quoted names, a header line.
@@ -31,7 +31,7 @@ def read_table(path: str | os.PathLike, layout: Layout) -> BoxTable:
     return _parse(path, layout, stop)
 
 
-def find_problems(path: str | os.PathLike, layout: Layout) -> list[Problem]:
+def find_problems(path: str | os.PathLike[str], layout: Layout) -> list[Problem]:
     """Everything that is wrong with the file's rows, in order of lines; ``[]`` for a file that is right.
 
     Besides what :func:`read_table` refuses it lists boxes without area and rows that occur twice.
@@ -43,7 +43,7 @@ def find_problems(path: str | os.PathLike, layout: Layout) -> list[Problem]:
     return sorted(problems + _blemishes(table), key=lambda problem: problem.line)
 
 
-def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[Problem]]:
+def scan_table(path: str | os.PathLike[str], layout: Layout) -> tuple[BoxTable, list[Problem]]:
     """The rows that are right and what :func:`read_table` would refuse about the others.
 
     Raises:
@@ -53,7 +53,7 @@ def scan_table(path: str | os.PathLike, layout: Layout) -> tuple[BoxTable, list[
     return _parse(path, layout, problems.append), problems
 
 
-def _parse(path: str | os.PathLike, layout: Layout, report: Callable[[Problem], None]) -> BoxTable:
+def _parse(path: str | os.PathLike[str], layout: Layout, report: Callable[[Problem], None]) -> BoxTable:
     with contextlib.suppress(NotPlain):
         return parse_file(str(path), layout)
     data, first_line = read_rows(path)
