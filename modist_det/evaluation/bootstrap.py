@@ -199,8 +199,8 @@ def map_interval(
     }
     return {
         "mean": mean,
-        "low": low,
-        "high": high,
+        "low": max(low, 0.0),
+        "high": min(high, 1.0),
         "level": level,
         "videos": num_videos,
         "per_class": per_class,

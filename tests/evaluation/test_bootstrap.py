@@ -78,6 +78,12 @@ def test_more_videos_are_more_certain():
     assert widths[1] < widths[0] / 2.5  # a quarter
 
 
+def test_ends_are_possible_values():
+    hits = generated(3, 5, quality=9.0)
+    interval = map_interval(dataclasses.replace(hits, hit=hits.hit & (hits.video > 0)), 100)
+    assert interval["mean"] < interval["high"] <= 1 and interval["low"] >= 0
+
+
 def test_too_few_videos():
     assert map_interval(generated(0, 4)) is None
     assert "at least 5 videos" in interval_text(None)
