@@ -12,6 +12,7 @@ __all__ = [
     "Confusion",
     "average_precisions",
     "confusion_matrix",
+    "interval_of_share",
     "mean_class_accuracy",
     "ranks_of_labels",
     "worst_confusions",
@@ -48,6 +49,15 @@ def average_precisions(scores: NDArray[np.floating], labels: NDArray[np.bool_]) 
     precision = np.cumsum(hits, axis=0) / np.arange(1, len(hits) + 1)[:, None]
     positives = hits.sum(axis=0)
     return np.where(positives > 0, (precision * hits).sum(axis=0) / np.maximum(positives, 1), np.nan)
+
+
+def interval_of_share(hits: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of Wilson (1927) for the share of which ``hits`` of ``rows`` independent rows are a sample."""
+    z = 1.959964
+    share, spread = hits / rows, z * z / rows
+    middle = share + spread / 2
+    half = z * ((share * (1 - share) + spread / 4) / rows) ** 0.5
+    return max((middle - half) / (1 + spread), 0.0), min((middle + half) / (1 + spread), 1.0)
 
 
 def confusion_matrix(

@@ -6,17 +6,27 @@ import logging
 import os
 from typing import Any
 
-from ..formats.ava.files import read_ava_boxes, read_exclusions, read_label_map
+import numpy as np
+
+from ..formats.ava.files import BoxTable, read_ava_boxes, read_exclusions, read_label_map
 from ..utils.errors import UserError
 from ..utils.files import write_json
-from .ava import MAX_PER_KEYFRAME, class_table, match_ava
+from .ava import MAX_PER_KEYFRAME, AVAMatch, class_table, match_ava
 from .ava import metrics as ava_metrics
 from .bootstrap import ava_hits, interval_text, map_interval
+from .chance import with_random_scores
 from .detections import DetectionCollector
 
 __all__ = ["AVAEvaluator"]
 
 logger = logging.getLogger(__name__)
+
+_DRAWS = 3
+_BOXES = {
+    "ground_truth": "scored on ground-truth boxes, so people that a detector would miss or invent do not count",
+    "detected": "scored on a detector's boxes",
+    "both": "scored on ground-truth and a detector's boxes",
+}
 
 
 class AVAEvaluator(DetectionCollector):
@@ -34,6 +44,8 @@ class AVAEvaluator(DetectionCollector):
         dataset_name: for file names and messages.
         mode: ``"official"`` or ``"pyslowfast"``.
         max_detections: detections that count per keyframe in the official mode, over all classes; 0: all.
+        boxes: origin of the scored boxes, for the text about the result: "ground_truth", "detected" or "both"; "": not
+            known.
 
     Raises:
         UserError: there is no ground truth, or a file is missing or malformed.
@@ -54,6 +66,7 @@ class AVAEvaluator(DetectionCollector):
         dataset_name: str = "ava",
         mode: str = "official",
         max_detections: int = MAX_PER_KEYFRAME,
+        boxes: str = "",
     ) -> None:
         if groundtruth is None:
             raise UserError(f"dataset {dataset_name} has no ground truth to evaluate against")
@@ -62,25 +75,20 @@ class AVAEvaluator(DetectionCollector):
         self._exclusions = None if exclusions is None else read_exclusions(exclusions)
         self._mode = mode
         self._max_detections = max_detections
+        self._box_source = boxes
         super().__init__(self._labels, output_dir, dataset_name)
 
     def evaluate(self) -> dict[str, Any]:
         """``mAP``, ``mAP/<label type>`` and ``AP/<class>``; ``{}`` on processes other than the main one. With enough
-        videos also ``interval/mAP/low`` and ``high``: the 95 % confidence interval of the mAP.
+        videos also ``interval/mAP/low`` and ``high``: the 95 % confidence interval of the mAP. ``about`` is a text
+        that says which boxes were scored and what random scores get.
 
         Classes without ground truth have no metrics and are omitted.
         """
         detections = self.gather()
         if detections is None:
             return {}
-        matched = match_ava(
-            self._groundtruth,
-            detections,
-            self._labels,
-            self._exclusions,
-            self._mode,
-            self._max_detections,
-        )
+        matched = self._matched(detections)
         result = ava_metrics(matched)
         interval = map_interval(ava_hits(matched))
         logger.info("%s\n%s\n%s", self._dataset_name, class_table(result), interval_text(interval))
@@ -94,4 +102,26 @@ class AVAEvaluator(DetectionCollector):
         metrics.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])
         if interval is not None:
             metrics |= {f"interval/mAP/{end}": interval[end] for end in ("low", "high")}
-        return {name: value for name, value in metrics.items() if value is not None}
+        found = {name: value for name, value in metrics.items() if value is not None}
+        return found | ({"about": self._about(detections, result)} if found else {})
+
+    def _matched(self, detections: BoxTable) -> AVAMatch:
+        return match_ava(
+            self._groundtruth,
+            detections,
+            self._labels,
+            self._exclusions,
+            self._mode,
+            self._max_detections,
+        )
+
+    def _about(self, detections: BoxTable, result: dict[str, Any]) -> str:
+        """Which boxes were scored, how many there are, and the mAP of the same boxes with random scores."""
+        draws = [ava_metrics(self._matched(table))["mAP"] for table in with_random_scores(detections, _DRAWS)]
+        classes = [row["AP"] for row in result["classes"]]
+        measured = sum(value is not None for value in classes)
+        return (
+            f"{_BOXES.get(self._box_source, 'scored on the boxes given')}; {measured} of {len(classes)} classes have "
+            f"ground truth, {len(self._groundtruth)} rows of it; the same boxes with random scores: mAP "
+            f"{np.mean(draws):.4f}"
+        )

@@ -19,6 +19,7 @@ from ..utils.errors import UserError
 from .accuracy import (
     average_precisions,
     confusion_matrix,
+    interval_of_share,
     mean_class_accuracy,
     ranks_of_labels,
     worst_confusions,
@@ -90,9 +91,10 @@ class ClassificationEvaluator:
     def evaluate(self) -> dict[str, Any]:
         """Metrics in [0, 1]; ``{}`` on processes other than the main one, or if nothing was evaluated.
 
-        Videos with one label each: ``top1``, ``top5`` (``top<K>`` with fewer than 5 classes) and
-        ``mean_class_accuracy``. With several labels: ``mAP`` over the classes that occur, and ``top1``, the fraction of
-        videos whose best-scored class is one of their labels.
+        Videos with one label each: ``top1``, ``top5`` (with more than 5 classes; with fewer it would say nothing),
+        ``mean_class_accuracy``, and ``about``, a text that compares ``top1`` with chance and the majority class. With
+        several labels: ``mAP`` over the classes that occur, and ``top1``, the fraction of videos whose best-scored
+        class is one of their labels.
         """
         shards = comm.gather((self._numbers, self._ids, self._labels, self._scores))
         if not comm.is_main_process():
@@ -106,19 +108,40 @@ class ClassificationEvaluator:
         kept = np.unique(np.array(numbers), return_index=True)[1]
         labels, scores = np.stack(label_rows)[kept], np.stack(score_rows)[kept]
         ranks = ranks_of_labels(scores, labels)
-        metrics = {"top1": float((ranks < 1).mean())}
+        metrics: dict[str, Any] = {"top1": float((ranks < 1).mean())}
         if (labels.sum(axis=1) > 1).any():
             metrics = {"mAP": float(np.nanmean(average_precisions(scores, labels))), **metrics}
         else:
-            top = min(5, scores.shape[1])
-            metrics[f"top{top}"] = float((ranks < top).mean())
+            if scores.shape[1] > 5:
+                metrics["top5"] = float((ranks < 5).mean())
             truth, predicted = labels.argmax(axis=1), scores.argmax(axis=1)
             metrics["mean_class_accuracy"] = mean_class_accuracy(truth, predicted)
+            low, high = interval_of_share(int((ranks < 1).sum()), len(ranks))
+            metrics |= {"interval/top1/low": low, "interval/top1/high": high}
+            metrics["about"] = self._about(truth, low, high)
             self._report_confusions(confusion_matrix(truth, predicted, len(self._class_names)))
         if self._output_dir is not None:
             rows = prediction_rows([ids[i] for i in kept], self._class_names, labels, scores, ranks)
             write_csv(self._file("predictions.csv"), rows)
         return metrics
+
+    def _about(self, truth: NDArray[np.integer], low: float, high: float) -> str:
+        """What the same metric is without looking at the videos, and how sure the difference is."""
+        counts = np.bincount(truth, minlength=len(self._class_names))
+        majority = counts.max() / len(truth)
+        known = (
+            "better than"
+            if low > majority
+            else "worse than"
+            if high < majority
+            else "not distinguishable from"
+        )
+        commonest = self._class_names[int(counts.argmax())]
+        return (
+            f"{len(truth)} videos, {(counts > 0).sum()} of {len(counts)} classes occur; {known} always answering "
+            f"{commonest!r} ({majority:.3f}), by the 95 % interval of top1; "
+            f"chance is {1 / len(counts):.3f}"
+        )
 
     def _report_confusions(self, matrix: NDArray[np.int64]) -> None:
         """Log the most frequent confusions and write the matrix to a file."""

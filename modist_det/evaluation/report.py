@@ -15,6 +15,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
     A headline metric is a number whose name has no slash. Metrics of single classes are named ``AP/<class>`` and
     have separate tables. ``interval/<name>/low`` and ``high`` stand beside the metric.
+    A text named ``about``, which says what the metrics mean, is a line below the table.
     """
     rows = [
         (test_set, name, f"{value:.4f}{_interval(metrics, name)}" if isinstance(value, float) else value)
@@ -22,7 +23,9 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         for name, value in metrics.items()
         if isinstance(value, (int, float)) and "/" not in name
     ]
-    return tabulate(rows, headers=["test set", "metric", "value"], disable_numparse=True)
+    table = tabulate(rows, headers=["test set", "metric", "value"], disable_numparse=True)
+    notes = [f"{test_set}: {metrics['about']}" for test_set, metrics in results.items() if "about" in metrics]
+    return "\n".join([table, *notes])
 
 
 def _interval(metrics: Mapping[str, Any], name: str) -> str:

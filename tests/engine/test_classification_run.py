@@ -105,7 +105,6 @@ def test_learns_and_evaluates(configured, tmp_path):
     row = figures(tmp_path / "out")
     assert row["ucf101_split1_test/top1"] == 1.0
     assert row["ucf101_split1_test/mean_class_accuracy"] == 1.0
-    assert row["ucf101_split1_test/top3"] == 1.0
     # 30 views and 1 view are other clips of the same videos.
     assert run(configured("TEST.NUM_ENSEMBLE_VIEWS", 1, "TEST.NUM_SPATIAL_CROPS", 1), eval_only=True) == 0
 
@@ -202,7 +201,7 @@ class TestLinearProbe:
 
     def test_features_are_extracted_once(self, configured, tmp_path, monkeypatch):
         figures = probe(configured())["ucf101_split1_test"]
-        assert figures["top1"] == 1.0 and figures.keys() == {"top1", "top3", "mean_class_accuracy"}
+        assert figures["top1"] == 1.0 and "top3" not in figures
         files = self.features(tmp_path)
         assert [name.rpartition("-")[0] for name in files] == ["ucf101_split1_test", "ucf101_split1_train"]
         content = np.load(tmp_path / "out/features" / files[1])

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from modist_det.evaluation import AVAEvaluator, evaluate_ava
+from modist_det.evaluation.chance import with_random_scores
 from modist_det.formats.ava.files import read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
@@ -123,7 +124,8 @@ def test_exclusions_and_mode(data, tmp_path):
     metrics = run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), keyframes)
     kept = [k for k in keyframes if k[:2] not in (("b", 902), ("b", 903))]
     assert metrics != run(AVAEvaluator(groundtruth, labels), keyframes)
-    assert metrics == run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), kept)
+    of_kept = run(AVAEvaluator(groundtruth, labels, tmp_path / "excluded.csv"), kept)
+    assert {**metrics, "about": ""} == {**of_kept, "about": ""}  # random scores of other boxes are others
     ghost = [
         ("z", 1, np.array([[0, 0, 1, 1]], dtype=np.float32), np.ones((1, NUM_CHANNELS), dtype=np.float32))
     ]
@@ -198,3 +200,20 @@ def test_uneven_shards_of_three_processes(data, tmp_path):
     name = "ava_detections.csv"
     assert (tmp_path / "rank0" / name).read_text() == (tmp_path / "alone" / name).read_text()
     assert not (tmp_path / "rank1").exists()
+
+
+def test_what_a_result_is_worth(data, tmp_path):
+    """The boxes' origin is named, and chance is that of the written detections with random scores."""
+    groundtruth, labels, keyframes = data
+    about = run(
+        AVAEvaluator(groundtruth, labels, output_dir=tmp_path, dataset_name="d", boxes="ground_truth"),
+        keyframes,
+    )["about"]
+    written = read_detections(tmp_path / "d_detections.csv")
+    chance = [evaluate_ava(groundtruth, table, labels)["mAP"] for table in with_random_scores(written, 3)]
+    assert about.startswith("scored on ground-truth boxes, so people that a detector would miss")
+    assert "2 of 3 classes have ground truth, 18 rows" in about
+    assert about.endswith(f"random scores: mAP {np.mean(chance):.4f}")
+    assert run(AVAEvaluator(groundtruth, labels, boxes="detected"), keyframes)["about"].startswith(
+        "scored on a detector's boxes"
+    )

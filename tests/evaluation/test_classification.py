@@ -16,9 +16,11 @@ from modist_det.evaluation import ClassificationEvaluator
 from modist_det.evaluation.accuracy import (
     average_precisions,
     confusion_matrix,
+    interval_of_share,
     ranks_of_labels,
     worst_confusions,
 )
+from modist_det.evaluation.report import results_table
 from modist_det.utils.errors import UserError
 
 NAMES = ["jump", "run", "walk"]
@@ -47,8 +49,34 @@ def run(evaluator, videos, size=2):
 def test_figures_by_hand():
     metrics = run(ClassificationEvaluator(NAMES), VIDEOS)
     assert metrics["top1"] == pytest.approx(2 / 5)
-    assert metrics["top3"] == 1.0  # fewer than 5 classes
+    assert not {"top3", "top5"} & metrics.keys()  # they would say nothing
     assert metrics["mean_class_accuracy"] == pytest.approx((1 + 0 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("hits", "rows", "low", "high"),
+    # Of statsmodels' proportion_confint(hits, rows, method="wilson").
+    [(42, 54, 0.6506, 0.8680), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (1, 2, 0.0945, 0.9055)],
+)
+def test_interval_of_share(hits, rows, low, high):
+    assert interval_of_share(hits, rows) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(54, "better than"), (34, "not distinguishable from"), (5, "worse than")]
+)
+def test_what_a_result_is_worth(right, verdict):
+    """Of 54 videos 31 are of the first class."""
+    labels = [0] * 31 + [1] * 23
+    predicted = [label if i < right else 1 - label for i, label in enumerate(labels)]
+    videos = [
+        (i, label, np.eye(2)[p].tolist()) for i, (label, p) in enumerate(zip(labels, predicted, strict=True))
+    ]
+    about = run(ClassificationEvaluator(["fight", "other"]), videos)["about"]
+    assert "54 videos, 2 of 2 classes occur" in about and "chance is 0.500" in about
+    assert f"{verdict} always answering 'fight' (0.574)" in about
+    table = results_table({"val": {"top1": 0.5, "about": about}})
+    assert table.splitlines()[-1] == f"val: {about}" and "about" not in table.splitlines()[2]
 
 
 def test_top5_against_sorting_each_row():

@@ -301,6 +301,7 @@ class AVADataset(DetectionDataset):
             dataset_name=self.name,
             mode=cfg.TEST.AVA.MODE,
             max_detections=detection_limit(self.metadata.class_names, cfg.TEST.AVA.MAX_DETECTIONS),
+            boxes=cfg.DATASETS.TEST_BOXES,
         )
 
     def _annotated(self, names: dict[str, int]) -> Persons:
