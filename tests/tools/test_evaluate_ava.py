@@ -52,6 +52,22 @@ def test_chance_is_that_of_random_scores(command, tmp_path):
     assert f"mAP {min(result['chance']):.4f} to {max(result['chance']):.4f} in 5 draws" in line
 
 
+def test_interval_over_videos(command, tmp_path):
+    """Of six videos, four are found."""
+    videos = "abcdef"
+    truth = "".join(f"{v},902,0.1,0.1,0.5,0.9,1,0\n" for v in videos)
+    found = "".join(f"{v},902,0.1,0.1,0.5,0.9,1,0.9\n" for v in videos[:4])
+    assert "interval" not in command(groundtruth=truth, detections=found).stdout
+    done = command("--interval", "--json", "result.json", groundtruth=truth, detections=found)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads((tmp_path / "result.json").read_text())
+    interval = result["interval"]
+    assert interval["level"] == 0.95
+    # Each video draws 1 with probability 2 / 3: a binomial share, whose central 95 % are 0.33 to 1.
+    assert 0.1 < interval["low"] < 0.5 and 0.9 < interval["high"] <= 1.0
+    assert f"{interval['low']:.4f}" in done.stdout
+
+
 def test_plots(command, tmp_path):
     done = command("--plots", "plots")
     assert (done.returncode, done.stderr) == (0, "")
