@@ -9,11 +9,11 @@ import struct
 
 import numpy as np
 import pytest
-from foreign import python2_pickle
 
 from modist_det.checkpoint.reading import read_state_dict
 from modist_det.checkpoint.unpickler import ForbiddenPickle, read_array_pickle
 from modist_det.utils.errors import UserError
+from tests.checkpoint.foreign import python2_pickle
 
 
 class _Reduce:

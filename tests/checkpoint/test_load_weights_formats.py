@@ -8,14 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from foreign import (
-    caffe2_blobs,
-    python2_pickle,
-    pytorchvideo_resnet,
-    pytorchvideo_slowfast,
-    pytorchvideo_x3d,
-    randomize,
-)
 from torch import nn
 
 from modist_det.checkpoint import load_weights
@@ -33,6 +25,14 @@ from modist_det.modeling import (
 )
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
+from tests.checkpoint.foreign import (
+    caffe2_blobs,
+    python2_pickle,
+    pytorchvideo_resnet,
+    pytorchvideo_slowfast,
+    pytorchvideo_x3d,
+    randomize,
+)
 
 NORMALIZATION = ([0.45] * 3, [0.225] * 3)
 ROIS = torch.tensor([[0, 3.0, 5.0, 40.0, 60.0], [0, 0.0, 0.0, 63.0, 63.0], [1, 20.0, 10.0, 30.0, 50.0]])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from foreign import caffe2_blobs, pytorchvideo_resnet, pytorchvideo_slowfast, pytorchvideo_x3d, randomize
 
 from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.formats import detect_format
@@ -27,6 +26,13 @@ from modist_det.modeling import (
 )
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
+from tests.checkpoint.foreign import (
+    caffe2_blobs,
+    pytorchvideo_resnet,
+    pytorchvideo_slowfast,
+    pytorchvideo_x3d,
+    randomize,
+)
 
 NORMALIZATION = ([0.45] * 3, [0.225] * 3)
 

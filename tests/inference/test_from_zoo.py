@@ -12,13 +12,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torch
-from foreign import pytorchvideo_resnet, randomize
 
 from modist_det.checkpoint import published_weights
 from modist_det.inference import ActionPredictor, PipelineSettings, predict_video
 from modist_det.utils.cli import run_cli
 from modist_det.utils.errors import UserError
 from modist_det.video.reader import open_video
+from tests.checkpoint.foreign import pytorchvideo_resnet, randomize
 
 NAME = "pytorchvideo/slow_4x16_r50_ava22"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_methods import tiny_batch, tiny_method
 
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
 from modist_det.modeling.losses.cosine_regression import cosine_regression
 from modist_det.utils.errors import UserError
+from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 
 def numpy_distance(predicted, target):

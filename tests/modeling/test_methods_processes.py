@@ -8,11 +8,11 @@ import os
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from tiny_methods import tiny_batch, tiny_method
 from torch.nn.parallel import DistributedDataParallel
 
 from modist_det.modeling.contrastive import shuffle_batch, unshuffle_batch
 from modist_det.utils.comm import machine_group
+from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 STEPS = 3
 METHODS = ("MoDist", "BYOL", "SimCLR", "MotionRegression")

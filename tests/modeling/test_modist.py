@@ -6,13 +6,13 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from tiny_methods import tiny_batch, tiny_method
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modist_det.config import get_cfg
 from modist_det.modeling.losses.infonce import info_nce
 from modist_det.modeling.registry import META_ARCH_REGISTRY
 from modist_det.utils.errors import UserError
+from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 
 def small_model(*, accumulation_steps=1, **changes):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_methods import tiny_batch, tiny_method
 
 from modist_det.config import get_cfg
 from modist_det.modeling import MotionRegression
 from modist_det.modeling.methods.motion_regression import motion_pyramid
+from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 
 def blocks(maps, still, cells):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_methods import tiny_batch, tiny_method
 
 from modist_det.modeling.losses.nt_xent import nt_xent
+from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 
 def plain_nt_xent(first, second, temperature):

@@ -14,12 +14,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hostile_server import CONTENT, OTHER, HostileServer
 
 from modist_det.utils.cache import cache_folder, cached_path, fetch, lock_file, read_lock
 from modist_det.utils.download import Transfer, _Redirects, download, why_incomplete
 from modist_det.utils.errors import UserError
 from modist_det.utils.paths import local_path, path_manager
+from tests.utils.hostile_server import CONTENT, OTHER, HostileServer
 
 SHA = hashlib.sha256(CONTENT).hexdigest()
 QUICK = Transfer(attempts=4, pause=0.01, timeout=0.5)
