@@ -34,12 +34,13 @@ class Entry:
         licence: as stated by the source.
         prefix: of the network's parameter names, if the file contains other networks as well.
         config: path below ``configs``; ``""`` for person detectors.
-        input: number of frames x distance between frames, or ``image``.
+        input: number of frames x distance between frames ("uniform": spread over the video), or ``image``.
         figures: metrics published by the source; this project measured none of them.
         note: a short remark.
         builder: name in ``torchvision.models``, for networks that this project does not define.
         size: in bytes, if known.
-        sha256: hexadecimal SHA-256 of the file, or its first digits (torchvision's file names have eight).
+        sha256: hexadecimal SHA-256 of the file, or its first digits (eight in names of torchvision's and OpenMMLab's
+            files).
         verified: the file was checked: it matches ``sha256`` and fills the whole network.
     """
 

@@ -21,7 +21,7 @@ from .mvit import from_mvit, is_mvit, to_mvit
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
-from .video_vit import VIT_FORMATS, to_hf_videomae, to_videomae, vit_format
+from .video_vit import VIT_FORMATS, to_hf_videomae, to_mmaction2, to_videomae, vit_format
 from .weights import Weights
 
 __all__ = ["FORMATS", "Weights", "convert", "detect_format", "names_in_format"]
@@ -84,6 +84,8 @@ def names_in_format(
         return to_torchvision_video(names)
     if format in ("videomae", "hf_videomae"):
         return to_videomae(names) if format == "videomae" else to_hf_videomae(names)
+    if format == "mmaction2_vit":
+        return to_mmaction2(names, detection)
     if format == "pytorchvideo":
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {
@@ -92,6 +94,9 @@ def names_in_format(
         "torchvision": to_image_resnet,
         "hiera": to_hiera,
         "pyslowfast_mvit": to_mvit,
+        # The encoders of pretraining files.
+        "mae_st": lambda name: name.removeprefix("backbone."),
+        "vjepa": lambda name: name.removeprefix("backbone."),
     }
     if format == "caffe2":
         middle = {name: theirs for name in names if (theirs := to_pyslowfast(name))}

@@ -26,10 +26,24 @@ _PYTORCHVIDEO_PAGE = "https://github.com/facebookresearch/pytorchvideo/blob/main
 _PYTORCHVIDEO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/"
 _TORCHVISION_PAGE = "https://docs.pytorch.org/vision/stable/models.html"
 _TORCHVISION = "https://download.pytorch.org/models/"
+_MMACTION2_PAGE = "https://github.com/open-mmlab/mmaction2/blob/main/configs/"
+_MMACTION2 = "https://download.openmmlab.com/mmaction/v1.0/"
+_VIDEOMAE_AVA = "vit-{0}-p16_videomae-k400-pre_8xb8-16x4x1-20e-adamw_ava-kinetics-rgb"
+_VIDEOMAE_K400 = "vit-{}-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-{}.pth"
+_VIDEOMAE_V2 = "vit-{0}-p16_videomaev2-vit-g-dist-k710-pre_16x4x1_kinetics-400"
+_UMT_PAGE = "https://github.com/OpenGVLab/unmasked_teacher/blob/main/single_modality/"
+_UMT = "https://pjlab-gvm-data.oss-cn-shanghai.aliyuncs.com/umt/single_modality/"
+_HIERA_PAGE = "https://github.com/facebookresearch/hiera/blob/main/README.md"
+_HIERA = "https://dl.fbaipublicfiles.com/hiera/"
+_MVIT = "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/mvitv2/pysf_video_models/"
+_MVIT_PAGE = "https://github.com/facebookresearch/SlowFast/blob/main/projects/mvitv2/README.md"
+_MAE_ST_PAGE = "https://github.com/facebookresearch/SlowFast/blob/main/projects/mae/README.md"
+_VJEPA2_PAGE = "https://github.com/facebookresearch/vjepa2/blob/main/README.md"
+_VJEPA2 = "https://dl.fbaipublicfiles.com/vjepa2/"
 _DETECTRON2_PAGE = "https://github.com/facebookresearch/detectron2/blob/main/MODEL_ZOO.md"
 _DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection/"
 
-_APACHE, _BSD = "Apache-2.0", "BSD-3-Clause"
+_APACHE, _BSD, _MIT, _NON_COMMERCIAL = "Apache-2.0", "BSD-3-Clause", "MIT", "CC-BY-NC-4.0"
 _SSV2 = "Something-Something v2"
 _NOTES = {  # by part of the name
     "stepwise": "stepwise schedule",
@@ -53,6 +67,8 @@ _KINDS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "ava22": ("detection", "Kinetics-400, then AVA v2.2", (("mAP", "AVA v2.2"),)),
     "imagenet": ("pretraining", "ImageNet-1K", _tops("ImageNet-1K")),
     "fpn": ("person_detection", "COCO", (("box mAP", "COCO val2017"),)),
+    # What the fine-tuned network reaches.
+    "pretrained": ("pretraining", "Kinetics-400 without labels", (("top1, fine-tuned", "Kinetics-400"),)),
     # Linear classification, then fine-tuning on three datasets.
     "r50": (
         "pretraining",
@@ -82,7 +98,8 @@ def _table(
             for value, (metric, dataset) in zip(values, metrics, strict=False)
             if value != "-"
         ]
-        digits = re.search(r"-([0-9a-f]{8})\.pth$", file) if url == _TORCHVISION else None
+        # Both put the first digits of the SHA-256 into the name.
+        digits = re.search(r"-([0-9a-f]{8})\.pth$", file) if url in (_TORCHVISION, _MMACTION2) else None
         fields: dict[str, Any] = {
             "name": f"{source}/{name}",
             "task": task,
@@ -108,6 +125,21 @@ def _pyslowfast(folder: str, format: str, rows: str, **facts: Any) -> list[Entry
 
 def _pytorchvideo(folder: str, rows: str) -> list[Entry]:
     return _table("pytorchvideo", _PYTORCHVIDEO + folder, _PYTORCHVIDEO_PAGE, _APACHE, "pytorchvideo", rows)
+
+
+def _mmaction2(page: str, file: str, rows: str, **facts: Any) -> list[Entry]:
+    """Rows have ``SIZE:HASH``, the gaps of ``file``, in the place of a path."""
+    rows = re.sub(r"(\w+):(\w+)", lambda gaps: f"{page}/{file.format(gaps[1], gaps[2])}", rows)
+    page = f"{_MMACTION2_PAGE}{page}/README.md"
+    return _table("mmaction2", _MMACTION2, page, _APACHE, "mmaction2_vit", rows, **facts)
+
+
+def _umt(page: str, rows: str, **facts: Any) -> list[Entry]:
+    return _table("umt", _UMT, _UMT_PAGE + page, _MIT, "videomae", rows, **facts)
+
+
+def _hiera(rows: str) -> list[Entry]:
+    return _table("hiera", _HIERA, _HIERA_PAGE, _NON_COMMERCIAL, "hiera", rows)
 
 
 def _torchvision(format: str, rows: str, **facts: Any) -> list[Entry]:
@@ -229,6 +261,57 @@ swin3d_b_k400 swin3d_b_1k-24f7c7c6.pth Swin3D_B 32x2 79.427 94.386
     *_torchvision("torchvision_video", """
 swin3d_b_22k_k400 swin3d_b_22k-7c6ae6fa.pth Swin3D_B 32x2 81.643 95.574
 """, data="ImageNet-22K, then Kinetics-400"),
+    *_umt("action_detection/README.md", """
+vit_b_ava22 b16_ptk710_ftk710_ftava_f8_res224.pth AVA/UMT_B 8x8 33.5
+vit_l_ava22 l16_ptk710_ftk710_ftava_f8_res224.pth AVA/UMT_L 8x8 39.8
+""", data="Kinetics-710, then AVA v2.2"),
+    *_umt("MODEL_ZOO.md", """
+vit_b_k400 b16_ptk710_ftk710_ftk400_f8_res224.pth Kinetics400/UMT_B 8xuniform 87.4
+vit_l_k400 l16_ptk710_ftk710_ftk400_f8_res224.pth Kinetics400/UMT_L 8xuniform 90.3
+vit_l_16_frames_k400 l16_ptk710_ftk710_ftk400_f16_res224.pth Kinetics400/UMT_L_16 16xuniform 90.6
+""", data="Kinetics-710, then Kinetics-400"),
+    *_umt("MODEL_ZOO.md", """
+vit_b_pretrained b16_ptk710_f8_res224.pth Pretrained/UMT_B 8xuniform
+vit_l_pretrained l16_ptk710_f8_res224.pth Pretrained/UMT_L 8xuniform
+""", data="Kinetics-710 without labels", prefix="encoder."),
+    *_mmaction2("detection/videomae", f"{_VIDEOMAE_AVA}/{_VIDEOMAE_AVA}_20230314-{{1}}.pth", """
+videomae_vit_b_ava22 base:3dafab75 AVA/VideoMAE_B 16x4 33.6
+videomae_vit_l_ava22 large:bf93c9ea AVA/VideoMAE_L 16x4 38.7
+""", data="Kinetics-400, then AVA-Kinetics"),
+    *_mmaction2("recognition/videomae", _VIDEOMAE_K400, """
+videomae_vit_b_k400 base:860a3cd3 Kinetics400/VideoMAE_B 16x4 81.3 95.0
+videomae_vit_l_k400 large:229dbb03 Kinetics400/VideoMAE_L 16x4 85.3 96.7
+""", note="VideoMAE's file in mmaction2's layout"),
+    *_mmaction2("recognition/videomaev2", f"{_VIDEOMAE_V2}/{_VIDEOMAE_V2}_20230510-{{1}}.pth", """
+videomaev2_vit_s_k400 small:25c748fd Kinetics400/VideoMAE_S 16x4 83.6 96.3
+videomaev2_vit_b_k400 base:3e7f93b2 Kinetics400/VideoMAE_B 16x4 86.6 97.3
+""", data="Kinetics-710", note="distilled from ViT-g"),
+    *_hiera("""
+hiera_b_k400 hiera_base_16x224.pth Kinetics400/Hiera_B 16x4 84.0
+hiera_b_plus_k400 hiera_base_plus_16x224.pth Kinetics400/Hiera_B_Plus 16x4 85.0
+hiera_l_k400 hiera_large_16x224.pth Kinetics400/Hiera_L 16x4 87.3
+hiera_h_k400 hiera_huge_16x224.pth Kinetics400/Hiera_H 16x4 87.8
+hiera_b_pretrained mae_hiera_base_16x224.pth Pretrained/Hiera_B 16x4 84.0
+hiera_b_plus_pretrained mae_hiera_base_plus_16x224.pth Pretrained/Hiera_B_Plus 16x4 85.0
+hiera_l_pretrained mae_hiera_large_16x224.pth Pretrained/Hiera_L 16x4 87.3
+hiera_h_pretrained mae_hiera_huge_16x224.pth Pretrained/Hiera_H 16x4 87.8
+"""),
+    *_table("pyslowfast", _MVIT, _MVIT_PAGE, _APACHE, "pyslowfast_mvit", """
+mvit_v2_s_k400 MViTv2_S_16x4_k400_f302660347.pyth Kinetics400/MViTv2_S 16x4 81.0 94.6
+mvit_v2_b_k400 MViTv2_B_32x3_k400_f304025456.pyth Kinetics400/MViTv2_B 32x3 82.9 95.7
+mvit_v2_l_k400 MViTv2_L_40x3_k400_f306903192.pyth Kinetics400/MViTv2_L 40x3 86.1 97.0
+"""),
+    *_table("pyslowfast", _PYSLOWFAST + "masked_models/", _MAE_ST_PAGE, _APACHE, "mae_st", """
+mae_vit_b_pretrained VIT_B_16x4_MAE_PT.pyth Pretrained/MAE_ST_B 16x4 81.3
+mae_vit_l_pretrained VIT_L_16x4_MAE_PT.pyth Pretrained/MAE_ST_L 16x4 84.8
+mae_vit_h_pretrained VIT_H_16x4_MAE_PT_400e_85.1.pyth Pretrained/MAE_ST_H 16x4 85.1
+"""),
+    *_table("vjepa2", _VJEPA2, _VJEPA2_PAGE, _MIT, "vjepa", """
+vit_l_pretrained vitl.pt Pretrained/VJEPA2_L 64x8
+vit_h_pretrained vith.pt Pretrained/VJEPA2_H 64x8
+vit_g_pretrained vitg.pt Pretrained/VJEPA2_g 64x8
+vit_g_384_pretrained vitg-384.pt Pretrained/VJEPA2_g_384 64x8
+""", prefix="module.backbone.", data="videos and images without labels", note="4 frames per second"),
 ]  # fmt: skip
 
 # Name -> entry, in the order of the tables.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .weights import Weights
 
-__all__ = ["VIT_FORMATS", "separate", "to_hf_videomae", "to_videomae", "vit_format"]
+__all__ = ["VIT_FORMATS", "separate", "to_hf_videomae", "to_mmaction2", "to_videomae", "vit_format"]
 
 _PRETRAINING = "pretraining only"
 _COMPUTED = "the network computes its positions itself"
@@ -237,6 +237,25 @@ def to_videomae(names: Iterable[str]) -> dict[str, str]:
             theirs[name] = name.replace("projection.", "", 1)
         elif name.startswith(("decoder.", "clip_decoder.", "mask_token", "encoder_to_decoder.")):
             theirs[name] = name
+    return theirs
+
+
+_TO_MMACTION2 = {
+    "patch_embed.proj.": "patch_embed.projection.",
+    "mlp.fc1.": "mlp.layers.0.0.",
+    "mlp.fc2.": "mlp.layers.1.",
+}
+
+
+def to_mmaction2(names: Iterable[str], detection: bool) -> dict[str, str]:
+    """Our name -> that of mmaction2's ViT, in a recognizer or a detector."""
+    head = "roi_head.bbox_head.fc_cls." if detection else "cls_head.fc_cls."
+    theirs = {}
+    for name in names:
+        renamed = name.replace("head.projection.", head)
+        for ours, layer in _TO_MMACTION2.items():
+            renamed = renamed.replace(ours, layer)
+        theirs[name] = renamed
     return theirs
 
 

@@ -42,8 +42,9 @@ cfg = model_zoo.get_config("pytorchvideo/slowfast_8x8_r50_ava22")
 ```
 
 The metrics are published by the sources and were not measured by this project. *Input* is the number of frames x the
-distance between them, at 30 frames per second. All networks take RGB. *Verified*: this project has checked the file.
-The hash of any other file is recorded at its first download and must not change afterwards.
+distance between them, at 30 frames per second ("uniform": spread over the whole video). All networks
+take RGB. *Verified*: this project has checked the file. The hash of any other file is recorded at its first download
+and must not change afterwards.
 """
 
 

@@ -131,6 +131,10 @@ def expected_tensors(entry: Entry) -> dict[str, tuple[int, ...]]:
     expected = {entry.prefix + theirs[name]: shape for name, shape in shapes.items()}
     if entry.name.startswith("torchvision/s3d"):  # S3D's classifier is a 1x1x1 convolution
         expected["classifier.1.weight"] += (1, 1, 1)
+    if entry.format == "mmaction2_vit" and entry.task == "detection":  # class 0 is the background
+        expected |= {
+            name: (shape[0] + 1, *shape[1:]) for name, shape in expected.items() if ".fc_cls." in name
+        }
     if entry.format == "torchvision":  # 2D kernels
         expected = {name: (*s[:2], *s[3:]) if len(s) == 5 else s for name, s in expected.items()}
     return expected
