@@ -40,7 +40,7 @@ def test_figures_by_hand():
     # Moments 0, 0.1 ... of the claims: 21 and 19 of action 1, 23 of action 2; right are 21 and 3 (0.8, 0.9, 1.0).
     assert found["time_precision"] == pytest.approx(24 / (21 + 19 + 23), abs=0.03)
     assert found["time_recall"] == pytest.approx(24 / (21 + 11 + 21 + 2), abs=0.03)
-    with pytest.raises(UserError, match="no truth for video w"):
+    with pytest.raises(UserError, match="no ground truth for video w"):
         evaluate_tubes(truth, {"w": []})
 
 
