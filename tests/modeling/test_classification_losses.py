@@ -6,9 +6,17 @@ from math import log
 
 import pytest
 import torch
+from torchvision.ops import sigmoid_focal_loss
 
 from modist_det.config import get_cfg
-from modist_det.modeling.losses import bce_with_logits, build_loss, cross_entropy, mean_over_ranks
+from modist_det.modeling.losses import (
+    ClassBalancedBCE,
+    FocalBCE,
+    bce_with_logits,
+    build_loss,
+    cross_entropy,
+    mean_over_ranks,
+)
 from modist_det.utils.errors import UserError
 
 
@@ -40,7 +48,9 @@ def test_cross_entropy_of_several_labels_shares_the_probability():
     assert cross_entropy(logits, targets).tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("loss", [bce_with_logits, cross_entropy])
+@pytest.mark.parametrize(
+    "loss", [bce_with_logits, cross_entropy, FocalBCE(), ClassBalancedBCE([1, 2])], ids=str
+)
 def test_losses_are_float32_under_autocast(loss):
     """8 + 2^-6 is no bfloat16 number; its loss must not be rounded to that of 8."""
     logits = torch.tensor([[8 + 2**-6, 0.0]])
@@ -72,4 +82,44 @@ def test_config_names_a_loss():
     assert build_loss(cfg) is cross_entropy
     cfg.MODEL.LOSS.NAME = "bce"
     with pytest.raises(UserError, match="MODEL.LOSS.NAME is 'bce'"):
+        build_loss(cfg)
+
+
+@pytest.mark.parametrize(("gamma", "alpha"), [(2.0, 0.25), (0.0, 0.5), (1.5, 0.9)])
+def test_focal_loss_is_that_of_torchvision(gamma, alpha):
+    torch.manual_seed(0)
+    logits = (3 * torch.randn(6, 5)).requires_grad_()
+    targets = torch.rand(6, 5).round()
+    cfg = get_cfg()
+    names = ("MODEL.LOSS.NAME", "MODEL.LOSS.GAMMA", "MODEL.LOSS.ALPHA")
+    cfg.merge_from_list(
+        [word for pair in zip(names, ("FocalBCE", gamma, alpha), strict=True) for word in pair]
+    )
+    found = build_loss(cfg)(logits, targets)
+    expected = sigmoid_focal_loss(logits, targets, alpha, gamma, reduction="none").mean(dim=1)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0] for loss in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_class_balanced_weights_by_hand():
+    """1, 2 and 0 samples with beta 1/2: 1, (1/2) / (3/4) and, as for one sample, 1."""
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.LOSS.NAME", "ClassBalancedBCE", "MODEL.LOSS.CLASS_COUNTS", [1, 2, 0]])
+    cfg.MODEL.LOSS.BETA = 0.5
+    logits, targets = torch.tensor([[0.0, log(3), log(3)]]), torch.tensor([[1.0, 0.0, 1.0]])
+    # -ln(1/2), -ln(1 - 3/4), -ln(3/4); the weights have the mean 8/9.
+    expected = (log(2) + 2 / 3 * log(4) + log(4 / 3)) * 9 / 8 / 3
+    assert build_loss(cfg)(logits, targets).tolist() == pytest.approx([expected])
+    torch.testing.assert_close(
+        ClassBalancedBCE([5, 9, 1], 0.0)(logits, targets), bce_with_logits(logits, targets)
+    )
+
+
+def test_class_counts_must_fit():
+    with pytest.raises(UserError, match="CLASS_COUNTS has 2 counts, but the model has 3 classes"):
+        ClassBalancedBCE([1, 2])(torch.zeros(1, 3), torch.zeros(1, 3))
+    cfg = get_cfg()
+    cfg.MODEL.LOSS.NAME = "ClassBalancedBCE"
+    with pytest.raises(UserError, match=r"each class in MODEL.LOSS.CLASS_COUNTS \(it has 0\)"):
         build_loss(cfg)
