@@ -13,25 +13,48 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from .name_table import NameTable
+
 __all__ = ["from_caffe2", "is_caffe2", "is_training_blob", "to_caffe2", "with_statistics"]
 
-_ENDINGS = {
-    "_bn_s": "_bn.weight",
-    "_bn_b": "_bn.bias",
-    "_bn_rm": "_bn.running_mean",
-    "_bn_riv": "_bn.running_var",
-    "_w": ".weight",
-    "_b": ".bias",
-}
-_BLOB = re.compile(
-    r"(?P<fast>t_)?(?:"
-    r"(?P<stem>conv1|res_conv1(?=_bn))"
-    r"|pool1_(?P<fuse_stem>subsample)"
-    r"|res(?P<stage>[2-5])_(?P<block>\d+)_branch(?:(?P<one>1)|2(?P<layer>[abc]))"
-    r"(?P<fuse>_bn_subsample)?"
-    r"|nonlocal_conv(?P<nl_stage>[2-5])_(?P<nl_block>\d+)(?:_(?P<nl_layer>theta|phi|g|out))?"
-    r"|(?P<head>pred|fc1000)"
-    r")(?P<ending>_bn_s|_bn_b|_bn_rm|_bn_riv|_w|_b)"
+_NAMES = NameTable(
+    [
+        ("{pathway}conv1_{conv}", "s1.pathway{pathway}_stem.conv.{conv}"),
+        ("{pathway}res_conv1_bn_{norm}", "s1.pathway{pathway}_stem.bn.{norm}"),
+        ("t_pool1_subsample_{conv}", "s1_fuse.conv_f2s.{conv}"),
+        ("t_pool1_subsample_bn_{norm}", "s1_fuse.bn.{norm}"),
+        (
+            "{pathway}res{stage}_{block}_{branch}_{conv}",
+            "s{stage}.pathway{pathway}_res{block}.{branch}.{conv}",
+        ),
+        (
+            "{pathway}res{stage}_{block}_{branch}_bn_{norm}",
+            "s{stage}.pathway{pathway}_res{block}.{branch}_bn.{norm}",
+        ),
+        ("t_res{stage}_{last}_branch2c_bn_subsample_{conv}", "s{stage}_fuse.conv_f2s.{conv}"),
+        ("t_res{stage}_{last}_branch2c_bn_subsample_bn_{norm}", "s{stage}_fuse.bn.{norm}"),
+        (
+            "{pathway}nonlocal_conv{stage}_{block}_{nonlocal}_{conv}",
+            "s{stage}.pathway{pathway}_nonlocal{block}.conv_{nonlocal}.{conv}",
+        ),
+        (
+            "{pathway}nonlocal_conv{stage}_{block}_bn_{norm}",
+            "s{stage}.pathway{pathway}_nonlocal{block}.bn.{norm}",
+        ),
+        ("{head}_{conv}", "head.projection.{conv}"),
+    ],
+    {
+        "pathway": {"": "0", "t_": "1"},
+        "stage": "[2-5]",
+        "block": r"\d+",
+        "branch": {"branch1": "branch1", **{f"branch2{letter}": f"branch2.{letter}" for letter in "abc"}},
+        "nonlocal": "theta|phi|g|out",
+        "conv": {"w": "weight", "b": "bias"},
+        "norm": {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"},
+        # Only blobs have these: the stage's last block, after which pathways are fused, and the classifier.
+        "last": r"\d+",
+        "head": "pred|fc1000",
+    },
 )
 _TRAINING = re.compile(r".*_momentum|lr|model_iter|weight_order")
 
@@ -48,63 +71,18 @@ def is_training_blob(name: str) -> bool:
 
 def from_caffe2(name: str) -> str | None:
     """PySlowFast's name for the blob ``name``; ``None`` if it is not part of these networks."""
-    match = _BLOB.fullmatch(name)
-    if match is None:
-        return None
-    ending = _ENDINGS[match["ending"]]
-    norm = ending.startswith("_bn")
-    pathway = 1 if match["fast"] else 0
-    if match["stem"]:
-        # The biases of the convolution and of the norm differ only in the leading "res_".
-        return f"s1.pathway{pathway}_stem.{'bn' if norm else 'conv'}.{ending.split('.')[1]}"
-    if match["fuse_stem"] or match["fuse"]:
-        layer = "bn" if norm else "conv_f2s"
-        return f"s{match['stage'] or 1}_fuse.{layer}.{ending.split('.')[1]}"
-    if match["nl_stage"]:
-        layer = "bn" if norm else f"conv_{match['nl_layer']}"
-        return f"s{match['nl_stage']}.pathway{pathway}_nonlocal{match['nl_block']}.{layer}.{ending.split('.')[1]}"
-    if match["head"]:
-        return f"head.projection{ending}"
-    branch = "branch1" if match["one"] else f"branch2.{match['layer']}"
-    return f"s{match['stage']}.pathway{pathway}_res{match['block']}.{branch}{ending}"
+    return _NAMES.ours(name)
 
 
 def to_caffe2(names: Iterable[str]) -> dict[str, str]:
     """PySlowFast name -> blob name. BN counters and layers of other networks have no blob and are left out."""
     names = list(names)
-    blobs = {}
+    last: dict[str, int] = {}
     for name in names:
-        layer, _, kind = name.rpartition(".")
-        if layer.endswith("bn"):
-            ending = {"weight": "_s", "bias": "_b", "running_mean": "_rm", "running_var": "_riv"}.get(kind)
-        else:
-            ending = {"weight": "_w", "bias": "_b"}.get(kind)
-        blob = _layer_to_caffe2(layer, names)
-        if ending is not None and blob is not None:
-            blobs[name] = blob + ending
-    return blobs
-
-
-def _layer_to_caffe2(layer: str, names: list[str]) -> str | None:
-    if layer == "head.projection":
-        return "pred"
-    if match := re.fullmatch(r"s1\.pathway([01])_stem\.(conv|bn)", layer):
-        return f"{'t_' * int(match[1])}{'res_conv1_bn' if match[2] == 'bn' else 'conv1'}"
-    if match := re.fullmatch(r"s([1-4])_fuse\.(conv_f2s|bn)", layer):
-        norm = "_bn" if match[2] == "bn" else ""
-        if match[1] == "1":
-            return f"t_pool1_subsample{norm}"
-        blocks = [re.match(rf"s{match[1]}\.pathway1_res(\d+)\.", name) for name in names]
-        last = max(int(block[1]) for block in blocks if block)
-        return f"t_res{match[1]}_{last}_branch2c_bn_subsample{norm}"
-    if match := re.fullmatch(
-        r"s([2-5])\.pathway([01])_nonlocal(\d+)\.(?:conv_(theta|phi|g|out)|(bn))", layer
-    ):
-        return f"{'t_' * int(match[2])}nonlocal_conv{match[1]}_{match[3]}_{match[4] or match[5]}"
-    if match := re.fullmatch(r"s([2-5])\.pathway([01])_res(\d+)\.branch(1|2\.[abc])(_bn)?", layer):
-        branch = match[4].replace(".", "")
-        return f"{'t_' * int(match[2])}res{match[1]}_{match[3]}_branch{branch}{match[5] or ''}"
-    return None
+        if block := re.match(r"s(\d)\.pathway1_res(\d+)\.", name):
+            last[block[1]] = max(last.get(block[1], 0), int(block[2]))
+    blobs = {name: _NAMES.theirs(name, last=str(last.get(name[1:2])), head="pred") for name in names}
+    return {name: blob for name, blob in blobs.items() if blob is not None}
 
 
 def with_statistics(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -78,8 +78,8 @@ def names_in_format(
         UserError: an unknown format.
     """
     names = list(names)
-    if format == "modist_det":
-        return {name: name for name in names}
+    if format not in FORMATS:
+        raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")
     if format == "torchvision_video":
         return to_torchvision_video(names)
     if format in ("videomae", "hf_videomae"):
@@ -89,8 +89,7 @@ def names_in_format(
     if format == "pytorchvideo":
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {
-        "pyslowfast": to_pyslowfast,
-        "modist": lambda name: f"encoder_q.{theirs}" if (theirs := to_pyslowfast(name)) else None,
+        "modist_det": str,
         "torchvision": to_image_resnet,
         "hiera": to_hiera,
         "pyslowfast_mvit": to_mvit,
@@ -98,13 +97,14 @@ def names_in_format(
         "mae_st": lambda name: name.removeprefix("backbone."),
         "vjepa": lambda name: name.removeprefix("backbone."),
     }
+    to_theirs = one_by_one.get(format, to_pyslowfast)
+    found = {name: theirs for name in names if (theirs := to_theirs(name))}
+    if format == "modist":
+        return {name: f"encoder_q.{theirs}" for name, theirs in found.items()}
     if format == "caffe2":
-        middle = {name: theirs for name in names if (theirs := to_pyslowfast(name))}
-        blobs = to_caffe2(middle.values())
-        return {name: blobs[theirs] for name, theirs in middle.items() if theirs in blobs}
-    if format not in one_by_one:
-        raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")
-    return {name: theirs for name in names if (theirs := one_by_one[format](name))}
+        blobs = to_caffe2(found.values())
+        return {name: blobs[theirs] for name, theirs in found.items() if theirs in blobs}
+    return found
 
 
 def _from_native(state_dict: Mapping[str, Tensor]) -> Weights:

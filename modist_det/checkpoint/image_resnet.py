@@ -5,15 +5,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+
+from .name_table import NameTable
 
 __all__ = ["from_image_resnet", "is_image_resnet", "to_image_resnet"]
 
-_BLOCK = re.compile(r"layer([1-4])\.(\d+)\.(conv|bn)([123])\.(\w+)")
-_SHORTCUT = re.compile(r"layer([1-4])\.(\d+)\.downsample\.([01])\.(\w+)")
-_OUR_BLOCK = re.compile(r"backbone\.res([2-5])\.(\d+)\.(conv|norm)_([abc])\.(\w+)")
-_OUR_SHORTCUT = re.compile(r"backbone\.res([2-5])\.(\d+)\.shortcut(_norm)?\.(\w+)")
+_NAMES = NameTable(
+    [
+        ("layer{stage}.{block}.{layer}.{rest}", "backbone.res{stage}.{block}.{layer}.{rest}"),
+        ("{place}.{rest}", "{place}.{rest}"),
+    ],
+    {
+        "stage": {"1": "2", "2": "3", "3": "4", "4": "5"},
+        "block": r"\d+",
+        "layer": {
+            **{f"conv{number}": f"conv_{letter}" for number, letter in enumerate("abc", 1)},
+            **{f"bn{number}": f"norm_{letter}" for number, letter in enumerate("abc", 1)},
+            "downsample.0": "shortcut",
+            "downsample.1": "shortcut_norm",
+        },
+        "place": {"conv1": "backbone.stem.conv", "bn1": "backbone.stem.norm", "fc": "head.projection"},
+        "rest": r"\w+",
+    },
+)
 
 
 def is_image_resnet(names: Iterable[str]) -> bool:
@@ -23,28 +38,9 @@ def is_image_resnet(names: Iterable[str]) -> bool:
 
 def from_image_resnet(name: str) -> str | None:
     """Our name for torchvision's parameter ``name``; ``None`` if a ResNet has no such parameter."""
-    if match := _BLOCK.fullmatch(name):
-        stage, block, kind, number, rest = match.groups()
-        layer = f"{'norm' if kind == 'bn' else 'conv'}_{'abc'[int(number) - 1]}"
-        return f"backbone.res{int(stage) + 1}.{block}.{layer}.{rest}"
-    if match := _SHORTCUT.fullmatch(name):
-        stage, block, number, rest = match.groups()
-        layer = "shortcut_norm" if number == "1" else "shortcut"
-        return f"backbone.res{int(stage) + 1}.{block}.{layer}.{rest}"
-    layer, _, rest = name.rpartition(".")
-    place = {"conv1": "backbone.stem.conv", "bn1": "backbone.stem.norm", "fc": "head.projection"}.get(layer)
-    return f"{place}.{rest}" if place else None
+    return _NAMES.ours(name)
 
 
 def to_image_resnet(name: str) -> str | None:
     """The inverse of :func:`from_image_resnet`; ``None`` if a 2D ResNet has no such parameter."""
-    if match := _OUR_BLOCK.fullmatch(name):
-        stage, block, kind, letter, rest = match.groups()
-        layer = f"{'bn' if kind == 'norm' else 'conv'}{'abc'.index(letter) + 1}"
-        return f"layer{int(stage) - 1}.{block}.{layer}.{rest}"
-    if match := _OUR_SHORTCUT.fullmatch(name):
-        stage, block, norm, rest = match.groups()
-        return f"layer{int(stage) - 1}.{block}.downsample.{1 if norm else 0}.{rest}"
-    layer, _, rest = name.rpartition(".")
-    place = {"backbone.stem.conv": "conv1", "backbone.stem.norm": "bn1", "head.projection": "fc"}.get(layer)
-    return f"{place}.{rest}" if place else None
+    return _NAMES.theirs(name)

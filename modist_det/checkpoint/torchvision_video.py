@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..modeling.backbone.torchvision_video import torchvision_family, torchvision_model
+from .name_table import NameTable
 
 __all__ = ["from_torchvision_video", "to_torchvision_video", "torchvision_family", "torchvision_model"]
 
 # Family -> its classifier; "fc" for the others.
 _CLASSIFIER_OF = {"S3D": "classifier.1", "MViT": "head.1", "Swin3D": "head"}
-_CLASSIFIERS = ("fc", *_CLASSIFIER_OF.values())
+_NAMES = NameTable(
+    [("{classifier}.{rest}", "head.projection.{rest}"), ("{inner}", "backbone.network.{inner}")],
+    {"classifier": "|".join(("fc", *_CLASSIFIER_OF.values())), "rest": "[^.]*", "inner": ".*"},
+)
 
 
-def from_torchvision_video(name: str) -> str:
+def from_torchvision_video(name: str) -> str | None:
     """Our name for the parameter ``name`` of such a network."""
-    layer, _, rest = name.rpartition(".")
-    return f"head.projection.{rest}" if layer in _CLASSIFIERS else f"backbone.network.{name}"
+    return _NAMES.ours(name)
 
 
 def to_torchvision_video(names: Iterable[str]) -> dict[str, str]:
@@ -24,11 +27,4 @@ def to_torchvision_video(names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     family = torchvision_family(name.removeprefix("backbone.network.") for name in names)
     classifier = _CLASSIFIER_OF.get(family, "fc")
-    theirs = {}
-    for name in names:
-        layer, _, rest = name.rpartition(".")
-        if layer == "head.projection":
-            theirs[name] = f"{classifier}.{rest}"
-        elif name.startswith("backbone.network."):
-            theirs[name] = name.removeprefix("backbone.network.")
-    return theirs
+    return {name: theirs for name in names if (theirs := _NAMES.theirs(name, classifier=classifier))}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +42,7 @@ class VideoRecord:
         return self.video_id
 
 
+@dataclass(eq=False, repr=False)
 class VideoRecords(Rows[VideoRecord]):
     """Stored as columns: forked workers share them, and spawned workers receive a few large arrays.
 
@@ -57,29 +57,20 @@ class VideoRecords(Rows[VideoRecord]):
         listed: frame folders with listed images, by path.
     """
 
-    def __init__(
-        self,
-        video_ids: Strings,
-        videos: Strings,
-        fps: NDArray[np.float64],
-        label_starts: NDArray[np.integer],
-        labels: NDArray[np.integer],
-        starts: NDArray[np.float64],
-        ends: NDArray[np.float64],
-        num_frames: NDArray[np.integer],
-        numbers: NDArray[np.integer] | None = None,
-        listed: Mapping[str, ListedFolder] | None = None,
-    ) -> None:
-        self.video_ids = video_ids
-        self.videos = videos
-        self.fps = fps
-        self.label_starts = label_starts
-        self.labels = labels
-        self.starts = starts
-        self.ends = ends
-        self.num_frames = num_frames
-        self.numbers = np.arange(len(videos)) if numbers is None else numbers
-        self.listed = dict(listed or {})
+    video_ids: Strings
+    videos: Strings
+    fps: NDArray[np.float64]
+    label_starts: NDArray[np.integer]
+    labels: NDArray[np.integer]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    num_frames: NDArray[np.integer]
+    numbers: NDArray[np.integer] = None  # type: ignore[assignment]
+    listed: Mapping[str, ListedFolder] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.numbers is None:
+            self.numbers = np.arange(len(self.videos))
 
     @classmethod
     def of(cls, records: Sequence[VideoRecord]) -> VideoRecords:
@@ -133,19 +124,10 @@ class VideoRecords(Rows[VideoRecord]):
 
     def take(self, index: NDArray[np.integer]) -> VideoRecords:
         """Select records; they keep their numbers."""
+        names = ("video_ids", "videos", "fps", "starts", "ends", "num_frames", "numbers")
+        columns = {name: getattr(self, name).take(index) for name in names}
         label_starts, labels = take_ragged(self.label_starts, self.labels, index)
-        return VideoRecords(
-            self.video_ids.take(index),
-            self.videos.take(index),
-            self.fps[index],
-            label_starts,
-            labels,
-            self.starts[index],
-            self.ends[index],
-            self.num_frames[index],
-            self.numbers[index],
-            self.listed,
-        )
+        return replace(self, **columns, label_starts=label_starts, labels=labels)
 
     def numbered_by_video(self) -> VideoRecords:
         """The same records, of which those of one file have one number: the index of the first of them."""
@@ -155,9 +137,7 @@ class VideoRecords(Rows[VideoRecord]):
 
     def with_ids(self, video_ids: Iterable[str]) -> VideoRecords:
         """The same records with other ids."""
-        other = copy.copy(self)
-        other.video_ids = Strings.of(video_ids)
-        return other
+        return replace(self, video_ids=Strings.of(video_ids))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -215,6 +195,7 @@ class DetectionRecord:
         return keyframe_id(self.video_id, self.second)
 
 
+@dataclass(eq=False, repr=False)
 class DetectionRecords(Rows[DetectionRecord]):
     """Stored as columns: forked workers share them, and spawned workers receive a few large arrays.
 
@@ -232,31 +213,17 @@ class DetectionRecords(Rows[DetectionRecord]):
         actions: int (A,), class ids.
     """
 
-    def __init__(
-        self,
-        video_ids: Sequence[str],
-        videos: Sequence[str],
-        video_index: NDArray[np.integer],
-        seconds: NDArray[np.float64],
-        first_second: float,
-        fps: float,
-        box_starts: NDArray[np.integer],
-        boxes: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        action_starts: NDArray[np.integer],
-        actions: NDArray[np.integer],
-    ) -> None:
-        self.video_ids = list(video_ids)
-        self.videos = list(videos)
-        self.video_index = video_index
-        self.seconds = seconds
-        self.first_second = first_second
-        self.fps = fps
-        self.box_starts = box_starts
-        self.boxes = boxes
-        self.scores = scores
-        self.action_starts = action_starts
-        self.actions = actions
+    video_ids: Sequence[str]
+    videos: Sequence[str]
+    video_index: NDArray[np.integer]
+    seconds: NDArray[np.float64]
+    first_second: float
+    fps: float
+    box_starts: NDArray[np.integer]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    action_starts: NDArray[np.integer]
+    actions: NDArray[np.integer]
 
     def __len__(self) -> int:
         return len(self.seconds)
