@@ -78,8 +78,6 @@ def names_in_format(
         UserError: an unknown format.
     """
     names = list(names)
-    if format not in FORMATS:
-        raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")
     if format == "torchvision_video":
         return to_torchvision_video(names)
     if format in ("videomae", "hf_videomae"):
@@ -90,6 +88,7 @@ def names_in_format(
         return to_pytorchvideo(names, pool_after_res2, detection)
     one_by_one: dict[str, Callable[[str], str | None]] = {
         "modist_det": str,
+        **dict.fromkeys(("pyslowfast", "modist", "caffe2"), to_pyslowfast),
         "torchvision": to_image_resnet,
         "hiera": to_hiera,
         "pyslowfast_mvit": to_mvit,
@@ -97,8 +96,9 @@ def names_in_format(
         "mae_st": lambda name: name.removeprefix("backbone."),
         "vjepa": lambda name: name.removeprefix("backbone."),
     }
-    to_theirs = one_by_one.get(format, to_pyslowfast)
-    found = {name: theirs for name in names if (theirs := to_theirs(name))}
+    if format not in one_by_one:
+        raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")
+    found = {name: theirs for name in names if (theirs := one_by_one[format](name))}
     if format == "modist":
         return {name: f"encoder_q.{theirs}" for name, theirs in found.items()}
     if format == "caffe2":

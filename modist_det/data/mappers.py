@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,6 +49,7 @@ class InHalves(Protocol):
         """Make the sample from the record, the result of ``decode`` and the generator."""
 
 
+@dataclass
 class DetectionMapper:
     """Maps a keyframe to the clip around it, person boxes in pixels of the clip, and labels.
 
@@ -78,29 +80,23 @@ class DetectionMapper:
         UserError: a size is invalid. A call raises ``VideoError`` for a video that cannot be read.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        num_frames: int = 8,
-        sampling_rate: int = 8,
-        target_fps: float = 30.0,
-        min_size_test: int = 256,
-        augmentation: Augmentation | None = None,
-        person_scores: bool = False,
-        open_video: OpenVideo = open_video,
-    ) -> None:
-        if num_frames < 1 or sampling_rate < 1 or target_fps <= 0:
+    num_classes: int
+    _: KW_ONLY
+    num_frames: int = 8
+    sampling_rate: int = 8
+    target_fps: float = 30.0
+    min_size_test: int = 256
+    augmentation: Augmentation | None = None
+    person_scores: bool = False
+    open_video: OpenVideo = open_video
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.sampling_rate < 1 or self.target_fps <= 0:
             raise UserError(
-                f"a clip of INPUT.NUM_FRAMES {num_frames}, SAMPLING_RATE {sampling_rate} at TARGET_FPS {target_fps} "
-                "is impossible; all three must be positive"
+                f"a clip of INPUT.NUM_FRAMES {self.num_frames}, SAMPLING_RATE {self.sampling_rate} at TARGET_FPS "
+                f"{self.target_fps} is impossible; all three must be positive"
             )
-        self.num_classes = num_classes
-        self.offsets = np.asarray(clip_around(num_frames, sampling_rate)) / target_fps  # seconds
-        self.min_size_test = min_size_test
-        self.augmentation = augmentation
-        self.person_scores = person_scores
-        self.open_video = open_video
+        self.offsets = clip_around(self.num_frames, self.sampling_rate) / self.target_fps  # seconds
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:

@@ -34,7 +34,7 @@ from ...utils.files import is_folder
 from ...video.frame_list import ListedFolder
 from ...video.listing import file_key
 from .columns import Strings
-from .description import check_number, check_share, register_format
+from .description import check_folders, check_number, check_path, check_share, register_format
 from .detection import DetectionDataset, DetectionMetadata
 from .persons import Persons, group_persons, join, match_persons
 from .records import DetectionRecord, DetectionRecords
@@ -102,14 +102,13 @@ class AVADataset(DetectionDataset):
         match_iou: float = 0.75,
         max_missing: float = 0.1,
     ) -> None:
-        folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos or [])
         self.name = str(name)
-        self.videos = [_path("videos", folder) for folder in folders]
-        self.label_map = _path("label_map", label_map)
-        self.annotations = None if annotations is None else _path("annotations", annotations)
-        self.person_boxes = None if person_boxes is None else _path("person_boxes", person_boxes)
-        self.exclusions = None if exclusions is None else _path("exclusions", exclusions)
-        self.frame_list = None if frame_list is None else _path("frame_list", frame_list)
+        self.videos = check_folders(videos)
+        self.label_map = check_path("label_map", label_map)
+        self.annotations = None if annotations is None else check_path("annotations", annotations)
+        self.person_boxes = None if person_boxes is None else check_path("person_boxes", person_boxes)
+        self.exclusions = None if exclusions is None else check_path("exclusions", exclusions)
+        self.frame_list = None if frame_list is None else check_path("frame_list", frame_list)
         self.fps = check_number("fps", fps, above=0)
         self.first_second = check_number("first_second", first_second)
         self.keyframe_spacing = check_number("keyframe_spacing", keyframe_spacing, above=0)
@@ -118,8 +117,6 @@ class AVADataset(DetectionDataset):
         self.max_missing = check_share("max_missing", max_missing)
         if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
             raise UserError(f"num_classes is {num_classes!r}, but must be a whole number from 1")
-        if not self.videos:
-            raise UserError("'videos' names no folder")
         if self.annotations is None and self.person_boxes is None:
             raise UserError("there are neither 'annotations' nor 'person_boxes'")
 
@@ -425,12 +422,6 @@ register_format(
     AVADataset,
     path_arguments=("videos", "annotations", "person_boxes", "label_map", "exclusions", "frame_list"),
 )
-
-
-def _path(name: str, value: object) -> str:
-    if not isinstance(value, (str, os.PathLike)):
-        raise UserError(f"{name} is {value!r}, but takes one path")
-    return os.fspath(value)
 
 
 def _some(names: Sequence[str]) -> str:

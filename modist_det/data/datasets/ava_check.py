@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -30,7 +31,7 @@ from ...video.listing import VIDEO_EXTENSIONS, extension, scan
 from ...video.reader import FrameFolder, VideoError, open_video
 from .ava import PERSON_SCORE_THRESH, AVADataset
 
-__all__ = ["Report", "check_dataset", "duration_of", "format_report"]
+__all__ = ["Report", "check_dataset", "duration_of", "format_report", "open_all"]
 
 _GRID_TOLERANCE = 1e-3  # seconds
 _LISTED = 10  # names in one line
@@ -145,13 +146,10 @@ def _check_classes(dataset: AVADataset, tables: Sequence[BoxTable], report: Repo
     seen: set[int] = set()
     for table in tables:
         for number in np.unique(table.action[table.action >= 1]).tolist():
-            rows = np.flatnonzero(table.action == number)
             seen.add(number)
             if number not in known:
-                report.problems.append(
-                    f"{_where(table, rows[0])}: class id {number} is not in {metadata.label_map}"
-                    f"{_more(len(rows), 'row')}"
-                )
+                text = f"class id {number} is not in {metadata.label_map}"
+                report.problems.append(_at(table, np.flatnonzero(table.action == number), text))
     unused = [f"{metadata.class_names[n]} ({n})" for n in sorted(set(metadata.class_names) - seen)]
     if unused:
         report.warnings.append(f"no row has class {', '.join(unused)}")
@@ -163,20 +161,18 @@ def _check_grid(dataset: AVADataset, table: BoxTable, report: Report) -> None:
     off = np.abs(steps - np.rint(steps)) * dataset.keyframe_spacing > _GRID_TOLERANCE
     for video in np.unique(table.video[off]).tolist():
         rows = np.flatnonzero(off & (table.video == video))
-        report.warnings.append(
-            f"{_where(table, rows[0])}: second {table.second[rows[0]]:g} of {table.videos[video]} is not a multiple of "
+        text = (
+            f"second {table.second[rows[0]]:g} of {table.videos[video]} is not a multiple of "
             f"keyframe_spacing {dataset.keyframe_spacing:g} after first_second {dataset.first_second:g}"
-            f"{_more(len(rows), 'row')}"
         )
+        report.warnings.append(_at(table, rows, text))
 
 
-def _where(table: BoxTable | KeyTable, row: int) -> str:
-    return f"{table.path}:{table.line[row]}"
-
-
-def _more(count: int, what: str) -> str:
-    others = count - 1
-    return f" (and in {others} other {what}{'s' * (others != 1)})" if others else ""
+def _at(table: BoxTable | KeyTable, rows: NDArray[np.intp], text: str) -> str:
+    """``text`` with the place of the first of ``rows`` before it and the number of the others after it."""
+    others = len(rows) - 1
+    more = f" (and in {others} other row{'s' * (others != 1)})" if others else ""
+    return f"{table.path}:{table.line[rows[0]]}: {text}{more}"
 
 
 # ---- videos -----------------------------------------------------------------------------------
@@ -194,15 +190,8 @@ def _check_videos(
     missing = [name for name in names if name not in found]
     folders = ", ".join(dataset.videos)
     report.problems += [f"video {name} is missing from {folders}" for name in missing]
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        doubts: list[str] = []
-        results = pool.map(lambda path: duration_of(path, dataset.fps, doubts), found.values())
-        opened = dict(
-            zip(found, tqdm(results, "videos", len(found), disable=not progress, leave=False), strict=True)
-        )
-    report.problems += [str(result) for result in opened.values() if isinstance(result, VideoError)]
-    report.warnings += sorted(doubts)
-    durations = {name: result for name, result in opened.items() if isinstance(result, float)}
+    opened = dict(zip(found, open_all(found.values(), dataset.fps, report, threads, progress), strict=True))
+    durations = {name: duration for name, duration in opened.items() if duration is not None}
     for table in tables:
         for rows in (table, table.keyframes):
             _check_seconds(dataset, rows, durations, report)
@@ -215,6 +204,19 @@ def _check_videos(
         ("videos", f"{len(names)} annotated, {len(found)} found, {len(durations)} readable"),
         ("duration", f"{sum(durations.values()):.1f} s"),
     ]
+
+
+def open_all(
+    paths: Collection[str], fps: float | None, report: Report, threads: int | None, progress: bool
+) -> list[float | None]:
+    """The duration of each video in seconds; None for those that cannot be read, which are reported as problems."""
+    doubts: list[str] = []
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        results = pool.map(lambda path: duration_of(path, fps, doubts), paths)
+        opened = list(tqdm(results, "videos", len(paths), disable=not progress, leave=False))
+    report.problems += [str(result) for result in opened if isinstance(result, VideoError)]
+    report.warnings += sorted(doubts)
+    return [None if isinstance(result, VideoError) else result for result in opened]
 
 
 def duration_of(path: str, fps: float | None, doubts: list[str] | None = None) -> float | VideoError:
@@ -252,10 +254,8 @@ def _check_seconds(
         for video in np.unique(rows.video[wrong]).tolist():
             of_video = np.flatnonzero(wrong & (rows.video == video))
             reason = text.format(first=dataset.first_second, last=dataset.first_second + ends[video])
-            report.problems.append(
-                f"{_where(rows, of_video[0])}: second {rows.second[of_video[0]]:g} of {rows.videos[video]} "
-                f"{reason}{_more(len(of_video), 'row')}"
-            )
+            second = f"second {rows.second[of_video[0]]:g} of {rows.videos[video]}"
+            report.problems.append(_at(rows, of_video, f"{second} {reason}"))
 
 
 def _without_annotations(dataset: AVADataset, used: set[str]) -> list[str]:

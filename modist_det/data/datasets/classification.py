@@ -21,7 +21,7 @@ from ...utils.errors import UserError, nearest
 from ...utils.json_reading import read_json
 from ...utils.text_files import read_text
 from .columns import Strings, release_memory
-from .description import check_number, check_share
+from .description import check_folders, check_number, check_share
 from .entries import Entries, Entry, EntryBuilder, as_entries, check_unique
 from .persons import take_ragged
 from .records import VideoRecords
@@ -33,6 +33,7 @@ __all__ = [
     "Entries",
     "Entry",
     "EntryBuilder",
+    "SplitDataset",
     "check_split",
     "check_unique",
     "class_index",
@@ -92,11 +93,9 @@ class ClassificationDataset:
         max_missing: float = 0.1,
     ) -> None:
         self.name = str(name)
-        self.videos = [os.fspath(v) for v in ([videos] if isinstance(videos, (str, os.PathLike)) else videos)]
+        self.videos = check_folders(videos)
         self.fps = None if fps is None else check_number("fps", fps, above=0)
         self.max_missing = check_share("max_missing", max_missing)
-        if not self.videos:
-            raise UserError("'videos' names no folder")
 
     @cached_property
     def metadata(self) -> ClassificationMetadata:
@@ -207,6 +206,32 @@ class ClassificationDataset:
         listed = [entries.video_ids[i] for i in missing[:_LISTED]]
         more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         logger.warning("%s; they are left out: %s%s", text, ", ".join(listed), more)
+
+
+class SplitDataset(ClassificationDataset):
+    """Base class of datasets that are divided into training and test set in several ways.
+
+    Args:
+        annotations: folder of the annotation files.
+        subset: "train" or "test".
+        split: 1, 2 or 3.
+        name, videos, fps, max_missing: as in :class:`ClassificationDataset`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        videos: str | os.PathLike | Sequence[str | os.PathLike],
+        annotations: str | os.PathLike,
+        subset: str,
+        split: int = 1,
+        fps: float | None = None,
+        max_missing: float = 0.1,
+    ) -> None:
+        super().__init__(name, videos, fps, max_missing)
+        if subset not in ("train", "test"):
+            raise UserError(f"subset is {subset!r}, but is one of train, test")
+        self.annotations, self.subset, self.split = Path(annotations), subset, check_split(split)
 
 
 def _real(path: str) -> str:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-from tqdm import tqdm
 
 from ...utils.errors import UserError
 from ...video.frame_list import ListedFolder
-from ...video.reader import VideoError
-from .ava_check import Report, duration_of
+from .ava_check import Report, open_all
 from .classification import ClassificationDataset, Entry
 
 __all__ = ["check_classification"]
@@ -71,26 +66,18 @@ def _open_all(
     progress: bool,
 ) -> int:
     """Count the readable videos; report the others, and parts beyond a video's end, as problems."""
-    doubts: list[str] = []
-
-    def duration(entry: Entry) -> float | VideoError:
-        path = paths[entry.video_id]
-        if entry.num_frames is not None:
-            path = ListedFolder(path, num_images=entry.num_frames)
-        return duration_of(path, dataset.fps, doubts)
-
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        results = pool.map(duration, entries)
-        opened = list(tqdm(results, "videos", len(entries), disable=not progress, leave=False))
-    report.warnings += sorted(doubts)
-    for entry, result in zip(entries, opened, strict=True):
-        if isinstance(result, VideoError):
-            report.problems.append(str(result))
-        elif entry.start is not None and entry.start >= result:
-            report.problems.append(
-                f"{entry.where}: second {entry.start:g} is beyond the end of {paths[entry.video_id]}, {result:.2f}"
-            )
-    return sum(not isinstance(result, VideoError) for result in opened)
+    videos = [
+        paths[entry.video_id]
+        if entry.num_frames is None
+        else ListedFolder(paths[entry.video_id], num_images=entry.num_frames)
+        for entry in entries
+    ]
+    durations = open_all(videos, dataset.fps, report, threads, progress)
+    for entry, video, end in zip(entries, videos, durations, strict=True):
+        if entry.start is not None and end is not None and entry.start >= end:
+            text = f"{entry.where}: second {entry.start:g} is beyond the end of {video}, {end:.2f}"
+            report.problems.append(text)
+    return sum(end is not None for end in durations)
 
 
 def _count_classes(entries: Sequence[Entry], names: Sequence[str], report: Report) -> None:

@@ -25,7 +25,15 @@ from ...utils.paths import is_remote, local_path
 from ...utils.text_files import expand_user
 from ...utils.yaml_reading import read_yaml
 
-__all__ = ["check_number", "check_share", "format_names", "load_description", "register_format"]
+__all__ = [
+    "check_folders",
+    "check_number",
+    "check_path",
+    "check_share",
+    "format_names",
+    "load_description",
+    "register_format",
+]
 
 
 class _Format(NamedTuple):
@@ -95,6 +103,21 @@ def check_share(name: str, value: object) -> float:
     if not 0 <= share <= 1:
         raise UserError(f"{name} is {share:g}, but must be a fraction from 0 to 1")
     return share
+
+
+def check_folders(videos: object) -> list[str]:
+    """The argument ``videos``, a path or several, as a list; raises ``UserError`` if it is another thing or empty."""
+    folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos or [])  # type: ignore[call-overload]
+    if not folders:
+        raise UserError("'videos' names no folder")
+    return [check_path("videos", folder) for folder in folders]
+
+
+def check_path(name: str, value: object) -> str:
+    """``value`` as text; raises ``UserError`` unless it is a path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise UserError(f"{name} is {value!r}, but takes one path")
+    return os.fspath(value)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -5,22 +5,12 @@ Source: https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-data
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ...utils.errors import UserError
-from .classification import (
-    ClassificationDataset,
-    Entries,
-    EntryBuilder,
-    check_split,
-    check_unique,
-    file_choices,
-    iter_lines,
-)
+from .classification import Entries, EntryBuilder, SplitDataset, check_unique, file_choices, iter_lines
 from .description import register_format
 from .videos import without_extension
 
@@ -30,43 +20,22 @@ _CODES = {"train": "1", "test": "2"}  # 0: in neither
 _FILE = re.compile(r"([^.].*)_test_split\d+\.txt")
 
 
-class HMDB51Dataset(ClassificationDataset):
+class HMDB51Dataset(SplitDataset):
     """HMDB51, or custom data in its format.
 
     Rows are ``video.avi 1`` with 1 for training, 2 for testing and 0 for neither. Classes are those that have
-    files, in alphabetical order. Videos may be in class folders or all in one folder.
-
-    Args:
-        annotations: folder of these files.
-        subset: "train" or "test".
-        split: 1, 2 or 3.
-        name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
+    files, in alphabetical order. Videos may be in class folders or all in one folder. Arguments are those of
+    :class:`.classification.SplitDataset`.
     """
-
-    def __init__(
-        self,
-        name: str,
-        videos: str | os.PathLike | Sequence[str | os.PathLike],
-        annotations: str | os.PathLike,
-        subset: str,
-        split: int = 1,
-        fps: float | None = None,
-        max_missing: float = 0.1,
-    ) -> None:
-        super().__init__(name, videos, fps, max_missing)
-        if subset not in tuple(_CODES):
-            raise UserError(f"subset is {subset!r}, but is one of {', '.join(_CODES)}")
-        self.annotations = Path(annotations)
-        self.code = _CODES[subset]
-        self.ending = f"_test_split{check_split(split)}.txt"
 
     @cached_property
     def _files(self) -> dict[str, Path]:
         """The split's file of each class; every class that has a file for any split must have one."""
+        ending = f"_test_split{self.split}.txt"
         matches = map(_FILE.fullmatch, sorted(path.name for path in self.annotations.glob("*.txt")))
-        files = {match[1]: self.annotations / f"{match[1]}{self.ending}" for match in matches if match}
+        files = {match[1]: self.annotations / f"{match[1]}{ending}" for match in matches if match}
         if not any(path.is_file() for path in files.values()):
-            raise UserError(f"{self.annotations}: there is no file <class>{self.ending}")
+            raise UserError(f"{self.annotations}: there is no file <class>{ending}")
         return dict(sorted(files.items()))
 
     def read_class_names(self) -> list[str]:
@@ -90,7 +59,7 @@ class HMDB51Dataset(ClassificationDataset):
                     )
                 file = file.strip()
                 video_id = f"{class_name}/{without_extension(file)}"
-                for builder in (every, chosen) if code == self.code else (every,):
+                for builder in (every, chosen) if code == _CODES[self.subset] else (every,):
                     builder.add(file, (label,), f"{path}:", row, video_id=video_id)
         check_unique(every.entries())  # in training and test it would be in both
         return chosen.entries()

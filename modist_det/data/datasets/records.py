@@ -131,9 +131,7 @@ class VideoRecords(Rows[VideoRecord]):
 
     def numbered_by_video(self) -> VideoRecords:
         """The same records, of which those of one file have one number: the index of the first of them."""
-        other = copy.copy(self)
-        other.numbers = self.videos.places_in(self.videos)
-        return other
+        return replace(self, numbers=self.videos.places_in(self.videos))
 
     def with_ids(self, video_ids: Iterable[str]) -> VideoRecords:
         """The same records with other ids."""

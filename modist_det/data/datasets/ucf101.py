@@ -5,16 +5,13 @@ Source: https://www.crcv.ucf.edu/data/UCF101.php, "Train/Test Splits for Action 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from ...utils.errors import UserError
 from .classification import (
-    ClassificationDataset,
     Entries,
     EntryBuilder,
-    check_split,
+    SplitDataset,
     class_index,
     file_choices,
     iter_lines,
@@ -25,38 +22,23 @@ from .videos import without_extension
 
 __all__ = ["UCF101Dataset"]
 
-SUBSETS = ("train", "test")
 
-
-class UCF101Dataset(ClassificationDataset):
+class UCF101Dataset(SplitDataset):
     """UCF101, or custom data in its format.
 
     ``classInd.txt`` has rows ``1 ApplyEyeMakeup``, the lists rows ``ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1``;
     if the number is missing (test lists), the folder gives the class. Videos may have another extension than
-    listed, and may be in class folders or all in one folder.
-
-    Args:
-        annotations: folder of these files.
-        subset: "train" or "test".
-        split: 1, 2 or 3.
-        name, videos, fps, max_missing: as in :class:`.classification.ClassificationDataset`.
+    listed, and may be in class folders or all in one folder. Arguments are those of
+    :class:`.classification.SplitDataset`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        videos: str | os.PathLike | Sequence[str | os.PathLike],
-        annotations: str | os.PathLike,
-        subset: str,
-        split: int = 1,
-        fps: float | None = None,
-        max_missing: float = 0.1,
-    ) -> None:
-        super().__init__(name, videos, fps, max_missing)
-        if subset not in SUBSETS:
-            raise UserError(f"subset is {subset!r}, but is one of {', '.join(SUBSETS)}")
-        self.class_file = Path(annotations) / "classInd.txt"
-        self.list_file = Path(annotations) / f"{subset}list{check_split(split):02d}.txt"
+    @property
+    def class_file(self) -> Path:
+        return self.annotations / "classInd.txt"
+
+    @property
+    def list_file(self) -> Path:
+        return self.annotations / f"{self.subset}list{self.split:02d}.txt"
 
     def read_class_names(self) -> list[str]:
         names: list[str] = []

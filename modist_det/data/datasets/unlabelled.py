@@ -21,7 +21,7 @@ from ...video.listing import (
     warn_of_unknown,
 )
 from .columns import Strings, release_memory
-from .description import register_format
+from .description import check_folders, register_format
 from .records import VideoRecord, VideoRecords
 from .videos import equal_pair, number_files
 
@@ -38,8 +38,7 @@ class VideoFolder:
 
     def __init__(self, name: str, videos: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
         self.name = name
-        folders = [videos] if isinstance(videos, (str, os.PathLike)) else list(videos)
-        self.videos = [Path(folder) for folder in folders]
+        self.videos = [Path(folder) for folder in check_folders(videos)]
 
     def video_records(self) -> VideoRecords:
         """One record for each file.
