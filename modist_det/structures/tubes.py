@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,19 @@ from ..utils.errors import UserError
 from .keyframes import IntArray
 from .tables import BoxTable
 
-__all__ = ["Codes", "TubeTable", "read_tubes"]
+__all__ = ["Codes", "TubeTable", "VideoSize", "read_tubes"]
 
 Codes = dict[Hashable, int]  # number of each name
 _TICKS = 1_000_000  # frames per second of a BoxTable's seconds
+
+
+class VideoSize(NamedTuple):
+    """Pixels, number of frames (0: unknown) and frame rate (0: unknown) of a video."""
+
+    width: int
+    height: int
+    num_frames: int = 0
+    fps: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...checkpoint.unpickler import ForbiddenPickle, read_array_pickle
+from ...structures.tubes import VideoSize
 from ...utils.errors import UserError
 from ...utils.json_reading import malformed, read_json
 from ...utils.text_files import read_text
@@ -20,15 +21,6 @@ __all__ = ["AnnotatedTube", "TubeAnnotations", "VideoSize", "read_split", "read_
 
 _UCF24_SIZE = (320, 240)
 _MASK_NAME = "puppet_mask.mat"
-
-
-class VideoSize(NamedTuple):
-    """Pixels, number of frames (0: unknown) and frame rate (0: unknown) of a video."""
-
-    width: int
-    height: int
-    num_frames: int = 0
-    fps: float = 0.0
 
 
 class AnnotatedTube(NamedTuple):
