@@ -225,3 +225,17 @@ def test_unknown_formats(file):
         read_annotations(file({"boxes": []}))
     with pytest.raises(UserError, match="unknown format 'cvatt'; did you mean 'cvat'"):
         read_annotations(file(CVAT), "cvatt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"categories": [], "images": null, "annotations": []}',
+        '{"categories": [], "images": [], "annotations": null}',
+        '{"categories": [], "images": [{"file_name": "v/1.jpg", "width": 2, "height": 2}], "annotations": []}',
+    ],
+)
+def test_coco_entries_that_are_missing(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match="a.json"):
+        read_annotations(tmp_path / "a.json", "coco-video")

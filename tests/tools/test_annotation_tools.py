@@ -1,4 +1,4 @@
-"""tools/import_annotations.py and tools/export_annotations.py."""
+"""tools/import_annotations.py."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def read_coco_video(path: Path) -> TrackAnnotations:
     with malformed(f"{path} is no COCO-video file"):
         names = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
         listed = {int(entry["id"]): entry for entry in content.get("videos", [])}
-        entries = content["images"], content["annotations"]
+        entries = list(content["images"]), list(content["annotations"])
     places: dict[Any, tuple[str, int]] = {}
     videos: dict[str, VideoSize] = {}
     frames: dict[str, set[int]] = {}
@@ -43,7 +43,7 @@ def read_coco_video(path: Path) -> TrackAnnotations:
             folder = PurePosixPath(str(image["file_name"])).parent.name
             name = PurePosixPath(str(video.get("name") or folder or path.stem)).name
             name = re.sub(r"\.(avi|mkv|mov|mp4|webm)$", "", name, flags=re.IGNORECASE)
-            frame = _frame(image)
+            frame, identity = _frame(image), image["id"]
             size = VideoSize(
                 int(image["width"]),
                 int(image["height"]),
@@ -56,7 +56,7 @@ def read_coco_video(path: Path) -> TrackAnnotations:
             raise UserError(
                 f"{path}, images[{row}]: video {name} has two images of frame {frame}; delete one"
             )
-        places[image["id"]] = name, frame
+        places[identity] = name, frame
         frames[name].add(frame)
     shapes: dict[tuple[str, int, str], list[Shape]] = {}
     for row, entry in enumerate(entries[1]):

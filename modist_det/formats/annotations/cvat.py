@@ -135,7 +135,7 @@ def _whole(element: ElementTree.Element, key: str, where: str) -> int:
 def _shape(box: ElementTree.Element, where: str) -> Shape:
     frame = _whole(box, "frame", where)
     here = f"{where}, frame {frame}"
-    if float(box.get("rotation") or 0):
+    if box.get("rotation") and _number(box, "rotation", here):
         raise UserError(f"{here}: the box is rotated; only upright boxes are read, so set its rotation to 0")
     return Shape(
         frame,
