@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torchvision.utils import flow_to_image
 
 from ..motion.maps import flow_edges
 from ..motion.reader import MotionReader
 from ..utils.errors import UserError
+from ..utils.spread import middles
 from ..video.reader import open_video
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.training import image_of, motion_image
@@ -44,7 +44,7 @@ def draw_motion_sheet(
     images, titles = [], []
     for path, fps in videos:
         with open_video(path, fps) as video:
-            seconds = (np.arange(_MOMENTS) + 0.5) / _MOMENTS * video.info.duration
+            seconds = middles(video.info.duration, _MOMENTS)
             frames, flow = reader.frames_and_flow(video, seconds)
         edges = flow_edges(flow)
         typical = int(edges.float().mean(dim=(1, 2, 3)).median(dim=0).indices)

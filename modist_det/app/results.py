@@ -6,6 +6,7 @@ import base64
 import html
 import importlib
 import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..inference.class_run import write_class_outputs, write_timeline
 from ..inference.redraw import draw_frames, write_video
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
+from ..utils.spread import middles
 from ..video.reader import open_video
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import drawing_size
@@ -31,7 +33,7 @@ _SHEET_FRAMES = 6
 _JPEG_QUALITY = 80
 
 
-class VideoResult:
+class VideoResult(ABC):
     """Base of both results.
 
     Attributes:
@@ -42,21 +44,21 @@ class VideoResult:
     video: Path
     fps: float
 
+    @abstractmethod
     def rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Header and rows of the printed table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def summary(self) -> str:
         """One line about the video."""
-        raise NotImplementedError
 
+    @abstractmethod
     def picture(self) -> bytes:
         """The result as a PNG or JPEG file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, outputs: Outputs) -> None:
         """Write the requested files."""
-        raise NotImplementedError
 
     def save(self, path: str | Path, *, top: int = 3, min_score: float = 0.1) -> Path:
         """Write the result; the name's end chooses the kind: .mp4, .json, .csv, .png.
@@ -226,7 +228,7 @@ class DetectionResult(VideoResult):
         return data.tobytes()
 
     def _sheet(self, outputs: Outputs) -> NDArray[np.uint8]:
-        seconds = _spread(self.actions.duration, _SHEET_FRAMES)
+        seconds = middles(self.actions.duration, _SHEET_FRAMES)
         header = self.actions.header
         with open_video(str(self.video), self.fps) as reader:
             frames = reader.frames_at_times(seconds, size=drawing_size(header.height, header.width))
@@ -295,11 +297,6 @@ class ClassificationResult(VideoResult):
             path = Path(folder) / "timeline.png"
             write_timeline(self.classes, self.video, path, fps=self.fps)
             return path.read_bytes()
-
-
-def _spread(duration: float, count: int) -> NDArray[np.float64]:
-    """Middles of ``count`` equal parts of the video."""
-    return (np.arange(count) + 0.5) * duration / count
 
 
 def _import(name: str) -> Any:

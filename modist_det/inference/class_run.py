@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
 from ..structures.actions import top_actions
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
+from ..utils.spread import middles
 from ..video.reader import open_video
 from ..video.scaling import FrameScaler
 from ..visualization.overlay import draw_classes
@@ -46,9 +45,8 @@ def write_timeline(
     result: VideoClasses, video: str | os.PathLike, path: str | os.PathLike, *, fps: float = 25.0
 ) -> None:
     """Write the timeline of a video as PNG: frames, and the scores of the best classes over time."""
-    middles = (np.arange(_FRAMES) + 0.5) * result.duration / _FRAMES
     with open_video(os.fspath(video), fps) as reader:
-        frames = reader.frames_at_times(middles, short_side=_FRAME_SIDE)
+        frames = reader.frames_at_times(middles(result.duration, _FRAMES), short_side=_FRAME_SIDE)
     names = list(result.class_names.values())
     best = ", ".join(f"{name} {score:.2f}" for name, score in result.top(2))
     draw_timeline(

@@ -1,6 +1,6 @@
 import pytest
 
-from modist_det.utils.spread import evenly_spread
+from modist_det.utils.spread import evenly_spread, middles
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,7 @@ from modist_det.utils.spread import evenly_spread
 )
 def test_by_hand(length, count, expected):
     assert evenly_spread(length, count) == expected
+
+
+def test_middles():
+    assert middles(6.0, 3).tolist() == [1.0, 3.0, 5.0]
