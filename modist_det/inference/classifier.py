@@ -85,7 +85,7 @@ class ClassPredictor(TrainedModel):
             raise UserError(f"window is {window:g} s and every {every:g} s, but both must be above 0")
         with open_video(os.fspath(video), fps) as reader:
             info = reader.info
-            duration = info.num_frames / float(info.rate)
+            duration = info.duration
             mapper, starts = self._mapper, np.zeros(1)
             records = [VideoRecord(0, "", os.fspath(video), fps)]
             if duration > whole:
@@ -126,5 +126,4 @@ class ClassPredictor(TrainedModel):
 def window_starts(duration: float, window: float, every: float) -> NDArray[np.float64]:
     """Starts of windows that cover ``duration`` seconds: multiples of ``every``, and the last window at the end."""
     last = max(duration - window, 0.0)
-    starts = np.arange(0, last, every)
-    return np.append(starts, last) if not len(starts) or last - starts[-1] > every / 4 else starts
+    return np.append(np.arange(0, last - 1e-6, every), last)
