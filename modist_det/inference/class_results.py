@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..structures.actions import ActionSegment, Scores, top_actions
+from ..structures.class_facts import FIRST_ID
 from ..utils.errors import UserError
 from ..utils.files import atomic_path, write_json
 from ..utils.json_reading import malformed
 from ..utils.json_reading import read_json as read_any_json
 from ..utils.spreadsheet import as_text
+from .result_values import check_frame_size, class_names_of, finite, rounded, rounded_number, score_table
 from .tubes import find_segments
 
 __all__ = ["CLASSES_FORMAT", "VideoClasses"]
@@ -92,16 +94,13 @@ class VideoClasses:
             "width": self.width,
             "height": self.height,
             "model": self.model,
-            "duration": round(self.duration, 3),
+            "duration": rounded_number(self.duration),
             "classes": [{"id": number, "name": name} for number, name in self.class_names.items()],
-            "scores": _rounded(self.scores),
+            "scores": rounded(self.scores),
             "windows": [
-                {"start": round(start, 3), "end": round(end, 3), "scores": scores}
+                {"start": start, "end": end, "scores": scores}
                 for start, end, scores in zip(
-                    self.starts.tolist(),
-                    self.ends.tolist(),
-                    self.window_scores.round(6).tolist(),
-                    strict=True,
+                    rounded(self.starts), rounded(self.ends), rounded(self.window_scores), strict=True
                 )
             ],
         }
@@ -133,19 +132,27 @@ class VideoClasses:
         if not isinstance(content, dict) or content.get("format") != CLASSES_FORMAT:
             raise UserError(f"{path} is not a result file: its 'format' is not {CLASSES_FORMAT!r}")
         with malformed(f"{path} is not of format {CLASSES_FORMAT}"):
-            windows, names = content["windows"], content["classes"]
-            return cls(
-                content["video"],
-                int(content["width"]),
-                int(content["height"]),
-                {int(entry["id"]): str(entry["name"]) for entry in names},
-                np.array([window["start"] for window in windows], np.float64),
-                np.array([window["end"] for window in windows], np.float64),
-                np.array([window["scores"] for window in windows], np.float32).reshape(-1, len(names)),
-                float(content["duration"]),
-                content["model"],
-            )
+            return _parse(content)
 
 
-def _rounded(scores: Scores) -> list[float]:
-    return scores.astype(np.float64).round(6).tolist()
+def _parse(content: dict[str, Any]) -> VideoClasses:
+    windows = content["windows"]
+    if not windows:
+        raise ValueError("it has no windows")
+    names = class_names_of(content["classes"], FIRST_ID["classification"])
+    check_frame_size(content)
+    starts = np.array([finite("the start of a window", window["start"]) for window in windows])
+    ends = np.array([finite("the end of a window", window["end"]) for window in windows])
+    if (np.diff(starts) < 0).any() or (ends < starts).any():
+        raise ValueError("its windows are not in ascending order, or one ends before it starts")
+    return VideoClasses(
+        content["video"],
+        int(content["width"]),
+        int(content["height"]),
+        names,
+        starts,
+        ends,
+        score_table([window["scores"] for window in windows], len(names)),
+        finite("its duration", content["duration"]),
+        content["model"],
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterable
@@ -28,10 +27,12 @@ from ..structures.actions import (
     Tube,
     VideoHeader,
 )
+from ..structures.class_facts import FIRST_ID
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.json_reading import malformed
 from ..utils.json_reading import read_json as read_any_json
+from .result_values import check_frame_size, class_names_of, finite, rounded, rounded_number, score_table
 
 __all__ = [
     "FORMAT",
@@ -116,14 +117,14 @@ class JsonWriter(ResultWriter):
             {"track_id": track, "box": box, "person_score": person, "scores": scores}
             for track, box, person, scores in zip(
                 keyframe.track_ids.tolist(),
-                _rounded(keyframe.boxes),
-                _rounded(keyframe.person_scores),
-                _rounded(keyframe.scores),
+                rounded(keyframe.boxes),
+                rounded(keyframe.person_scores),
+                rounded(keyframe.scores),
                 strict=True,
             )
         ]
         self._out.write(
-            self._keyframe_mark + json.dumps({"second": _round(keyframe.second), "people": people})
+            self._keyframe_mark + json.dumps({"second": rounded_number(keyframe.second), "people": people})
         )
         self._keyframe_mark = ",\n"
 
@@ -131,20 +132,20 @@ class JsonWriter(ResultWriter):
         names = self.header.class_names
         content = {
             "track_id": tube.track_id,
-            "start": _round(tube.start),
-            "end": _round(tube.end),
+            "start": rounded_number(tube.start),
+            "end": rounded_number(tube.end),
             "actions": [
                 {
                     "id": segment.action,
                     "name": names[segment.action],
-                    "start": _round(segment.start),
-                    "end": _round(segment.end),
-                    "score": _round(segment.score),
+                    "start": rounded_number(segment.start),
+                    "end": rounded_number(segment.end),
+                    "score": rounded_number(segment.score),
                 }
                 for segment in tube.actions
             ],
-            "times": _rounded(tube.times),
-            "boxes": _rounded(tube.boxes),
+            "times": rounded(tube.times),
+            "boxes": rounded(tube.boxes),
         }
         self._tubes.write(self._tube_mark + json.dumps(content, ensure_ascii=False))
         self._tube_mark = ",\n"
@@ -154,7 +155,7 @@ class JsonWriter(ResultWriter):
         self._tubes.seek(0)
         for line in self._tubes:
             self._out.write(line)
-        self._out.write(f'\n],\n"duration": {_round(duration)}, "num_frames": {num_frames}}}\n')
+        self._out.write(f'\n],\n"duration": {rounded_number(duration)}, "num_frames": {num_frames}}}\n')
 
 
 class CsvWriter(ResultWriter):
@@ -195,11 +196,11 @@ class CocoWriter(ResultWriter):
                 "video_id": 1,
                 "category_id": segment.action,
                 "track_id": tube.track_id,
-                "score": _round(segment.score),
-                "start": _round(segment.start),
-                "end": _round(segment.end),
-                "times": _rounded(tube.times[inside]),
-                "bboxes": _rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])),
+                "score": rounded_number(segment.score),
+                "start": rounded_number(segment.start),
+                "end": rounded_number(segment.end),
+                "times": rounded(tube.times[inside]),
+                "bboxes": rounded(np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])),
             }
             self._out.write(("\n" if self._count == 1 else ",\n") + json.dumps(content))
 
@@ -210,7 +211,7 @@ class CocoWriter(ResultWriter):
             "width": self.header.width,
             "height": self.header.height,
             "length": num_frames,
-            "duration": _round(duration),
+            "duration": rounded_number(duration),
         }
         self._out.write(f'\n],\n"videos": [{json.dumps(video, ensure_ascii=False)}]}}\n')
 
@@ -308,11 +309,8 @@ def parse_result(content: Any, path: Path) -> VideoActions:
 
 
 def _parse(content: dict[str, Any]) -> VideoActions:
-    names = {int(entry["id"]): str(entry["name"]) for entry in content["classes"]}
-    if len(names) != len(content["classes"]) or min(names, default=1) < 1:
-        raise ValueError("a class id is there twice, or below 1")
-    if min(content["width"], content["height"]) < 1:
-        raise ValueError(f"its frames are {content['width']}x{content['height']}")
+    names = class_names_of(content["classes"], FIRST_ID["detection"])
+    check_frame_size(content)
     header = VideoHeader(
         content["video"],
         int(content["width"]),
@@ -324,11 +322,11 @@ def _parse(content: dict[str, Any]) -> VideoActions:
     )
     keyframes = tuple(
         KeyframeActions(
-            second=_finite("a second", entry["second"]),
+            second=finite("a second", entry["second"]),
             boxes=_boxes([person["box"] for person in entry["people"]]),
-            person_scores=_scores([person["person_score"] for person in entry["people"]]),
+            person_scores=score_table([person["person_score"] for person in entry["people"]]),
             track_ids=np.array([person["track_id"] for person in entry["people"]], np.int64),
-            scores=_scores([person["scores"] for person in entry["people"]], len(names)),
+            scores=score_table([person["scores"] for person in entry["people"]], len(names)),
         )
         for entry in content["keyframes"]
     )
@@ -343,18 +341,12 @@ def _parse(content: dict[str, Any]) -> VideoActions:
     )
     if any(len(tube.times) != len(tube.boxes) for tube in tubes):
         raise ValueError("a tube has not one box for each of its times")
-    duration = _finite("its duration", content["duration"])
+    duration = finite("its duration", content["duration"])
     return VideoActions(header, keyframes, tubes, duration, int(content["num_frames"]))
 
 
-def _finite(name: str, value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"{name} is {value}")
-    return float(value)
-
-
 def _segment(content: dict[str, Any], names: dict[int, str]) -> ActionSegment:
-    numbers = [_finite(f"{name} of an action", content[name]) for name in ("start", "end", "score")]
+    numbers = [finite(f"{name} of an action", content[name]) for name in ("start", "end", "score")]
     if content["id"] not in names:
         raise ValueError(f"an action has class id {content['id']!r}, which is not among its classes")
     return ActionSegment(int(content["id"]), *numbers)
@@ -377,25 +369,6 @@ def _boxes(values: list) -> Any:
     for box in boxes[wrong].tolist():  # NaN is neither above nor below
         raise ValueError(f"box {box} is inverted, not finite, or not in fractions of the frame")
     return boxes
-
-
-def _scores(values: list, width: int | None = None) -> Any:
-    scores = np.array(values, np.float32)
-    scores = scores if width is None else scores.reshape(len(values), width)
-    if not ((scores >= -1e-6) & (scores <= 1 + 1e-6)).all():
-        raise ValueError("a score is not a number from 0 to 1")
-    return scores
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}") if abs(value) < 1000 else round(float(value), 3)
-
-
-def _rounded(values: Any) -> list:
-    """Nested lists of numbers rounded to six significant digits (times above 1000 s: to milliseconds)."""
-    if np.ndim(values) > 1:
-        return [_rounded(row) for row in values]
-    return [_round(value) for value in np.asarray(values).tolist()]
 
 
 def to_instances(keyframe: KeyframeActions, header: VideoHeader) -> Any:

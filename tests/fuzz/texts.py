@@ -14,7 +14,7 @@ from modist_det.analysis.tubes import read_puppets_tracks, tubes_of_result
 from modist_det.config import get_cfg
 from modist_det.data.datasets.description import load_description
 from modist_det.formats.ava.label_map import read_label_map
-from modist_det.inference import VideoActions
+from modist_det.inference import VideoActions, VideoClasses
 from modist_det.inference.persons.precomputed import Precomputed
 
 from .kinds import accepted, expect
@@ -166,11 +166,30 @@ def json_files(rng: np.random.Generator, folder: Path) -> None:
         for tube in tubes_of_result(result):
             tube.box_at(0.5)
         return
+    if kind < 0.85:
+        path.write_bytes(_json_bytes(rng, mutate_tree(rng, _classes())))
+        _check_classes(VideoClasses.from_json(path))
+        return
     path.write_bytes(_json_bytes(rng, mutate_tree(rng, _tracks())))
     if rng.random() < 0.5:
         read_puppets_tracks(path)
     else:
         Precomputed(path)
+
+
+def _classes() -> dict[str, Any]:
+    """The result file of a classified video of three windows."""
+    scores = np.array([[0.75, 0.25], [0.5, 0.5], [0.125, 0.875]], np.float32)
+    starts = np.arange(3.0)
+    return VideoClasses("film", 64, 48, {0: "run", 1: "walk"}, starts, starts + 2, scores, 4.0).to_dict()
+
+
+def _check_classes(result: VideoClasses) -> None:
+    expect(result.window_scores.shape == (len(result.starts), len(result.class_names)), "other scores")
+    for values in (result.scores, result.scores_at(1.0), result.starts, result.ends, result.duration):
+        expect(np.isfinite(values).all(), "a window has values that are not finite")
+    for segment in result.segments():
+        expect(segment.start <= segment.end, "a segment ends before it starts")
 
 
 def _check_result(result: VideoActions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import cv2
 import numpy as np
@@ -96,12 +97,15 @@ def test_default_windows(predictor, long):
 
 
 @pytest.mark.parametrize(
-    ("duration", "starts"), [(12, [0, 3, 6, 8]), (10, [0, 3, 6]), (10.5, [0, 3, 6]), (4, [0]), (2, [0])]
+    ("duration", "starts"),
+    [(12, [0, 3, 6, 8]), (10, [0, 3, 6]), (10.5, [0, 3, 6, 6.5]), (4.5, [0, 0.5]), (4, [0]), (2, [0])],
 )
-def test_window_starts(duration, starts):
-    found = window_starts(duration, 4, 3)
-    np.testing.assert_allclose(found[: len(starts)], starts)
-    assert len(found) == len(starts) or found[-1] == duration - 4
+def test_windows_reach_the_end(duration, starts):
+    np.testing.assert_allclose(window_starts(duration, 4, 3), starts)
+
+
+def test_no_window_twice_for_rounding():
+    np.testing.assert_allclose(window_starts(0.4, 0.1, 0.1), [0, 0.1, 0.2, 0.3])
 
 
 def test_segments_and_scores_at():
@@ -121,6 +125,8 @@ def test_files(predictor, short, tmp_path):
     outputs = Outputs(*(tmp_path / name for name in ("a.mp4", "a.json", "a.csv")), sheet=tmp_path / "a.png")
     write_class_outputs(result, short, outputs)
     again = VideoClasses.from_json(tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["windows"][0]["scores"] == content["scores"] == [float(f"{s:.6g}") for s in result.scores]
     np.testing.assert_allclose(again.window_scores, result.window_scores, atol=1e-6)
     assert again.class_names == result.class_names and again.model == result.model
     header, row = csv.reader((tmp_path / "a.csv").read_text().splitlines())
@@ -149,3 +155,30 @@ def test_mistakes(predictor, short, tmp_path, checkpoint):
         VideoClasses.from_json(tmp_path / "a.json")
     with pytest.raises(UserError, match="TASK detection; classes of videos need"):
         ClassPredictor(get_cfg())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"windows": []}, "it has no windows"),
+        ({"windows": [{"start": 0, "end": 1, "scores": [0.5, 7]}]}, "a score is not a number from 0 to 1"),
+        ({"windows": [{"start": 0, "end": 1, "scores": [0.5]}]}, "cannot reshape"),
+        ({"windows": [{"start": 2, "end": 1, "scores": [0.5, 0.5]}]}, "one ends before it starts"),
+        (
+            {"windows": [{"start": s, "end": 5, "scores": [0.5, 0.5]} for s in (2, 1)]},
+            "not in ascending order",
+        ),
+        ({"windows": [{"start": 0, "end": float("inf"), "scores": [0.5, 0.5]}]}, "end of a window is inf"),
+        ({"duration": float("nan")}, "its duration is nan"),
+        ({"width": 0}, "its frames are 0x48"),
+        ({"classes": [{"id": 1, "name": "a"}] * 2}, "a class id is there twice"),
+        ({"classes": [{"id": -1, "name": "a"}, {"id": 0, "name": "b"}]}, "or below 0"),
+    ],
+)
+def test_a_file_that_means_nothing_is_refused(tmp_path, change, message):
+    result = VideoClasses(
+        "a", 64, 48, {0: "fight", 1: "other"}, np.zeros(1), np.ones(1), np.full((1, 2), 0.5, np.float32), 1.0
+    )
+    (tmp_path / "a.json").write_text(json.dumps(result.to_dict() | change))
+    with pytest.raises(UserError, match=message):
+        VideoClasses.from_json(tmp_path / "a.json")
