@@ -6,11 +6,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..config import get_cfg
 from ..data.catalog import DatasetCatalog
 from ..data.datasets import AVADataset, ClassificationDataset
 from ..data.datasets.ava_check import check_dataset, format_report
 from ..data.datasets.classification_check import check_classification
 from .find_data import find_data
+from .recipe import is_config
 
 __all__ = ["check_data"]
 
@@ -24,11 +26,15 @@ def check_data(where: str) -> int:
     show = sys.stderr.isatty()
     problems = 0
     with tempfile.TemporaryDirectory() as folder:
-        parts = [where]
         if Path(where).is_dir():
             found = find_data(where, Path(folder))
             parts = list(filter(None, (found.train, found.val)))
             print(f"{where}: {found.kind}, for {found.task}")
+        elif is_config(where):
+            datasets = get_cfg(where).DATASETS
+            parts = list(dict.fromkeys([*datasets.TRAIN, *datasets.TEST]))
+        else:
+            parts = where.split(",")
         for part in parts:
             dataset = DatasetCatalog.get(part)
             print(f"\n{Path(part).stem}")

@@ -60,8 +60,12 @@ def get_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--out", type=Path, metavar="FOLDER", help="(default: output/NAME of the data)")
     train.add_argument("--epochs", type=number_from(0, above=True), help="(default: by the amount of data)")
-    train.add_argument("--seed", type=at_least(0), default=0, help="(default: %(default)s)")
-    train.add_argument("--resume", action="store_true", help="continue the run in --out")
+    train.add_argument("--seed", type=at_least(0), help="(default: 0)")
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue the run in --out; what was chosen when it began stays, apart from config keys",
+    )
     _add_run_options(train)
 
     demo.add_arguments(command("predict", demo.main, demo.DESCRIPTION))
@@ -115,8 +119,22 @@ def _train(args: argparse.Namespace) -> int:
     from .recipe import choose_start, is_config, make_recipe, this_machine, write_recipe
 
     if is_config(args.data):
+        keys = {
+            "task": "TASK",
+            "start": "MODEL.WEIGHTS",
+            "out": "OUTPUT_DIR",
+            "epochs": "SOLVER.MAX_EPOCH",
+            "seed": "SEED",
+        }
+        for name, key in keys.items():
+            if getattr(args, name) is not None:
+                raise UserError(
+                    f"--{'from' if name == 'start' else name} is for data, and {args.data} is a config; set its key "
+                    f"at the end of the line: {key} VALUE"
+                )
         return _run_net(["--cfg", args.data, *(["--resume"] if args.resume else [])], args)
-    out = args.out or Path("output", Path(args.data.split(",")[0]).resolve().stem)
+    data = Path(args.data.split(",")[0]).resolve()
+    out = args.out or Path("output", data.name if data.is_dir() else data.stem)
     recipe = out / "recipe.yaml"
     if args.resume:
         if not recipe.is_file():
@@ -125,7 +143,7 @@ def _train(args: argparse.Namespace) -> int:
     if recipe.exists():
         raise UserError(f"{out} has a run already; --resume continues it, --out names another folder")
     setup_logger(None)
-    found = find_data(args.data, out / "data", args.task, args.seed)
+    found = find_data(args.data, out / "data", args.task, args.seed or 0)
     machine = this_machine()
     print(
         f"data: {found.kind}, for {found.task}; {found.size} {'keyframes' if found.task == 'detection' else 'videos'} "
@@ -148,16 +166,15 @@ def _evaluate(args: argparse.Namespace) -> int:
     checkpoint = checkpoint_in(Path(args.run))
     cfg = stored_config(checkpoint)
     words = ["MODEL.WEIGHTS", str(checkpoint)]
+    # The run may have been moved or renamed since its config was written, and its old place may be another run's.
+    config = checkpoint.parent.parent / "config.yaml"
+    output = config.parent if config.is_file() else Path(cfg.OUTPUT_DIR)
     if args.data:
-        words += [
-            "DATASETS.TEST",
-            str([args.data]),
-            "OUTPUT_DIR",
-            f"{cfg.OUTPUT_DIR}/on_{Path(args.data).stem}",
-        ]
+        words += ["DATASETS.TEST", str([args.data]), "OUTPUT_DIR", f"{output}/on_{Path(args.data).stem}"]
+    elif output.resolve() != Path(cfg.OUTPUT_DIR).resolve():
+        words += ["OUTPUT_DIR", str(output)]
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        if not config.is_file():  # the checkpoint was moved; its config is inside it
+        if not config.is_file():  # a checkpoint alone; its config is inside it
             config = Path(folder) / "config.yaml"
             write_config(cfg, folder)
         return _run_net(["--cfg", str(config), "--eval-only", *words], args)

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,18 @@ Takes video files, folders of videos, frame folders, cameras (0, /dev/video0) an
 Results are written while the video is read, so memory use does not depend on its length. Ctrl-C, SIGTERM and SIGHUP
 end a live stream and keep its results so far; the results of a file are written completely or not at all.
 """
+_PIPELINE = (
+    "keyframe_every",
+    "detect_every",
+    "smoothing",
+    "min_score",
+    "keep_share",
+    "batch_size",
+    "realtime",
+)
+# Options that have no effect on models of the other task.
+_FOR_DETECTION = (*_PIPELINE, "persons", "person_option", "first_second", "max_seconds")
+_FOR_CLASSIFICATION = ("window", "every")
 EXAMPLE = """\
   python tools/demo.py clip.mp4
   python tools/demo.py datasets/puppets/videos --checkpoint output/Puppets/Slow_R18 --out puppets_demo
@@ -180,25 +192,18 @@ def main(args: argparse.Namespace) -> int:
     from ..inference.class_names import read_names
 
     setup_logger(None)
-    names = (
-        "keyframe_every",
-        "detect_every",
-        "smoothing",
-        "min_score",
-        "keep_share",
-        "batch_size",
-        "realtime",
-    )
-    settings = PipelineSettings(**{name: getattr(args, name) for name in names})
+    settings = PipelineSettings(**{name: getattr(args, name) for name in _PIPELINE})
     inputs = find_inputs(args.inputs)
     class_names = read_names(args.label_map) if args.label_map else None
     predictor = choose_predictor(
         args.checkpoint, args.zoo, args.cfg, class_names, overrides=["MODEL.DEVICE", args.device]
     )
     if isinstance(predictor, ClassPredictor):
+        refuse_options(args, _FOR_DETECTION, f"{predictor.source}, a classifier")
         print(f"classes: {predictor.source} on {predictor.device}")
         work = functools.partial(classify_one, predictor=predictor, args=args)
     else:
+        refuse_options(args, _FOR_CLASSIFICATION, f"{predictor.source}, a detector of actions")
         detector = choose_detector(args.persons, parse_options("--person-option", args.person_option))
         print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
         work = functools.partial(
@@ -214,6 +219,14 @@ def main(args: argparse.Namespace) -> int:
             failed += 1
             print(f"failed: {error}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def refuse_options(args: argparse.Namespace, names: Sequence[str], model: str) -> None:
+    """Raise ``UserError`` if an option is given that has no effect on this model."""
+    default = get_parser().get_default
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) != default(name)]
+    if given:
+        raise UserError(f"leave out {', '.join(given)}, without effect on {model}")
 
 
 def run_one(
@@ -236,7 +249,12 @@ def run_one(
 
 def classify_one(name: str, place: str, predictor: ClassPredictor, args: argparse.Namespace) -> None:
     from ..inference.class_run import write_class_outputs
+    from ..inference.stream import is_camera
 
+    if is_camera(place) or "://" in place:
+        raise UserError(
+            f"{place} is a camera or stream; a classifier takes video files and folders of frames"
+        )
     outputs = dataclasses.replace(outputs_for(name, place, args), coco=None)
     result = predictor.predict_video(place, args.window, args.every, fps=args.fps, show_progress=True)
     write_class_outputs(result, place, outputs, fps=args.fps)

@@ -93,7 +93,7 @@ class Model:
         Raises:
             UserError: a setting does not exist or is out of range, or the video cannot be read.
         """
-        place = Path(video)
+        place = Path(video).absolute()
         if not place.exists():
             raise UserError(f"{video} does not exist; give a video file or a folder of frames")
         known = ("window", "every") if self.task == "classification" else _PIPELINE_SETTINGS

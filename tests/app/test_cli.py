@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,13 @@ def test_from_a_folder_to_classes_of_a_new_video(home, capsys, clip):
     assert sorted(path.name for path in (home / "found").iterdir()) == ["clip.csv", "clip.json", "clip.png"]
     assert main(["export", "output/clips", "model.safetensors"]) == 0
 
+    shutil.copytree("output/clips", "output/copy")
+    written = Path("output/clips/inference/val_predictions.csv")
+    written.unlink()
+    assert main(["evaluate", "output/copy"]) == 0 and not written.exists()
+    assert main(["evaluate", "output/copy", "--data", "output/clips/data/val.yaml"]) == 0
+    assert {"inference", "on_val"} <= {path.name for path in Path("output/copy").iterdir()}
+
     assert main(["train", "--data", "clips", "--epochs", "1"]) == 1
     assert "output/clips has a run already; --resume continues it" in capsys.readouterr().err
     assert main(["train", "--data", "clips", "--resume", *TINY]) == 0
@@ -73,6 +81,56 @@ def test_check(home, capsys):
     assert "a folder per class" in text and "8 annotated, 8 found, 8 readable" in text
     (home / "clips" / "run" / "0.mp4").write_bytes(b"no video")
     assert main(["check", "clips"]) == 1
+
+
+def test_check_takes_what_train_takes(home, capsys):
+    (home / "t.yaml").write_text("format: class_folders\nvideos: clips\n")
+    (home / "v.yaml").write_text("format: videos\nvideos: clips/run\n")
+    (home / "c.yaml").write_text("TASK: classification\nDATASETS: {TRAIN: [t.yaml], TEST: [v.yaml]}\n")
+    for data in ("t.yaml,v.yaml", "c.yaml"):
+        assert main(["check", data]) == 0
+        text = capsys.readouterr().out
+        assert "10 annotated, 10 found, 10 readable" in text and "\nv\n5 videos" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--epochs", "3"],
+            "--epochs is for data, and c.yaml is a config; set its key.*: SOLVER.MAX_EPOCH VALUE",
+        ),
+        (["--seed", "0"], "SEED VALUE"),
+        (["--from", "scratch"], "--from is for data.*MODEL.WEIGHTS VALUE"),
+        (["--out", "b"], "OUTPUT_DIR VALUE"),
+    ],
+)
+def test_options_that_a_config_would_not_see(home, capsys, words, message):
+    (home / "c.yaml").write_text("TASK: classification\n")
+    assert main(["train", "--data", "c.yaml", *words]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_options_without_effect(home, capsys, clip, boxes, classifier_run, detector_run):
+    for run, words, message in (
+        (
+            classifier_run,
+            ["--max-seconds", "1", "--person-option", "a=1"],
+            "leave out --person-option, --max-seconds",
+        ),
+        (detector_run, ["--window", "2"], "leave out --window, without effect on .*, a detector of actions"),
+    ):
+        assert main(["predict", str(clip), "--model", str(run), *words]) == 1
+        assert re.search(message, capsys.readouterr().err)
+    assert main(["predict", "rtsp://127.0.0.1/a", "--model", str(classifier_run)]) == 1
+    assert "is a camera or stream; a classifier takes video files" in capsys.readouterr().err
+
+
+def test_the_name_of_a_run_is_that_of_the_folder(home, monkeypatch):
+    (home / "clips").rename("clips.v2")
+    monkeypatch.setattr("modist_det.app.cli._run_net", lambda words, args: 0)
+    assert main(["train", "--data", "clips.v2"]) == 0
+    assert (home / "output" / "clips.v2" / "recipe.yaml").is_file()
 
 
 def test_a_config_is_run_as_it_is(home, capsys):

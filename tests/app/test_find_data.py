@@ -62,7 +62,7 @@ def test_csvs_for_both_parts(clip, tmp_path):
     (data / "val.csv").write_text("b,1,0.1,0.1,0.5,0.9,1\n")
     (data / "names.pbtxt").write_text('item { name: "run" id: 1 }\nitem { name: "walk" id: 2 }\n')
     found = find_data(str(data), tmp_path / "out")
-    assert ids(found.train), ids(found.val) == ({"a"}, {"b"})
+    assert (ids(found.train), ids(found.val)) == ({"a"}, {"b"})
     assert DatasetCatalog.get(found.val).metadata.class_names == {1: "run", 2: "walk"}
 
 
