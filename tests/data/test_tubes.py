@@ -120,6 +120,33 @@ def test_catalogue(folder, monkeypatch):
     assert {"jhmdb_split3_train", "multisports_test"} <= set(DatasetCatalog.list())
 
 
+def test_several_actions_of_one_person(folder):
+    """Tubes with the same box are one person with several actions, whose perfect scores give a perfect result."""
+    box, other = [0.1, 0.1, 0.4, 0.9], [0.5, 0.1, 0.9, 0.9]
+    tubes = [
+        {"label": label, "start_frame": start, "end_frame": 6, "boxes": [corners] * (6 - start)}
+        for label, start, corners in (("wave", 0, box), ("sit", 0, other), ("walk", 3, box))
+    ]
+    content = {NAMES[0]: {"width": 320, "height": 240, "fps": 10, "num_frames": 8, "tubes": tubes}}
+    (folder / "tubes.json").write_text(json.dumps(content))
+    dataset = TubesDataset("d", folder / "videos", folder / "tubes.json")
+    records = dataset.records()
+    assert [record.actions for record in records] == [((3,), (1,))] * 3 + [((2, 3), (1,))] * 3
+    evaluator = dataset.evaluator(get_cfg(), folder)
+    for record in records:
+        scores = torch.zeros(len(record.boxes), 3)
+        for row, actions in enumerate(record.actions):
+            scores[row, np.array(actions) - 1] = 1
+        batch = {
+            "video_id": [record.video_id],
+            "second": [record.second],
+            "original_boxes": [record.boxes],
+        }
+        evaluator.process(batch, [{"scores": scores}])
+    metrics = evaluator.evaluate()
+    assert metrics["frame_mAP"] == metrics["video_mAP@0.5"] == pytest.approx(1)
+
+
 def test_puppet_masks(tmp_path):
     mask = np.zeros((240, 320, 3), np.uint8)
     mask[20:61, 100:151, :2] = 5  # rows 20 to 60, columns 100 to 150; nobody in the last frame

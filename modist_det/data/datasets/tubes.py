@@ -14,6 +14,7 @@ from ...core import CfgNode, Key, Limit, add_section
 from ...utils.errors import UserError
 from .description import check_number, register_format
 from .detection import DetectionDataset, DetectionMetadata
+from .persons import group_persons
 from .records import DetectionRecords
 from .tube_annotations import AnnotatedTube, TubeAnnotations, VideoSize, read_split, read_tube_annotations
 from .videos import find_videos
@@ -119,7 +120,7 @@ class TubesDataset(DetectionDataset):
         return found | {name: others[short] for name, short in plain.items() if short in others}
 
     def records(self, boxes: str = "ground_truth", min_score: float = 0.0) -> DetectionRecords:
-        """One for each keyframe. A person with several tubes at the same place has several rows."""
+        """One for each keyframe. Tubes with the same box in a frame are several actions of one person."""
         if boxes != "ground_truth":
             raise UserError(
                 f"dataset {self.name} has no {boxes} boxes, only ground_truth (DATASETS.TRAIN_BOXES, TEST_BOXES)"
@@ -140,7 +141,8 @@ class TubesDataset(DetectionDataset):
             raise UserError(f"dataset {self.name}: no annotated video is in {', '.join(self.videos)}")
         names = list(dict.fromkeys(tube.video for tube in tubes))
         lengths = [len(tube.frames) for tube in tubes]
-        video = np.repeat([names.index(tube.video) for tube in tubes], lengths)
+        number = {name: i for i, name in enumerate(names)}
+        video = np.repeat([number[tube.video] for tube in tubes], lengths)
         label = np.repeat([tube.label + 1 for tube in tubes], lengths)
         frame = np.concatenate([tube.frames for tube in tubes])
         sizes = [self.size_of(name) for name in names]
@@ -148,23 +150,26 @@ class TubesDataset(DetectionDataset):
         corners = (np.concatenate([tube.boxes for tube in tubes]) / scale[video]).clip(0, 1)
         first = np.full(len(names), np.iinfo(np.int64).max)
         np.minimum.at(first, video, frame)
-        order = np.lexsort((frame, video))
-        order = order[(frame - first[video])[order] % self.every == 0]
-        video, label, frame, corners = video[order], label[order], frame[order], corners[order]
-        starts = np.flatnonzero(np.r_[True, (np.diff(video) != 0) | (np.diff(frame) != 0)])
-        rates = np.array([size.fps for size in sizes])
+        kept = (frame - first[video]) % self.every == 0
+        video, label, frame, corners = video[kept], label[kept], frame[kept], corners[kept]
+        num_frames = int(frame.max()) + 1
+        persons = group_persons(
+            video * num_frames + frame, corners.astype(np.float32), np.ones(len(frame), np.float32), label
+        )
+        keys, starts = np.unique(persons.keys, return_index=True)
+        video, frame = np.divmod(keys, num_frames)
         return DetectionRecords(
-            names,
-            [paths[name] for name in names],
-            video[starts],
-            (frame[starts] - 1) / rates[video[starts]],
-            0.0,
-            self.fps,
-            np.append(starts, len(frame)),
-            corners.astype(np.float32),
-            np.ones(len(frame), np.float32),
-            np.arange(len(frame) + 1),
-            label,
+            video_ids=names,
+            videos=[paths[name] for name in names],
+            video_index=video,
+            seconds=(frame - 1) / np.array([size.fps for size in sizes])[video],
+            first_second=0.0,
+            fps=self.fps,
+            box_starts=np.append(starts, len(persons)),
+            boxes=persons.boxes,
+            scores=persons.scores,
+            action_starts=persons.action_starts,
+            actions=persons.actions,
         )
 
     def evaluator(self, cfg: CfgNode, output_dir: Path) -> TubeEvaluator:
