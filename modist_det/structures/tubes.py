@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.errors import UserError
+from ..utils.json_reading import malformed
 from .keyframes import IntArray
 from .tables import BoxTable
 
@@ -116,8 +117,21 @@ def read_tubes(
         best_class: of boxes with ``scores``, keep only the class with the highest one instead of all.
 
     Raises:
-        UserError: a field is missing, or boxes are malformed or not finite.
+        UserError: a field is missing, frames are out of order, or boxes are malformed or not finite.
     """
+    with malformed(what):
+        return _read(data, what, videos, classes, scored, class_names, best_class)
+
+
+def _read(
+    data: Any,
+    what: str,
+    videos: Codes,
+    classes: Codes,
+    scored: bool,
+    class_names: Sequence[Hashable] | None,
+    best_class: bool,
+) -> TubeTable:
     if isinstance(data, BoxTable):
         return _of_box_table(data, videos, classes)
     if fields := getattr(getattr(data, "dtype", None), "names", None):
@@ -210,11 +224,11 @@ def _floats(values: Any, what: str) -> NDArray[np.float64]:
         array = np.asarray(values, np.float64)
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{what}: boxes or scores are not numbers, or rows differ in length ({error})"
+            f"{what}: boxes, frames or scores are not numbers, or rows differ in length ({error})"
         ) from None
     if not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise UserError(f"{what}: box or score {row} is not finite")
+        raise UserError(f"{what}: box, frame or score {row} is not finite")
     return array
 
 
@@ -250,6 +264,10 @@ def _of_columns(
     ends = np.append(starts, len(keys))
     means = np.add.reduceat(score[order], starts) / np.diff(ends) if len(starts) else score[:0]
     rows = order[starts]
+    twice = np.flatnonzero((keys[1:] == keys[:-1]).all(axis=1) & (np.diff(frame[order]) == 0))
+    if len(twice):
+        first, again = order[twice[0]], order[twice[0] + 1]
+        raise UserError(f"{what}: rows {first} and {again} are of the same tube and frame, {frame[first]}")
     # Tubes stay in the order of their first rows.
     table = TubeTable(video[rows], label[rows], means, ends, frame[order], boxes[order])
     return table.take(np.argsort(np.minimum.reduceat(order, starts) if len(starts) else starts))
@@ -258,7 +276,7 @@ def _of_columns(
 def _of_tubes(
     records: Sequence[Mapping[str, Any]], what: str, videos: Codes, classes: Codes, scored: bool
 ) -> TubeTable:
-    frames = [np.asarray(entry, np.float64).ravel() for entry in _field(records, "frames", what)]
+    frames = [np.rint(np.asarray(entry, np.float64)).ravel() for entry in _field(records, "frames", what)]
     boxes = [np.asarray(entry, np.float64) for entry in _field(records, "boxes", what)]
     for number, (times, corners) in enumerate(zip(frames, boxes, strict=True)):
         if corners.shape != (len(times), 4) or not len(times):
@@ -273,7 +291,7 @@ def _of_tubes(
     )
     score = _floats(_field(records, "score", what), what) if scored else np.ones(len(records))
     starts = np.concatenate([[0], np.cumsum([len(times) for times in frames])]).astype(np.int64)
-    rows = np.rint(np.concatenate([np.zeros(0), *frames])).astype(np.int64)
+    rows = _floats(np.concatenate([np.zeros(0), *frames]), what).astype(np.int64)
     return TubeTable(
         video, label, score, starts, rows, _boxes(np.concatenate([np.zeros((0, 4)), *boxes]), what)
     )

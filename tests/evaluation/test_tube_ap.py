@@ -206,7 +206,7 @@ def test_matching_all_at_once_is_matching_one_by_one(retry):
         ),
         ([box(1, 0), {**box(1, 0), "box": [0, 0, 9]}], "rows differ in length"),
         ([{**box(1, 0), "box": [0, 0, 9]}], "a box has 3 numbers"),
-        ([box(1, 0, float("nan"))], "box or score 0 is not finite"),
+        ([box(1, 0, float("nan"))], "box, frame or score 0 is not finite"),
         ([{**tube("v", "run", 1, 3), "frames": [1, 2]}], r"boxes of shape \(3, 4\) for 2 frames"),
         ([{**tube("v", "run", 1, 3), "frames": [1, 3, 2]}], "not ascending"),
         ({"video": ["v"], "frame": [1], "box": [[0, 0, 9, 9]], "score": [1]}, "no column 'class'"),
@@ -214,6 +214,14 @@ def test_matching_all_at_once_is_matching_one_by_one(retry):
         ({"v": {1: [{"box": [0, 0, 9, 9], "scores": [1, 2]}]}}, "say which classes"),
         ([{**box(1, 0), "box": [0, 0, 0.5, 0.5]}], "look like fractions"),
         ([3], "record 0 is no dict"),
+        ([{**box(1, 0), "video": ["v"]}], "detections: unhashable type"),
+        ([{**box(1, 0), "frame": "first"}], "are not numbers"),
+        ({"v": {"first": []}, "w": {"x": [{}]}}, "detections: invalid literal"),
+        ({"v": {1: 3}}, "detections: 'int' object is not iterable"),
+        ([{**tube("v", "run", 1, 3), "frames": ["a", "b", "c"]}], "detections: could not convert"),
+        ([{**tube("v", "run", 1, 3), "frames": [1, 2, float("nan")]}], "box, frame or score 2 is not finite"),
+        ([{**tube("v", "run", 1, 3), "frames": [1, 2, 2.4]}], "not ascending"),
+        ({name: [value] * 2 for name, value in {**box(7, 0), "tube": 1}.items()}, "rows 0 and 1 .* frame, 7"),
     ],
 )
 def test_malformed(detections, message):
