@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .matching import equal_pairs, tube_overlaps
+from ..structures.tables import equal_pairs
+from .matching import tube_overlaps
 from .tube_ap import Comparison, compare_tubes
 
 __all__ = ["ERROR_KINDS", "tube_errors"]

@@ -16,7 +16,7 @@ from ..structures.keyframes import IntArray
 from ..structures.tracking import Track, Tracker
 from ..structures.tubes import Codes, TubeTable, read_tubes
 from ..utils.errors import UserError
-from .protocols import check_protocol
+from .protocols import TUBE_RULES, check_protocol
 
 __all__ = ["LINKED_SCORES", "link_detections", "trim_tubes"]
 
@@ -100,7 +100,7 @@ def link_detections(
         raise UserError(f"scores is {scores!r}, but must be one of {', '.join(LINKED_SCORES)}")
     videos: Codes = {}
     labels: Codes = {}
-    best = protocol == "multisports" if best_class is None else best_class
+    best = TUBE_RULES[protocol].best_class if best_class is None else best_class
     table = read_tubes(detections, "detections", videos, labels, class_names=classes, best_class=best).rows()
     if protocol != "act" and table.boxes.shape[1] != 4:
         raise UserError(

@@ -9,25 +9,16 @@ from numpy.typing import NDArray
 
 from ..structures.boxes import iou
 from ..structures.keyframes import IntArray
+from ..structures.tables import equal_pairs
 from ..structures.tubes import TubeTable
 from ..utils.errors import UserError
 from .protocols import Rules
 
-__all__ = ["Overlaps", "equal_pairs", "match_pairs", "rank_by_score", "suppressed", "tube_overlaps"]
+__all__ = ["Overlaps", "match_pairs", "rank_by_score", "suppressed", "tube_overlaps"]
 
 _CHUNK = 1 << 20  # pairs of boxes that are compared at once
 
 Floats = NDArray[np.float64]
-
-
-def equal_pairs(a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
-    """All (i, j) with ``a[i] == b[j]``, ascending by i, then j."""
-    order = np.argsort(b, kind="stable")
-    ordered = b[order]
-    first = np.searchsorted(ordered, a, "left")
-    count = np.searchsorted(ordered, a, "right") - first
-    i = np.repeat(np.arange(len(a)), count)
-    return i, order[np.arange(len(i)) - np.repeat(np.cumsum(count) - count - first, count)]
 
 
 def rank_by_score(score: Floats) -> IntArray:

@@ -96,6 +96,7 @@ class Rules:
         tube_nms: detected tubes that overlap a better one of their class by more are dropped before matching.
         length_extra: frames added to the length of times in the overlap of tubes; None: frames are counted.
         min_shared: tubes that share fewer frames have no overlap.
+        best_class: of boxes with a score for each class, only the class with the highest one is a detection.
     """
 
     extra: float
@@ -106,6 +107,7 @@ class Rules:
     tube_nms: float | None = None
     length_extra: int | None = None
     min_shared: int = 1
+    best_class: bool = False
 
     @property
     def monotone(self) -> bool:
@@ -116,13 +118,13 @@ class Rules:
 FRAME_RULES = {
     "recommended": Rules(0, True, _envelope),
     "act": Rules(1, True, _trapezoid),
-    "multisports": Rules(0, False, _envelope, skipped=MULTISPORTS_SKIPPED),
-    "yowo": Rules(1, False, _envelope),
+    "multisports": Rules(0, False, _envelope, skipped=MULTISPORTS_SKIPPED, best_class=True),
+    "yowo": Rules(1, False, _envelope, best_class=True),
 }
 TUBE_RULES = {
     "recommended": Rules(0, True, _envelope),
     "act": Rules(1, True, _trapezoid, tube_nms=0.3, length_extra=1),
-    "multisports": Rules(0, False, _envelope, skipped=MULTISPORTS_SKIPPED, length_extra=0),
+    "multisports": Rules(0, False, _envelope, skipped=MULTISPORTS_SKIPPED, length_extra=0, best_class=True),
     "yowo": Rules(1, True, _yowo_envelope, every_class=True, tube_nms=0.3, length_extra=1, min_shared=2),
 }
 PROTOCOLS = tuple(FRAME_RULES)

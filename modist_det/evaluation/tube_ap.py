@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ..structures.boxes import iou
 from ..structures.keyframes import IntArray
+from ..structures.tables import equal_pairs
 from ..structures.tubes import Codes, TubeTable, read_tubes
 from ..utils.errors import UserError
-from .matching import equal_pairs, match_pairs, rank_by_score, suppressed, tube_overlaps
+from .matching import match_pairs, rank_by_score, suppressed, tube_overlaps
 from .protocols import FRAME_RULES, TUBE_RULES, Rules, check_protocol, eleven_point
 
 __all__ = [
@@ -190,8 +191,8 @@ def compare_frames(
 ) -> Comparison:
     """The first half of :func:`frame_map`, with the same arguments."""
     check_protocol(protocol)
-    best = protocol in ("multisports", "yowo") if best_class is None else best_class
     rules = FRAME_RULES[protocol]
+    best = rules.best_class if best_class is None else best_class
     truth, found, names, videos = _read(groundtruth, detections, classes, best, rules)
     truth, found = truth.rows(), found.rows()
     frames, numbers = np.unique(np.concatenate([truth.frame, found.frame]), return_inverse=True)

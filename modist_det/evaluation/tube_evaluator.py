@@ -13,6 +13,7 @@ from ..structures.tables import BoxTable
 from .bootstrap import map_interval, tube_hits
 from .detections import DetectionCollector
 from .linking import link_detections
+from .protocols import FRAME_RULES, TUBE_RULES, check_protocol
 from .tube_ap import Comparison, compare_frames, compare_tubes
 
 __all__ = ["TubeEvaluator"]
@@ -36,6 +37,9 @@ class TubeEvaluator(DetectionCollector):
         dataset_name: for file names and messages.
         protocol: as for :func:`~modist_det.evaluation.video_map`.
         min_length: frames of the shortest linked tube; None: the protocol's.
+
+    Raises:
+        UserError: an unknown protocol.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TubeEvaluator(DetectionCollector):
         protocol: str = "recommended",
         min_length: int | None = None,
     ) -> None:
+        check_protocol(protocol)
         self._names = dict(class_names)
         self._sizes = sizes
         self._every = every
@@ -92,12 +97,12 @@ class TubeEvaluator(DetectionCollector):
         only_best = {name: np.asarray(column)[best] for name, column in boxes.items()}
         frames = compare_frames(
             self._truth,
-            only_best if self._protocol in ("multisports", "yowo") else boxes,
+            only_best if FRAME_RULES[self._protocol].best_class else boxes,
             self._protocol,
             list(self._names.values()),
         )
         linked = link_detections(
-            only_best if self._protocol == "multisports" else boxes,
+            only_best if TUBE_RULES[self._protocol].best_class else boxes,
             self._protocol,
             min_length=self._min_length,
             scores="own_scores",
@@ -129,8 +134,6 @@ class TubeEvaluator(DetectionCollector):
             "video": np.array(table.videos or [""])[table.video],
             "class": [self._names[number] for number in table.action.tolist()],
             "frame": steps // self._every + 1,
-            "box": np.concatenate(
-                [table.boxes[:, :2] * sizes[:, :2], table.boxes[:, 2:] * sizes[:, :2]], axis=1
-            ),
+            "box": table.boxes * np.tile(sizes[:, :2], 2),
             "score": table.score,
         }

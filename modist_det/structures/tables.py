@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .keyframes import IntArray, pack_keyframes
 
-__all__ = ["BoxTable", "KeyTable", "KeyframeColumns"]
+__all__ = ["BoxTable", "KeyTable", "KeyframeColumns", "equal_pairs"]
 
 _Table = TypeVar("_Table", bound="KeyframeColumns")
 
@@ -142,3 +142,13 @@ class BoxTable(KeyframeColumns):
         bare = KeyTable.of(path, names) if keyframes is None else keyframes
         corners = corners.reshape(-1, 4)
         return cls(path, names, numbers, seconds, corners, actions, scores, persons, lines, bare)
+
+
+def equal_pairs(a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
+    """All (i, j) with ``a[i] == b[j]``, ascending by i, then j."""
+    order = np.argsort(b, kind="stable")
+    ordered = b[order]
+    first = np.searchsorted(ordered, a, "left")
+    count = np.searchsorted(ordered, a, "right") - first
+    i = np.repeat(np.arange(len(a)), count)
+    return i, order[np.arange(len(i)) - np.repeat(np.cumsum(count) - count - first, count)]

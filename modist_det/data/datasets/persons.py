@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...structures.boxes import iou as pairwise_iou
+from ...structures.tables import equal_pairs as pairs_of_equal_keys
 
 __all__ = [
     "Persons",
@@ -112,15 +113,6 @@ def match_persons(persons: Persons, others: Persons, min_iou: float) -> IntArray
     best = np.full(len(persons), -1, dtype=np.int64)
     best[a[by_iou]] = b[by_iou]  # the last assignment, that of the highest IoU, wins
     return best
-
-
-def pairs_of_equal_keys(keys: IntArray, others: IntArray) -> tuple[IntArray, IntArray]:
-    """Every (i, j) with ``keys[i] == others[j]``; ``others`` ascending."""
-    start = np.searchsorted(others, keys, side="left")
-    count = np.searchsorted(others, keys, side="right") - start
-    i = np.repeat(np.arange(len(keys)), count)
-    j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(start, count)
-    return i, j
 
 
 def _starts(counts: NDArray) -> IntArray:
