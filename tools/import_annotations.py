@@ -50,6 +50,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    from modist_det.data.datasets.ava_prepare import write_description
     from modist_det.data.datasets.description import load_description
     from modist_det.data.datasets.videos import find_videos
     from modist_det.formats.annotations import TrackAnnotations, read_annotations, to_tubes
@@ -68,6 +69,9 @@ def main(args: argparse.Namespace) -> None:
             raise UserError(
                 f"--test: {name!r} has a space, which lists of videos cannot have; rename the video"
             )
+    train = sorted(counts.keys() - set(args.test))
+    if not train:
+        raise UserError("--test names all annotated videos; leave at least one for training")
     paths = find_videos([str(args.videos)], counts)
     if missing := sorted(counts - paths.keys()):
         raise UserError(f"{args.videos} has no video {missing[0]!r}; name videos as in the annotations")
@@ -87,23 +91,17 @@ def main(args: argparse.Namespace) -> None:
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(f"{out}.json", content, indent=None)
-    head = (
-        f"format: tubes\nvideos: {args.videos.resolve()}\nannotations: {out.name}.json\nevery: {args.every}\n"
-    )
+    settings = {"videos": args.videos, "annotations": Path(f"{out}.json"), "every": args.every}
     subsets = {f"{out}": sorted(counts)}
     if args.test:
-        train = sorted(counts.keys() - set(args.test))
         subsets = {f"{out}_train": train, f"{out}_test": args.test}
     for subset, names in subsets.items():
-        text = head
         if args.test:
-            text += f"list_file: {Path(subset).name}.txt\n"
-            with atomic_path(f"{subset}.txt") as temporary:
+            settings["list_file"] = Path(f"{subset}.txt")
+            with atomic_path(settings["list_file"]) as temporary:
                 temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        with atomic_path(f"{subset}.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        records = load_description(f"{subset}.yaml").records()
-        print(f"wrote {subset}.yaml: {len(names)} videos, {len(records)} keyframes")
+        path = write_description(f"{subset}.yaml", settings, format="tubes", force=True)
+        print(f"wrote {path}: {len(names)} videos, {len(load_description(path).records())} keyframes")
     tubes = Counter(tube["label"] for entry in content.values() for tube in entry["tubes"])
     print("tubes of each class: " + ", ".join(f"{name} {count}" for name, count in sorted(tubes.items())))
 

@@ -165,13 +165,22 @@ def test_round_trip(name, tmp_path):
         ("</annotations>", "", "is not XML, or is cut off"),
         ("<track id", '<image id="0"/><track id', "is CVAT for images"),
         ("original_size", "size_then", "has no task with an <original_size>"),
-        ('z_order="0"', 'rotation="30"', "the box is rotated"),
+        ('z_order="0"', 'rotation="30"', "track 0, frame 2: the box is rotated"),
+        ('z_order="0"', 'rotation="left"', "frame 2: rotation of <box> is 'left', but must be a number"),
+        ('frame="10"', 'frame="1e300"', "track 0: frame 1000.* is beyond the 10,000,000"),
+        ("<stop_frame>11", "<stop_frame>99999999999", "track 0: frame 100000000000 is beyond the 10,000,000"),
+        ('frame="2"', 'frame="-2"', "track 0: frame -2 is negative"),
     ],
 )  # fmt: skip
 def test_malformed_cvat(file, old, new, message):
     assert old in CVAT
     with pytest.raises(UserError, match=message):
         read_annotations(file(CVAT.replace(old, new)))
+
+
+def test_upright_boxes_may_have_a_rotation(file):
+    (track,) = read_annotations(file(CVAT.replace('z_order="0"', 'rotation="0.0"'))).tracks
+    assert len(track.frames) == 8
 
 
 def test_entities_are_refused(file):
@@ -191,6 +200,8 @@ def test_entities_are_refused(file):
         ("images", 2, {"file_name": "clip/first.jpg"}, r"images\[2\]: it has no frame_id"),
         ("images", 2, {"frame_id": 5}, r"images\[2\]: video clip has two images of frame 5"),
         ("images", 1, {"width": 90}, r"images\[1\]: the size differs"),
+        ("images", 1, {"id": [1]}, r"images\[1\]: unhashable type"),
+        ("images", 0, {"frame_id": -1}, "track 4 of video clip: frame -1 is negative"),
     ],
 )
 def test_malformed_coco(file, part, row, change, message):

@@ -61,11 +61,24 @@ def test_import(run, files, tmp_path):
     )
 
 
+def test_names_that_yaml_would_read_otherwise(run, files, tmp_path):
+    annotated, videos, _ = files
+    code, out, err = run(
+        "import_annotations", *annotated, "--videos", videos, "--every", 2, "--out", tmp_path / "a: #1"
+    )
+    assert code == 0, err
+    assert "a: #1.yaml: 2 videos, 8 keyframes" in out
+    assert len(load_description(tmp_path / "a: #1.yaml").records()) == 8
+
+
 def test_import_refuses(run, files, tmp_path):
     (first, second), videos, info = files
     words = ("--videos", videos, "--out", tmp_path / "mine")
     assert "is in two of the files" in run("import_annotations", first, first, *words)[2]
     assert "--test: no video 'x'" in run("import_annotations", first, *words, "--test", "x")[2]
+    assert (
+        "leave at least one for training" in run("import_annotations", first, *words, "--test", first.stem)[2]
+    )
     second.write_text(cvat(second.stem, 9, 9))
     code, _, err = run("import_annotations", second, *words)
     assert code == 1 and f"was annotated at 9 x 9 pixels, but {videos}" in err

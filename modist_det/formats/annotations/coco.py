@@ -43,7 +43,8 @@ def read_coco_video(path: Path) -> TrackAnnotations:
             folder = PurePosixPath(str(image["file_name"])).parent.name
             name = PurePosixPath(str(video.get("name") or folder or path.stem)).name
             name = re.sub(r"\.(avi|mkv|mov|mp4|webm)$", "", name, flags=re.IGNORECASE)
-            frame, identity = _frame(image), image["id"]
+            frame = _frame(image)
+            places[image["id"]] = name, frame
             size = VideoSize(
                 int(image["width"]),
                 int(image["height"]),
@@ -56,7 +57,6 @@ def read_coco_video(path: Path) -> TrackAnnotations:
             raise UserError(
                 f"{path}, images[{row}]: video {name} has two images of frame {frame}; delete one"
             )
-        places[identity] = name, frame
         frames[name].add(frame)
     shapes: dict[tuple[str, int, str], list[Shape]] = {}
     for row, entry in enumerate(entries[1]):

@@ -21,6 +21,7 @@ __all__ = ["AnnotatedTrack", "Shape", "TrackAnnotations", "interpolate_shapes", 
 
 logger = logging.getLogger(__name__)
 
+_MAX_FRAMES = 10_000_000  # of a track; two days at 60 frames per second
 # Values of an attribute that mean that there is no action.
 _NO_ACTION = frozenset({"", "0", "false", "n/a", "no", "none", "undefined", "__undefined__"})
 
@@ -97,7 +98,8 @@ def interpolate_shapes(
         end: the last box, if not outside, is held up to this frame (not included).
 
     Raises:
-        UserError: two shapes are at one frame, a frame is negative, or a box is not finite or has no area.
+        UserError: two shapes are at one frame, a frame is negative or beyond any video, or a box is not finite or has
+            no area.
     """
     ordered = sorted(shapes, key=lambda shape: shape.frame)
     for shape in ordered:
@@ -111,6 +113,10 @@ def interpolate_shapes(
             raise UserError(
                 f"{where}: frame {shape.frame} is negative; frames count from the video's first one"
             )
+    if ordered and max(ordered[-1].frame, end) > _MAX_FRAMES:
+        raise UserError(
+            f"{where}: frame {max(ordered[-1].frame, end)} is beyond the {_MAX_FRAMES:,} that a video may have"
+        )
     for first, second in zip(ordered, ordered[1:], strict=False):
         if first.frame == second.frame:
             raise UserError(f"{where}: there are two boxes at frame {first.frame}; delete one of them")
