@@ -16,6 +16,7 @@ from ..structures.keyframes import IntArray
 from ..structures.tracking import Track, Tracker
 from ..structures.tubes import Codes, TubeTable, read_tubes
 from ..utils.errors import UserError
+from ..utils.json_reading import malformed
 from .protocols import TUBE_RULES, check_protocol
 
 __all__ = ["LINKED_SCORES", "link_detections", "trim_tubes"]
@@ -28,6 +29,7 @@ _Tube = tuple[IntArray, Floats, Floats, float]
 
 _MAX_GAP = 5  # frames for which the tracker may miss a person
 _YOWO_TUBES = 3  # of a class in a video
+_YOWO_FRAMES = 10_000_000  # of a video
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ def link_detections(
         )
     if min_length is None:
         min_length = 15 if protocol in _GREEDY else 1
-    ends = _ends(table, videos, num_frames) if protocol == "yowo" else {}
+    ends = {}
+    if protocol == "yowo":
+        with malformed("num_frames"):
+            ends = _ends(table, videos, num_frames)
     video_names, label_names = list(videos), list(labels)
     tubes = []
     for video, label, frames in _groups(table):
@@ -172,6 +177,10 @@ def _ends(table: TubeTable, videos: Codes, num_frames: Mapping[Hashable, Any] | 
         if last[number] > ends[number]:
             raise UserError(
                 f"detections: video {name!r} has {ends[number]} frames, but there is a box at frame {last[number]}"
+            )
+        if ends[number] > _YOWO_FRAMES:
+            raise UserError(
+                f"video {name!r} has {ends[number]} frames; protocol 'yowo' links at most {_YOWO_FRAMES:,}"
             )
     return ends
 

@@ -15,6 +15,7 @@ from ..structures.keyframes import IntArray
 from ..structures.tables import equal_pairs
 from ..structures.tubes import Codes, TubeTable, read_tubes
 from ..utils.errors import UserError
+from ..utils.json_reading import malformed
 from .matching import match_pairs, rank_by_score, suppressed, tube_overlaps
 from .protocols import FRAME_RULES, TUBE_RULES, Rules, check_protocol, eleven_point
 
@@ -245,7 +246,12 @@ def _read(
 ) -> tuple[TubeTable, TubeTable, list[Hashable], list[Hashable]]:
     """Ground truth, detections of evaluated classes, the names of their labels, and of the videos."""
     videos: Codes = {}
-    codes: Codes = {} if classes is None else {name: i for i, name in enumerate(classes)}
+    codes: Codes = {}
+    if classes is not None:
+        with malformed("classes"):
+            codes = {name: i for i, name in enumerate(classes)}
+        if len(codes) < len(classes):
+            raise UserError("classes: a name occurs twice")
     truth = read_tubes(groundtruth, "ground truth", videos, codes, scored=False, class_names=classes)
     if classes is not None and len(codes) > len(classes):
         raise UserError(

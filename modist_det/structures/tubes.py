@@ -30,6 +30,7 @@ from .tables import BoxTable
 __all__ = ["Codes", "TubeTable", "VideoSize", "read_tubes"]
 
 Codes = dict[Hashable, int]  # number of each name
+_MAX_FRAME = 1 << 53  # up to which floats are exact
 _TICKS = 1_000_000  # frames per second of a BoxTable's seconds
 
 
@@ -232,6 +233,13 @@ def _floats(values: Any, what: str) -> NDArray[np.float64]:
     return array
 
 
+def _frames(values: Any, what: str) -> IntArray:
+    frames = np.rint(_floats(values, what))
+    if (np.abs(frames) > _MAX_FRAME).any():
+        raise UserError(f"{what}: frame {frames[np.abs(frames).argmax()]:g} is beyond any video")
+    return frames.astype(np.int64)
+
+
 def _boxes(values: Any, what: str) -> NDArray[np.float64]:
     array = _floats(values, what)
     array = array.reshape(len(array), -1) if len(array) else array.reshape(0, 4)
@@ -249,7 +257,7 @@ def _of_columns(
                 f"{what}: there is no column {name!r} (columns are {', '.join(map(str, columns))})"
             )
     video, label = _codes(columns["video"], videos), _codes(columns["class"], classes)
-    frame = np.rint(_floats(columns["frame"], what)).astype(np.int64)
+    frame = _frames(columns["frame"], what)
     boxes = _boxes(columns["box"] if "box" in columns else columns["boxes"], what)
     score = _floats(columns["score"], what) if scored else np.ones(len(video))
     sizes = {len(column) for column in (video, label, frame, boxes, score)}
@@ -291,7 +299,7 @@ def _of_tubes(
     )
     score = _floats(_field(records, "score", what), what) if scored else np.ones(len(records))
     starts = np.concatenate([[0], np.cumsum([len(times) for times in frames])]).astype(np.int64)
-    rows = _floats(np.concatenate([np.zeros(0), *frames]), what).astype(np.int64)
+    rows = _frames(np.concatenate([np.zeros(0), *frames]), what)
     return TubeTable(
         video, label, score, starts, rows, _boxes(np.concatenate([np.zeros((0, 4)), *boxes]), what)
     )

@@ -73,6 +73,10 @@ def test_best_paths_cover_the_video():
     assert len(link_detections(rows[:4], "yowo", {"v": {"frames": 3}})) == 2
     with pytest.raises(UserError, match="has 3 frames, but there is a box at frame 4"):
         link_detections(rows, "yowo", num_frames={"v": 3})
+    with pytest.raises(UserError, match="'v' has 1000000000000 frames; protocol 'yowo' links at most"):
+        link_detections(rows, "yowo", num_frames={"v": 10**12})
+    with pytest.raises(UserError, match="num_frames: invalid literal"):
+        link_detections(rows, "yowo", num_frames={"v": "many"})
     with pytest.raises(UserError, match="no number for video 'v'"):
         link_detections(rows, "yowo", num_frames={"w": 3})
 

@@ -216,6 +216,7 @@ def test_matching_all_at_once_is_matching_one_by_one(retry):
         ([3], "record 0 is no dict"),
         ([{**box(1, 0), "video": ["v"]}], "detections: unhashable type"),
         ([{**box(1, 0), "frame": "first"}], "are not numbers"),
+        ([box(1, 0), {**box(1, 0), "frame": -1e300}], r"frame -1e\+300 is beyond any video"),
         ({"v": {"first": []}, "w": {"x": [{}]}}, "detections: invalid literal"),
         ({"v": {1: 3}}, "detections: 'int' object is not iterable"),
         ([{**tube("v", "run", 1, 3), "frames": ["a", "b", "c"]}], "detections: could not convert"),
@@ -227,6 +228,16 @@ def test_matching_all_at_once_is_matching_one_by_one(retry):
 def test_malformed(detections, message):
     with pytest.raises(UserError, match=message):
         frame_map([], detections, "act")
+
+
+def test_malformed_classes():
+    for classes, message in (
+        (["run", "run"], "occurs twice"),
+        ([["run"]], "unhashable"),
+        (3, "not iterable"),
+    ):
+        with pytest.raises(UserError, match=f"classes: .*{message}"):
+            frame_map([], [], classes=classes)
 
 
 def test_unknown_names():

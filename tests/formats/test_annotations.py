@@ -163,6 +163,8 @@ def test_round_trip(name, tmp_path):
         (' label="person"', "", "track 0: <track> lacks label"),
         ("<size>12", "<size>long", "<size> is 'long'"),
         ("</annotations>", "", "is not XML, or is cut off"),
+        ('encoding="utf-8"', 'encoding="etf-8"', "is not XML, or is cut off .unknown encoding: etf-8"),
+        ('encoding="utf-8"', 'encoding="gbk"', "is not XML, or is cut off .multi-byte encodings"),
         ("<track id", '<image id="0"/><track id', "is CVAT for images"),
         ("original_size", "size_then", "has no task with an <original_size>"),
         ('z_order="0"', 'rotation="30"', "track 0, frame 2: the box is rotated"),

@@ -34,6 +34,7 @@ KINDS = {
     "lists": "tests.fuzz.tables:video_lists",
     "label_map": "tests.fuzz.texts:label_map",
     "json": "tests.fuzz.texts:json_files",
+    "tubes": "tests.fuzz.annotations:tube_files",
     "yaml": "tests.fuzz.texts:yaml_files",
     "checkpoint": "tests.fuzz.checkpoints:checkpoint",
     "pickle": "tests.fuzz.checkpoints:hostile",

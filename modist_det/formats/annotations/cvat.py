@@ -34,7 +34,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     try:
         parser.feed(read_file(path))
         root: ElementTree.Element = parser.close()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: unknown encodings
         raise UserError(f"{path} is not XML, or is cut off ({error}); export it again") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
