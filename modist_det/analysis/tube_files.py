@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..checkpoint.unpickler import ForbiddenPickle, read_array_pickle
+from ..checkpoint.unpickler import read_values
 from ..evaluation.bootstrap import map_interval, tube_hits
 from ..evaluation.error_analysis import tube_errors
 from ..evaluation.linking import link_detections
@@ -48,12 +48,7 @@ def read_content(path: str | os.PathLike) -> Any:
         return read_json(path)
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist")
-    try:
-        return read_array_pickle(path)
-    except ForbiddenPickle as error:
-        raise UserError(f"{path} holds {error}; only plain values and arrays of numbers are read") from None
-    except Exception as error:
-        raise UserError(f"{path} is no pickle, or is damaged ({error})") from None
+    return read_values(path, f"{path} is no pickle, or is damaged")
 
 
 def read_tube_file(path: str | os.PathLike, *, truth: bool) -> TubeFile:

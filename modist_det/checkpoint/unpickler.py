@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.errors import UserError
 from .pickle_check import check_pickle, memory_allowance
 
-__all__ = ["ForbiddenPickle", "read_array_pickle"]
+__all__ = ["ForbiddenPickle", "read_array_pickle", "read_values"]
 
 _KINDS = "fiub"  # float, integer, unsigned, boolean
 
@@ -134,6 +135,23 @@ def read_array_pickle(path: str | os.PathLike) -> Any:
         check_pickle(content, memory_allowance(path.stat().st_size))  # type: ignore[arg-type]
         content.seek(0)
         return _unwrapped(_ArrayUnpickler(content, encoding="latin1").load(), {})
+
+
+def read_values(path: str | os.PathLike, damaged: str) -> Any:
+    """As :func:`read_array_pickle`, for files that are no checkpoints.
+
+    Args:
+        damaged: what is said of a file that cannot be read, before the reason.
+
+    Raises:
+        UserError: the file is damaged, or holds anything else than plain values and arrays.
+    """
+    try:
+        return read_array_pickle(path)
+    except ForbiddenPickle as error:
+        raise UserError(f"{path} holds {error}; only plain values and arrays of numbers are read") from None
+    except Exception as error:  # damaged bytes can raise anything
+        raise UserError(f"{damaged} ({error})") from None
 
 
 def _unwrapped(value: Any, known: dict[int, Any]) -> Any:

@@ -225,7 +225,7 @@ def _kinetics(name: str, classes: int, split: str) -> KineticsDataset:
 _TUBES = {
     "ucf24": ("ucf101_24", "UCF101-24", ("UCF101v2-GT.pkl", "pyannot.pkl", "finalAnnots.mat"), 1),
     "jhmdb": ("jhmdb", "JHMDB", ("JHMDB-GT.pkl",), 3),
-    "multisports": ("multisports", "MultiSports", ("trainval.pkl",), 1),
+    "multisports": ("multisports", "MultiSports", ("multisports_GT.pkl", "trainval.pkl"), 1),
 }
 
 

@@ -120,6 +120,43 @@ def test_catalogue(folder, monkeypatch):
     assert {"jhmdb_split3_train", "multisports_test"} <= set(DatasetCatalog.list())
 
 
+def test_multisports(tmp_path, monkeypatch):
+    """As mmaction2's tools/data/multisports/parse_anno.py reads the file: ``test_videos`` are the validation set,
+    resolutions are (height, width), tubes are rows of frame, x1, y1, x2, y2 by class, and videos are mp4 files."""
+    names = ("aerobic_gymnastics/v_a_c001", "football/v_b_c002")
+    rows = np.array([[288, 640, 180, 960, 720], [289, 320, 0, 640, 360]], np.float32)
+    content = {
+        "labels": ["aerobic push up", "football shoot"],
+        "train_videos": [[names[0]]],
+        "test_videos": [[names[1]]],
+        "nframes": {names[0]: 725, names[1]: 300},
+        "resolution": dict.fromkeys(names, (720, 1280)),
+        "gttubes": {names[0]: {0: [rows, rows + np.float32([0, 16, 0, 16, 0])]}, names[1]: {1: [rows[:1]]}},
+    }
+    for name in names:
+        file = tmp_path / "multisports" / "videos" / f"{name}.mp4"
+        file.parent.mkdir(parents=True)
+        file.touch()
+    path = tmp_path / "multisports" / "multisports_GT.pkl"
+    path.write_bytes(pickle.dumps(content))
+    monkeypatch.setenv("MODIST_DATASETS", str(tmp_path))
+    train, val = (DatasetCatalog.get(f"multisports_{subset}") for subset in ("train", "test"))
+    assert train.metadata.class_names == {1: "aerobic push up", 2: "football shoot"}
+    assert (train.video_names, val.video_names) == (names[:1], names[1:])
+    assert train.size_of(names[0]) == (1280, 720, 725, 25)
+    first, second = train.records()
+    assert (first.second, second.second) == (287 / 25, 288 / 25) and first.actions == ((1,), (1,))
+    assert first.boxes[0].tolist() == [0.5, 0.25, 0.75, 1] and second.boxes[0].tolist() == [0.25, 0, 0.5, 0.5]
+    (record,) = val.records()
+    assert record.actions == ((2,),) and record.video.endswith("videos/football/v_b_c002.mp4")
+
+    del content["train_videos"]  # mmaction2's own sample of the file
+    path.write_bytes(pickle.dumps(content))
+    assert DatasetCatalog.get("multisports_test").video_names == names[1:]
+    with pytest.raises(UserError, match="no split train 1 .it has test 1"):
+        _ = DatasetCatalog.get("multisports_train").video_names
+
+
 def test_several_actions_of_one_person(folder):
     """Tubes with the same box are one person with several actions, whose perfect scores give a perfect result."""
     box, other = [0.1, 0.1, 0.4, 0.9], [0.5, 0.1, 0.9, 0.9]

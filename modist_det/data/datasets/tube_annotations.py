@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checkpoint.unpickler import ForbiddenPickle, read_array_pickle
+from ...checkpoint.unpickler import read_values
 from ...structures.tubes import VideoSize
 from ...utils.errors import UserError
 from ...utils.json_reading import malformed, read_json
@@ -52,15 +52,13 @@ class TubeAnnotations:
 def read_tube_annotations(path: str | Path) -> TubeAnnotations:
     """Read a file by its kind.
 
-    - ``.pkl``: ACT-detector's format (``UCF101v2-GT.pkl``, ``JHMDB-GT.pkl``, MultiSports' ``trainval.pkl``: a dict
-    with ``labels``,
-      ``gttubes``, ``nframes``, ``resolution``, ``train_videos``, ``test_videos``), or ``pyannot.pkl`` of the
-      corrected UCF101-24 annotations (``{"Class/video": {"annotations": [{"label", "sf", "ef", "boxes"}],
-      "numf"}}``; frames from 0, boxes x, y, width, height);
+    - ``.pkl``: ACT-detector's format (``UCF101v2-GT.pkl``, ``JHMDB-GT.pkl``, ``multisports_GT.pkl``: a dict with
+      ``labels``, ``gttubes``, ``nframes``, ``resolution`` (height, width) and ``train_videos``, ``test_videos`` or
+      both), or ``pyannot.pkl`` of the corrected UCF101-24 annotations (``{"Class/video": {"annotations": [{"label",
+      "sf", "ef", "boxes"}], "numf"}}``; frames from 0, boxes x, y, width, height);
     - ``.mat``: ``finalAnnots.mat`` of UCF101-24;
     - ``.json``: ``{video: {"width", "height", "fps", "num_frames", "tubes": [{"label", "start_frame", "end_frame",
-    "boxes"}]}}``, frames
-      from 0, the end exclusive, boxes x1y1x2y2 in [0, 1];
+      "boxes"}]}}``, frames from 0, the end exclusive, boxes x1y1x2y2 in [0, 1];
     - a folder: JHMDB's ``puppet_mask/CLASS/VIDEO/puppet_mask.mat``.
 
     Raises:
@@ -77,14 +75,7 @@ def read_tube_annotations(path: str | Path) -> TubeAnnotations:
             return _of_json(read_json(path))
         if path.suffix == ".mat":
             return _of_mat(_read_mat(path))
-        try:
-            content = read_array_pickle(path)
-        except ForbiddenPickle as error:
-            raise UserError(
-                f"{path} holds {error}; only plain values and arrays of numbers are read"
-            ) from None
-        except Exception as error:
-            raise UserError(f"{what} ({error})") from None
+        content = read_values(path, what)
         return _of_act(content) if "gttubes" in content else _of_pyannot(content)
 
 
@@ -126,7 +117,7 @@ def _of_act(content: Mapping[str, Any]) -> TubeAnnotations:
     splits = {
         (number, subset): tuple(map(str, names))
         for subset in ("train", "test")
-        for number, names in enumerate(content[f"{subset}_videos"], 1)
+        for number, names in enumerate(content.get(f"{subset}_videos", ()), 1)
     }
     return TubeAnnotations(classes, videos, tuple(tubes), splits)
 
