@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from modist_det.evaluation import ava
 from modist_det.evaluation.ava import class_table, detection_limit, evaluate_ava
-from modist_det.evaluation.frame_ap import Detections, average_precisions, precision_recall
+from modist_det.evaluation.frame_ap import precision_recall
 from modist_det.formats.ava.classes import AVA_CLASSES
 from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
@@ -486,93 +486,3 @@ def test_what_finds_what_and_the_curve(tmp_path):
     assert len(wave.score) == len(wave.recall) == 0
     area = float((walk.precision * np.diff(walk.recall, prepend=0)).sum())
     assert area == ap_by_id(ava.metrics(matched))[WALK] == 0.75
-
-
-def average_precision(score, is_hit, num_groundtruth):
-    """By definition; of equal scores the later detection comes first."""
-    found, precision = 0, []
-    for rank, i in enumerate(sorted(range(len(score)), key=lambda i: (-score[i], -i)), start=1):
-        found += int(is_hit[i])
-        precision.append(found / rank if is_hit[i] else 0.0)
-    return sum(max(precision[k:]) for k in range(len(score)) if precision[k]) / num_groundtruth
-
-
-@pytest.mark.parametrize("levels", [1, 5, 1000])
-@pytest.mark.parametrize("hit_rate", [0.0, 0.02, 0.3])
-def test_average_precision_of_many_classes_and_equal_scores(levels, hit_rate):
-    rng = np.random.default_rng(levels)
-    class_index, index = rng.integers(0, 3, 900), np.arange(900)
-    level = rng.integers(0, levels, 900) / levels
-    # The range of the last scores overflows.
-    for score in (level, level * 1e-3 + 7, (level * 2 - 1) * 1.7e308):
-        is_hit = rng.random(900) < hit_rate
-        detections = Detections(index, index.astype(np.int32), class_index, score)
-        left_out = np.flatnonzero(rng.random(900) < 0.3)
-        is_kept = ~np.isin(index, left_out)
-        other_hits = is_kept & (rng.random(900) < hit_rate)
-        counts = np.array([200, 300, 0])
-        results = average_precisions(detections, is_hit, counts, (left_out, other_hits))
-        for (ap, num), rows, hits in zip(results, (index, index[is_kept]), (is_hit, other_hits), strict=True):
-            for c in range(2):
-                of_class = rows[class_index[rows] == c]
-                assert ap[c] == pytest.approx(
-                    average_precision(score[of_class], hits[of_class], counts[c]), abs=1e-12
-                )
-            assert np.isnan(ap[2])
-            assert num.tolist() == np.bincount(class_index[rows], minlength=3).tolist()
-
-
-TRUTH = "a,902,0.1,0.1,0.5,0.9,1,0\nb,902,0.1,0.1,0.5,0.9,1,7\n"
-FOUND = "a,902,0.1,0.1,0.5,0.9,1,0.9\nb,902,0.1,0.1,0.5,0.9,1,0.8\n"
-
-
-@pytest.mark.parametrize(
-    ("truth", "found", "excluded", "warnings"),
-    [
-        (TRUTH, FOUND, "", []),
-        (TRUTH, FOUND.replace("0.9\n", "1\n").replace("0.8", "1.0"), "", []),  # perfect detections
-        (TRUTH, TRUTH, "", ["d.csv: every score is a whole number, such as 0; this may be a file of ground"]),
-        (
-            TRUTH,
-            FOUND.replace("b,", "B.mp4,"),
-            "",
-            ["d.csv: video 'B.mp4' is none of the ground truth, where it"],
-        ),
-        (
-            TRUTH,
-            FOUND.replace("b,", " b,"),
-            "",
-            ["d.csv: video ' b' is none of the ground truth, where it may be 'b'"],
-        ),
-        (TRUTH, FOUND + FOUND.replace("b,", "b.mp4,"), "", []),  # two videos, of which one is annotated
-        (TRUTH, FOUND + FOUND.replace("b,", "c,"), "c,902\n", []),  # videos of a larger set
-        (
-            TRUTH,
-            FOUND,
-            "b.mkv,902\n",
-            ["e.csv: video 'b.mkv' is none of the ground truth, where it may be 'b'"],
-        ),
-        (
-            TRUTH + "a,902,0.1,0.1,0.5,0.9,5,0\n",
-            FOUND,
-            "",
-            ["g.csv: 1 boxes did not count, since the label map does not name their classes: 5"],
-        ),
-    ],
-)
-def test_what_is_evaluated_but_can_hardly_be_meant(tmp_path, truth, found, excluded, warnings):
-    for name, text in (("g", truth), ("d", found), ("e", excluded)):
-        (tmp_path / f"{name}.csv").write_text(text)
-    tables = (tmp_path / "g.csv", tmp_path / "d.csv")
-    result = evaluate_ava(*tables, {1: LabelEntry("walk")}, tmp_path / "e.csv")
-    assert len(result["warnings"]) == len(warnings)
-    for said, expected in zip(result["warnings"], warnings, strict=True):
-        assert expected in said
-
-
-def test_avas_own_ground_truth_has_classes_that_are_not_evaluated(tmp_path):
-    """80 classes are annotated, 60 evaluated: nothing to warn of."""
-    (tmp_path / "g.csv").write_text("a,902,0.1,0.1,0.5,0.9,1,0\na,902,0.1,0.1,0.5,0.9,2,0\n")
-    (tmp_path / "d.csv").write_text("a,902,0.1,0.1,0.5,0.9,1,0.9\n")
-    labels = {number: LabelEntry(name) for number, name in AVA_CLASSES.items()}
-    assert not evaluate_ava(tmp_path / "g.csv", tmp_path / "d.csv", labels)["warnings"]
