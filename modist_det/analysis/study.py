@@ -7,8 +7,9 @@ kept: a study that was stopped continues where it was. ``docs/study/puppets_feat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,28 +129,33 @@ def read_study(path: str | Path) -> Study:
         if not isinstance(sets, dict) or sets.keys() != {"train", "test"}:
             raise UserError(f"{where}: dataset {name} needs train and test, and nothing else")
         datasets[name] = (str(sets["train"]), str(sets["test"]))
+    budgets = _mapping(content.get("budgets") or {"": {}}, f"{where}: budgets")
     methods = {
-        name if budget is None else f"{name}, {budget}": Recipe(recipe.cfg, {**recipe.options, **keys})
-        for name, recipe in _recipes(content["methods"], where).items()
-        for budget, keys in (content.get("budgets") or {None: {}}).items()
+        f"{name}, {budget}" if budget else name: Recipe(
+            recipe.cfg, {**recipe.options, **_mapping(keys, f"{where}: budget {budget}")}
+        )
+        for name, recipe in _recipes(content["methods"], f"{where}: methods").items()
+        for budget, keys in budgets.items()
     }
+    for name in (UNTRAINED, PYRAMID):
+        if name in methods:
+            raise UserError(f"{where}: methods: {name} is a row of every study; choose another name")
     rows = (UNTRAINED, PYRAMID, *methods)
-    compare = [tuple(pair) for pair in content.get("compare") or []]
+    compare = _list(content, "compare", (), where)
     for pair in compare:
-        for row in pair:
-            if len(pair) != 2 or row not in rows:
-                raise UserError(f"{where}: compare needs pairs of {', '.join(rows)}, not {list(pair)}")
+        if not isinstance(pair, list) or len(pair) != 2 or not all(row in rows for row in pair):
+            raise UserError(f"{where}: compare needs pairs of {', '.join(rows)}, not {pair}")
     tuned = content.get("fine_tuning")
     return Study(
         output=Path(content["output"]),
-        seeds=tuple(content.get("seeds") or (0, 1, 2)),
-        pretrain_on=tuple(content.get("pretrain_on") or [train for train, _ in datasets.values()]),
+        seeds=_list(content, "seeds", (0, 1, 2), where),
+        pretrain_on=_list(content, "pretrain_on", [train for train, _ in datasets.values()], where),
         datasets=datasets,
         methods=methods,
         probe=_recipes({"probe": content["probe"]}, where)["probe"],
         fine_tuning=_recipes({"fine_tuning": tuned}, where)["fine_tuning"] if tuned else None,
-        shares=tuple(content.get("shares") or (0.1, 1.0)),
-        compare=tuple(compare),
+        shares=_list(content, "shares", (0.1, 1.0), where),
+        compare=tuple((first, second) for first, second in compare),
     )
 
 
@@ -157,6 +163,13 @@ def _mapping(content: Any, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{where}: a mapping of names is expected, not {type(content).__name__}")
     return content
+
+
+def _list(content: Mapping[str, Any], key: str, default: Sequence[Any], where: str) -> tuple[Any, ...]:
+    value = content.get(key) or list(default)
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {key} is a list, not {value!r}")
+    return tuple(value)
 
 
 def _recipes(content: Any, where: str) -> dict[str, Recipe]:
@@ -178,15 +191,14 @@ def run_study(study: Study) -> None:
             folder = _folder(study, "pretrain", name, seed)
             _train(recipe, folder, seed, DATASETS__TRAIN=list(study.pretrain_on))
     for dataset, (train, test) in study.datasets.items():
-        _keep(_result(study, dataset, PYRAMID, 0), lambda: _judge_pyramid(study, train, test))  # noqa: B023
-        for name, seed in ((name, seed) for name in study.networks for seed in study.seeds):
-            _keep(
-                _result(study, dataset, name, seed),
-                lambda: _judge_network(study, dataset, name, seed),  # noqa: B023
-            )
+        _keep(_result(study, dataset, PYRAMID, 0), partial(_judge_pyramid, study, train, test))
+        for name in study.networks:
+            for seed in study.seeds:
+                judge = partial(_judge_network, study, dataset, name, seed)
+                _keep(_result(study, dataset, name, seed), judge)
 
 
-def _keep(path: Path, make: Any) -> None:
+def _keep(path: Path, make: Callable[[], Mapping[str, Any]]) -> None:
     if not path.exists():
         logger.info("making %s", path)
         write_json(path, make())
@@ -213,7 +225,8 @@ def _train(recipe: Recipe, folder: Path, seed: int, **more: Any) -> None:
 
 def _judge_network(study: Study, dataset: str, name: str, seed: int) -> dict[str, Any]:
     train, test = study.datasets[dataset]
-    weights = Checkpointer(checkpoint_folder(_at(_folder(study, "pretrain", name, seed)))).last()
+    pretraining = study.networks[name].config(OUTPUT_DIR=str(_folder(study, "pretrain", name, seed)))
+    weights = Checkpointer(checkpoint_folder(pretraining)).last()
     folder = _folder(study, f"probe/{dataset}", name, seed)
     cfg = study.probe.config(
         SEED=seed,
@@ -228,9 +241,10 @@ def _judge_network(study: Study, dataset: str, name: str, seed: int) -> dict[str
         features, records = extract_features(cfg, task, model, device, part, folder / "features")
         sides += [features, _labels(records)]
     result = _judge(*sides)
-    for share in study.shares if study.fine_tuning else ():
-        assert study.fine_tuning is not None
-        epochs = study.fine_tuning.config().SOLVER
+    if study.fine_tuning is None:
+        return result
+    epochs = study.fine_tuning.config().SOLVER
+    for share in study.shares:
         folder = _folder(study, f"fine_tuning/{dataset}", f"{name} {share:g}", seed)
         _train(
             study.fine_tuning,
@@ -321,12 +335,6 @@ def _folder(study: Study, part: str, name: str, seed: int) -> Path:
 
 def _result(study: Study, dataset: str, name: str, seed: int) -> Path:
     return study.output / "results" / dataset / _file_name(name) / f"{seed}.json"
-
-
-def _at(folder: Path) -> CfgNode:
-    cfg = get_cfg()
-    cfg.OUTPUT_DIR = str(folder)
-    return cfg
 
 
 def collect(study: Study) -> dict[str, dict[str, list[dict[str, Any]]]]:

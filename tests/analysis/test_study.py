@@ -156,6 +156,14 @@ def test_the_interval_of_a_difference():
         ("datasets: {a: {train: x}}", "dataset a needs train and test"),
         ("methods: {a: {config: x}}", "a needs cfg"),
         ("compare: [[MoDist, untrained]]", "compare needs pairs of untrained"),
+        ("compare: [[m, untrained, m]]", "compare needs pairs of untrained"),
+        ("compare: [m, untrained]", "compare needs pairs of untrained"),
+        ("methods: {untrained: {cfg: x}}", "untrained is a row of every study"),
+        ("budgets: [a]", "budgets: a mapping"),
+        ("budgets: {short: 3}", "budget short: a mapping"),
+        ("seeds: 3", "seeds is a list, not 3"),
+        ("shares: 0.1", "shares is a list, not 0.1"),
+        ("pretrain_on: a", "pretrain_on is a list, not 'a'"),
         ("probe:", "probe is missing"),
     ],
 )
@@ -166,6 +174,14 @@ def test_mistakes_in_the_file_are_named(tmp_path, change, message):
     (tmp_path / "s.yaml").write_text("\n".join([*kept, change]))
     with pytest.raises(UserError, match=message):
         read_study(tmp_path / "s.yaml")
+
+
+def test_what_a_file_does_not_say_has_defaults(tmp_path):
+    lines = ["output: out", "datasets: {d: {train: a, test: b}}", "methods: {m: {cfg: x}}", "probe: {cfg: y}"]
+    (tmp_path / "s.yaml").write_text("\n".join(lines))
+    found = read_study(tmp_path / "s.yaml")
+    assert (found.seeds, found.shares, found.pretrain_on) == ((0, 1, 2), (0.1, 1.0), ("a",))
+    assert list(found.networks) == [UNTRAINED, "m"] and found.fine_tuning is None and found.compare == ()
 
 
 def test_the_study_of_the_documentation_can_be_read(root):
