@@ -30,7 +30,7 @@ from ..engine.setup import evaluation_folder, prepare_run, write_config
 from ..evaluation.evaluator import inference_on_dataset
 from ..evaluation.linear_probe import fit_linear_probe
 from ..modeling import build_model
-from ..modeling.heads.projection import pool
+from ..modeling.methods.base import mean_features
 from ..tasks import build_task
 from ..tasks.classification import ClassificationTask
 from ..utils.errors import UserError
@@ -56,10 +56,8 @@ class _FeatureModel(nn.Module):
         self.clips_per_forward: int = model.clips_per_forward
 
     def forward(self, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
-        video = batch["video"]
-        parts = video.flatten(0, 1).split(self.clips_per_forward)
-        features = torch.cat([pool(self.backbone(self.normalizer(part))).float() for part in parts])
-        return [{"features": row} for row in features.unflatten(0, video.shape[:2]).mean(dim=1)]
+        features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
+        return [{"features": row} for row in features]
 
 
 class _Collector:

@@ -30,7 +30,6 @@ add_section(
     MOTION_MEAN=Key([0.0], ListOf(float)),
 )
 
-
 _SMALLEST_VARIANCE = 1e-5  # of a cell, so that places where nothing ever moves are not noise to predict
 
 
