@@ -16,8 +16,12 @@ _LISTED = 5
 
 
 def num_samples(batch: Batch) -> int:
-    """The number of samples in a batch; 0 if none of its videos could be read."""
-    return len(batch.get("id", batch.get("video", ())))  # some mappers give clips alone
+    """The number of samples in a batch; 0 if none of its videos could be read.
+
+    They are counted by their ids; where a task's own mapper gives none, by its clips, or else by the first entry.
+    """
+    names = [name for name in ("id", "video", *batch) if name in batch and name != "bad_videos"]
+    return len(batch[names[0]]) if names else 0  # type: ignore[literal-required]
 
 
 def describe_bad_videos(bad: Iterable[BadVideo]) -> str:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from modist_det.data.augmentation import Augmentation, Crop, Sometimes, color_jitter, flip
-from modist_det.data.bad_videos import BadVideoMonitor
+from modist_det.data.bad_videos import BadVideoMonitor, num_samples
 from modist_det.data.build import (
     Item,
     MappedDataset,
@@ -307,6 +307,11 @@ def test_samples_are_counted_by_their_ids() -> None:
     batches = build_train_loader(records, lambda record, rng: {"id": record}, stack=stack, batch_size=3)
     batch = next(BadVideoMonitor(min_samples=1).watch(batches))
     assert sorted(batch["id"]) == records and batch["longest"] == 7
+    assert num_samples({"bad_videos": [], "scale": (0.5, 2.0), "video": records}) == 3
+    assert (
+        num_samples({"bad_videos": [], "frames": records, "labels": [1]}) == 3
+    )  # the first of what there is
+    assert num_samples({"bad_videos": [("a.mp4", "empty")]}) == 0
 
 
 def test_items_follow_from_their_key(good) -> None:
