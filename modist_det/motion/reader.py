@@ -114,7 +114,7 @@ class MotionReader:
             whole number of frames that are compared, as the authors of arXiv 2106.09703 do.
 
     Raises:
-        UserError: there is no such kind, or a number is not above 0.
+        UserError: there is no such kind, or a number is too small.
     """
 
     def __init__(
@@ -136,6 +136,8 @@ class MotionReader:
         for name, value in numbers.items():
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"motion: {name} is {value}, but must be above 0 and finite")
+        if reference_side < 0:
+            raise UserError(f"motion: reference_side is {reference_side}, but must be 0 or above")
         self.estimator = estimator
         self.gap_seconds = gap_seconds
         self.short_side = short_side

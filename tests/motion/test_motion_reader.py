@@ -207,6 +207,7 @@ def test_resized_maps():
         {"gap_seconds": float("inf")},
         {"short_side": -1},
         {"max_frame_side": 0},
+        {"reference_side": -1},
         {"kind": "edge"},
     ],
 )
