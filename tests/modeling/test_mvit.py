@@ -18,7 +18,7 @@ from modist_det.modeling import (
     VideoClassifier,
     build_model,
 )
-from modist_det.modeling.backbone.mvit import _Attention, _relative
+from modist_det.modeling.backbone.mvit_block import PoolingAttention, _relative
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
 from modist_det.utils.errors import UserError
 
@@ -182,7 +182,7 @@ def test_absolute_positions_are_resized_to_the_clip():
 def test_relative_positions_are_terms_of_the_softmax(q_grid, k_grid, has_class):
     """The product of extended queries and keys is the plain sum, token by token."""
     torch.manual_seed(0)
-    attention = _Attention(8, 16, 2, (4, 4, 4), (3, 3, 3), [], [], has_class, True, True, True, False)
+    attention = PoolingAttention(8, 16, 2, (4, 4, 4), (3, 3, 3), [], [], has_class, True, True, True, False)
     first = int(has_class)
     q, k, v = (torch.randn(1, 2, math.prod(g) + first, 8) for g in (q_grid, k_grid, k_grid))
     logits = torch.einsum("bnqc,bnkc->bnqk", q, k) / math.sqrt(8)

@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from ...core import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, CfgNode, Key, ListOf, add_section
 from ...utils.errors import UserError
 from ..registry import BACKBONE_REGISTRY
 from .base import Backbone, section_arguments
-from .multiscale import Mlp, block_count, check_features, drop_rates, initialize_transformer, run_block
+from .multiscale import block_count, check_features, drop_rates, initialize_transformer, run_block
+from .mvit_block import MViTBlock, PoolingAttention, triple
 from .positions import Grid, resize_volume
 from .shapes import kernel_shape
 
-__all__ = ["MViT", "MViTBlock"]
+__all__ = ["MViT"]
 
 
 def _q_strides(depth: int, pooling: Sequence[int], all_blocks: bool = True) -> list[list[int]]:
@@ -63,6 +62,8 @@ add_section(
     CHECKPOINTING=False,  # less memory in training: activations are computed again for the backward pass
 )
 
+# Layers whose rows show a block's width, and that of its attention, of its MLP inside and after it.
+_WIDTHS = ("norm1", "attn.proj", "mlp.fc1", "mlp.fc2")
 _VERSION_1: dict[str, Any] = {
     "dim_mul_in_att": False,
     "residual_pooling": False,
@@ -78,162 +79,6 @@ _SIZES = {
     "v2-B": ((32, 224, 224), 24, 96, 1, (2, 5, 21)),
     "v2-L": ((40, 312, 312), 48, 144, 2, (2, 8, 44)),
 }
-
-
-def _pooled(tokens: Tensor, grid: Grid, pool: nn.Module, has_class: bool) -> tuple[Tensor, Grid]:
-    """(B, N, C) pooled in space and time, and the new grid. A class token, the first one, stays."""
-    volume = pool(tokens[:, has_class:].transpose(1, 2).unflatten(2, grid))
-    rest = volume.flatten(2).transpose(1, 2)
-    return torch.cat([tokens[:, :1], rest], dim=1) if has_class else rest, _triple(volume.shape[2:])
-
-
-class _Attention(nn.Module):
-    """Attention with pooled queries, keys and values, and decomposed relative positions."""
-
-    def __init__(
-        self,
-        width: int,
-        out_width: int,
-        heads: int,
-        grid: Grid,
-        kernel: Sequence[int],
-        q_stride: Sequence[int],
-        kv_stride: Sequence[int],
-        has_class: bool,
-        qkv_bias: bool,
-        spatial: bool,
-        temporal: bool,
-        residual_pooling: bool,
-    ) -> None:
-        super().__init__()
-        self.heads = heads
-        self.has_class = has_class
-        self.residual_pooling = residual_pooling
-        head_width = out_width // heads
-        self.qkv = nn.Linear(width, 3 * out_width, bias=qkv_bias)
-        self.proj = nn.Linear(out_width, out_width)
-        for name, stride in (("q", q_stride), ("k", kv_stride), ("v", kv_stride)):
-            # A kernel of one token that skips none does nothing.
-            if stride and math.prod(kernel) * math.prod(stride) > 1:
-                sizes = (_triple(kernel), _triple(stride), _triple([size // 2 for size in kernel]))
-                pool = nn.Conv3d(head_width, head_width, *sizes, groups=head_width, bias=False)
-                self.add_module(f"pool_{name}", pool)
-                self.add_module(f"norm_{name}", nn.LayerNorm(head_width, eps=1e-6))
-        # Tables for the distances between the finer of queries and keys; time is never pooled in published networks.
-        for axis, wanted in (("t", temporal), ("h", spatial), ("w", spatial)):
-            i = "thw".index(axis)
-            finest = max(
-                grid[i] // stride[i] if stride and axis != "t" else grid[i]
-                for stride in (q_stride, kv_stride)
-            )
-            table = nn.Parameter(torch.empty(2 * finest - 1, head_width)) if wanted else None
-            self.register_parameter(f"rel_pos_{axis}", table)
-            if table is not None:
-                nn.init.trunc_normal_(table, std=0.02)
-
-    def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
-        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, q_grid = self._pool("q", q, grid)
-        k, k_grid = self._pool("k", k, grid)
-        v, _ = self._pool("v", v, grid)
-        out = self._attend(q, k, v, q_grid, k_grid)
-        if self.residual_pooling:
-            skipped = int(self.has_class)
-            out = torch.cat([out[:, :, :skipped], out[:, :, skipped:] + q[:, :, skipped:]], dim=2)
-        return self.proj(out.transpose(1, 2).flatten(2)), q_grid
-
-    def _pool(self, name: str, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
-        """(B, heads, N, C) pooled and normalized, the class token normalized alone."""
-        if not hasattr(self, f"pool_{name}"):
-            return tokens, grid
-        pooled, grid = _pooled(tokens.flatten(0, 1), grid, getattr(self, f"pool_{name}"), self.has_class)
-        return getattr(self, f"norm_{name}")(pooled.unflatten(0, (-1, self.heads))), grid
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, q_grid: Grid, k_grid: Grid) -> Tensor:
-        """The term of relative positions, q * R[distance along an axis], depends on the key's index along that axis
-        alone. So it is a product, too: of more channels of the query (its terms for all indices) and of the key (1 at
-        its index). One call computes both, and no matrix of queries times keys is kept."""
-        scale = q.shape[-1] ** -0.5
-        terms, places = [], []
-        volume = q[:, :, self.has_class :].unflatten(2, q_grid)
-        for i, axis in enumerate("thw"):
-            table = getattr(self, f"rel_pos_{axis}")
-            if table is not None:
-                rows = _relative(table, q_grid[i], k_grid[i]).to(q.dtype)
-                # b: batch, n: heads, t, h, w: query, k: key.
-                terms.append(torch.einsum(f"bnthwc,{axis}kc->bnthwk", volume, rows).flatten(2, 4))
-                index = torch.arange(k_grid[i], device=q.device).repeat_interleave(math.prod(k_grid[i + 1 :]))
-                places.append(F.one_hot(index.repeat(math.prod(k_grid[:i])), k_grid[i]).to(q.dtype))
-        if not terms:
-            return F.scaled_dot_product_attention(q, k, v)
-        # The class token has no position: its channels are 0.
-        more_q = F.pad(torch.cat(terms, dim=-1), (0, 0, int(self.has_class), 0))
-        more_k = F.pad(torch.cat(places, dim=-1), (0, 0, int(self.has_class), 0)).expand(*k.shape[:2], -1, -1)
-        width = v.shape[-1]
-        v = F.pad(v, (0, more_q.shape[-1]))  # fused kernels take one width for all
-        q = torch.cat([q * scale, more_q], dim=-1)
-        k = torch.cat([k, more_k], dim=-1)
-        return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :width]
-
-
-class MViTBlock(nn.Module):
-    """Pooling attention, then an MLP.
-
-    Args:
-        width, out_width: of tokens before and after.
-        heads: of the attention.
-        grid: (T, H, W) of the tokens for which the tables of relative positions are made.
-        widen_in_attention: the attention widens (version 2), not the MLP (version 1). The shortcut beside it is a
-            linear layer of its normalized input.
-        q_stride, kv_stride: of the pooling; empty: none.
-        others: as in :class:`MViT`.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        out_width: int,
-        heads: int,
-        grid: Grid,
-        kernel: Sequence[int],
-        q_stride: Sequence[int],
-        kv_stride: Sequence[int],
-        widen_in_attention: bool,
-        mlp_ratio: float,
-        drop_path: float,
-        has_class: bool,
-        **attention: Any,
-    ) -> None:
-        super().__init__()
-        self.has_class = has_class
-        self.widen_in_attention = widen_in_attention
-        inner = out_width if widen_in_attention else width
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _Attention(width, inner, heads, grid, kernel, q_stride, kv_stride, has_class, **attention)
-        self.norm2 = nn.LayerNorm(inner, eps=1e-6)
-        self.mlp = Mlp(inner, int(inner * mlp_ratio), out_width)
-        if width != out_width:
-            self.proj = nn.Linear(width, out_width)
-        self.drop_path = StochasticDepth(drop_path, "row")
-        self.pool_skip: nn.Module | None = None
-        if q_stride and math.prod(q_stride) > 1:
-            size = tuple(s + 1 if s > 1 else s for s in q_stride)
-            self.pool_skip = nn.MaxPool3d(size, tuple(q_stride), tuple(s // 2 for s in size))
-
-    def forward(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Grid]:
-        """Tokens (B, N, C) and their grid (T, H, W), after the block."""
-        widens = hasattr(self, "proj")
-        normed = self.norm1(tokens)
-        attended, new_grid = self.attn(normed, grid)
-        if widens and self.widen_in_attention:
-            tokens = self.proj(normed)
-        if self.pool_skip is not None:
-            tokens, _ = _pooled(tokens, grid, self.pool_skip, self.has_class)
-        tokens = tokens + self.drop_path(attended)
-        normed = self.norm2(tokens)
-        if widens and not self.widen_in_attention:
-            tokens = self.proj(normed)
-        return tokens + self.drop_path(self.mlp(normed)), new_grid
 
 
 @BACKBONE_REGISTRY.register()
@@ -324,10 +169,10 @@ class MViT(Backbone):
         self.patch_padding = list(patch_padding)
         self.features = features
         self.checkpointing = checkpointing
-        self.grid = _triple([size // stride for size, stride in zip(input_size, patch_stride, strict=True)])
+        self.grid = triple([size // stride for size, stride in zip(input_size, patch_stride, strict=True)])
 
         convolution = nn.Conv3d(
-            in_channels, embed_dim, _triple(patch_kernel), _triple(patch_stride), _triple(patch_padding)
+            in_channels, embed_dim, triple(patch_kernel), triple(patch_stride), triple(patch_padding)
         )
         self.patch_embed = nn.ModuleDict({"proj": convolution})
         area = self.grid[1] * self.grid[2]
@@ -355,26 +200,22 @@ class MViT(Backbone):
                 kv_stride = [max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=False)]
             heads = round(heads * head_factors.get(i, 1))
             out_width = round(width * width_factors.get(i if dim_mul_in_att else i + 1, 1))
-            self.blocks.append(
-                MViTBlock(
-                    width,
-                    out_width,
-                    heads,
-                    grid,
-                    pool_kvq_kernel,
-                    q_stride,
-                    kv_stride,
-                    widen_in_attention=dim_mul_in_att,
-                    mlp_ratio=mlp_ratio,
-                    drop_path=rates[i],
-                    has_class=cls_embed_on,
-                    qkv_bias=qkv_bias,
-                    spatial=rel_pos_spatial,
-                    temporal=rel_pos_temporal,
-                    residual_pooling=residual_pooling,
-                )
+            attention = PoolingAttention(
+                width,
+                out_width if dim_mul_in_att else width,
+                heads,
+                grid,
+                pool_kvq_kernel,
+                q_stride,
+                kv_stride,
+                cls_embed_on,
+                qkv_bias,
+                rel_pos_spatial,
+                rel_pos_temporal,
+                residual_pooling,
             )
-            grid = _triple([size // stride for size, stride in zip(grid, q_stride or (1, 1, 1), strict=True)])
+            self.blocks.append(MViTBlock(width, out_width, attention, q_stride, mlp_ratio, rates[i]))
+            grid = triple([size // stride for size, stride in zip(grid, q_stride or (1, 1, 1), strict=True)])
             width = out_width
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
@@ -422,15 +263,15 @@ class MViT(Backbone):
         patches = kernel_shape(tensors, "patch_embed.proj.weight")
         pools = [kernel_shape(tensors, f"blocks.{i}.attn.pool_k.weight") for i in range(depth)]
         widths = [
-            tuple(tensors[name].shape[axis] for name, axis in names if name in tensors)
-            for names in (_widths(i) for i in range(depth))
+            [len(tensors[name]) for part in _WIDTHS if (name := f"blocks.{i}.{part}.weight") in tensors]
+            for i in range(depth)
         ]
-        if patches is None or not pools or not all(pools) or any(len(w) != 4 or not all(w) for w in widths):
+        grid = _grid_of(tensors)
+        if patches is None or grid is None or not pools or not all(pools):
+            return {}
+        if any(len(w) != len(_WIDTHS) or not all(w) for w in widths):
             return {}
         relative = "blocks.0.attn.rel_pos_h" in tensors
-        grid = _grid_of(tensors)
-        if grid is None:
-            return {}
         heads = [
             attention // pool[0] for (_, attention, _, _), pool in zip(widths, pools, strict=True) if pool
         ]
@@ -471,7 +312,7 @@ class MViT(Backbone):
     def forward(self, clip: Tensor) -> list[Tensor]:
         """(B, C, T, H, W) -> [(B, ``out_channels[0]``, T', H', W')]; T', H' and W' are 1 for pooled features."""
         patches = self.patch_embed["proj"](clip)
-        grid = _triple(patches.shape[2:])
+        grid = triple(patches.shape[2:])
         tokens = self._with_positions(patches.flatten(2).transpose(1, 2), grid)
         for block in self.blocks:
             tokens, grid = run_block(block, tokens, grid, checkpointing=self.checkpointing and self.training)
@@ -501,32 +342,6 @@ class MViT(Backbone):
         return tokens + (table if first is None else torch.cat([first, table], dim=1))
 
 
-def _relative(table: Tensor, queries: int, keys: int) -> Tensor:
-    """The rows (``queries``, ``keys``, C) of a table of distances along an axis, from the most negative one.
-
-    A distance counts steps of the finer of the two, as PySlowFast has it; a table of another length is resized
-    linearly.
-    """
-    rows = 2 * max(queries, keys) - 1
-    if len(table) != rows:
-        table = F.interpolate(table.T[None], size=rows, mode="linear")[0].T
-    q_step, k_step = max(keys / queries, 1.0), max(queries / keys, 1.0)
-    q_place = torch.arange(queries, device=table.device)[:, None] * q_step
-    k_place = torch.arange(keys, device=table.device)[None, :] * k_step
-    return table[(q_place - k_place + (keys - 1) * k_step).long()]
-
-
-def _widths(i: int) -> list[tuple[str, int]]:
-    """Where a block's parameters show its width, and that of its attention, of its MLP inside and after it."""
-    block = f"blocks.{i}."
-    return [
-        (f"{block}norm1.weight", 0),
-        (f"{block}attn.proj.weight", 0),
-        (f"{block}mlp.fc1.weight", 0),
-        (f"{block}mlp.fc2.weight", 0),
-    ]
-
-
 def _grid_of(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
     """Tokens (T, H, W) of the tables of positions: of relative ones, or of separate ones for a square."""
     distances = [tensors.get(f"blocks.0.attn.rel_pos_{axis}") for axis in "thw"]
@@ -536,8 +351,3 @@ def _grid_of(tensors: Mapping[str, Tensor]) -> tuple[int, int, int] | None:
         side = math.isqrt(space.shape[1])
         return frames.shape[1], side, space.shape[1] // max(side, 1)
     return (time or 1, height, width) if height and width else None
-
-
-def _triple(values: Sequence[int]) -> tuple[int, int, int]:
-    time, height, width = values
-    return time, height, width
