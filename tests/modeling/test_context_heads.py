@@ -155,6 +155,10 @@ def test_heads_of_a_config(tmp_path):
     cfg.merge_from_list(["MODEL.NUM_CLASSES", 5, "MODEL.RESNET3D.DEPTH", 18, "MODEL.RESNET3D.WIDTH", 4])
     cfg.merge_from_list(["MODEL.HEAD.NAME", "ACARHead", "MODEL.ACAR.DEPTH", 1, "MODEL.ACAR.HIDDEN_DIM", 8])
     assert len(build_model(cfg).head.hr2o) == 1
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MVIT.FEATURES = "MViT", "pooled"
+    with pytest.raises(UserError, match="ACARHead needs a feature map, but the backbone gives one cell"):
+        build_model(cfg)
+    cfg.MODEL.BACKBONE.NAME = "ResNet3D"
     cfg.MODEL.HEAD.NAME = "FeatureBankHead"
     with pytest.raises(UserError, match="MODEL.FEATURE_BANK.PATH is empty: make a bank with"):
         build_model(cfg)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from ...core import COUNT, NOT_NEGATIVE, CfgNode, Key, add_section
 from ...structures.samples import DetectionBatch
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
-from .linear import LinearHead
+from .roi import RoIHead
 
 __all__ = ["ACARHead"]
 
@@ -47,7 +47,7 @@ class _Relation(nn.Module):
 
 
 @HEAD_REGISTRY.register()
-class ACARHead(LinearHead):
+class ACARHead(RoIHead):
     """Each actor's feature beside every place of the map; layers relate the actors of a clip at each place.
 
     The layers have the names of ACAR-Net, but ``fc2`` is ``projection``. Its files have ``aligned=False`` and
@@ -57,15 +57,11 @@ class ACARHead(LinearHead):
     Args:
         in_channels: of each pathway; the averages over time must have one size.
         num_classes: K.
-        spatial_stride: pixels of the clip per cell of the maps.
         reduce_dim: channels to which the map is reduced first.
         hidden_dim: channels of the relations.
         depth: number of relation layers.
-        resolution, sampling_ratio, aligned, dropout, activation, init_std: as in
-            :class:`~modist_det.modeling.RoIActionHead`.
+        others: as in :class:`~.roi.RoIHead`.
     """
-
-    task = "detection"
 
     def __init__(
         self,
@@ -75,47 +71,30 @@ class ACARHead(LinearHead):
         reduce_dim: int = 1024,
         hidden_dim: int = 512,
         depth: int = 2,
-        resolution: int = 7,
-        sampling_ratio: int = 0,
         aligned: bool = False,
         dropout: float = 0.0,
-        activation: str = "sigmoid",
-        init_std: float = 0.01,
+        **roi: Any,
     ) -> None:
-        super().__init__(2 * hidden_dim, num_classes, dropout, activation, init_std)
-        self.spatial_stride = spatial_stride
-        self.resolution = resolution
-        self.sampling_ratio = sampling_ratio
-        self.aligned = aligned
+        super().__init__(2 * hidden_dim, num_classes, spatial_stride, aligned=aligned, dropout=dropout, **roi)
         self.conv_reduce = nn.Conv2d(sum(in_channels), reduce_dim, 1, bias=False)
         self.conv1 = nn.Conv2d(2 * reduce_dim, hidden_dim, 1, bias=False)
         self.conv2 = nn.Conv2d(hidden_dim, hidden_dim, 3, bias=False)
         self.hr2o = nn.Sequential(*(_Relation(hidden_dim) for _ in range(depth)))
         self.fc1 = nn.Linear(reduce_dim, hidden_dim, bias=False)
-        self.projection = nn.Linear(2 * hidden_dim, num_classes, bias=False)
-        nn.init.normal_(self.projection.weight, std=init_std)
+        self.projection.register_parameter("bias", None)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> ACARHead:
-        if not backbone.spatial_stride:
-            raise UserError(
-                "ACARHead needs a feature map: set FEATURES map in the backbone's section of MODEL"
-            )
-        node = cfg.MODEL.HEAD
-        return cls(
-            in_channels=backbone.out_channels,
-            num_classes=cfg.MODEL.NUM_CLASSES,
-            spatial_stride=backbone.spatial_stride,
-            reduce_dim=cfg.MODEL.ACAR.REDUCE_DIM,
-            hidden_dim=cfg.MODEL.ACAR.HIDDEN_DIM,
-            depth=cfg.MODEL.ACAR.DEPTH,
-            resolution=node.ROI_RESOLUTION,
-            sampling_ratio=node.ROI_SAMPLING_RATIO,
-            aligned=node.ROI_ALIGNED,
-            dropout=node.DROPOUT,
-            activation=node.ACTIVATION,
-            init_std=node.INIT_STD,
-        )
+        return cls(**cls.arguments(cfg, backbone))
+
+    @classmethod
+    def arguments(cls, cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
+        node = cfg.MODEL.ACAR
+        return super().arguments(cfg, backbone) | {
+            "reduce_dim": node.REDUCE_DIM,
+            "hidden_dim": node.HIDDEN_DIM,
+            "depth": node.DEPTH,
+        }
 
     def context(self, batch: DetectionBatch) -> tuple[Sequence[tuple[int, int]] | None]:
         """The sizes of the clips without padding, if they are padded."""
@@ -138,27 +117,13 @@ class ACARHead(LinearHead):
             UserError: a map of less than 3x3 cells, of which a convolution without padding leaves nothing.
         """
         image = self.conv_reduce(torch.cat([feature.mean(dim=2) for feature in features], dim=1))
-        # At least float32, even under autocast: in half precision, box coordinates would be off by pixels.
-        dtype = torch.promote_types(image.dtype, torch.float32)
-        bins = roi_align(
-            image.to(dtype),
-            rois.to(dtype),
-            output_size=self.resolution,
-            spatial_scale=1 / self.spatial_stride,
-            sampling_ratio=self.sampling_ratio,
-            aligned=self.aligned,
-        )
-        actors = bins.amax(dim=(2, 3)).to(image.dtype)
+        actors = self.align(image, rois).to(image.dtype)
         counts = rois[:, 0].long().bincount(minlength=len(image)).tolist()
         related = [
             self._related(of_clip, image[i], sizes[i] if sizes else None)
             for i, of_clip in enumerate(actors.split(counts))
         ]
         return self.classify(torch.cat([F.relu(self.fc1(actors)), torch.cat(related)], dim=1))
-
-    def scores(self, logits: Tensor) -> Tensor:
-        """Logits (N, K) -> scores (N, K) in [0, 1], float32."""
-        return self.activate(logits)
 
     def _related(self, actors: Tensor, image: Tensor, size: tuple[int, int] | None) -> Tensor:
         """Actors (n, C) of a clip with the map (C, H, W) -> (n, hidden)."""

@@ -8,19 +8,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from ...core import CfgNode
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
-from .linear import LinearHead
+from .roi import RoIHead
 
 __all__ = ["RoIActionHead", "extend_rois"]
 
 
 @HEAD_REGISTRY.register()
-class RoIActionHead(LinearHead):
+class RoIActionHead(RoIHead):
     """For each pathway the average over time, RoIAlign and the maximum over its bins; then a linear layer.
 
     RoIAlign is linear, so an average over time after it would be the same.
@@ -28,18 +27,12 @@ class RoIActionHead(LinearHead):
     Args:
         in_channels: of each pathway.
         num_classes: K.
-        spatial_stride: pixels of the clip per cell of the feature maps.
-        resolution: number of RoIAlign bins in each direction.
-        sampling_ratio: sampling points per bin in each direction; 0: one per cell, rounded up.
-        aligned: pixel centers are at .5, as in detectron2 since 2020; ``False``: as in Caffe2.
         temporal_pool: "avg" or "max" over time.
         global_feature: the maximum over the whole map, averaged to ``resolution`` x ``resolution`` bins, follows the
             box's feature (mmaction2's ``with_global``).
         box_extension: shares of width and height by which :func:`extend_rois` enlarges boxes at test time.
-        dropout, activation, init_std: as in :class:`LinearHead`.
+        others: as in :class:`~.roi.RoIHead`.
     """
-
-    task = "detection"
 
     def __init__(
         self,
@@ -57,16 +50,22 @@ class RoIActionHead(LinearHead):
         box_extension: Sequence[float] = (0.0, 0.0),
     ) -> None:
         channels = sum(in_channels) * (2 if global_feature else 1)
-        super().__init__(channels, num_classes, dropout, activation, init_std)
+        super().__init__(
+            channels,
+            num_classes,
+            spatial_stride,
+            resolution,
+            sampling_ratio,
+            aligned,
+            dropout,
+            activation,
+            init_std,
+        )
         if temporal_pool not in ("avg", "max"):
             raise UserError(f"MODEL.HEAD.TEMPORAL_POOL is {temporal_pool!r}; known: 'avg', 'max'")
         self.temporal_pool = temporal_pool
         self.global_feature = global_feature
         self.box_extension = tuple(box_extension)
-        self.spatial_stride = spatial_stride
-        self.resolution = resolution
-        self.sampling_ratio = sampling_ratio
-        self.aligned = aligned
 
     @classmethod
     def from_config(cls, cfg: CfgNode, backbone: Backbone) -> RoIActionHead:
@@ -74,23 +73,8 @@ class RoIActionHead(LinearHead):
 
     @classmethod
     def arguments(cls, cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
-        """The constructor's arguments from a config. Subclasses add their own."""
-        if not backbone.spatial_stride:
-            raise UserError(
-                "RoIActionHead needs a feature map, but the backbone gives one cell for the whole clip "
-                "(set FEATURES map in its section of MODEL)"
-            )
         node = cfg.MODEL.HEAD
-        return {
-            "in_channels": backbone.out_channels,
-            "num_classes": cfg.MODEL.NUM_CLASSES,
-            "spatial_stride": backbone.spatial_stride,
-            "resolution": node.ROI_RESOLUTION,
-            "sampling_ratio": node.ROI_SAMPLING_RATIO,
-            "aligned": node.ROI_ALIGNED,
-            "dropout": node.DROPOUT,
-            "activation": node.ACTIVATION,
-            "init_std": node.INIT_STD,
+        return super().arguments(cfg, backbone) | {
             "temporal_pool": node.TEMPORAL_POOL,
             "global_feature": node.GLOBAL_FEATURE,
             "box_extension": node.BOX_EXTENSION,
@@ -112,25 +96,13 @@ class RoIActionHead(LinearHead):
         """The feature (N, C) of each box, of all pathways; maps and rois as in :meth:`forward`."""
         return torch.cat([self._pool(feature, rois) for feature in features], dim=1)
 
-    def scores(self, logits: Tensor) -> Tensor:
-        """Logits (N, K) -> scores (N, K) in [0, 1], float32."""
-        return self.activate(logits)
-
     def _pool(self, feature: Tensor, rois: Tensor) -> Tensor:
-        # At least float32, even under autocast: in half precision, box coordinates would be off by pixels.
+        # At least float32, as RoIAlign.
         dtype = torch.promote_types(feature.dtype, torch.float32)
         image = (
             feature.mean(dim=2, dtype=dtype) if self.temporal_pool == "avg" else feature.amax(dim=2).to(dtype)
         )
-        bins = roi_align(
-            image,
-            rois.to(dtype),
-            output_size=self.resolution,
-            spatial_scale=1 / self.spatial_stride,
-            sampling_ratio=self.sampling_ratio,
-            aligned=self.aligned,
-        )
-        pooled = bins.amax(dim=(2, 3))
+        pooled = self.align(image, rois)
         if not self.global_feature:
             return pooled
         whole = F.adaptive_avg_pool2d(image, self.resolution).amax(dim=(2, 3))
