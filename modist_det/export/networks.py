@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..modeling import ActionDetector, VideoClassifier
+from ..modeling.registry import UsesContext
 from ..utils.errors import UserError
 
 __all__ = ["ClassifierFunction", "DetectorFunction", "as_function"]
@@ -48,10 +49,14 @@ def as_function(model: nn.Module) -> ClassifierFunction | DetectorFunction:
     """``model``, in evaluation mode, as a function of tensors with shared weights.
 
     Raises:
-        UserError: it is neither a classifier nor a detector.
+        UserError: it is neither a classifier nor a detector, or its head needs more than maps and boxes.
     """
     model.eval()
     if isinstance(model, ActionDetector):
+        if isinstance(model.head, UsesContext):
+            raise UserError(
+                f"a model with {type(model.head).__name__} cannot be exported: the head needs more than maps and boxes"
+            )
         return DetectorFunction(model).eval()
     if isinstance(model, VideoClassifier):
         return ClassifierFunction(model).eval()

@@ -10,6 +10,7 @@ import torch
 
 from modist_det.export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
 from modist_det.modeling import (
+    ACARHead,
     ActionDetector,
     ClassificationHead,
     Hiera,
@@ -137,6 +138,10 @@ def test_a_program_runs_without_this_package(tmp_path):
 def test_only_classifiers_and_detectors(tmp_path):
     with pytest.raises(UserError, match="only classifiers and detectors can be exported, not a ResNet3D"):
         export_program(ResNet3D(18, 4), tmp_path / "x.pt2", CLIP)
+    model = _detector(ResNet3D(18, 4))
+    model.head = ACARHead([32], 5, 16)
+    with pytest.raises(UserError, match="a model with ACARHead cannot be exported: the head needs more"):
+        export_program(model, tmp_path / "x.pt2", CLIP)
     assert not list(tmp_path.iterdir())
 
 

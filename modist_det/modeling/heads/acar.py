@@ -51,8 +51,7 @@ class ACARHead(RoIHead):
     """Each actor's feature beside every place of the map; layers relate the actors of a clip at each place.
 
     The layers have the names of ACAR-Net, but ``fc2`` is ``projection``. Its files have ``aligned=False`` and
-    ``sampling_ratio=0``. The relation needs the number of actors of each clip, so models with this head are not
-    exported.
+    ``sampling_ratio=0``.
 
     Args:
         in_channels: of each pathway; the averages over time must have one size.
