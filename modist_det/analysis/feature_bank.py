@@ -52,10 +52,9 @@ class _Collector:
         """Several datasets are collected."""
 
     def process(self, batch: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> None:
-        for name, prediction in zip(batch["id"], predictions, strict=True):
-            video, _, second = name.rpartition(",")
+        for video, second, prediction in zip(batch["video_id"], batch["second"], predictions, strict=True):
             seconds = self.bank.setdefault(video, {})
-            key, rows = round(float(second)), prediction["features"].half().cpu()
+            key, rows = round(second), prediction["features"].half().cpu()
             seconds[key] = torch.cat([seconds[key], rows]) if key in seconds else rows
 
     def evaluate(self) -> dict[str, Any]:

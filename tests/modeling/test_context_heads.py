@@ -52,7 +52,9 @@ def test_outputs_of_the_feature_bank_operators(real_data):
     assert (report.format, report.missing, report.unexpected) == ("mmaction2_lfb", [], [])
     assert len(report.loaded) == len(operator.state_dict())
     people, slots = io["st_feat"].flatten(1), io["lt_feat"].flatten(2).transpose(1, 2)
-    torch.testing.assert_close(operator(people, slots), io["output"].flatten(1), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        operator(people, slots, torch.arange(3)), io["output"].flatten(1), rtol=0, atol=1e-4
+    )
 
     # The same as heads, whose one box covers the map of a clip's one place.
     rois = torch.tensor([[float(i), 0, 0, 1, 1] for i in range(3)])
@@ -92,6 +94,19 @@ def test_window_of_a_bank():
     assert bank.window("missing", 10, 4, 3, 2, draw=False).abs().sum() == 0
     with pytest.raises(UserError, match=r"features of \(2,\) for a, but MODEL.FEATURE_BANK.CHANNELS is 5"):
         bank.window("a", 10, 4, 3, 5, draw=False)
+
+
+def test_files_of_banks_are_joined(tmp_path):
+    """One file of ours, and one with a list of people for each second, as mmaction2 has it."""
+    first, second = torch.arange(4.0).view(2, 2), torch.arange(6.0).view(3, 2)
+    torch.save({"a": {1: first.half(), 2: first[:0]}, "b": {5: first}}, tmp_path / "a.pt")
+    torch.save({"a": {3: list(second), 4: []}, "b": {5: second}}, tmp_path / "b.pt")
+    features = FeatureBank.load([tmp_path / "a.pt", tmp_path / "b.pt"]).features
+    assert {video: list(seconds) for video, seconds in features.items()} == {"a": [1, 3], "b": [5]}
+    assert torch.equal(features["a"][3], second) and torch.equal(features["b"][5], second)
+    torch.save([first], tmp_path / "c.pt")
+    with pytest.raises(UserError, match="c.pt does not map videos to seconds and features"):
+        FeatureBank.load([tmp_path / "c.pt"])
 
 
 def _batch(**more):
@@ -138,7 +153,7 @@ def test_training_and_evaluation_with_context(tmp_path):
     torch.save(bank, tmp_path / "bank.pt")
     options = {"bank_channels": 6, "latent_dim": 4, "window": 4, "per_second": 2}
     model = _detector(FeatureBankHead, bank=FeatureBank.load([tmp_path / "bank.pt"]), **options)
-    batch = _batch(id=["a,2", "a,0001", "b,2"])
+    batch = _batch(video_id=["a", "a", "b"], second=[2.0, 1.0, 2.0])
     model(batch)["loss_action"].backward()
     assert all(p.grad is not None for p in model.head.parameters())
     model.eval()

@@ -49,12 +49,14 @@ class FeatureBank:
 
     @classmethod
     def load(cls, paths: Sequence[str | os.PathLike[str]]) -> FeatureBank:
-        """Read files of ``tools/make_feature_bank.py``, or mmaction2's of the same content.
+        """Read files of ``tools/make_feature_bank.py``, or mmaction2's, which have a list of the people of a second.
+
+        Where files have the same second of a video, the last one counts.
 
         Raises:
             UserError: a file that cannot be read, or has another content.
         """
-        features: dict[str, Any] = {}
+        features: dict[str, dict[int, Tensor]] = {}
         for path in paths:
             try:
                 content = torch.load(local_path(os.fspath(path)), map_location="cpu", weights_only=True)
@@ -64,7 +66,12 @@ class FeatureBank:
                 isinstance(value, dict) for value in content.values()
             ):
                 raise UserError(f"feature bank {path} does not map videos to seconds and features")
-            features |= content
+            for video, seconds in content.items():
+                features.setdefault(video, {}).update(
+                    (second, torch.stack(list(people)) if isinstance(people, (list, tuple)) else people)
+                    for second, people in seconds.items()
+                    if len(people)
+                )
         return cls(features)
 
     def window(
@@ -80,9 +87,8 @@ class FeatureBank:
         slots = torch.zeros(length, per_second, channels)
         seconds = self.features.get(video, {})
         for i in range(length):
-            of_second = seconds.get(second - length // 2 + i)
-            if of_second is not None and len(of_second):
-                people = torch.stack(list(of_second)) if isinstance(of_second, (list, tuple)) else of_second
+            people = seconds.get(second - length // 2 + i)
+            if people is not None:
                 if people.shape[1:] != (channels,):
                     raise UserError(
                         f"the feature bank has features of {tuple(people.shape[1:])} for {video}, but "
@@ -124,10 +130,13 @@ class NonLocalOperator(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(_NonLocalLayer(latent, dropout) for _ in range(layers))
 
-    def forward(self, people: Tensor, bank: Tensor) -> Tensor:
-        """People (N, C) and the slots around each (N, slots, C') -> (N, ``latent``). Empty slots count, too."""
+    def forward(self, people: Tensor, slots: Tensor, clips: Tensor) -> Tensor:
+        """People (N, C), of the ``clips`` int64 (N,), and the slots around each clip (B, slots, C') -> (N, ``latent``).
+
+        Empty slots count, too.
+        """
         people = self.dropout(self.st_feat_conv(people))
-        bank = self.dropout(self.lt_feat_conv(bank))
+        bank = self.dropout(self.lt_feat_conv(slots)[clips])
         for layer in self.layers:
             people = layer(people, bank)
         return people
@@ -199,22 +208,14 @@ class FeatureBankHead(RoIActionHead):
         }
 
     def context(self, batch: DetectionBatch) -> tuple[Tensor | None]:
-        """The bank's slots around each clip (B, slots, C), by the clips' ``id``; ``None`` where clips have none."""
-        if "id" not in batch:
+        """The bank's slots around each clip (B, slots, C); ``None`` where a batch names no videos."""
+        if "video_id" not in batch:
             return (None,)
-        rows = []
-        for name in batch["id"]:
-            video, _, second = name.rpartition(",")
-            rows.append(
-                self.bank.window(
-                    video,
-                    round(float(second)),
-                    self.window,
-                    self.per_second,
-                    self.bank_channels,
-                    self.training,
-                )
-            )
+        size = (self.window, self.per_second, self.bank_channels)
+        rows = [
+            self.bank.window(video, round(second), *size, draw=self.training)
+            for video, second in zip(batch["video_id"], batch["second"], strict=True)
+        ]
         return (torch.stack(rows),)
 
     def forward(self, features: Sequence[Tensor], rois: Tensor, slots: Tensor | None = None) -> Tensor:
@@ -226,10 +227,10 @@ class FeatureBankHead(RoIActionHead):
         """
         people = self.pooled(features, rois)
         if slots is None:
-            slots = people.new_zeros(len(features[0]), self.window * self.per_second, self.bank_channels)
-        around = slots.to(people)[rois[:, 0].long()]
+            slots = people.new_zeros(features[0].shape[0], self.window * self.per_second, self.bank_channels)
+        slots, clips = slots.to(people), rois[:, 0].long()
         if self.operator == "nonlocal":
-            added = self.fbo(people, around)
+            added = self.fbo(people, slots, clips)
         else:
-            added = around.amax(dim=1) if self.operator == "max" else around.mean(dim=1)
+            added = (slots.amax(dim=1) if self.operator == "max" else slots.mean(dim=1))[clips]
         return self.classify(torch.cat([people, added], dim=1))
