@@ -102,6 +102,13 @@ def test_focal_loss_is_that_of_torchvision(gamma, alpha):
     torch.testing.assert_close(*gradients)
 
 
+def test_focal_loss_has_gradients_where_targets_are_met():
+    """Scores of 20 and 200 are 1 in float32, so that nothing is missing."""
+    logits = torch.tensor([[20.0, 200.0, 0.0]], requires_grad=True)
+    FocalBCE(gamma=0.5)(logits, torch.ones(1, 3)).sum().backward()
+    assert logits.grad[0, :2].abs().max() < 1e-8 and logits.grad[0, 2] < -0.01
+
+
 def test_class_balanced_weights_by_hand():
     """1, 2 and 0 samples with beta 1/2: 1, (1/2) / (3/4) and, as for one sample, 1."""
     cfg = get_cfg()

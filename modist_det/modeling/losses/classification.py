@@ -94,7 +94,8 @@ class FocalBCE:
         logits, targets = logits.float(), targets.float()
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         scores = logits.sigmoid()
-        missing = scores + targets - 2 * scores * targets
+        # Not 0, whose power has no gradient for gamma < 1.
+        missing = (scores + targets - 2 * scores * targets).clamp(min=torch.finfo(torch.float32).tiny)
         weights = 1 - self.alpha + (2 * self.alpha - 1) * targets
         return (weights * missing**self.gamma * losses).mean(dim=1)
 
