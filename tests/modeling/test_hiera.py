@@ -235,6 +235,8 @@ def test_pretraining_step_hides_the_given_share_of_units():
     assert all(p.grad is not None for p in model.parameters())
     features = model.eval()({"video": torch.zeros(2, 3, 4, 64, 64, dtype=torch.uint8)})
     assert [f["features"].shape for f in features] == [(64,)] * 2
+    with pytest.raises(UserError, match="clips of 4 x 64 x 64 .* not of 8 x 64 x 64: set INPUT.NUM_FRAMES"):
+        model.train()({"video": torch.zeros(1, 1, 3, 8, 64, 64, dtype=torch.uint8)})
 
 
 def test_backbones_that_a_masked_autoencoder_cannot_use():

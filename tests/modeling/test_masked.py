@@ -86,5 +86,38 @@ def test_raw_pixels_as_the_target():
 def test_backbones_that_do_not_suit():
     with pytest.raises(UserError, match="needs MODEL.BACKBONE.NAME VideoViT"):
         method("VideoMAE", "MODEL.BACKBONE.NAME", "ResNet3D")
-    with pytest.raises(UserError, match="CLASS_TOKEN True"):
+    with pytest.raises(UserError, match="MAEST needs MODEL.VIDEO_VIT.CLASS_TOKEN True"):
         method("MAEST")
+    with pytest.raises(UserError, match="VideoMAE needs MODEL.VIDEO_VIT.CLASS_TOKEN False"):
+        method("VideoMAE", "MODEL.VIDEO_VIT.CLASS_TOKEN", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["INPUT.CROP_SIZE", 60], "not of 4 x 60 x 60 .* INPUT.CROP_SIZE to one of 16"),
+        (["INPUT.NUM_FRAMES", 1], "not of 1 x 64 x 64 .* INPUT.NUM_FRAMES to a multiple of 2"),
+        (["MODEL.VIDEO_MAE.MASK_RATIO", 0.05], "VIDEO_MAE.MASK_RATIO 0.05 hides no patch"),
+    ],
+)
+def test_clips_and_ratios_without_patches_to_predict(changes, message):
+    cfg, model = method("VideoMAE", *changes)
+    with pytest.raises(UserError, match=message):
+        model(type(model).random_batch(cfg, 2, 0))
+
+
+def test_a_decoder_with_positions_for_other_clips():
+    cfg, model = method("MAEST", "MODEL.VIDEO_VIT.CLASS_TOKEN", True, "INPUT.CROP_SIZE", 80)
+    with pytest.raises(UserError, match="positions for 32 patches, but a clip has 50"):
+        model(type(model).random_batch(cfg, 2, 0))
+
+
+def test_the_config_reaches_the_method():
+    changes = {"MASK_RATIO": 0.5, "NORMALIZE_TARGET": False, "DECODER_HEADS": 4, "DECODER_EPS": 0.1}
+    words = [word for key, value in changes.items() for word in (f"MODEL.VIDEO_MAE.{key}", value)]
+    _, model = method("VideoMAE", *words, "TEST.CLIPS_PER_FORWARD", 3, "MODEL.CHANNELS_LAST", True)
+    assert (model.mask_ratio, model.normalize_target, model.clips_per_forward) == (0.5, False, 3)
+    assert (model.decoder.blocks[0].attn.heads, model.decoder.norm.eps) == (4, 0.1)
+    assert model.normalizer.memory_format is torch.channels_last_3d
+    masks = model.draw(torch.zeros(2, 3, 4, 64, 64))
+    assert masks.sum(1).tolist() == [16, 16]  # of 2 x 16 patches

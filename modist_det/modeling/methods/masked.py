@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from ...core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, Limit, add_section
 from ...structures.samples import Features, Losses, PretrainingBatch
 from ...utils.errors import UserError
-from ..backbone import VideoViT, build_backbone
+from ..backbone import Backbone, VideoViT, build_backbone
+from ..backbone.base import section_arguments
 from ..backbone.positions import sinusoid_table
 from ..backbone.transformer import Block, initialize
 from ..clip_normalizer import ClipNormalizer
 from ..registry import META_ARCH_REGISTRY
 from .base import PretrainingMethod, Views, mean_features
 
-__all__ = ["MAEST", "MaskedAutoencoder", "VideoMAE", "patches", "random_mask", "tube_mask"]
+__all__ = ["MAEST", "MaskedAutoencoder", "VideoMAE", "ViTAutoencoder", "patches", "random_mask", "tube_mask"]
 
 _KEYS = {
     "MASK_RATIO": Key(0.9, Limit(0, 1, open_low=True, open_high=True)),
@@ -69,20 +70,80 @@ class _Decoder(nn.Module):
 
 
 class MaskedAutoencoder(PretrainingMethod):
-    """Base: the backbone sees some patches of a clip, a small transformer predicts the pixels of the others.
+    """Base: the backbone sees some parts of a clip, a small transformer predicts the pixels of the others.
 
     Args:
-        backbone: without pooled norm.
+        backbone: encoder; its map are the features in evaluation.
         normalizer: uint8 -> clip.
-        mask_ratio: share of hidden patches.
-        decoder_dim, decoder_depth, decoder_heads: of the decoder; 0 heads: ``decoder_dim`` / 64.
-        normalize_target: predict pixels that are normalized by patch.
-        decoder_eps: of the decoder's last layer norm.
+        mask_ratio: share of hidden parts.
         clips_per_forward: number of clips that go through the backbone at once, in evaluation.
+
+    Attributes:
+        section: section of ``cfg.MODEL`` whose keys are the other arguments of the constructor.
     """
 
     section: ClassVar[str]
+
+    def __init__(
+        self, backbone: Backbone, normalizer: ClipNormalizer, mask_ratio: float, clips_per_forward: int
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.normalizer = normalizer
+        self.mask_ratio = mask_ratio
+        self.clips_per_forward = clips_per_forward
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> MaskedAutoencoder:
+        """Built from ``cfg.MODEL``."""
+        model = cfg.MODEL
+        arguments: dict[str, Any] = {
+            "backbone": build_backbone(cfg),
+            "normalizer": ClipNormalizer(
+                model.PIXEL_MEAN, model.PIXEL_STD, model.INPUT_FORMAT, model.CHANNELS_LAST
+            ),
+            "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
+        }
+        return cls(**arguments, **section_arguments(model[cls.section]))
+
+    @classmethod
+    def views(cls, cfg: CfgNode) -> Views:
+        return Views(clips=1)
+
+    def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
+        """``{"loss_pixels": ...}`` in training mode, features in evaluation mode."""
+        if not self.training:
+            features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
+            return [{"features": row} for row in features]
+        clip = self.normalizer(batch["video"].flatten(0, 1))
+        return {"loss_pixels": self.loss(clip, self.draw(clip))}
+
+    def draw(self, clip: Tensor) -> Tensor:
+        """A random choice of parts of normalized clips, bool (B, parts), as many in each row, for :meth:`loss`.
+
+        Raises:
+            UserError: clips of a size without such parts.
+        """
+        raise NotImplementedError
+
+    def loss(self, clip: Tensor, parts: Tensor) -> Tensor:
+        """Mean squared error over the hidden parts of normalized clips."""
+        raise NotImplementedError
+
+
+class ViTAutoencoder(MaskedAutoencoder):
+    """Base: a :class:`.VideoViT` and a plain transformer that predicts the pixels of patches.
+
+    Args:
+        backbone: without pooled norm.
+        decoder_dim, decoder_depth, decoder_heads: of the decoder; 0 heads: ``decoder_dim`` / 64.
+        normalize_target: predict pixels that are normalized by patch.
+        decoder_eps: of the decoder's last layer norm.
+        others: as in :class:`MaskedAutoencoder`.
+    """
+
     frames_predicted: int  # of each tubelet
+    class_token: ClassVar[bool]  # of the backbone
 
     def __init__(
         self,
@@ -96,14 +157,14 @@ class MaskedAutoencoder(PretrainingMethod):
         decoder_eps: float = 1e-6,
         clips_per_forward: int = 32,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, normalizer, mask_ratio, clips_per_forward)
+        name = type(self).__name__
         if not isinstance(backbone, VideoViT) or backbone.features != "map":
-            raise UserError(f"{type(self).__name__} needs MODEL.BACKBONE.NAME VideoViT with FEATURES map")
-        self.backbone = backbone
-        self.normalizer = normalizer
-        self.mask_ratio = mask_ratio
+            raise UserError(f"{name} needs MODEL.BACKBONE.NAME VideoViT with FEATURES map")
+        if (backbone.cls_token is not None) != self.class_token:
+            raise UserError(f"{name} needs MODEL.VIDEO_VIT.CLASS_TOKEN {self.class_token}")
+        self.backbone: VideoViT = backbone
         self.normalize_target = normalize_target
-        self.clips_per_forward = clips_per_forward
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.encoder_to_decoder = nn.Linear(backbone.dim, decoder_dim, bias=self.section == "MAE_ST")
@@ -116,33 +177,20 @@ class MaskedAutoencoder(PretrainingMethod):
         for module in (self.decoder, self.encoder_to_decoder):
             initialize(module)
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> MaskedAutoencoder:
-        """Built from ``cfg.MODEL``."""
-        node = cfg.MODEL[cls.section]
-        return cls(
-            build_backbone(cfg),  # type: ignore[arg-type]
-            ClipNormalizer(cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, cfg.MODEL.INPUT_FORMAT),
-            clips_per_forward=cfg.TEST.CLIPS_PER_FORWARD,
-            **{key.lower(): node[key] for key in _KEYS},
-        )
+    def draw(self, clip: Tensor) -> Tensor:
+        """The hidden patches, in the order time, row, column."""
+        backbone = self.backbone
+        steps, rows, columns = backbone.grid_of(clip)
+        whole = (steps * backbone.tubelet, rows * backbone.patch, columns * backbone.patch)
+        if tuple(clip.shape[2:]) != whole:
+            raise UserError(
+                f"{type(self).__name__} needs clips of whole patches, not of {' x '.join(map(str, clip.shape[2:]))} "
+                f"(frames x height x width): set INPUT.NUM_FRAMES to a multiple of {backbone.tubelet} and "
+                f"INPUT.CROP_SIZE to one of {backbone.patch}"
+            )
+        return self.mask(len(clip), steps, rows * columns, clip.device)
 
-    @classmethod
-    def views(cls, cfg: CfgNode) -> Views:
-        return Views(clips=1)
-
-    def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
-        """``{"loss_pixels": ...}`` in training mode, features in evaluation mode."""
-        if not self.training:
-            features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
-            return [{"features": row} for row in features]
-        clips = batch["video"].flatten(0, 1)
-        clip = self.normalizer(clips)
-        grid = self.backbone.grid_of(clip)
-        mask = self.mask(len(clip), grid[0], grid[1] * grid[2])
-        return {"loss_pixels": self.loss(clip, mask.to(clip.device))}
-
-    def mask(self, batch: int, steps: int, places: int) -> Tensor:
+    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
         """Random masks (B, N), ``True``: hidden; as many in each row."""
         raise NotImplementedError
 
@@ -154,10 +202,13 @@ class MaskedAutoencoder(PretrainingMethod):
         """Normalized clips -> what is to be predicted of all patches (B, N, pixels)."""
         raise NotImplementedError
 
-    def loss(self, clip: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error over the hidden patches of normalized clips."""
-        predicted = self.predict(clip, mask).float()
-        return F.mse_loss(predicted, self.target(clip)[mask].view_as(predicted))
+    def loss(self, clip: Tensor, parts: Tensor) -> Tensor:
+        predicted = self.predict(clip, parts).float()
+        if not predicted.numel():
+            raise UserError(
+                f"MODEL.{self.section}.MASK_RATIO {self.mask_ratio} hides no patch of a clip: set a larger one"
+            )
+        return F.mse_loss(predicted, self.target(clip)[parts].view_as(predicted))
 
     def pixels(self, clip: Tensor) -> Tensor:
         """Normalized clip -> pixels in [0, 1]."""
@@ -165,20 +216,21 @@ class MaskedAutoencoder(PretrainingMethod):
 
 
 @META_ARCH_REGISTRY.register()
-class VideoMAE(MaskedAutoencoder):
+class VideoMAE(ViTAutoencoder):
     """VideoMAE (Tong et al., NeurIPS 2022): tubes of patches are hidden; each color of a patch is normalized by itself.
 
     The layers are named as in VideoMAE's files, which ``load_weights`` fills completely.
     """
 
     section = "VIDEO_MAE"
+    class_token = False
 
     @property
     def frames_predicted(self) -> int:  # type: ignore[override]
         return self.backbone.tubelet
 
-    def mask(self, batch: int, steps: int, places: int) -> Tensor:
-        return tube_mask(batch, steps, places, self.mask_ratio)
+    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
+        return tube_mask(batch, steps, places, self.mask_ratio, device)
 
     def predict(self, clip: Tensor, mask: Tensor) -> Tensor:
         """The decoder sees the visible patches first, then those to be predicted."""
@@ -197,26 +249,25 @@ class VideoMAE(MaskedAutoencoder):
 
 
 @META_ARCH_REGISTRY.register()
-class MAEST(MaskedAutoencoder):
+class MAEST(ViTAutoencoder):
     """MAE-ST (Feichtenhofer et al., NeurIPS 2022): any patches are hidden; a tubelet's first frame is predicted.
 
     Args:
-        others: as in :class:`MaskedAutoencoder`. The backbone has a class token.
+        others: as in :class:`ViTAutoencoder`. The backbone has a class token.
     """
 
     section = "MAE_ST"
     frames_predicted = 1
+    class_token = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.backbone.cls_token is None:
-            raise UserError("MAEST needs MODEL.VIDEO_VIT.CLASS_TOKEN True")
         shape = (1, 1 + math.prod(self.backbone.grid), self.mask_token.shape[2])
         self.decoder.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
 
-    def mask(self, batch: int, steps: int, places: int) -> Tensor:
+    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
         count = steps * places
-        return random_mask(batch, count, count - int(count * (1 - self.mask_ratio)))
+        return random_mask(batch, count, count - int(count * (1 - self.mask_ratio)), device)
 
     def predict(self, clip: Tensor, mask: Tensor) -> Tensor:
         visible, hidden = _indices(~mask), _indices(mask)

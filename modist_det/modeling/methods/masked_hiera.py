@@ -8,15 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core import COUNT, CfgNode, Key, Limit, add_section
-from ...structures.samples import Features, Losses, PretrainingBatch
+from ...core import COUNT, Key, Limit, add_section
 from ...utils.errors import UserError
-from ..backbone import Backbone, Hiera, build_backbone
+from ..backbone import Backbone, Hiera
 from ..backbone.hiera import HieraBlock
 from ..clip_normalizer import ClipNormalizer
 from ..registry import META_ARCH_REGISTRY
-from .base import PretrainingMethod, Views, mean_features
-from .masked import patches, random_mask
+from .masked import MaskedAutoencoder, patches, random_mask
 
 __all__ = ["HieraMAE"]
 
@@ -30,7 +28,7 @@ add_section(
 
 
 @META_ARCH_REGISTRY.register()
-class HieraMAE(PretrainingMethod):
+class HieraMAE(MaskedAutoencoder):
     """Masked autoencoding of Hiera (Ryali et al., ICML 2023), with the names of the layers of its own files.
 
     The encoder sees some mask units of a clip; the maps of its stages are added at the resolution of the last one, and
@@ -48,6 +46,8 @@ class HieraMAE(PretrainingMethod):
         UserError: another backbone, or one whose mask units are not those of its pooling.
     """
 
+    section = "HIERA_MAE"
+
     def __init__(
         self,
         backbone: Backbone,
@@ -58,7 +58,7 @@ class HieraMAE(PretrainingMethod):
         decoder_heads: int = 16,
         clips_per_forward: int = 32,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, normalizer, mask_ratio, clips_per_forward)
         if not isinstance(backbone, Hiera) or backbone.features != "map":
             raise UserError("HieraMAE needs MODEL.BACKBONE.NAME Hiera with FEATURES map")
         unit = tuple(stride**backbone.levels for stride in backbone.q_stride)
@@ -67,9 +67,6 @@ class HieraMAE(PretrainingMethod):
                 f"HieraMAE needs all stages of a Hiera (MODEL.HIERA.MAP_STAGE) and mask units of {list(unit)} tokens"
             )
         self.backbone: Hiera = backbone
-        self.normalizer = normalizer
-        self.mask_ratio = mask_ratio
-        self.clips_per_forward = clips_per_forward
         pools = backbone.q_pool
         # Tokens of a unit at the end, of the clip at the end, and pixels of a token there.
         self.last_unit = tuple(n // s**pools for n, s in zip(unit, backbone.q_stride, strict=True))
@@ -98,29 +95,19 @@ class HieraMAE(PretrainingMethod):
             if isinstance(module, (nn.Linear, nn.LayerNorm)) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode) -> HieraMAE:
-        """Built from ``cfg.MODEL``."""
-        return cls(
-            build_backbone(cfg),
-            ClipNormalizer(cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD, cfg.MODEL.INPUT_FORMAT),
-            clips_per_forward=cfg.TEST.CLIPS_PER_FORWARD,
-            **{key.lower(): value for key, value in cfg.MODEL.HIERA_MAE.items()},
-        )
-
-    @classmethod
-    def views(cls, cfg: CfgNode) -> Views:
-        return Views(clips=1)
-
-    def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
-        """``{"loss_pixels": ...}`` in training mode, features in evaluation mode."""
-        if not self.training:
-            features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
-            return [{"features": row} for row in features]
-        clip = self.normalizer(batch["video"].flatten(0, 1))
+    def draw(self, clip: Tensor) -> Tensor:
+        """The units that are seen."""
+        backbone = self.backbone
+        size = [n * s for n, s in zip(backbone.grid, backbone.patch_stride, strict=True)]
+        if list(clip.shape[2:]) != size:
+            raise UserError(
+                f"HieraMAE needs clips of {' x '.join(map(str, size))} (frames x height x width), as in "
+                f"MODEL.HIERA.INPUT_SIZE, not of {' x '.join(map(str, clip.shape[2:]))}: set INPUT.NUM_FRAMES and "
+                "CROP_SIZE to these"
+            )
         units = math.prod(self._units())
         hidden = units - int(units * (1 - self.mask_ratio))
-        return {"loss_pixels": self.loss(clip, ~random_mask(len(clip), units, hidden, clip.device))}
+        return ~random_mask(len(clip), units, hidden, clip.device)
 
     def encode(self, clip: Tensor, kept: Tensor) -> Tensor:
         """The fused maps of the kept units (B, K, t, h, w, C), normalized.
@@ -170,9 +157,9 @@ class HieraMAE(PretrainingMethod):
         variance, mean = torch.var_mean(values, dim=2, keepdim=True)
         return (values - mean) / (variance + 1e-6).sqrt()
 
-    def loss(self, clip: Tensor, kept: Tensor) -> Tensor:
-        """Mean squared error over the hidden patches of normalized clips."""
-        predicted, hidden = self.predict(clip, kept)
+    def loss(self, clip: Tensor, parts: Tensor) -> Tensor:
+        """Mean squared error over the patches of units that are not seen."""
+        predicted, hidden = self.predict(clip, parts)
         return F.mse_loss(predicted[hidden].float(), self.target(clip)[hidden].float())
 
     def _units(self) -> list[int]:
