@@ -81,7 +81,7 @@ def to_caffe2(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if block := re.match(r"s(\d)\.pathway1_res(\d+)\.", name):
             last[block[1]] = max(last.get(block[1], 0), int(block[2]))
-    blobs = {name: _NAMES.theirs(name, last=str(last.get(name[1:2])), head="pred") for name in names}
+    blobs = {name: _NAMES.theirs(name, last=str(last.get(name[1:2], 0)), head="pred") for name in names}
     return {name: blob for name, blob in blobs.items() if blob is not None}
 
 

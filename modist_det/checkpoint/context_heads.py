@@ -40,7 +40,7 @@ def from_feature_bank(state_dict: Mapping[str, Tensor]) -> Weights:
         if source.startswith(_OPERATOR):
             name = source.removeprefix(_OPERATOR).replace("_conv.conv.", "_conv.")
             name = re.sub(r"^non_local_layer_(\d+)\.", lambda match: f"layers.{int(match[1]) - 1}.", name)
-            is_kernel = name.endswith("_conv.weight")
+            is_kernel = name.endswith("_conv.weight") and tensor.dim() > 1
             weights.add(f"head.fbo.{name}", source, tensor.flatten(1 if is_kernel else 0))
         else:
             weights.add(source.replace("roi_head.bbox_head.fc_cls.", "head.projection."), source, tensor)

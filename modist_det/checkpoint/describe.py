@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..modeling.backbone import backbone_classes, keys_of
+from ..modeling.backbone import description_of, keys_of
 from .configs import configs_with
 
 __all__ = ["describe_backbone", "fitting_config", "fitting_keys"]
@@ -19,9 +19,7 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     Example: ``ResNet3D, depth 50, width 64, 3 input channels, stem kernel 1x7x7, temporal kernels
     1/1/3/3``. Strides, dilation and SlowFast's alpha leave no trace in the shapes.
     """
-    own = _of_backbone(tensors)
-    described = (f"{name}, {text}" for name, cls in backbone_classes() if (text := cls.describe(own)))
-    return next(described, "a network that no backbone here knows as its own")
+    return description_of(_of_backbone(tensors)) or "a network that no backbone here knows as its own"
 
 
 def fitting_config(tensors: Mapping[str, Tensor]) -> str:

@@ -80,7 +80,7 @@ class LoadReport:
 
     def _remedy(self) -> str:
         for name, theirs, ours in self.mismatched:
-            if name.startswith(_LAST_LAYER) and theirs[1:] == ours[1:]:
+            if name.startswith(_LAST_LAYER) and theirs and theirs[1:] == ours[1:]:
                 return (
                     f"the checkpoint has {theirs[0]} classes and the model {ours[0]}: use a dataset with the label map "
                     "of the checkpoint, or set MODEL.NUM_CLASSES"

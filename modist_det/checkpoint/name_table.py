@@ -48,7 +48,7 @@ def _pattern(template: str, parts: Parts) -> re.Pattern[str]:
     for text, name, _, _ in Formatter().parse(template):
         pattern += re.escape(text)
         if name is not None:
-            part = parts[name]
+            part = parts[name] or "(?!)"  # of an empty mapping, nothing
             texts = part if isinstance(part, str) else "|".join(map(re.escape, part))
             pattern += f"(?P<{name}>{texts})"
     return re.compile(pattern)

@@ -41,8 +41,8 @@ def checkpoint_in(path: Path) -> Path:
     if not path.is_dir():
         return path
     for folder in (path / "checkpoints", path):
-        for last in newest_first(folder)[:1]:
-            return last
+        if files := newest_first(folder):
+            return files[0]
     raise UserError(
         f"{path} is a folder without a checkpoint (checkpoints/model_*.pth); has the run finished?"
     )

@@ -179,7 +179,9 @@ def _fuse(weights: Weights) -> None:
             renamed = {f"{prefix}.q.{kind}": ["query"], f"{prefix}.kv.{kind}": ["key", "value"]}
         else:
             renamed = {f"{prefix}.qkv.{kind}": ["query", "key", "value"]}
-        if not all(which in names for group in renamed.values() for which in group):
+        shapes = {weights.tensors[name].shape for name in names.values()}
+        whole = all(which in names for group in renamed.values() for which in group)
+        if not whole or len(shapes) > 1 or shapes == {()}:
             continue  # damaged: it is reported as unexpected
         tensors = {which: weights.tensors.pop(name) for which, name in names.items()}
         sources = {which: weights.sources.pop(name) for which, name in names.items()}
@@ -199,9 +201,8 @@ def _from_videomae(state_dict: Mapping[str, Tensor]) -> Weights:
     weights = _converter(_VIDEOMAE)(state_dict)
     if "encoder.patch_embed.proj.weight" in state_dict:
         # Of other methods' files, too: everything beside the encoder.
-        for source in [s for s in weights.sources.values() if not s.startswith("encoder.")]:
-            name = next(n for n, s in weights.sources.items() if s == source)
-            weights.optional[name] = _PRETRAINING
+        beside = [name for name, source in weights.sources.items() if not source.startswith("encoder.")]
+        weights.optional |= dict.fromkeys(beside, _PRETRAINING)
     return weights
 
 

@@ -82,7 +82,7 @@ def _config_and_weights(path: str, overrides: Sequence[Any]) -> tuple[CfgNode, W
     format = detect_format(state)
     weights = convert(state, format)
     keys = fitting_keys(weights.tensors) if format in VIT_FORMATS and not weights.head_only else {}
-    if not keys:
+    if not keys or (_LAST_LAYER in weights.tensors and weights.tensors[_LAST_LAYER].dim() != 2):
         raise UserError(
             f"the network of {path} (format {format}) does not follow from the file; give --cfg FILE, or use "
             "load_weights with a model of your own"

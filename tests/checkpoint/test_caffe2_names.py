@@ -36,6 +36,11 @@ def test_both_directions():
     assert blobs["s4.pathway1_res22.branch2.a.weight"] == "t_res4_22_branch2a_w"
 
 
+def test_a_fusion_without_the_blocks_before_it_comes_back():
+    assert to_caffe2(["s3_fuse.bn.bias"]) == {"s3_fuse.bn.bias": "t_res3_0_branch2c_bn_subsample_bn_b"}
+    assert from_caffe2("t_res3_0_branch2c_bn_subsample_bn_b") == "s3_fuse.bn.bias"
+
+
 @pytest.mark.parametrize(
     "name", ["conv1", "res2_0_branch1", "res6_0_branch1_w", "res2_0_branch2d_w", "x_conv1_w"]
 )

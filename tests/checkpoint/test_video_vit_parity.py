@@ -26,6 +26,7 @@ from modist_det.modeling.backbone.positions import umt_table
 from modist_det.modeling.clip_normalizer import ClipNormalizer
 from modist_det.modeling.heads.roi_action import extend_rois
 from modist_det.modeling.losses import bce_with_logits, cross_entropy
+from modist_det.utils.errors import UserError
 
 NORMALIZATION = {"pixel_mean": [0.45] * 3, "pixel_std": [0.225] * 3}
 # Of the constructor -> of the original.
@@ -244,6 +245,30 @@ def test_the_newer_names_of_hugging_face(reference, tmp_path):
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize(
+    ("case", "name", "message"),
+    [
+        (
+            "hf_videomae_cls",
+            "videomae.encoder.layer.1.attention.attention.query.weight",
+            "does not follow from the file",
+        ),
+        ("videomae_det_square", "head.weight", "does not follow from the file"),
+        (
+            "mmaction_ava_vit",
+            "roi_head.bbox_head.fc_cls.bias",
+            "in another shape: head.projection.bias; check",
+        ),
+        ("lfb_fbo_nonlocal", "roi_head.shared_head.fbo.st_feat_conv.weight", "does not follow from the file"),
+    ],
+)
+def test_damaged_tensors(reference, tmp_path, case, name, message):
+    state = read_state_dict(reference / f"{case}.pyth")
+    torch.save(state | {name: state[name].new_zeros(())}, tmp_path / "file.pth")
+    with pytest.raises(UserError, match=message):
+        from_file(tmp_path / "file.pth")
+
+
 def test_mae_st_pretraining(reference):
     io = torch.load(reference / "mae_st_pretrain_io.pt", weights_only=True)
     backbone = VideoViT(**CLASSIFIERS["mae_st_vit_cls"][1])
@@ -283,6 +308,14 @@ def test_attentive_probe(reference):
     maps = io["tokens"].transpose(1, 2).unflatten(2, (2, 4, 5))
     with torch.no_grad():
         torch.testing.assert_close(head([maps])[:, 0], io["output"], rtol=0, atol=1e-4)
+
+
+def test_heads_that_do_not_divide_the_channels():
+    for depth in (1, 2):
+        with pytest.raises(UserError, match="5 heads do not divide the width 24"):
+            AttentiveHead([24], 3, depth=depth, heads=5)
+    with pytest.raises(UserError, match="one pathway, not of 2"):
+        AttentiveHead([24, 8], 3)
 
 
 SETTINGS = {"heads": "HEADS", "image_size": "IMAGE_SIZE", "num_frames": "NUM_FRAMES"}

@@ -76,6 +76,21 @@ def test_the_hidden_patches_do_not_change_the_prediction():
         assert model.loss(clip, mask) != model.loss(other, mask)
 
 
+def test_targets_of_nearly_flat_patches():
+    """What keeps the division from 0: VideoMAE adds it to the deviation, MAE-ST to the variance."""
+    clip = torch.zeros(1, 3, 4, 64, 64)
+    clip[..., ::2] = 0.01  # half of the pixels, which deviate from the mean by 0.005 times the scale
+    _, model = method("VideoMAE", "MODEL.PIXEL_STD", [0.1, 0.1, 0.1])
+    count = 2 * 16 * 16
+    deviation = 0.0005 * (count / (count - 1)) ** 0.5
+    assert model.target(clip).max().item() == pytest.approx(0.0005 / (deviation + 1e-6), rel=1e-3)
+    changes = ["MODEL.VIDEO_VIT.CLASS_TOKEN", True, "MODEL.PIXEL_STD", [0.1, 0.1, 0.1]]
+    _, model = method("MAEST", *changes)
+    count = 3 * 16 * 16
+    expected = 0.0005 / (0.0005**2 * count / (count - 1) + 1e-6) ** 0.5
+    assert model.target(clip).max().item() == pytest.approx(expected, rel=1e-3)
+
+
 def test_raw_pixels_as_the_target():
     _, model = method("VideoMAE", "MODEL.VIDEO_MAE.NORMALIZE_TARGET", False)
     video = torch.randint(0, 256, (1, 3, 4, 64, 64), dtype=torch.uint8)
@@ -114,10 +129,15 @@ def test_a_decoder_with_positions_for_other_clips():
 
 def test_the_config_reaches_the_method():
     changes = {"MASK_RATIO": 0.5, "NORMALIZE_TARGET": False, "DECODER_HEADS": 4, "DECODER_EPS": 0.1}
+    changes |= {"DECODER_DIM": 128}
     words = [word for key, value in changes.items() for word in (f"MODEL.VIDEO_MAE.{key}", value)]
     _, model = method("VideoMAE", *words, "TEST.CLIPS_PER_FORWARD", 3, "MODEL.CHANNELS_LAST", True)
     assert (model.mask_ratio, model.normalize_target, model.clips_per_forward) == (0.5, False, 3)
     assert (model.decoder.blocks[0].attn.heads, model.decoder.norm.eps) == (4, 0.1)
+    _, other = method("VideoMAE", "MODEL.VIDEO_MAE.DECODER_DIM", 128, "MODEL.VIDEO_VIT.EPS", 0.01)
+    assert (other.decoder.blocks[0].attn.heads, other.decoder.blocks[0].norm1.eps) == (2, 0.01)
     assert model.normalizer.memory_format is torch.channels_last_3d
     masks = model.draw(torch.zeros(2, 3, 4, 64, 64))
     assert masks.sum(1).tolist() == [16, 16]  # of 2 x 16 patches
+    _, model = method("MAEST", "MODEL.VIDEO_VIT.CLASS_TOKEN", True)
+    assert model.draw(torch.zeros(2, 3, 4, 64, 64)).sum(1).tolist() == [29, 29]  # of 32 int(3.2) are seen

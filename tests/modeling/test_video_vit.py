@@ -181,6 +181,11 @@ def test_the_config_is_found_in_the_weights(family):
         ({"positions": "fourier"}, "POSITIONS is 'fourier'; known: sinusoid, learned"),
         ({"heads": 5}, "5 heads do not divide"),
         ({"norm": "pooled"}, "NORM pooled is for FEATURES mean"),
+        ({"norm": "batch"}, "NORM is 'batch'; known: tokens, pooled, none"),
+        ({"features": "last"}, "FEATURES is 'last'; known: map, mean, first"),
+        ({"qkv_bias": "kv"}, "QKV_BIAS is 'kv'; known: none, qv, full"),
+        ({"positions": "rotary", "class_token": True}, "rotary has no place for a class token"),
+        ({"positions": "rotary", "heads": 8}, "rotary needs an even width of heads, not 3"),
     ],
 )
 def test_wrong_arguments(arguments, message):
@@ -203,6 +208,22 @@ def test_weights_for_clips_of_another_size(family, tmp_path):
     torch.testing.assert_close(
         small.position_table(small.grid), large.position_table(small.grid), atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize("family", ["umt", "mae_st", "vjepa1"])
+@pytest.mark.parametrize("damage", ["scalar", "flat", "empty"])
+def test_a_file_with_damaged_shapes_is_refused(family, damage, tmp_path):
+    tensors = tiny(family).state_dict()
+    for name in ("blocks.1.mlp.fc1.weight", next(n for n in tensors if n.startswith("pos_embed"))):
+        table = tensors[name]
+        changed = {"scalar": table.new_zeros(()), "flat": table.flatten(), "empty": table[:0]}[damage]
+        torch.save(
+            {f"backbone.{n}": t for n, t in tensors.items()} | {f"backbone.{name}": changed},
+            tmp_path / "file.pth",
+        )
+        for network in (tiny(family), tiny(family, depth=1)):
+            with pytest.raises(UserError, match="has another backbone than the model"):
+                load_weights(network, tmp_path / "file.pth")
 
 
 def test_torch_compile_takes_the_whole_network():

@@ -1,7 +1,7 @@
 """Backbones: clip -> feature maps, one per pathway."""
 
 from .base import Backbone
-from .build import backbone_classes, build_backbone, keys_of
+from .build import backbone_classes, build_backbone, description_of, keys_of
 from .hiera import Hiera
 from .mvit import MViT
 from .resnet3d import ResNet3D
@@ -21,5 +21,6 @@ __all__ = [
     "VideoViT",
     "backbone_classes",
     "build_backbone",
+    "description_of",
     "keys_of",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -11,7 +12,11 @@ from ...core import CfgNode, add_section
 from ..registry import BACKBONE_REGISTRY, lookup
 from .base import Backbone
 
-__all__ = ["backbone_classes", "build_backbone", "keys_of"]
+__all__ = ["backbone_classes", "build_backbone", "description_of", "keys_of"]
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 add_section(
     "MODEL.BACKBONE",
@@ -45,6 +50,22 @@ def keys_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The config keys, ``MODEL.BACKBONE.NAME`` first, of the backbone with these parameters; see
     :meth:`Backbone.config_of`."""
     for name, backbone in backbone_classes():
-        if keys := backbone.config_of(tensors):
+        if keys := _answer(backbone.config_of, tensors):
             return {"MODEL.BACKBONE.NAME": name, **keys}
     return {}
+
+
+def description_of(tensors: Mapping[str, Tensor]) -> str:
+    """The name of the class of the backbone with these parameters, and :meth:`Backbone.describe`; ``""``: none."""
+    texts = ((name, _answer(backbone.describe, tensors)) for name, backbone in backbone_classes())
+    return next((f"{name}, {text}" for name, text in texts if text), "")
+
+
+def _answer(
+    question: Callable[[Mapping[str, Tensor]], Answer], tensors: Mapping[str, Tensor]
+) -> Answer | None:
+    try:
+        return question(tensors)
+    except Exception as error:  # the shapes of a damaged file can raise anything
+        logger.warning("%s cannot read these shapes: %r", question.__qualname__, error)
+        return None

@@ -12,9 +12,15 @@ from torchvision.ops import StochasticDepth
 from ...utils.errors import UserError
 from .multiscale import Mlp
 
-__all__ = ["QKV_BIASES", "Attention", "Block", "drop_path", "initialize"]
+__all__ = ["QKV_BIASES", "Attention", "Block", "check_heads", "drop_path", "initialize"]
 
 QKV_BIASES = ("none", "qv", "full")
+
+
+def check_heads(heads: int, dim: int) -> None:
+    """Refuse a number of heads that does not divide the width."""
+    if dim % heads:
+        raise UserError(f"{heads} heads do not divide the width {dim} of a transformer")
 
 
 def drop_path(rate: float) -> nn.Module:
@@ -34,8 +40,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int, bias: str = "full") -> None:
         super().__init__()
-        if dim % heads:
-            raise UserError(f"{heads} heads do not divide the width {dim} of a transformer")
+        check_heads(heads, dim)
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias == "full")
         self.q_bias = nn.Parameter(torch.zeros(dim)) if bias == "qv" else None

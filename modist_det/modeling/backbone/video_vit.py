@@ -85,7 +85,7 @@ class VideoViT(Backbone):
         checkpointing: see :func:`~.multiscale.run_block`.
 
     Raises:
-        UserError: an unknown word, heads that do not divide the width, or a norm that the features do not use.
+        UserError: an unknown word, heads that do not divide the width, or settings that contradict each other.
     """
 
     untraced_keys = tuple(
@@ -127,7 +127,15 @@ class VideoViT(Backbone):
             raise UserError(
                 f"MODEL.VIDEO_VIT.NORM pooled is for FEATURES mean, not {features}: set NORM tokens, or FEATURES mean"
             )
+        if positions == "rotary" and class_token:
+            raise UserError(
+                "MODEL.VIDEO_VIT.POSITIONS rotary has no place for a class token: set CLASS_TOKEN False"
+            )
         heads = heads or (16 if dim == 1280 or (dim == 1408 and positions != "rotary") else max(dim // 64, 1))
+        if positions == "rotary" and dim // heads % 2:
+            raise UserError(
+                f"MODEL.VIDEO_VIT.POSITIONS rotary needs an even width of heads, not {dim // heads}"
+            )
         self.dim = dim
         self.heads = heads
         self.patch = patch
@@ -250,7 +258,7 @@ class VideoViT(Backbone):
 
     def _resize(self, tensors: dict[str, Tensor], name: str, new: Grid) -> list[tuple[str, str]]:
         table = tensors.get(name)
-        if table is None or table.dim() != 3 or table.shape[1] == math.prod(new):
+        if table is None or table.dim() != 3 or not table.numel() or table.shape[1] == math.prod(new):
             return []
         count = table.shape[1]
         side = math.isqrt(count)

@@ -12,7 +12,7 @@ from ...core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, add_section
 from ...utils.errors import UserError
 from ..backbone import Backbone
 from ..backbone.multiscale import Mlp
-from ..backbone.transformer import Block, initialize
+from ..backbone.transformer import Block, check_heads, initialize
 from ..registry import HEAD_REGISTRY
 from .linear import LinearHead
 
@@ -31,6 +31,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
+        check_heads(heads, dim)
         self.heads = heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
@@ -69,7 +70,7 @@ class AttentiveHead(LinearHead):
         num_classes, dropout, activation, init_std: as in :class:`LinearHead`.
 
     Raises:
-        UserError: there is more than one pathway.
+        UserError: there is more than one pathway, or the heads do not divide the channels.
     """
 
     task = "classification"
