@@ -56,8 +56,11 @@ def pyannot() -> bytes:
 
 
 def final_annots(path) -> None:
+    """Some tubes of the file have more boxes than frames."""
+
     def tube(label, first, boxes):
-        ends = (float(first + len(boxes) - 1), float(first), float(label), as_sizes(boxes).astype(float))
+        more = as_sizes(np.vstack([boxes, boxes[:1]])).astype(float)
+        ends = (float(first + len(boxes) - 1), float(first), float(label), more)
         return np.array([ends], [("ef", "O"), ("sf", "O"), ("class", "O"), ("boxes", "O")])
 
     people = np.concatenate([tube(1, 3, corners(x, 10)) for x in (0, 100)])
@@ -182,6 +185,26 @@ def test_several_actions_of_one_person(folder):
         evaluator.process(batch, [{"scores": scores}])
     metrics = evaluator.evaluate()
     assert metrics["frame_mAP"] == metrics["video_mAP@0.5"] == pytest.approx(1)
+
+
+def test_videos_in_one_folder_and_boxes_beyond_the_image(folder):
+    plain = NAMES[0].split("/")[1]
+    (folder / "videos" / f"{NAMES[0]}.avi").rename(folder / "videos" / f"{plain}.avi")
+    tube = {"label": "x", "start_frame": 0, "end_frame": 1, "boxes": [[-0.1, 0.5, 0.5, 1.2]]}
+    entry = {"width": 320, "height": 240, "fps": 10, "num_frames": 8, "tubes": [tube]}
+    (folder / "tubes.json").write_text(json.dumps(dict.fromkeys(NAMES, entry)))
+    records = TubesDataset("d", folder / "videos", folder / "tubes.json").records()
+    assert [record.video for record in records] == [
+        str(folder / "videos" / f"{name}.avi") for name in (plain, NAMES[1])
+    ]
+    assert records[0].boxes.tolist() == [[0, 0.5, 0.5, 1]]
+    (folder / "list.txt").write_text(f"{plain}.avi\n")
+    listed = TubesDataset("d", folder / "videos", folder / "tubes.json", list_file=folder / "list.txt")
+    assert listed.video_names == NAMES[:1]
+    tube["end_frame"] = 3
+    (folder / "tubes.json").write_text(json.dumps({NAMES[0]: entry}))
+    with pytest.raises(UserError, match="has 1 boxes for another number of frames"):
+        TubesDataset("d", folder / "videos", folder / "tubes.json").records()
 
 
 def test_puppet_masks(tmp_path):

@@ -62,6 +62,34 @@ def test_published_scores_are_those_of_the_last_detection():
     assert spans(link_detections(rows, "multisports", scores="own_scores")) == [(1, 15, 0.9)]
 
 
+def test_weak_tubes_are_dropped():
+    for protocol, least in (("act", 0.01), ("multisports", 0.005)):
+        for score, count in ((0.9 * least, 0), (1.1 * least, 1)):
+            rows = [row(f, 0, score) for f in range(1, 16)]
+            assert len(link_detections(rows, protocol, scores="own_scores")) == count
+
+
+def test_the_ten_best_of_a_frame_are_linked():
+    rows = [row(f, 200 * k, 0.9 - k / 100) for f in range(1, 16) for k in range(12)]
+    for protocol in ("act", "multisports"):
+        tubes = link_detections(rows, protocol, scores="own_scores")
+        assert [score for _, _, score in spans(tubes)] == pytest.approx([0.81 + k / 100 for k in range(10)])
+
+
+def test_suppression_by_hand():
+    """Boxes of 101 x 101 pixels, 40 and 10 apart: IoU (+1 pixel) 61/141 and 91/111."""
+    rows = [row(f, x, s) for f in range(1, 16) for x, s in ((0, 0.9), (40, 0.8), (10, 0.7))]
+    assert spans(link_detections(rows, "act")) == [(1, 15, 0.9)]
+    softly = link_detections(rows, "multisports", scores="own_scores")
+    assert spans(softly) == [(1, 15, round(0.7 * (1 - 91 / 111), 4)), (1, 15, 0.8), (1, 15, 0.9)]
+
+
+def test_the_best_score_of_those_near_enough_continues_a_tube():
+    rows = [row(1, 0, 0.9), row(2, 5, 0.3), row(2, -60, 0.8)]
+    (tube,) = link_detections(rows, "act", min_length=2)
+    assert tube["boxes"][:, 0].tolist() == [0, -60]
+
+
 def test_best_paths_cover_the_video():
     """Frame 2 has no box, and frame 4 only one: after it is used there is no second path."""
     rows = [

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from modist_det.evaluation import frame_map, nms_tubes, video_map
+from modist_det.evaluation import frame_map, link_detections, nms_tubes, video_map
 from modist_det.evaluation.matching import match_pairs
+from modist_det.evaluation.protocols import eleven_point
 from modist_det.structures.tables import BoxTable
 from modist_det.utils.errors import UserError
 
@@ -228,6 +229,25 @@ def test_matching_all_at_once_is_matching_one_by_one(retry):
 def test_malformed(detections, message):
     with pytest.raises(UserError, match=message):
         frame_map([], detections, "act")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "only_best"), [("recommended", 0), ("act", 0), ("multisports", 1), ("yowo", 1)]
+)
+def test_whether_only_the_best_class_of_a_box_counts(protocol, only_best):
+    truth = [{"video": "v", "class": "sit", "frame": 1, "box": [0, 0, 9, 9]}]
+    found = [{"video": "v", "frame": 1, "box": [0, 0, 9, 9], "scores": [0.9, 0.8]}]
+    for best_class, expected in ((None, 1 - only_best), (True, 0), (False, 1)):
+        result = frame_map(truth, found, protocol, classes=["run", "sit"], best_class=best_class)
+        assert result["0.5"]["per_class"]["sit"] == expected
+    linked = link_detections(found, protocol, classes=["run", "sit"], min_length=1, scores="own_scores")
+    assert [t["class"] for t in linked] == (["run"] if protocol == "multisports" else ["run", "sit"])
+
+
+def test_eleven_points_by_hand():
+    """Precision is 1 at recalls 0 and 0.1, and 2/3 at 0.2."""
+    assert eleven_point(np.array([True]), 10) == pytest.approx(2 / 11)
+    assert eleven_point(np.array([True, False, True]), 10) == pytest.approx((2 + 2 / 3) / 11)
 
 
 def test_malformed_classes():

@@ -127,6 +127,40 @@ def test_cvat_project_has_several_videos(file):
     with pytest.raises(UserError, match="track 0: task_id is '3', but <meta> has tasks 1, 2"):
         read_annotations(file(f'{text}<track id="0" label="x" task_id="3">{box}</track></annotations>'))
 
+    with pytest.raises(UserError, match="two tasks are of a video a"):
+        read_annotations(file(text.replace("b.mp4", "a.mp4") + "</annotations>"))
+
+
+def test_cvat_with_a_frame_step(file):
+    """``size`` counts the annotated frames, ``stop_frame`` is a number of the video."""
+    read = read_annotations(
+        file(CVAT.replace("<size>12", "<size>4").replace("<stop_frame>11", "<stop_frame>15"))
+    )
+    assert read.videos["clip"].num_frames == 16 and read.tracks[0].frames[-1] == 15
+
+
+def test_cvat_with_zeros_where_a_track_is_outside(file):
+    before = 'frame="8" outside="1" occluded="0" keyframe="1" xtl="18" ytl="10" xbr="42" ybr="50"'
+    assert before in CVAT
+    zeros = 'frame="8" outside="1" occluded="0" keyframe="1" xtl="0" ytl="0" xbr="0" ybr="0"'
+    (track,) = read_annotations(file(CVAT.replace(before, zeros))).tracks
+    assert track.boxes[track.frames == 7].tolist() == [[18, 10, 42, 50]]
+
+
+def test_coco_attributes(file):
+    """Notes of tools are no actions; a track may be outside."""
+    content = json.loads(json.dumps(COCO))
+    for entry, number in zip(content["annotations"], ("track_id", "instance_id"), strict=True):
+        del entry["track_id"]
+        entry["attributes"] = {number: 4, "occluded": False, "keyframe": True, "action": "run", "phone": True}
+    content["annotations"][0]["attributes"]["rotation"] = 0.0
+    content["annotations"][1]["attributes"] |= {"outside": True}
+    del content["annotations"][1]["attributes"]["instance_id"]
+    content["annotations"][1]["instance_id"] = 4
+    (track,) = read_annotations(file(content)).tracks
+    assert track.number == 4 and track.frames.tolist() == [0, 1, 2, 3, 4]
+    assert track.attributes == {"action": ("run",) * 5, "phone": ("true",) * 5}
+
 
 def test_coco_interpolates_between_annotated_images(file):
     (track,) = read_annotations(file(COCO)).tracks
@@ -167,6 +201,7 @@ def test_round_trip(name, tmp_path):
         ('encoding="utf-8"', 'encoding="gbk"', "is not XML, or is cut off .multi-byte encodings"),
         ("<track id", '<image id="0"/><track id', "is CVAT for images"),
         ("original_size", "size_then", "has no task with an <original_size>"),
+        ('<track id="0"', '<track id="1" label="x"><polygon/></track><track id="0"', "track 1 is a <polygon>"),
         ('z_order="0"', 'rotation="30"', "track 0, frame 2: the box is rotated"),
         ('z_order="0"', 'rotation="left"', "frame 2: rotation of <box> is 'left', but must be a number"),
         ('frame="10"', 'frame="1e300"', "track 0: frame 1000.* is beyond the 10,000,000"),
@@ -231,6 +266,21 @@ def test_impossible_tracks():
         to_tubes(TrackAnnotations({"clip": VideoSize(96, 64, 11, 25)}, sound.tracks))
     with pytest.raises(UserError, match="track 3, frame 1: the box is outside the image of 2 x 2"):
         to_tubes(TrackAnnotations({"clip": VideoSize(2, 2, 12, 25)}, sound.tracks))
+
+
+def test_boxes_beyond_the_image_and_tracks_without_action(caplog):
+    boxes = np.array([[-2.0, 10, 30, 50], [-0.3, 10, 30, 50]])
+    shown = np.ones(2, bool)
+
+    def tubes(action: str) -> dict:
+        track = AnnotatedTrack("clip", 1, "person", np.arange(2), boxes, shown, {"action": (action,) * 2})
+        return to_tubes(TrackAnnotations({"clip": VideoSize(96, 64, 12, 25)}, [track]))
+
+    (tube,) = tubes("walk")["clip"]["tubes"]
+    assert tube["boxes"] == [[0, 0.15625, 0.3125, 0.78125]] * 2
+    assert "1 boxes reach beyond the image" in caplog.text
+    with pytest.raises(UserError, match="the annotations have no action"):
+        tubes("none")
 
 
 def test_unknown_formats(file):

@@ -56,7 +56,22 @@ def test_tubes(run, files):
     code, out, _ = run(
         "--truth", files / "truth.json", "--results", files / "tubes.json", "--thresholds", "0.3"
     )
-    assert code == 0 and "0.3" in out and "frame AP" not in out
+    assert code == 0 and "0.3" in out and "frame AP" not in out and "95 %" not in out
+
+
+def test_interval_from_five_videos_on(run, files):
+    content = json.loads((files / "truth.json").read_text())
+    (tube,) = content["ground_truth"]
+    content["ground_truth"] = [{**tube, "video": f"v{i}"} for i in range(6)]
+    tubes = [{**t, "score": 0.9 - i / 10} for i, t in enumerate(content["ground_truth"][:4])]
+    (files / "truth.json").write_text(json.dumps(content))
+    (files / "tubes.json").write_text(json.dumps(tubes))
+    paths = ("--truth", files / "truth.json", "--results", files / "tubes.json", "--json", files / "out.json")
+    code, out, _ = run(*paths)
+    assert code == 0 and "95 %, from" in out
+    result = json.loads((files / "out.json").read_text())["video_map"]
+    low, high = result["0.5"]["interval"]
+    assert 0 <= low < 4 / 6 < high <= 1 and "interval" not in result["0.5:0.95"]
 
 
 @pytest.mark.parametrize(
