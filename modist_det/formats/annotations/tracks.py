@@ -52,7 +52,7 @@ class AnnotatedTrack:
         """In which frames each action takes place: bool (m,) by name.
 
         The action of an attribute with the value "true" is the attribute's name, that of any other its value. A track
-        without attributes has its label as action.
+        that has none of the attributes has its label as action.
 
         Args:
             attributes: those that are actions (default: all).
