@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from modist_det.config import get_cfg
-from modist_det.modeling import Hiera, MViT, build_model
+from modist_det.modeling import Hiera, MViT, VideoViT, build_model
 
 
 def _rows(root) -> list[list[str]]:
@@ -60,6 +60,22 @@ def test_table_of_transformers(root):
             count = sum(p.numel() for p in network.parameters()) + classifier
             assert f"{count / 1e6:.2f}" == millions
             assert counter.get_total_flops() == 0 or f"{counter.get_total_flops() / 2e9:.1f}" == giga
+
+
+def test_table_of_plain_transformers(root):
+    lines = (root / "docs" / "BACKBONES.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    sizes = [row for row in rows if len(row) == 4 and row[0] in ("S", "B", "L", "H", "g")]
+    assert len(sizes) == 5
+    for size, settings, millions, giga in sizes:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network = VideoViT.preset(size, norm="pooled", features="mean")
+            if size in ("S", "B"):
+                network(torch.empty(1, 3, 16, 224, 224))
+        assert settings.startswith(f"{network.dim}, {len(network.blocks)}, {network.heads}")
+        count = sum(p.numel() for p in network.parameters()) + (network.dim + 1) * 400
+        assert f"{count / 1e6:.2f}" == millions
+        assert counter.get_total_flops() == 0 or f"{counter.get_total_flops() / 2e9:.1f}" == giga
 
 
 def test_table_of_mvit(root):
