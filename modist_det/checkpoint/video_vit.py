@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
+from .name_table import NameTable
 from .weights import Weights
 
 __all__ = ["VIT_FORMATS", "separate", "to_hf_videomae", "to_mmaction2", "to_videomae", "vit_format"]
@@ -32,28 +33,72 @@ _VIDEOMAE: _Rules = (
     (r"(?=decoder\.|clip_decoder\.|mask_token$|encoder_to_decoder\.)", ""),
     (r"", "backbone."),
 )
-_MMACTION2: _Rules = (
-    (r"(?:cls_head|roi_head\.bbox_head)\.fc_cls\.", "head.projection."),
-    (r"backbone\.patch_embed\.projection\.", "backbone.patch_embed.proj."),
-    (r"(backbone\.blocks\.\d+\.mlp\.)layers\.0\.0\.", r"\1fc1."),
-    (r"(backbone\.blocks\.\d+\.mlp\.)layers\.1\.", r"\1fc2."),
+_MMACTION2 = NameTable(
+    [
+        ("{head}.fc_cls.{rest}", "head.projection.{rest}"),
+        ("backbone.patch_embed.projection.{rest}", "backbone.patch_embed.proj.{rest}"),
+        ("backbone.blocks.{block}.mlp.layers.{layer}.{rest}", "backbone.blocks.{block}.mlp.{layer}.{rest}"),
+        ("backbone.{rest}", "backbone.{rest}"),
+    ],
+    {
+        "head": r"cls_head|roi_head\.bbox_head",
+        "block": r"\d+",
+        "layer": {"0.0": "fc1", "1": "fc2"},
+        "rest": ".+",
+    },
 )
-_HF_VIDEOMAE: _Rules = (
-    (r"(?:videomae\.)?embeddings\.patch_embeddings\.projection\.", "backbone.patch_embed.proj."),
-    (r"(?:videomae\.)?encoder\.layer\.", "backbone.blocks."),
-    (r"decoder\.decoder_layers\.", "decoder.blocks."),
-    (r"(?:videomae\.)?layernorm\.", "backbone.norm."),
-    (r"fc_norm\.", "backbone.fc_norm."),
-    (r"classifier\.", "head.projection."),
+_HF_VIDEOMAE = NameTable(
+    [
+        ("{model}embeddings.patch_embeddings.projection.{rest}", "backbone.patch_embed.proj.{rest}"),
+        ("{model}encoder.layer.{block}.{layer}.{rest}", "backbone.blocks.{block}.{layer}.{rest}"),
+        ("decoder.decoder_layers.{block}.{layer}.{rest}", "decoder.blocks.{block}.{layer}.{rest}"),
+        ("{model}layernorm.{rest}", "backbone.norm.{rest}"),
+        ("fc_norm.{rest}", "backbone.fc_norm.{rest}"),
+        ("classifier.{rest}", "head.projection.{rest}"),
+        ("{same}", "{same}"),
+    ],
+    {
+        "model": r"(?:videomae\.)?",  # base models have no prefix
+        "block": r"\d+",
+        "layer": {
+            "layernorm_before": "norm1",
+            "layernorm_after": "norm2",
+            "attention.output.dense": "attn.proj",
+            "attention.attention": "attn",
+            "intermediate.dense": "mlp.fc1",
+            "output.dense": "mlp.fc2",
+        },
+        "rest": ".+",
+        "same": r"decoder\.(?:norm|head)\..+|mask_token|encoder_to_decoder\..+",
+    },
 )
-_HF_VJEPA2: _Rules = (
-    (r"(?:vjepa2\.)?encoder\.embeddings\.patch_embeddings\.proj\.", "backbone.patch_embed.proj."),
-    (r"(?:vjepa2\.)?encoder\.layer\.", "backbone.blocks."),
-    (r"(?:vjepa2\.)?encoder\.layernorm\.", "backbone.norm."),
-    (r"pooler\.query_tokens", "head.query_tokens"),
-    (r"pooler\.cross_attention_layer\.", "head.cross_attention_block."),
-    (r"pooler\.self_attention_layers\.", "head.blocks."),
-    (r"classifier\.", "head.projection."),
+_PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "proj"}
+_HF_VJEPA2 = NameTable(
+    [
+        ("{model}encoder.embeddings.patch_embeddings.proj.{rest}", "backbone.patch_embed.proj.{rest}"),
+        ("{model}encoder.layer.{block}.{layer}.{rest}", "backbone.blocks.{block}.{layer}.{rest}"),
+        ("{model}encoder.layernorm.{rest}", "backbone.norm.{rest}"),
+        ("pooler.query_tokens", "head.query_tokens"),
+        ("pooler.cross_attention_layer.{layer}.{rest}", "head.cross_attention_block.{layer}.{rest}"),
+        ("pooler.self_attention_layers.{block}.{layer}.{rest}", "head.blocks.{block}.{layer}.{rest}"),
+        ("classifier.{rest}", "head.projection.{rest}"),
+    ],
+    {
+        "model": r"(?:vjepa2\.)?",
+        "block": r"\d+",
+        "layer": {
+            "norm1": "norm1",
+            "norm2": "norm2",
+            "attention": "attn",
+            "mlp": "mlp",
+            # Of the pooler.
+            "layer_norm1": "norm1",
+            "layer_norm2": "norm2",
+            **{f"self_attn.{theirs}": f"attn.{ours}" for theirs, ours in _PROJECTIONS.items()},
+            **{f"cross_attn.{theirs}": f"xattn.{ours}" for theirs, ours in _PROJECTIONS.items()},
+        },
+        "rest": ".+",
+    },
 )
 _VJEPA: _Rules = ((r"(?:module\.)*(?:backbone\.)?", "backbone."),)
 _VJEPA_PROBE: _Rules = ((r"pooler\.", "head."), (r"linear\.", "head.projection."))
@@ -65,24 +110,6 @@ _MAE_ST: _Rules = (
     (r"decoder_embed\.", "encoder_to_decoder."),
     (r"decoder_pos_embed$", "decoder.pos_embed"),
     (r"", "backbone."),
-)
-# Of a block, after its number.
-_HF_BLOCK = (
-    ("layernorm_before.", "norm1."),
-    ("layernorm_after.", "norm2."),
-    ("layer_norm1.", "norm1."),
-    ("layer_norm2.", "norm2."),
-    ("attention.output.dense.", "attn.proj."),
-    ("intermediate.dense.", "mlp.fc1."),
-    ("output.dense.", "mlp.fc2."),
-    ("attention.attention.", "attn."),
-    ("attention.", "attn."),
-    ("self_attn.", "attn."),
-    ("cross_attn.", "xattn."),
-    ("out_proj.", "proj."),
-    ("q_proj.", "query."),
-    ("k_proj.", "key."),
-    ("v_proj.", "value."),
 )
 _SEPARATE = re.compile(r"(.+\.attn\.|.+\.xattn\.)(?:(query|key|value)\.(weight|bias)|([qv])_bias)$")
 
@@ -122,27 +149,24 @@ def _renaming(rules: _Rules) -> Callable[[str], str]:
 
 
 def _converter(
-    rules: _Rules, computed: str = "", block: bool = False
+    rename: Callable[[str], str | None], computed: str = "", fuse: bool = False
 ) -> Callable[[Mapping[str, Tensor]], Weights]:
     """A file's tensors -> :class:`Weights`.
 
     Args:
+        rename: their name -> ours; unknown names stay.
         computed: name, in the file, of a table that is not needed.
-        block: the layers of blocks have Hugging Face's names.
+        fuse: queries, keys and values are separate layers.
     """
-    rename = _renaming(rules)
 
     def convert(state_dict: Mapping[str, Tensor]) -> Weights:
         weights = Weights()
         for source, tensor in state_dict.items():
-            name = rename(source)
             if source == computed:
                 weights.dropped.append((source, _COMPUTED))
                 continue
-            if block:
-                name = _hf_layer(name)
-            weights.add(name, source, tensor)
-        if block:
+            weights.add(rename(source) or source, source, tensor)
+        if fuse:
             _fuse(weights)
         # What belongs neither to a backbone nor to its head is for the pretraining methods that have such a part.
         weights.optional = {
@@ -151,16 +175,6 @@ def _converter(
         return weights
 
     return convert
-
-
-def _hf_layer(name: str) -> str:
-    match = re.match(r"((?:backbone|decoder|head)\.(?:blocks\.\d+|cross_attention_block)\.)(.+)", name)
-    if not match:
-        return name
-    layer = match[2]
-    for theirs, ours in _HF_BLOCK:
-        layer = layer.replace(theirs, ours, 1)
-    return match[1] + layer
 
 
 def _fuse(weights: Weights) -> None:
@@ -191,14 +205,14 @@ def _fuse(weights: Weights) -> None:
 
 
 def _from_mmaction2(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = _converter(_MMACTION2, "backbone.pos_embed")(state_dict)
+    weights = _converter(_MMACTION2.ours, "backbone.pos_embed")(state_dict)
     # Class 0 of its AVA detectors is the background.
     weights.background = any(name.startswith("roi_head.bbox_head.") for name in state_dict)
     return weights
 
 
 def _from_videomae(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = _converter(_VIDEOMAE)(state_dict)
+    weights = _converter(_renaming(_VIDEOMAE))(state_dict)
     if "encoder.patch_embed.proj.weight" in state_dict:
         # Of other methods' files, too: everything beside the encoder.
         beside = [name for name, source in weights.sources.items() if not source.startswith("encoder.")]
@@ -207,7 +221,7 @@ def _from_videomae(state_dict: Mapping[str, Tensor]) -> Weights:
 
 
 def _from_vjepa_probe(state_dict: Mapping[str, Tensor]) -> Weights:
-    weights = _converter(_VJEPA_PROBE)(state_dict)
+    weights = _converter(_renaming(_VJEPA_PROBE))(state_dict)
     weights.head_only = True
     return weights
 
@@ -215,11 +229,11 @@ def _from_vjepa_probe(state_dict: Mapping[str, Tensor]) -> Weights:
 VIT_FORMATS: dict[str, Callable[[Mapping[str, Tensor]], Weights]] = {
     "videomae": _from_videomae,
     "mmaction2_vit": _from_mmaction2,
-    "hf_videomae": _converter(_HF_VIDEOMAE, block=True),
-    "hf_vjepa2": _converter(_HF_VJEPA2, block=True),
-    "vjepa": _converter(_VJEPA),
+    "hf_videomae": _converter(_HF_VIDEOMAE.ours, fuse=True),
+    "hf_vjepa2": _converter(_HF_VJEPA2.ours, fuse=True),
+    "vjepa": _converter(_renaming(_VJEPA)),
     "vjepa_probe": _from_vjepa_probe,
-    "mae_st": _converter(_MAE_ST),
+    "mae_st": _converter(_renaming(_MAE_ST)),
 }
 
 
@@ -241,41 +255,10 @@ def to_videomae(names: Iterable[str]) -> dict[str, str]:
     return theirs
 
 
-_TO_MMACTION2 = {
-    "patch_embed.proj.": "patch_embed.projection.",
-    "mlp.fc1.": "mlp.layers.0.0.",
-    "mlp.fc2.": "mlp.layers.1.",
-}
-
-
 def to_mmaction2(names: Iterable[str], detection: bool) -> dict[str, str]:
     """Our name -> that of mmaction2's ViT, in a recognizer or a detector."""
-    head = "roi_head.bbox_head.fc_cls." if detection else "cls_head.fc_cls."
-    theirs = {}
-    for name in names:
-        renamed = name.replace("head.projection.", head)
-        for ours, layer in _TO_MMACTION2.items():
-            renamed = renamed.replace(ours, layer)
-        theirs[name] = renamed
-    return theirs
-
-
-# Of Hugging Face's VideoMAE; the encoder is below ``videomae.``.
-_TO_HF_BLOCK = {
-    "norm1.": "layernorm_before.",
-    "norm2.": "layernorm_after.",
-    "attn.proj.": "attention.output.dense.",
-    "attn.": "attention.attention.",
-    "mlp.fc1.": "intermediate.dense.",
-    "mlp.fc2.": "output.dense.",
-}
-_TO_HF = {
-    "backbone.patch_embed.proj.": "videomae.embeddings.patch_embeddings.projection.",
-    "backbone.norm.": "videomae.layernorm.",
-    "backbone.fc_norm.": "fc_norm.",
-    "head.projection.": "classifier.",
-    **{name: name for name in ("decoder.norm.", "decoder.head.", "mask_token", "encoder_to_decoder.")},
-}
+    head = "roi_head.bbox_head" if detection else "cls_head"
+    return {name: theirs for name in names if (theirs := _MMACTION2.theirs(name, head=head))}
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -292,14 +275,5 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_hf_videomae(names: Iterable[str]) -> dict[str, str]:
-    """Our name, after :func:`separate`, -> that of Hugging Face's VideoMAE."""
-    theirs = {}
-    for name in names:
-        if match := re.match(r"(backbone|decoder)\.blocks\.(\d+\.)(.+)", name):
-            start = "videomae.encoder.layer." if match[1] == "backbone" else "decoder.decoder_layers."
-            layer = next((p for p in _TO_HF_BLOCK if match[3].startswith(p)), "")
-            if layer:
-                theirs[name] = start + match[2] + _TO_HF_BLOCK[layer] + match[3].removeprefix(layer)
-        elif start := next((prefix for prefix in _TO_HF if name.startswith(prefix)), ""):
-            theirs[name] = _TO_HF[start] + name.removeprefix(start)
-    return theirs
+    """Our name, after :func:`separate`, -> that of Hugging Face's VideoMAE, whose encoder is below ``videomae.``."""
+    return {name: theirs for name in names if (theirs := _HF_VIDEOMAE.theirs(name, model="videomae."))}

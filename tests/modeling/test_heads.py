@@ -92,6 +92,21 @@ def test_scores(activation, expected):
     assert scores[0].tolist() == pytest.approx(expected)
 
 
+def test_maximum_over_time_and_the_feature_of_the_whole_map():
+    """Two clips, of which each box gets its own: first the box's feature, then the map's."""
+    head = RoIActionHead([1], 2, 1, resolution=2, temporal_pool="max", global_feature=True).eval()
+    _pass_through(head)
+    maps = torch.zeros(2, 1, 3, 4, 4)
+    maps[0, :, 1], maps[0, :, 2] = 5.0, -1.0
+    maps[1, :, 0, :2] = 8.0
+    with torch.no_grad():
+        logits = head([maps], torch.tensor([[1.0, 0, 3, 4, 4], [0.0, 0, 0, 4, 4]]))
+    # The box in the second clip is below its bright half; the mean of the upper bins is that half's.
+    assert logits.tolist() == [[0, 8], [5, 5]]
+    with pytest.raises(UserError, match="TEMPORAL_POOL is 'last'; known: 'avg', 'max'"):
+        RoIActionHead([1], 2, 1, temporal_pool="last")
+
+
 def test_roi_head_without_boxes_still_has_gradients():
     head = RoIActionHead([4], 2, 32)
     features = torch.randn(1, 4, 2, 4, 4, requires_grad=True)
