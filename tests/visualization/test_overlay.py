@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 
 from modist_det.visualization import overlay
-from modist_det.visualization.overlay import PersonOverlay, draw_overlay, drawing_size, person_color
+from modist_det.visualization.overlay import (
+    PersonOverlay,
+    draw_classes,
+    draw_overlay,
+    drawing_size,
+    person_color,
+)
 
 GREY = np.full((480, 640, 3), 120, np.uint8)
 
@@ -68,3 +74,17 @@ def test_the_first_line_begins_with_the_track(monkeypatch):
     box = (0.3, 0.2, 0.6, 0.9)
     draw_overlay(GREY, [PersonOverlay(7, box, [("walk", 0.9), ("wave", 0.5)]), PersonOverlay(8, box)], "note")
     assert lines == ["7: walk  0.90", "wave  0.50", "8", "note"]
+
+
+def test_classes_of_a_frame(monkeypatch):
+    canvas = draw_classes(GREY, [("fight", 0.9), ("other", 0.1)], 0.25)
+    orange = (canvas == (255, 170, 40)).all(axis=2)
+    assert orange[-2, :158].all() and not orange[-2, 163:].any()  # a quarter of the video is over
+    bars = orange[:100].sum(axis=1)
+    long, short = np.unique(bars[bars > 0])[[-1, 0]]
+    assert long > 5 * short and (canvas[100:470] == 120).all()
+    assert draw_classes(GREY, [], 7.0)[-2].tolist() == [[255, 170, 40]] * 640
+    lines: list[str] = []
+    monkeypatch.setattr(overlay, "_write", lambda canvas, text, *_: lines.append(text))
+    draw_classes(GREY, [("fight", 0.9), ("other", 0.1)], 0.5)
+    assert lines == ["fight  0.90", "other  0.10"]
