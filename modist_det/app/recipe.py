@@ -95,6 +95,7 @@ _OF_NETWORK = (
     r"MODEL\.(BACKBONE\.NAME|{}\..+|PIXEL_MEAN|PIXEL_STD|INPUT_FORMAT|FRAME_DIFFERENCES)$"
     r"|INPUT\.(NUM_FRAMES|SAMPLING_RATE|TARGET_FPS|SAMPLING|MIN_SIZE_.+|CROP_SIZE)$"
 )
+_FINE_MAPS = "MODEL.RESNET3D.DILATE_RES5"  # detectors keep it, since it changes no weights
 _LEAST_EPOCHS, _MOST_EPOCHS = 5, 200
 
 
@@ -159,17 +160,21 @@ def make_recipe(
     }
     if key in _FINE_TUNING and weights:
         changes["SOLVER"] |= {"BASE_LR": 0.01 * recipe.batch / 16, "WARMUP_START_LR": 0.001}
-    config = lay_over(read_config(config_folder() / recipe.base), _network_of(weights) if weights else {})
+    config = read_config(config_folder() / recipe.base)
+    if weights:
+        config = lay_over(config, _network_of(weights, config))
     return lay_over(config, changes)
 
 
-def _network_of(weights: str) -> dict[str, Any]:
-    """Backbone and input of the config that the weights were trained with, as far as they differ from the defaults."""
+def _network_of(weights: str, base: dict[str, Any]) -> dict[str, Any]:
+    """Backbone and input of the config that the weights were trained with, as far as they differ from ``base``."""
     cfg = zoo_config(weights.removeprefix(PREFIX)) if weights.startswith(PREFIX) else stored_config(weights)
-    default = flatten(get_cfg())
+    present = flatten(get_cfg()) | flatten(base)
     network: dict[str, Any] = {}
     for key, value in flatten(cfg).items():
-        if value != default[key] and re.match(_OF_NETWORK.format(cfg.MODEL.BACKBONE.NAME.upper()), key):
+        if key == _FINE_MAPS and not value:
+            continue
+        if value != present[key] and re.match(_OF_NETWORK.format(cfg.MODEL.BACKBONE.NAME.upper()), key):
             *path, name = key.split(".")
             node = network
             for part in path:

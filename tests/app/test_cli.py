@@ -213,9 +213,25 @@ def test_epochs_follow_the_amount_of_data(tmp_path):
 def test_weights_of_a_run_bring_their_network(classifier_run, tmp_path):
     found = FoundData("classification", "t", "v", "test data")
     found.__dict__["size"] = 100
-    config = make_recipe(found, Machine(2, False), str(classifier_run), tmp_path)
+    run = shutil.copytree(classifier_run, tmp_path / "run") / "checkpoints" / "model_0000007.pth"
+    content = torch.load(run)
+    content["config"] = content["config"].replace("FRAME_DIFFERENCES: false", "FRAME_DIFFERENCES: true")
+    torch.save(content, run)
+    config = make_recipe(found, Machine(2, False), str(run), tmp_path)
     assert config["MODEL"]["RESNET3D"]["WIDTH"] == 4 and config["INPUT"]["SAMPLING_RATE"] == 6
-    assert config["MODEL"]["NUM_CLASSES"] == 0
+    assert config["MODEL"]["NUM_CLASSES"] == 0 and config["MODEL"]["FRAME_DIFFERENCES"]
+
+
+def test_weights_also_bring_what_is_a_default(tmp_path):
+    """A wide R50 at 256 pixels, although the recipe without weights is a narrow R18 at 112."""
+    found = FoundData("detection", "t", "v", "test data")
+    found.__dict__["size"] = 5
+    config = make_recipe(found, Machine(2, False), "zoo://pyslowfast/slow_8x8_r50_k400", tmp_path)
+    network = config["MODEL"]["RESNET3D"]
+    assert (network["DEPTH"], network["WIDTH"], network["STEM_KERNEL"]) == (50, 64, [1, 7, 7])
+    assert network["DILATE_RES5"] and config["INPUT"]["MIN_SIZE_TEST"] == 256
+    solver = config["SOLVER"]
+    assert solver["IMS_PER_BATCH"] == 5 and solver["BASE_LR"] == 0.01 * 8 / 16
 
 
 class TestAvailable:
