@@ -35,11 +35,42 @@ def test_a_folder_per_class(clip, tmp_path):
 
 
 def test_train_and_val_share_their_classes(clip, tmp_path):
-    data = put(clip, tmp_path / "d", "Train/a/1", "Train/b/2", "Train/c/3", "valid/a/4", "valid/c/5")
+    data = put(clip, tmp_path / "d", "Train/a/1", "Train/b/2", "Train/c/3", "valid/a/4", "valid/d/5")
     found = find_data(str(data), tmp_path / "out")
     names = [DatasetCatalog.get(path).metadata.class_names for path in (found.train, found.val)]
-    assert names == [("a", "b", "c")] * 2 and found.size == 3
-    assert [record.labels for record in DatasetCatalog.get(found.val).records()] == [(0,), (2,)]
+    assert names == [("a", "b", "c", "d")] * 2 and found.size == 3
+    assert [record.labels for record in DatasetCatalog.get(found.val).records()] == [(0,), (3,)]
+
+
+def test_the_seed_chooses_the_split(clip, tmp_path):
+    classes = put(clip, tmp_path / "c", *(f"{name}/{i}" for name in ("run", "walk") for i in range(5)))
+    boxes = put(clip, tmp_path / "b", *(f"v{i}" for i in range(5)))
+    (boxes / "boxes.csv").write_text("".join(f"v{i},0,0.1,0.1,0.5,0.9,1\n" for i in range(5)))
+    for data in (classes, boxes):
+        found = [ids(find_data(str(data), tmp_path / "out", seed=seed).val) for seed in (0, 0, 1, 2, 3)]
+        assert found[0] == found[1] and any(other != found[0] for other in found[2:])
+
+
+def test_a_class_of_one_video_is_a_warning(clip, tmp_path, caplog):
+    data = put(clip, tmp_path / "d", "run/r", *(f"walk/w{i}" for i in range(5)))
+    find_data(str(data), tmp_path / "out")
+    assert "1 of 2 classes are there for training only" in caplog.text and "run" in caplog.text
+
+
+def test_boxes_in_pixels_are_not_ava_s(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a")
+    (data / "boxes.csv").write_text("a,0,10,20,30,40,1\n")
+    assert find_data(str(data), tmp_path / "out").task == "pretraining"
+
+
+def test_one_description_of_boxes_is_split(clip, tmp_path):
+    data = put(clip, tmp_path / "d", *(f"v{i}" for i in range(5)))
+    (data / "boxes.csv").write_text("".join(f"v{i},0,0.1,0.1,0.5,0.9,1\n" for i in range(5)))
+    (data / "names.pbtxt").write_text('item { name: "run" id: 1 }\n')
+    text = "format: ava\nvideos: d\nannotations: d/boxes.csv\nlabel_map: d/names.pbtxt\n"
+    (tmp_path / "d.yaml").write_text(text)
+    found = find_data(str(tmp_path / "d.yaml"), tmp_path / "out")
+    assert found.task == "detection" and len(ids(found.train)) == 4 and len(ids(found.val)) == 1
 
 
 def test_videos_and_a_csv(clip, tmp_path, caplog):
@@ -91,6 +122,7 @@ def test_descriptions(clip, tmp_path):
     [
         ([], "is not recognized: give"),
         (["one.csv", "two.csv"], "has 2 csv files of boxes: one.csv, two.csv; leave one"),
+        (["one.csv", "a.pbtxt", "b.pbtxt"], "has 2 label maps: a.pbtxt, b.pbtxt; leave one"),
     ],
 )
 def test_what_is_not_clear_is_asked(tmp_path, files, message):
@@ -98,3 +130,10 @@ def test_what_is_not_clear_is_asked(tmp_path, files, message):
         (tmp_path / name).write_text("a,0,0.1,0.1,0.5,0.9,1\n")
     with pytest.raises(UserError, match=message):
         find_data(str(tmp_path), tmp_path / "out")
+
+
+def test_places_that_cannot_be(tmp_path):
+    with pytest.raises(UserError, match="names 3 datasets"):
+        find_data("a,b,c", tmp_path / "out")
+    with pytest.raises(UserError, match="would be written into it; choose another --out"):
+        find_data(str(tmp_path), tmp_path)
