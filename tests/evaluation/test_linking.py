@@ -84,6 +84,13 @@ def test_suppression_by_hand():
     assert spans(softly) == [(1, 15, round(0.7 * (1 - 91 / 111), 4)), (1, 15, 0.8), (1, 15, 0.9)]
 
 
+def test_tubes_choose_in_the_order_of_their_mean_scores():
+    """At frame 3 both tubes overlap the only box; the means are 0.5 and 0.6."""
+    rows = [row(f, x, s) for f, x, s in ((1, 0, 0.9), (2, 0, 0.1), (1, 70, 0.6), (2, 70, 0.6), (3, 35, 0.5))]
+    (tube,) = link_detections(rows, "act", min_length=3)
+    assert tube["boxes"][:, 0].tolist() == [70, 70, 35]
+
+
 def test_the_best_score_of_those_near_enough_continues_a_tube():
     rows = [row(1, 0, 0.9), row(2, 5, 0.3), row(2, -60, 0.8)]
     (tube,) = link_detections(rows, "act", min_length=2)
