@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from ..checkpoint.unpickler import read_values
 from ..evaluation.bootstrap import map_interval, tube_hits
-from ..evaluation.error_analysis import tube_errors
+from ..evaluation.error_analysis import errors_of
 from ..evaluation.linking import link_detections
 from ..evaluation.tube_ap import Comparison, Thresholds, compare_frames, compare_tubes
 from ..utils.errors import UserError
@@ -118,7 +118,7 @@ def evaluate_files(
         compared = compare_tubes(groundtruth, tubes[0], protocol, classes)
         result["video_map"] = _with_intervals(compared, tube_thresholds)
         if error_threshold is not None:
-            result["errors"] = tube_errors(groundtruth, tubes[0], protocol, error_threshold, classes)
+            result["errors"] = errors_of(compared, error_threshold)
     if len(result) == 1:
         raise UserError("the detections are tubes, but the ground truth has boxes of single frames")
     return result

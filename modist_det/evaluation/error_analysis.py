@@ -16,7 +16,7 @@ from ..structures.tables import equal_pairs
 from .matching import tube_overlaps
 from .tube_ap import Comparison, compare_tubes
 
-__all__ = ["ERROR_KINDS", "tube_errors"]
+__all__ = ["ERROR_KINDS", "errors_of", "tube_errors"]
 
 ERROR_KINDS = (
     "duplicate",
@@ -56,7 +56,11 @@ def tube_errors(
         ``mAP``; ``lost``: gain in mAP when a kind of error is mended, by :data:`ERROR_KINDS`; ``count``: errors of
         each kind. The gains do not add up to what is missing, since errors hide each other.
     """
-    compared = compare_tubes(groundtruth, detections, protocol, classes)
+    return errors_of(compare_tubes(groundtruth, detections, protocol, classes), threshold)
+
+
+def errors_of(compared: Comparison, threshold: float) -> dict[str, Any]:
+    """What :func:`tube_errors` returns, of tubes that have been compared."""
     rules, truth, found = compared.rules, compared.truth, compared.found
     finds = compared.finds(threshold)
     kind, target = _kinds(compared, finds, threshold)
