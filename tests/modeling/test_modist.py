@@ -223,3 +223,23 @@ def test_the_number_of_clips_at_once_is_that_of_the_config():
     for name in ("MoDist", "BYOL", "SimCLR"):
         cfg.MODEL.META_ARCHITECTURE = name
         assert META_ARCH_REGISTRY.get(name).arguments(cfg)["clips_per_forward"] == 5
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_keys_are_shuffled_within_the_machine_or_everywhere(everywhere, monkeypatch):
+    groups = []
+
+    def shuffle(clips, group):
+        groups.append(group)
+        return clips, torch.arange(len(clips))
+
+    def unshuffle(keys, order, group):
+        groups.append(group)
+        return keys
+
+    monkeypatch.setattr("modist_det.modeling.methods.modist.machine_group", lambda: "this machine")
+    monkeypatch.setattr("modist_det.modeling.methods.modist.shuffle_batch", shuffle)
+    monkeypatch.setattr("modist_det.modeling.methods.modist.unshuffle_batch", unshuffle)
+    model = tiny_method("MoDist", SHUFFLE_ALL=everywhere, SHUFFLE_BN=True)
+    model(tiny_batch())
+    assert groups and set(groups) == {None if everywhere else "this machine"}

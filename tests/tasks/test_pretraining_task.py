@@ -137,7 +137,7 @@ def test_settings_that_do_not_suit_few_videos_are_named(complete, tmp_path, enco
         task.train_data(cfg)
     task, cfg = complete(*train, "MODEL.MODIST.QUEUE_SIZE", 4)
     task.train_data(cfg)
-    assert "QUEUE_SIZE 4 is more than the 3 samples" in caplog.text
+    assert "QUEUE_SIZE 4 is more than the 3 samples" in caplog.text and "set it to 1 or less" in caplog.text
     caplog.clear()
     task, cfg = complete(*train, "MODEL.MODIST.QUEUE_SIZE", 3)
     task.train_data(cfg)
