@@ -9,8 +9,9 @@ from modist_det.checkpoint import load_weights
 from modist_det.checkpoint.formats import convert, detect_format
 from modist_det.checkpoint.reading import read_state_dict
 from modist_det.checkpoint.writing import write_weights
+from modist_det.core.node import flatten
 from modist_det.data.transforms import jitter_boxes
-from modist_det.model_zoo import from_file
+from modist_det.model_zoo import config_of_file, from_file
 from modist_det.modeling import (
     MAEST,
     ActionDetector,
@@ -151,6 +152,42 @@ def test_detectors(reference, case):
     )
     scores = torch.cat([prediction["scores"] for prediction in predictions])
     torch.testing.assert_close(scores, io["output"].sigmoid(), rtol=0, atol=1e-4)
+
+
+def test_boxes_are_larger_only_in_testing():
+    backbone = VideoViT(24, 1, 2, image_size=64, num_frames=2)
+    head = RoIActionHead([24], 3, 16, dropout=0.0, **VIDEOMAE_AD)
+    model = ActionDetector(backbone, head, bce_with_logits, **NORMALIZATION)
+    clip, rois = torch.randn(1, 3, 2, 64, 64), torch.tensor([[0.0, 8, 8, 40, 50]])
+    with torch.no_grad():
+        as_given = head([*backbone(clip)], rois)
+        torch.testing.assert_close(model.train().logits(clip, rois), as_given)
+        assert (model.eval().logits(clip, rois) - as_given).abs().max() > 1e-6
+
+
+# Case -> settings that follow from the project and not from the file.
+UNSEEN = {
+    "mmaction_ava_vit": {
+        "HEAD.ROI_RESOLUTION": 8,
+        "HEAD.ROI_ALIGNED": True,
+        "PIXEL_STD": [0.229, 0.224, 0.225],
+    },
+    "videomae_det_square": {"HEAD.ROI_ALIGNED": False, "PIXEL_STD": [0.225] * 3, "VIDEO_VIT.NUM_FRAMES": 16},
+    "umt_det": {"HEAD.BOX_EXTENSION": [0.1, 0.05], "VIDEO_VIT.NUM_FRAMES": 8},
+    "mae_st_vit_cls": {"HEAD.ACTIVATION": "softmax", "PIXEL_MEAN": [0.45] * 3, "LOSS.NAME": "cross_entropy"},
+    "hf_videomae_cls": {"VIDEO_VIT.EPS": 1e-12, "VIDEO_VIT.POOLED_EPS": 1e-5},
+}
+
+
+@pytest.mark.parametrize("case", sorted(UNSEEN))
+def test_settings_of_the_projects(reference, case):
+    cfg = config_of_file(reference / f"{case}.pyth")
+    keys = flatten({"MODEL": cfg.MODEL})
+    assert {key: keys[f"MODEL.{key}"] for key in UNSEEN[case]} == UNSEEN[case]
+    assert cfg.INPUT.NUM_FRAMES == cfg.MODEL.VIDEO_VIT.NUM_FRAMES
+    assert cfg.INPUT.CROP_SIZE == cfg.MODEL.VIDEO_VIT.IMAGE_SIZE
+    given = config_of_file(reference / f"{case}.pyth", ["INPUT.NUM_FRAMES", 2, "INPUT.CROP_SIZE", 96])
+    assert (given.INPUT.NUM_FRAMES, given.INPUT.CROP_SIZE) == (2, 96)
 
 
 @pytest.mark.parametrize("case", sorted(CLASSIFIERS))

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 
 from modist_det.checkpoint import load_weights
 from modist_det.config import get_cfg
-from modist_det.modeling import VideoViT, build_backbone, build_model
+from modist_det.modeling import ClassificationHead, VideoClassifier, VideoViT, build_backbone, build_model
 from modist_det.modeling.backbone import keys_of
 from modist_det.modeling.backbone.positions import rotary, sinusoid_table
+from modist_det.modeling.losses import cross_entropy
 from modist_det.utils.errors import UserError
 
 TINY = {"dim": 24, "depth": 2, "heads": 2, "image_size": 48, "num_frames": 4}
@@ -156,6 +157,31 @@ def test_parameters_of_the_published_sizes(size):
     written_out = (3 * network.tubelet * 256 + 1 + positions + 2) * width + depth * block
     assert count == written_out
     assert (count + 400 * (width + 1)) / 1e6 == pytest.approx(millions, abs=1.0)
+
+
+def test_heads_of_the_published_widths():
+    with torch.device("meta"):
+        heads = {dim: VideoViT(dim=dim, depth=1).heads for dim in (32, 384, 768, 1024, 1280, 1408)}
+        rotary_heads = VideoViT(dim=1408, depth=1, positions="rotary", qkv_bias="full").heads
+    assert heads == {32: 1, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
+    assert rotary_heads == 22
+
+
+@pytest.mark.parametrize(("classes", "adapted"), [(400, True), (399, False)])
+def test_the_first_classes_of_kinetics_710(classes, adapted, tmp_path):
+    def classifier(count):
+        backbone = tiny(norm="pooled", features="mean")
+        mean = {"pixel_mean": [0.45] * 3, "pixel_std": [0.225] * 3}
+        return VideoClassifier(backbone, ClassificationHead([24], count), cross_entropy, **mean)
+
+    source, target = classifier(710), classifier(classes)
+    torch.nn.init.normal_(source.head.projection.bias)
+    before = target.head.projection.bias.clone()
+    torch.save(source.state_dict(), tmp_path / "file.pth")
+    report = load_weights(target, tmp_path / "file.pth")
+    assert ("Kinetics-710" in str(report)) == adapted == (not report.mismatched)
+    expected = source.head.projection.bias[:400] if adapted else before
+    assert torch.equal(target.head.projection.bias, expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
