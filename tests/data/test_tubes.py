@@ -246,6 +246,30 @@ def test_a_perfect_model(folder, protocol, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("protocol", "frame", "tube"),
+    [("recommended", 1, 1), ("act", 1, 1), ("multisports", 0, 0), ("yowo", 0, 1)],
+)
+def test_the_second_class_of_a_box(folder, protocol, frame, tube):
+    """The true class is never the best-scored one: some protocols do not count it then."""
+    dataset = TubesDataset("d", folder / "videos", folder / "pyannot.pkl")
+    cfg = get_cfg()
+    cfg.merge_from_list(["TEST.TUBES.PROTOCOL", protocol, "TEST.TUBES.MIN_LENGTH", 2])
+    evaluator = dataset.evaluator(cfg, folder)
+    for record in dataset.records():
+        scores = torch.tensor([[0.5, 0.5]] * len(record.boxes))
+        for row, (action,) in enumerate(record.actions):
+            scores[row, 2 - action] = 0.6
+        batch = {
+            "video_id": [record.video_id],
+            "second": [record.second],
+            "original_boxes": [record.boxes],
+        }
+        evaluator.process(batch, [{"scores": scores}])
+    metrics = evaluator.evaluate()
+    assert (metrics["frame_mAP"] > 0, metrics["video_mAP@0.5"] > 0) == (frame, tube)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (pickle.dumps(print), "holds "),
