@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -112,6 +114,17 @@ def test_a_folder_holds_maps_of_one_kind(videos, tmp_path):
     with pytest.raises(UserError, match="no option"):
         run(videos, tmp_path / "new", ExtractionSettings(options=(("presets", 1),)))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_of_an_earlier_release_goes_on(videos, tmp_path):
+    run(videos, tmp_path / "out")
+    settings = tmp_path / "out" / "extraction.json"
+    content = json.loads(settings.read_text())
+    assert content.pop("reference_side") == 0
+    settings.write_text(json.dumps(content))
+    assert run(videos, tmp_path / "out").made == 0
+    with pytest.raises(UserError, match="maps with reference_side 0"):
+        run(videos, tmp_path / "out", replace(SETTINGS, reference_side=64))
 
 
 def test_device_and_batch_size_may_change(tmp_path):
