@@ -12,6 +12,7 @@ import os
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,7 +88,7 @@ class StreamFrame:
         return np.ascontiguousarray(self.orientation.apply(scaler(self.image, *stored)))
 
 
-class Source:
+class Source(ABC):
     """A video that is read once. Subclasses set ``width``, ``height``, ``rate`` and other non-default attributes.
 
     Attributes:
@@ -116,9 +117,9 @@ class Source:
         self.damaged = 0
         self._stopped = threading.Event()
 
+    @abstractmethod
     def frames(self) -> Iterator[StreamFrame]:
         """Yield all frames in order; may be called once."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """End the stream early; may be called from any thread."""

@@ -46,7 +46,8 @@ class Task:
     """Connects data and evaluation for one kind of training. Built from a config by :func:`build_task`.
 
     A task of your own is a subclass, and a function registered in ``TASK_REGISTRY`` that makes it. Its records may be
-    anything that its mapper understands; the engine asks nothing of a sample but its ``id``.
+    anything that its mapper understands; the engine asks nothing of a sample but its ``id``. It needs only the methods
+    that its runs use: one that never trains has no ``train_data``.
 
     Attributes:
         record_name: name of a record in messages.
@@ -61,11 +62,11 @@ class Task:
 
     def train_data(self, cfg: CfgNode) -> tuple[Sequence[Any], Mapper]:
         """Records of all training sets together, and the training mapper."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} has no training data; it only evaluates (--eval-only)")
 
     def test_data(self, cfg: CfgNode, name: str) -> tuple[Sequence[Any], Mapper]:
         """Records of the test set ``name`` and the evaluation mapper."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} has no test data; leave DATASETS.TEST empty")
 
     def title(self, name: str) -> str:
         """Title of the dataset ``name`` in metrics and file names; unique among the test sets."""
@@ -73,7 +74,7 @@ class Task:
 
     def evaluator(self, cfg: CfgNode, name: str, output_dir: Path) -> Evaluator[Any, Any]:
         """The evaluator of the test set ``name``; it may write into ``output_dir``."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} has no evaluator; leave DATASETS.TEST empty")
 
     def class_facts(self) -> ClassFacts | None:
         """What the outputs of the task's models mean, by its datasets; None: it does not say."""
