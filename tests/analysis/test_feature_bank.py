@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modist_det.analysis.feature_bank import make_feature_bank
+from modist_det.analysis.feature_bank import _Collector, make_feature_bank
 from modist_det.config import get_cfg
 from modist_det.data.mappers import DetectionMapper
 from modist_det.modeling import FeatureBank, build_model
@@ -32,7 +32,7 @@ def _config(tiny_puppets, tmp_path, **more):
 
 def test_features_are_those_of_the_head(tiny_puppets, tmp_path):
     cfg = _config(tiny_puppets, tmp_path)
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # other weights than those of a new model
     weights = tmp_path / "weights.pth"
     task = build_task(cfg)
     complete = cfg.clone()
@@ -56,6 +56,17 @@ def test_features_are_those_of_the_head(tiny_puppets, tmp_path):
         found = bank.features[record.video_id][round(record.second)]
         assert found.dtype == torch.float16
         torch.testing.assert_close(found.float(), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_people_of_keyframes_of_one_second_follow_each_other():
+    collector = _Collector()
+    for video, second, value in (("a", 1.0, 1), ("a", 1.25, 2), ("a", 2.0, 3), ("b", 1.0, 4)):
+        features = torch.full((2, 3), float(value))
+        collector.process({"video_id": [video], "second": [second]}, [{"features": features}])
+    first = {
+        video: {s: rows[:, 0].tolist() for s, rows in bank.items()} for video, bank in collector.bank.items()
+    }
+    assert first == {"a": {1: [1, 1, 2, 2], 2: [3, 3]}, "b": {1: [4, 4]}}
 
 
 def test_configs_that_have_no_features(tiny_puppets, tmp_path):

@@ -130,3 +130,5 @@ def test_class_counts_must_fit():
     cfg.MODEL.LOSS.NAME = "ClassBalancedBCE"
     with pytest.raises(UserError, match=r"each class in MODEL.LOSS.CLASS_COUNTS \(it has 0\)"):
         build_loss(cfg)
+    with pytest.raises(UserError, match=r"a MODEL.LOSS.BETA below 1 \(it is 1\)"):
+        ClassBalancedBCE([1, 2], 1.0)

@@ -30,6 +30,7 @@ def test_outputs_of_acar(real_data):
     report = load_weights(nn.ModuleDict({"head": head}), path)
     assert (report.format, report.missing, report.unexpected, report.mismatched) == ("acar", [], [], [])
     assert len(report.loaded) == len(head.state_dict())
+    assert head.dropout.p == 0
     # Maps of 8x8 cells are clips of 128x128 pixels; the valid part is given as shares of width and height.
     rois = io["rois_normalized"] * torch.tensor([1.0, 128, 128, 128, 128])
     valid = [(128 * height, 128 * width) for width, height in io["valid_part_w_h"].tolist()]
@@ -96,6 +97,21 @@ def test_window_of_a_bank():
         bank.window("a", 10, 4, 3, 5, draw=False)
 
 
+def test_people_and_features_are_random_in_training_alone():
+    people = torch.arange(8.0).view(8, 1)
+    head = FeatureBankHead(
+        [4], 2, 16, FeatureBank({"a": {1: people}}), bank_channels=1, latent_dim=3, window=1, per_second=2
+    )
+    batch = {"video_id": ["a"], "second": [1.0]}
+    torch.manual_seed(0)
+    assert len({tuple(head.context(batch)[0].flatten().tolist()) for _ in range(9)}) > 1
+    head.eval()
+    assert all(torch.equal(head.context(batch)[0][0], people[:2]) for _ in range(9))
+    operator = NonLocalOperator(4, 1, 3, dropout=1.0)
+    assert operator(torch.ones(1, 4), people[None], torch.tensor([0])).tolist() == [[0, 0, 0]]
+    assert operator.eval()(torch.ones(1, 4), people[None], torch.tensor([0])).abs().min() > 0
+
+
 def test_files_of_banks_are_joined(tmp_path):
     """One file of ours, and one with a list of people for each second, as mmaction2 has it."""
     first, second = torch.arange(4.0).view(2, 2), torch.arange(6.0).view(3, 2)
@@ -137,7 +153,7 @@ def test_actors_of_other_clips_and_padding_are_no_context():
         assert not torch.allclose(model.head([image[:1]], rois[:1]), alone[:1])
         with pytest.raises(UserError, match=r"maps of at least 3x3 cells of 16 pixels, not \(2, 8\)"):
             model.head([image], rois, [(32, 128), (128, 128)])
-        part = model.head([image], rois, [(80, 128), (128, 128)])
+        part = model.head([image], rois, [(70, 128), (128, 128)])  # the fifth row is partly image
         changed = image.clone()
         changed[0, :, :, 5:] = 0
         torch.testing.assert_close(model.head([changed], rois, [(80, 128), (128, 128)])[:1], part[:1])
@@ -169,7 +185,9 @@ def test_heads_of_a_config(tmp_path):
     cfg = get_cfg()
     cfg.merge_from_list(["MODEL.NUM_CLASSES", 5, "MODEL.RESNET3D.DEPTH", 18, "MODEL.RESNET3D.WIDTH", 4])
     cfg.merge_from_list(["MODEL.HEAD.NAME", "ACARHead", "MODEL.ACAR.DEPTH", 1, "MODEL.ACAR.HIDDEN_DIM", 8])
-    assert len(build_model(cfg).head.hr2o) == 1
+    cfg.MODEL.ACAR.REDUCE_DIM = 6
+    head = build_model(cfg).head
+    assert (len(head.hr2o), head.conv1.weight.shape, head.aligned) == (1, (8, 12, 1, 1), True)
     cfg.MODEL.BACKBONE.NAME, cfg.MODEL.MVIT.FEATURES = "MViT", "pooled"
     with pytest.raises(UserError, match="ACARHead needs a feature map, but the backbone gives one cell"):
         build_model(cfg)

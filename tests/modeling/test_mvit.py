@@ -217,6 +217,31 @@ def test_gradients_with_checkpointing_equal_those_without(kind):
     assert all(grad is not None for grad in gradients[0])
 
 
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_residuals_are_dropped_in_training_alone(kind):
+    network = _tiny(kind, drop_path=1.0)
+    assert [block.drop_path.p for block in network.blocks] == [0, 0.5, 1]
+    last, tokens = network.blocks[-1], torch.randn(2, 5, 16)
+    assert not torch.allclose(last(tokens, (1, 2, 2))[0], tokens)
+    assert torch.equal(last.train()(tokens, (1, 2, 2))[0], tokens)
+
+
+def test_initial_weights():
+    """Hiera's and MViT's code starts all biases at 0.02; convolutions of pooling are no exception from the rest."""
+    parameters = dict(_tiny("v2").named_parameters())
+    biases = [
+        value for name, value in parameters.items() if name.endswith("bias") and "patch_embed" not in name
+    ]
+    assert len(biases) > 20 and all((value == 0.02).all() for value in biases)
+    for name in (
+        "cls_token",
+        "blocks.0.attn.pool_q.weight",
+        "blocks.0.attn.rel_pos_h",
+        "blocks.1.attn.qkv.weight",
+    ):
+        assert 0.01 < parameters[name].std() < 0.03
+
+
 def test_settings_that_do_not_fit():
     with pytest.raises(UserError, match="MODEL.MVIT.FEATURES is 'mean', but takes map or pooled"):
         MViT(features="mean")
