@@ -151,7 +151,7 @@ def _require(*packages: str) -> None:
 
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise UserError(f"ONNX export needs {', '.join(missing)}: pip install 'modist_det[export]'")
+        raise UserError(f"ONNX export needs {', '.join(missing)}: pip install {' '.join(missing)}")
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         UserError,
-        match=r"ONNX export needs onnx, onnxscript, onnxruntime: pip install 'modist_det\[export\]'",
+        match=r"ONNX export needs onnx, onnxscript, onnxruntime: pip install onnx onnxscript onnxruntime",
     ):
         export_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
     with pytest.raises(UserError, match="ONNX export needs onnxruntime"):
