@@ -133,6 +133,17 @@ def test_the_name_of_a_run_is_that_of_the_folder(home, monkeypatch):
     assert (home / "output" / "clips.v2" / "recipe.yaml").is_file()
 
 
+def test_the_seed_chooses_the_split_and_is_that_of_the_run(home, monkeypatch):
+    runs = []
+    monkeypatch.setattr("modist_det.app.cli._run_net", lambda words, args: runs.append(words) or 0)
+    parts = set()
+    for seed in range(4):
+        assert main(["train", "--data", "clips", "--seed", str(seed), "--out", f"run{seed}"]) == 0
+        assert runs[-1][2:] == (["SEED", str(seed)] if seed else [])
+        parts.add((home / f"run{seed}" / "data" / "val.txt").read_text())
+    assert len(parts) > 1  # one of 25 choices each time
+
+
 def test_a_config_is_run_as_it_is(home, capsys):
     (home / "c.yaml").write_text("TASK: classification\nSOLVER: {MAX_EPOC: 1}\n")
     assert main(["train", "--data", "c.yaml"]) == 1

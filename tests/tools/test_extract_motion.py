@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from fractions import Fraction
@@ -64,6 +65,12 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
     assert "Traceback" not in done.stderr
     for name in ("one.mp4.motion", "two.mp4.motion"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_the_reference_side_is_that_of_the_maps(command, videos, tmp_path):
+    done = command("my videos", "--out", "out", "--workers", "0", "--reference-side", "64")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "extraction.json").read_text())["reference_side"] == 64
 
 
 def test_a_sheet_of_an_empty_share(command, videos, tmp_path):
