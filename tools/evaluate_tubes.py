@@ -52,6 +52,12 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="T",
         help="IoU of boxes (default: %(default)s)",
     )
+    add(
+        "--linking",
+        default="",
+        metavar="PROTOCOL",
+        help="link boxes as this protocol does (default: that of --protocol)",
+    )
     add("--min-length", type=int, metavar="N", help="shortest linked tube (default: the protocol's)")
     add(
         "--linked-scores",
@@ -94,6 +100,7 @@ def main(args: argparse.Namespace) -> None:
         args.protocol,
         args.frame_thresholds,
         args.thresholds,
+        linking=args.linking,
         min_length=args.min_length,
         scores=args.linked_scores,
         error_threshold=args.errors,

@@ -14,6 +14,7 @@ from ..checkpoint.unpickler import read_values
 from ..evaluation.bootstrap import map_interval, tube_hits
 from ..evaluation.error_analysis import errors_of
 from ..evaluation.linking import link_detections
+from ..evaluation.protocols import TUBE_RULES
 from ..evaluation.tube_ap import Comparison, Thresholds, compare_frames, compare_tubes
 from ..utils.errors import UserError
 from ..utils.json_reading import read_json
@@ -90,6 +91,7 @@ def evaluate_files(
     frame_thresholds: Thresholds,
     tube_thresholds: Thresholds,
     *,
+    linking: str = "",
     min_length: int | None = None,
     scores: str = "as_published",
     error_threshold: float | None = None,
@@ -97,6 +99,7 @@ def evaluate_files(
     """Frame mAP of frame detections, video mAP of tubes; frame detections are linked if there are no tubes.
 
     Args:
+        linking: the protocol by whose rules boxes are linked; default: ``protocol``.
         min_length, scores: of linking.
         error_threshold: also count errors of tubes at this threshold.
 
@@ -114,7 +117,10 @@ def evaluate_files(
     if is_tubes(groundtruth):
         if not tubes:
             num_frames = found.num_frames or truth.num_frames
-            tubes = [link_detections(boxes[0], protocol, num_frames, classes, min_length, scores)]
+            best = TUBE_RULES[protocol].best_class
+            tubes = [
+                link_detections(boxes[0], linking or protocol, num_frames, classes, min_length, scores, best)
+            ]
         compared = compare_tubes(groundtruth, tubes[0], protocol, classes)
         result["video_map"] = _with_intervals(compared, tube_thresholds)
         if error_threshold is not None:

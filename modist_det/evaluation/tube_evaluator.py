@@ -36,7 +36,8 @@ class TubeEvaluator(DetectionCollector):
         output_dir: folder for ``<dataset_name>_detections.csv``; None: write nothing.
         dataset_name: for file names and messages.
         protocol: as for :func:`~modist_det.evaluation.video_map`.
-        min_length: frames of the shortest linked tube; None: the protocol's.
+        min_length: frames of the shortest linked tube; None: that of the linking.
+        linking: the protocol by whose rules boxes are linked; default: ``protocol``.
 
     Raises:
         UserError: an unknown protocol.
@@ -52,8 +53,11 @@ class TubeEvaluator(DetectionCollector):
         dataset_name: str = "tubes",
         protocol: str = "recommended",
         min_length: int | None = None,
+        linking: str = "",
     ) -> None:
-        check_protocol(protocol)
+        self._linking = linking or protocol
+        for name in (protocol, self._linking):
+            check_protocol(name)
         self._names = dict(class_names)
         self._sizes = sizes
         self._every = every
@@ -103,7 +107,7 @@ class TubeEvaluator(DetectionCollector):
         )
         linked = link_detections(
             only_best if TUBE_RULES[self._protocol].best_class else boxes,
-            self._protocol,
+            self._linking,
             min_length=self._min_length,
             scores="own_scores",
         )

@@ -245,6 +245,34 @@ def test_a_perfect_model(folder, protocol, tmp_path):
     assert (tmp_path / "d_detections.csv").is_file()
 
 
+@pytest.mark.parametrize(("linking", "best"), [("", 0.5), ("recommended", 1), ("multisports", 1)])
+def test_linking_of_another_protocol(folder, linking, best):
+    """A person is away for eight frames: YOWO's paths go through them, so one of the two tubes cannot be found."""
+    tubes = [
+        {"label": "x", "start_frame": a, "end_frame": a + 20, "boxes": [[0.1, 0.1, 0.4, 0.9]] * 20}
+        for a in (0, 28)
+    ]
+    entry = {"width": 320, "height": 240, "fps": 25, "num_frames": 60, "tubes": tubes}
+    (folder / "tubes.json").write_text(json.dumps({NAMES[0]: entry}))
+    dataset = TubesDataset("d", folder / "videos", folder / "tubes.json")
+    cfg = get_cfg()
+    cfg.merge_from_list(["TEST.TUBES.PROTOCOL", "yowo", "TEST.TUBES.LINKING", linking])
+    evaluator = dataset.evaluator(cfg, folder)
+    for record in dataset.records():
+        batch = {
+            "video_id": [record.video_id],
+            "second": [record.second],
+            "original_boxes": [record.boxes],
+        }
+        evaluator.process(batch, [{"scores": torch.tensor([[0.9]])}])
+    metrics = evaluator.evaluate()
+    assert metrics["frame_mAP"] == pytest.approx(1, abs=1e-4)
+    assert metrics["video_mAP@0.2"] == pytest.approx(best, abs=1e-4)
+    cfg.TEST.TUBES.LINKING = "yow"
+    with pytest.raises(UserError, match="unknown protocol 'yow'"):
+        dataset.evaluator(cfg, folder)
+
+
 @pytest.mark.parametrize(
     ("protocol", "frame", "tube"),
     [("recommended", 1, 1), ("act", 1, 1), ("multisports", 0, 0), ("yowo", 0, 1)],

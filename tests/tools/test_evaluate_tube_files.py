@@ -49,6 +49,18 @@ def test_frame_detections_are_linked(run, files, protocol):
     assert all(entry["mean"] == pytest.approx(1, abs=1e-4) for entry in result["video_map"].values())
 
 
+def test_linking_of_another_protocol(run, files):
+    """Ours makes tubes of any length, MultiSports' only those of 15 frames."""
+    paths = ("--truth", files / "truth.json", "--results", files / "found.pkl", "--json", files / "out.json")
+    rows = pickle.loads((files / "found.pkl").read_bytes())
+    (files / "found.pkl").write_bytes(pickle.dumps({name: column[:12] for name, column in rows.items()}))
+    for linking, ap in (("multisports", 0), ("recommended", 1)):
+        code, _, _ = run(*paths, "--protocol", "multisports", "--linking", linking)
+        result = json.loads((files / "out.json").read_text())
+        assert code == 0 and result["video_map"]["0.5"]["mean"] == ap
+    assert "unknown protocol 'x'" in run(*paths, "--linking", "x")[2]
+
+
 def test_tubes(run, files):
     content = json.loads((files / "truth.json").read_text())
     tubes = [{**tube, "score": 0.5} for tube in content["ground_truth"]]

@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 add_section(
     "TEST.TUBES",
     PROTOCOL="recommended",  # or "act", "multisports", "yowo" (docs/METRICS.md)
-    MIN_LENGTH=Key(0, Limit(0, 1_000_000)),  # frames of the shortest linked tube; 0: the protocol's
+    LINKING="",  # the protocol whose linking makes tubes of boxes; "": that of PROTOCOL
+    MIN_LENGTH=Key(0, Limit(0, 1_000_000)),  # frames of the shortest linked tube; 0: that of the linking
 )
 
 
@@ -190,6 +191,7 @@ class TubesDataset(DetectionDataset):
             self.name,
             cfg.TEST.TUBES.PROTOCOL,
             cfg.TEST.TUBES.MIN_LENGTH or None,
+            cfg.TEST.TUBES.LINKING,
         )
 
 
