@@ -106,7 +106,7 @@ def _undocumented(
 
 # The contents at the side, which the pages themselves do not need.
 _CONTENTS = {
-    "Guides": ["INSTALL", "GETTING_STARTED", "datasets/README", "docs/MODIST"],
+    "Guides": ["INSTALL", "GETTING_STARTED", "datasets/README", "docs/MODIST", "docs/LARGE_SETS"],
     "Tools": [
         "docs/FIRST_STEPS",
         "docs/VISUALIZATION",

@@ -1,19 +1,19 @@
-"""Find the videos in a folder, list or dataset, and the target file for the motion maps of each."""
+"""Find the videos in a folder, list or dataset, and the file that is to be made of each: motion maps, a new video."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..motion.cached import MAP_SUFFIX, place_of
-from ..motion.extract import Source
 from ..utils.errors import UserError
 from ..utils.files import is_folder
 from ..utils.text_files import expand_user, read_text
 from ..video.listing import (
     IMAGE_EXTENSIONS,
     VIDEO_EXTENSIONS,
+    Source,
     extension,
     is_unknown,
     walk,
@@ -24,15 +24,26 @@ from .catalog import DatasetCatalog
 __all__ = ["Source", "find_sources"]
 
 
-def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | None = None) -> list[Source]:
+def map_file(place: Path) -> Path:
+    """Where the motion maps of the video at ``place`` go."""
+    return place.with_name(place.name + MAP_SUFFIX)
+
+
+def find_sources(
+    inputs: Sequence[str],
+    out: str | os.PathLike | None,
+    fps: float | None = None,
+    target_of: Callable[[Path], Path] = map_file,
+) -> list[Source]:
     """The videos in ``inputs``, each once, sorted by target.
 
     Args:
         inputs: folders (searched recursively), video files, text files with a path per line (relative to the file),
             dataset names or description files (``*.yaml``).
-        out: folder of the maps. Targets keep the video's path relative to the searched folder, or to the common folder
-            of a list or dataset. They are always inside ``out``.
+        out: folder of the targets. They keep the video's path relative to the searched folder, or to the common folder
+            of a list or dataset, and are always inside ``out``. None: beside the videos.
         fps: frame rate of folders of frames; without it, only video files are searched.
+        target_of: gives the target's path from that of the video.
 
     Raises:
         UserError: an input does not exist or has no videos, or two videos have the same target.
@@ -43,7 +54,8 @@ def find_sources(inputs: Sequence[str], out: str | os.PathLike, fps: float | Non
         if not videos:
             raise UserError(f"no videos in {given}{'' if fps else ' (folders of frames need --fps)'}")
         for place, (video, video_fps) in videos.items():
-            target = str(Path(out) / place.relative_to(root)) + MAP_SUFFIX
+            made = target_of(place)
+            target = str(made if out is None else Path(out) / made.relative_to(root))
             source = Source(video, video_fps, target)
             if by_target.setdefault(target, source).video != source.video:
                 other = by_target[target].video

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ..video.container import ANY_TITLES, open_container
 from ..video.errors import PYAV_ERRORS, VideoError, reading, reason_of
 from ..video.frame_folder import FrameFolder
-from ..video.orientation import Orientation
+from ..video.orientation import Orientation, pixel_aspect
 from ..video.scaling import FrameScaler, check_colours
 from ..video.timeline import decode_in_order, decoded_times, survey
 
@@ -191,7 +191,7 @@ class FileSource(Source):
         check_colours(first, self._stream, self.path)
         self._orientation = Orientation.of_frame(first)
         self.height, self.width = self._orientation.size(first.height, first.width)
-        self.pixel_aspect = _pixel_aspect(self._stream, self._orientation)
+        self.pixel_aspect = pixel_aspect(self._stream, self._orientation)
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
         self.origin = first.time or 0.0
         stated = self._container.duration
@@ -367,14 +367,6 @@ def _open_address(address: str, threads: int) -> tuple[Any, av.VideoStream]:
         raise VideoError(address, "it has no video stream")
     stream.thread_count = threads
     return container, stream
-
-
-def _pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
-    """Width of a displayed pixel divided by its height; 1 if the file has no valid value."""
-    stored = Fraction(stream.sample_aspect_ratio or 1)
-    if not Fraction(1, 8) <= stored <= 8:
-        return Fraction(1)
-    return 1 / stored if orientation.transpose else stored
 
 
 def paced(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..utils.errors import UserError
+from ..video.reader import describe_source
 from .estimators import Frames
 from .map_file import MapFile, MapFileError
 from .maps import motion_kind
@@ -126,14 +127,6 @@ def place_of(video: str | os.PathLike) -> Path:
     if ".." not in path.parts:
         return path
     return path.resolve() if path.name == ".." else path.parent.resolve() / path.name
-
-
-def describe_source(video: Video) -> str:
-    """A text that changes when a video is replaced: frame size, and number of bytes or of images."""
-    size = f"{video.info.width}x{video.info.height} pixels"
-    if video.info.codec == "images":
-        return f"a folder of {video.info.num_frames} images of {size} at {video.info.rate} a second"
-    return f"a file of {video.path.stat().st_size} bytes with {size}"
 
 
 def _grid(file: MapFile) -> FrameGrid:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import torch
@@ -18,6 +18,7 @@ from ..utils.files import remove_leftovers, write_json
 from ..utils.json_reading import read_json
 from ..utils.processes import map_in_processes
 from ..utils.progress import progress_bar
+from ..video.listing import Source
 from ..video.reader import open_video
 from .build import build_motion_reader
 from .cached import describe_source
@@ -27,14 +28,6 @@ from .reader import DEFAULT_GAP, MotionReader, Video
 __all__ = ["ExtractionReport", "ExtractionSettings", "Source", "extract_motion"]
 
 _SETTINGS_FILE = "extraction.json"
-
-
-class Source(NamedTuple):
-    """A video (file or folder of frames with its ``fps``), and the file that its maps go to."""
-
-    video: str
-    fps: float | None
-    target: str
 
 
 @dataclass(frozen=True)

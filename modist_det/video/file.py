@@ -24,7 +24,7 @@ from .container import demux, open_container
 from .errors import PYAV_ERRORS, VideoError, reading, reason_of
 from .frame_times import as_indices, as_seconds, average_rate, nearest, nearest_frames
 from .info import Timing, VideoInfo, output_size
-from .orientation import Orientation
+from .orientation import Orientation, pixel_aspect
 from .packets import TimedPacket, UntimedError, plan_runs, timed_packet
 from .scaling import FrameScaler, check_colours
 from .timeline import decode_in_order, decoded_times, print_of, survey
@@ -103,6 +103,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self._stated_rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 1)
         self._stored_size = first.height, first.width
         self._orientation = Orientation.of_frame(first)
+        self.pixel_aspect = pixel_aspect(self._stream, self._orientation)
         self._origin = first.pts or 0  # in ticks; all other ticks here count from it
         self._scaler = FrameScaler(self.path)
         self._listed_frames = 0  # by packets with a time; 0: not counted yet
@@ -169,6 +170,27 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             except UntimedError:
                 self._distrust_pts()
         return self.frames_at_indices(nearest(self._frame_times, times, 1e-9), size, short_side)
+
+    def all_frames(self, size: tuple[int, int] | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Every frame uint8 (H, W, 3), in the order of showing; the file is decoded once.
+
+        Raises:
+            VideoError: (while iterating) a frame is damaged or missing.
+        """
+        count = 0
+        for frame, whole in self._frames_from_start():
+            if not whole:
+                raise self._damaged(count / float(self._stated_rate))
+            image = self._empty(1, size, None)
+            self._convert(frame, image, np.zeros(1, np.intp))
+            yield image[0]
+            count += 1
+        self._check_listed(count)
+
+    @property
+    def origin(self) -> float:
+        """Seconds of the first frame on the file's own clock, by which its sound goes."""
+        return self._origin * self._tick
 
     def close(self) -> None:
         """Close the file. ``info`` remains usable."""
@@ -345,25 +367,36 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         """Frames by number (T,), counted while decoding from the start of the file."""
         out = self._empty(len(indices), size, short_side)
         rows: Rows = {int(index): np.flatnonzero(indices == index) for index in np.unique(indices)}
-        whole = True
-        container, stream = open_container(self.path, self._threads)
-        with container:
-            for index, frame in enumerate(self._decode_from_start(container, stream)):
-                if not rows:
-                    return out
-                whole = (whole or frame.key_frame) and not frame.is_corrupt
-                if index in rows:
-                    if not whole:
-                        raise self._damaged(index / float(self._stated_rate))
-                    self._convert(frame, out, rows.pop(index))
-        if self._listed_frames > index + 1 and min(rows, default=self._listed_frames) < self._listed_frames:
-            raise VideoError(
-                self.path,
-                f"damaged: it lists {self._listed_frames} frames, of which {index + 1} can be decoded",
-            )
+        count = 0
+        for frame, whole in self._frames_from_start():
+            if not rows:
+                return out
+            if count in rows:
+                if not whole:
+                    raise self._damaged(count / float(self._stated_rate))
+                self._convert(frame, out, rows.pop(count))
+            count += 1
+        if min(rows, default=self._listed_frames) < self._listed_frames:
+            self._check_listed(count)
         for beyond in rows.values():
             self._convert(frame, out, beyond)
         return out
+
+    def _check_listed(self, decoded: int) -> None:
+        if self._listed_frames > decoded:
+            raise VideoError(
+                self.path,
+                f"damaged: it lists {self._listed_frames} frames, of which {decoded} can be decoded",
+            )
+
+    def _frames_from_start(self) -> Iterator[tuple[av.VideoFrame, bool]]:
+        """All frames in the order of showing, and whether each is undamaged, and what it depends on is."""
+        whole = True
+        container, stream = open_container(self.path, self._threads)
+        with container:
+            for frame in self._decode_from_start(container, stream):
+                whole = (whole or frame.key_frame) and not frame.is_corrupt
+                yield frame, whole
 
     def _decode_from_start(
         self, container: InputContainer, stream: av.VideoStream

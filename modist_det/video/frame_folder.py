@@ -19,7 +19,7 @@ import os
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -249,6 +249,11 @@ class FrameFolder(AbstractContextManager["FrameFolder"]):
         """RGB frames uint8 (T, H, W, 3) nearest to each time; image ``i`` stands at ``i / fps`` seconds."""
         indices = nearest_frames(as_seconds(seconds), self.rate)
         return self.frames_at_indices(indices, size, short_side)
+
+    def all_frames(self, size: tuple[int, int] | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Every frame uint8 (H, W, 3), in order."""
+        for index in range(self.info.num_frames):
+            yield self.frames_at_indices([index], size)[0]
 
     def close(self) -> None:
         """Nothing to close; for the same interface as files."""

@@ -10,10 +10,12 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 __all__ = [
     "IMAGE_EXTENSIONS",
     "VIDEO_EXTENSIONS",
+    "Source",
     "extension",
     "file_key",
     "identity",
@@ -53,6 +55,14 @@ _OF_SYSTEMS = frozenset([
 ])
 # fmt: on
 _SEPARATORS = frozenset(filter(None, (os.sep, os.altsep)))
+
+
+class Source(NamedTuple):
+    """A video (file or folder of frames with its ``fps``), and the file that is to be made of it."""
+
+    video: str
+    fps: float | None
+    target: str
 
 
 def is_hidden(name: str) -> bool:

@@ -1,16 +1,17 @@
-"""Rotation and mirroring of stored frames for display: the display matrix of a video."""
+"""How stored frames are shown: rotation and mirroring (the display matrix), and the shape of a pixel."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Orientation"]
+__all__ = ["Orientation", "pixel_aspect"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,11 @@ class Orientation:
         rows = slice(None, None, -1 if self.flip_rows else 1)
         columns = slice(None, None, -1 if self.flip_columns else 1)
         return image[rows, columns]
+
+
+def pixel_aspect(stream: av.VideoStream, orientation: Orientation) -> Fraction:
+    """Width of a displayed pixel divided by its height; 1 if the file has no valid value."""
+    stored = Fraction(stream.sample_aspect_ratio or 1)
+    if not Fraction(1, 8) <= stored <= 8:
+        return Fraction(1)
+    return 1 / stored if orientation.transpose else stored

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import VideoError, reason_of
 from .file import VideoReader
 from .frame_folder import FrameFolder
 from .info import VideoInfo
 
-__all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "open_video", "probe"]
+if TYPE_CHECKING:
+    from .frame_cache import CachedFrames
+
+__all__ = ["FrameFolder", "VideoError", "VideoInfo", "VideoReader", "describe_source", "open_video", "probe"]
 
 
 def open_video(
@@ -52,3 +56,11 @@ def probe(path: str | os.PathLike[str], fps: float | Fraction | None = None) -> 
     with open_video(path, fps) as video:
         _ = video.info.num_frames
         return video.info
+
+
+def describe_source(video: VideoReader | FrameFolder | CachedFrames) -> str:
+    """A text that changes when a video is replaced: frame size, and number of bytes or of images."""
+    size = f"{video.info.width}x{video.info.height} pixels"
+    if video.info.codec == "images":
+        return f"a folder of {video.info.num_frames} images of {size} at {video.info.rate} a second"
+    return f"a file of {video.path.stat().st_size} bytes with {size}"

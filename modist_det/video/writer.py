@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -27,9 +28,9 @@ __all__ = ["VideoWriter"]
 
 logger = logging.getLogger(__name__)
 
-_TICKS = 90_000  # a second; fine enough for any frame rate, a variable one too
-# Seconds for which one frame may stand. An mp4 holds no more than 2^31 ticks (6.6 hours) between two frames, and
-# between the times at which a frame is decoded and shown, which may be three frames apart.
+_TICKS = 90_000  # a second, at least; fine enough for any frame rate, a variable one too
+# Seconds for which one frame may stand. An mp4 holds no more than 2^31 ticks (3.3 hours or more) between two frames,
+# and between the times at which a frame is decoded and shown, which may be three frames apart.
 _MAX_STAND = 3600
 # What an mp4 may hold and players play; other sound is encoded anew as AAC.
 _COPIED = {"aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"}
@@ -49,6 +50,11 @@ class VideoWriter:
         origin: seconds; time in that file of the first frame.
         quality: constant rate factor of x264, 0 (best) to 51.
         pixel_aspect: width of a pixel divided by its height.
+        preset: x264's, from "ultrafast" to "veryslow".
+        keyframe_every: frames from one keyframe to the next, in a coding that is decoded quickly (no B-frames, no
+            CABAC); 0: as x264 chooses, for the smallest file.
+        threads: of the encoder; 0: one per core.
+        comment: text stored in the file.
 
     Raises:
         UserError: the file cannot be written.
@@ -64,13 +70,21 @@ class VideoWriter:
         origin: float = 0.0,
         quality: int = 23,
         pixel_aspect: Fraction = Fraction(1),
+        preset: str = "veryfast",
+        keyframe_every: int = 0,
+        threads: int = 0,
+        comment: str = "",
     ) -> None:
         self.path = Path(path)
         self._size = (height, width)
         self._rate = rate
         self._sound_file = sound
         self._origin = origin
-        self._quality = quality
+        self._options = {"crf": str(quality), "preset": preset}
+        if keyframe_every:
+            self._options |= {"g": str(keyframe_every), "sc_threshold": "0", "bf": "0", "tune": "fastdecode"}
+        self._threads = threads
+        self._comment = comment
         self._pixel_aspect = pixel_aspect
         self._reformatter = VideoReformatter()
         self._last = -1
@@ -81,15 +95,18 @@ class VideoWriter:
             temporary = stack.enter_context(atomic_path(self.path))
             options = {"movflags": "faststart"}
             self._container = stack.enter_context(av.open(str(temporary), "w", format="mp4", options=options))
+            self._container.metadata["comment"] = self._comment
             # The encoder's settings need a sensible rate, whatever a broken header says.
             rate = self._rate if 1 <= self._rate <= 240 else Fraction(25)
+            self._ticks = _ticks(rate)
             self._stream = self._container.add_stream("libx264", rate=rate)
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
             tag_bt709(self._stream)
             self._stream.codec_context.sample_aspect_ratio = self._pixel_aspect
-            self._stream.options = {"crf": str(self._quality), "preset": "veryfast"}
-            self._stream.codec_context.time_base = Fraction(1, _TICKS)
+            self._stream.options = self._options
+            self._stream.codec_context.thread_count = self._threads
+            self._stream.codec_context.time_base = Fraction(1, self._ticks)
             self._sound = _Sound.open(self._sound_file, self._container, self._origin, stack)
             self._stack = stack.pop_all()
         return self
@@ -109,17 +126,17 @@ class VideoWriter:
     def write(self, image: NDArray[np.uint8], second: float) -> None:
         """Add a frame uint8 (H, W, 3), RGB, shown at ``second``, which is later than the one before."""
         if self._shown is not None:
-            stand = _MAX_STAND * _TICKS
-            while round(second * _TICKS) - self._last > stand:
+            stand = _MAX_STAND * self._ticks
+            while round(second * self._ticks) - self._last > stand:
                 self._encode(self._shown, self._last + stand)
-        self._encode(image, max(round(second * _TICKS), self._last + 1))
+        self._encode(image, max(round(second * self._ticks), self._last + 1))
         self._shown = image
         self._write_sound(second)
 
     def _encode(self, image: NDArray[np.uint8], pts: int) -> None:
         with self._writing():
             frame = to_bt709(image, self._reformatter)
-            frame.pts, frame.time_base = pts, Fraction(1, _TICKS)
+            frame.pts, frame.time_base = pts, Fraction(1, self._ticks)
             self._last = pts
             self._container.mux(self._stream.encode(frame))
 
@@ -133,7 +150,10 @@ class VideoWriter:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             logger.warning(
-                "%s: its sound is left out from %.1f s on (%s)", self._sound_file, self._last / _TICKS, error
+                "%s: its sound is left out from %.1f s on (%s)",
+                self._sound_file,
+                self._last / self._ticks,
+                error,
             )
             self._sound = None
 
@@ -143,6 +163,11 @@ class VideoWriter:
             yield
         except PYAV_ERRORS as error:
             raise UserError(f"cannot write video {self.path}: {reason_of(error)}") from error
+
+
+def _ticks(rate: Fraction) -> int:
+    """Ticks a second in which the times of frames at ``rate`` are whole numbers, if its numerator is small enough."""
+    return rate.numerator * math.ceil(_TICKS / rate.numerator) if rate.numerator <= _TICKS else _TICKS
 
 
 class _Sound:

@@ -1,0 +1,177 @@
+"""Re-encoding videos: which frame is shown when, keyframes, quality, restarts."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.motion_sources import find_sources
+from modist_det.utils.errors import UserError
+from modist_det.video.listing import Source
+from modist_det.video.prepare import PreparationSettings, prepare_videos, prepared_name, psnr, ssim
+from modist_det.video.reader import open_video
+
+QUICK = {"preset": "ultrafast", "quality": 10}
+
+
+def _prepare(video: Path, target: Path, frame_fps=None, replace=False, **settings):
+    source = Source(str(video), frame_fps, str(target))
+    done = prepare_videos(
+        [source], PreparationSettings(**QUICK | settings), replace=replace, show_progress=False
+    )
+    return done.files[0]
+
+
+def _keyframes(path):
+    with av.open(str(path)) as container:
+        return [packet.is_keyframe for packet in container.demux(video=0) if packet.size]
+
+
+def test_each_frame_keeps_its_time(encode, read_number, tmp_path):
+    pts = [0, 1, 2, 5, 6, 7, 11, 12, 13, 14]  # a variable rate
+    source = encode(tmp_path / "clip.mkv", num_frames=10, pts=pts)
+    outcome = _prepare(source, tmp_path / "new.mp4", keyframe_every=3, short_side=48)
+    assert (outcome.status, outcome.frames) == ("made", 10), outcome.reason
+    with open_video(source) as old, open_video(tmp_path / "new.mp4") as new:
+        assert (new.info.height, new.info.width) == (48, 72)
+        np.testing.assert_allclose(new.info.times, old.info.times, atol=1e-5)
+        assert new.info.rate == old.info.rate
+        numbers = [read_number(frame) for frame in new.frames_at_indices(range(10))]
+    assert numbers == list(range(10))
+    assert _keyframes(tmp_path / "new.mp4") == [True, False, False] * 3 + [True]
+
+
+def test_times_of_a_rate_that_ticks_do_not_divide(encode, tmp_path):
+    """24000/1001 frames a second are 3753.75 ticks of 1/90000 s apart: a constant rate must stay one."""
+    _prepare(encode(tmp_path / "a.mp4", num_frames=30), tmp_path / "b.mp4", fps="24000/1001")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        stream = container.streams.video[0]
+        pts = sorted(packet.pts for packet in container.demux(stream) if packet.size)
+        steps = {Fraction(b - a) * stream.time_base for a, b in zip(pts, pts[1:], strict=False)}
+    assert steps == {Fraction(1001, 24000)}
+
+
+def test_a_constant_rate_takes_the_nearest_frames(encode, read_number, tmp_path):
+    source = encode(tmp_path / "clip.mp4", num_frames=20, rate=25)
+    outcome = _prepare(source, tmp_path / "new.mp4", keyframe_every=1, fps="10")
+    assert outcome.frames == 8  # 0.8 s
+    with open_video(tmp_path / "new.mp4") as new:
+        assert new.info.rate == 10
+        numbers = [read_number(frame) for frame in new.frames_at_indices(range(8))]
+    # at 0, 0.1, 0.2 ... s; 2.5 frames is nearest to 2 and 3, of which the earlier one counts
+    assert numbers == [0, 2, 5, 7, 10, 12, 15, 17]
+    assert all(_keyframes(tmp_path / "new.mp4"))
+
+
+def test_frame_folders_and_sound(encode, draw, read_number, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(5):
+        av.VideoFrame.from_ndarray(draw(number), format="rgb24").to_image().save(
+            folder / f"f_{number:03}.png"
+        )
+    assert _prepare(folder, tmp_path / "frames.mp4", frame_fps=5.0).frames == 5
+    with open_video(tmp_path / "frames.mp4") as video:
+        assert video.info.rate == 5
+        assert [read_number(frame) for frame in video.frames_at_indices(range(5))] == list(range(5))
+    talk = encode(tmp_path / "talk.mp4", num_frames=25, sound=True)
+    for sound in (False, True):
+        _prepare(talk, tmp_path / "new.mp4", sound=sound)
+        with av.open(str(tmp_path / "new.mp4")) as container:
+            assert len(container.streams.audio) == sound
+
+
+def test_finished_files_are_kept_and_changed_ones_made_again(encode, tmp_path):
+    source, target = encode(tmp_path / "clip.mp4", num_frames=12), tmp_path / "new.mp4"
+    assert [_prepare(source, target).status for _ in range(2)] == ["made", "kept"]
+    assert _prepare(source, target, keyframe_every=2).status == "made"
+    encode(source, num_frames=14)
+    assert _prepare(source, target, keyframe_every=2).frames == 14
+    target.write_bytes(target.read_bytes()[:500])
+    assert _prepare(source, target, keyframe_every=2).status == "made"
+
+
+def test_in_place(encode, tmp_path):
+    """The original goes when the new file is complete, and a second run does nothing."""
+    for name in ("one.mp4", "two.avi"):
+        encode(tmp_path / name, "mpeg4", 12)
+    for expected in ("made", "kept"):
+        sources = find_sources([str(tmp_path)], None, target_of=prepared_name)
+        done = prepare_videos(sources, PreparationSettings(**QUICK), replace=True, show_progress=False)
+        assert [file.status for file in done.files] == [expected] * 2
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["one.mp4", "two.mp4"]
+
+
+def test_damaged_videos_are_failures_and_leave_nothing(encode, tmp_path):
+    source = encode(tmp_path / "clip.mp4", num_frames=30, options={"g": "5"})
+    data = bytearray(source.read_bytes())
+    start = data.index(b"mdat") + len(data) // 2
+    data[start : start + 400] = bytes(400)
+    source.write_bytes(data)
+    outcome = _prepare(source, tmp_path / "new" / "clip.mp4", replace=True)
+    assert outcome.status == "failed"
+    assert str(source) in outcome.reason
+    assert source.exists()
+    assert not any((tmp_path / "new").iterdir())
+
+
+def test_a_dataset_goes_on_with_the_new_folder(encode, tmp_path):
+    """Lists name videos with or without their ending."""
+    for folder in ("a", "b"):
+        (tmp_path / "old" / folder).mkdir(parents=True)
+        encode(tmp_path / "old" / folder / "v.avi", "mpeg4", 12)
+    (tmp_path / "train.csv").write_text("a/v.avi 0\nb/v.avi 1\n")
+    text = "format: video_list\nvideos: {}\nannotations: train.csv\n"
+    found = {}
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.yaml").write_text(text.format(name))
+    sources = find_sources([str(tmp_path / "old.yaml")], tmp_path / "new", target_of=prepared_name)
+    assert [Path(s.target).relative_to(tmp_path).as_posix() for s in sources] == [
+        "new/a/v.mp4",
+        "new/b/v.mp4",
+    ]
+    prepare_videos(sources, PreparationSettings(**QUICK), show_progress=False)
+    for name in ("old", "new"):
+        records = DatasetCatalog.get(tmp_path / f"{name}.yaml").records()
+        found[name] = [(record.video_id, tuple(record.labels)) for record in records]
+    assert found["new"] == found["old"]
+
+
+def test_bad_rates(encode, tmp_path):
+    for text in ("fast", "0", "25/0", "-1"):
+        with pytest.raises(UserError, match="frame rate"):
+            prepare_videos([], PreparationSettings(fps=text))
+
+
+def test_quality_measures():
+    """PSNR from its definition; SSIM window by window."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    other = np.clip(image.astype(int) + rng.integers(-20, 21, image.shape), 0, 255).astype(np.uint8)
+    assert psnr(image, image) == 99
+    error = (
+        sum((int(a) - int(b)) ** 2 for a, b in zip(image.ravel(), other.ravel(), strict=True)) / image.size
+    )
+    assert psnr(image, other) == pytest.approx(20 * np.log10(255 / np.sqrt(error)))
+
+    x, y = (np.rint(i @ np.array([0.299, 0.587, 0.114])) for i in (image, other))
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
+    window /= window.sum()
+    c1, c2 = 6.5025, 58.5225
+    values = []
+    px, py = (np.pad(i, 5, mode="reflect") for i in (x, y))
+    for row in range(x.shape[0]):
+        for column in range(x.shape[1]):
+            a, b = (p[row : row + 11, column : column + 11] for p in (px, py))
+            ma, mb = (window * a).sum(), (window * b).sum()
+            va, vb = (window * (a - ma) ** 2).sum(), (window * (b - mb) ** 2).sum()
+            vab = (window * (a - ma) * (b - mb)).sum()
+            values.append((2 * ma * mb + c1) * (2 * vab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    assert ssim(image, other) == pytest.approx(np.mean(values), abs=1e-5)
+    assert ssim(image, image) == pytest.approx(1)
