@@ -72,6 +72,14 @@ def get_parser() -> argparse.ArgumentParser:
         help="give flow in pixels of a frame with this short side, whatever the video's own; 0: in its own pixels "
         "(default: %(default)s)",
     )
+    add(
+        "--limit",
+        type=float,
+        default=0.0,
+        metavar="MOTION",
+        help="motion that becomes the largest value of a map, 255: pixels per pixel (edges), pixels (magnitude, flow) "
+        "or grey levels (difference); 0: 10, 20 and 255 (default: 0)",
+    )
     add("--quality", type=int, default=90, help="JPEG quality of the maps, 1 to 100 (default: %(default)s)")
     add("--fps", type=float, help="frame rate of frame folders, which are then also searched for")
     add(
@@ -97,6 +105,7 @@ def main(args: argparse.Namespace) -> int:
         short_side=args.short_side or None,
         quality=args.quality,
         reference_side=args.reference_side,
+        limit=args.limit,
     )
     sources = find_sources(args.inputs, args.out or "", args.fps)[args.shard :: args.num_shards]
     if args.sheet and not sources:

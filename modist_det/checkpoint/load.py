@@ -115,6 +115,7 @@ def load_weights(
     path_or_url: str | os.PathLike,
     format: str = "auto",
     classes: ClassFacts | None = None,
+    part: str = "",
 ) -> LoadReport:
     """Load the weights of a checkpoint file into ``model``.
 
@@ -134,6 +135,7 @@ def load_weights(
         format: "auto" (detected from the names) or one of :data:`~modist_det.checkpoint.formats.FORMATS`.
         classes: the classes of the model's outputs, if known. If the file names other classes, the last layer of its
             head is not loaded.
+        part: if the file has tensors whose names begin so, such as ``query.motion.backbone.``, they alone are the file.
 
     Raises:
         UserError: the file cannot be read (see :func:`~modist_det.checkpoint.reading.read_state_dict`), has nothing for
@@ -143,6 +145,9 @@ def load_weights(
     path = os.fspath(path_or_url)
     content = read_checkpoint(path)
     state_dict = tensors_of(content, path)
+    if part:
+        own = {n.removeprefix(part): t for n, t in state_dict.items() if n.startswith(part)}
+        state_dict = own or state_dict
     model = _unwrap(model)
     targets = model.state_dict()
     prefix = "" if any(name.startswith(("backbone.", "head.")) for name in targets) else "backbone."

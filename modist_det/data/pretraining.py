@@ -35,13 +35,20 @@ add_section(
     ENABLED=True,  # False: RGB only
     # "edges" of flow (arXiv 2106.09703), "magnitude", "flow" (x, y) or "difference" of frames
     KIND="edges",
-    NUM_FRAMES=Key(16, FRAMES),  # over the span of the RGB clip
+    NUM_FRAMES=Key(16, FRAMES),
+    # Spacing of the maps in frames at INPUT.TARGET_FPS, which may be a fraction; 0: over the span of the RGB clip.
+    SAMPLING_RATE=Key(0.0, NOT_NEGATIVE),
+    # Seconds from the start of a clip to that of its maps, drawn for each clip, as far as the video reaches.
+    SHIFT=Key([0.0, 0.0], ListOf(float, 2, range=True)),
     GAP_SECONDS=Key(5 / 30, POSITIVE),  # between the frames that are compared
     ESTIMATOR="DIS",  # "Farneback", "RAFT"; computed in the loader's workers
     SHORT_SIDE=Key(128, COUNT),  # resolution at which flow is computed; its values stay in source pixels
     # Flow in pixels of a frame with this short side, per GAP_SECONDS, so that maps depend on neither a video's
     # resolution nor its frame rate. 0: in pixels of the video, per whole number of frames (arXiv 2106.09703).
     REFERENCE_SIDE=Key(0, NOT_NEGATIVE),
+    # Motion that becomes 255: pixels per pixel (edges), pixels (magnitude, flow) or grey levels (difference). 0: 10 for
+    # edges (arXiv 2106.09703), 20 and 255 for the others.
+    LIMIT=Key(0.0, NOT_NEGATIVE),
     CACHE="",  # folder written by tools/extract_motion.py, instead of computing
 )
 
@@ -56,8 +63,9 @@ class PretrainingMapper:
     - ``video_number``: int64 (), the record's, equal for clips of one video;
     - ``id``, ``video_id``.
 
-    Motion maps share the clip's time, crop and flip; the T' maps cover the same span as the T frames. Clips lie inside
-    the part from ``record.start`` to ``record.end``. A warning says when a part is too short for different clips.
+    Motion maps share the clip's crop and flip, and by default its time: the T' maps cover the same span as the T
+    frames. Clips and maps lie inside the part from ``record.start`` to ``record.end``. A warning says when a part is
+    too short for different clips.
 
     Args:
         num_frames: T.
@@ -66,6 +74,8 @@ class PretrainingMapper:
         augmentation: applied to each clip and its motion maps; its crop size is S.
         motion: source of motion maps; None for RGB only.
         motion_frames: T'.
+        motion_rate: spacing of the maps, as ``sampling_rate``; 0: over the span of the frames.
+        motion_shift: range of the time (seconds) from the start of a clip to that of its maps.
         num_clips: clips per video.
         shift: range of the time (seconds) from the start of a clip to the start of the next.
         open_video: function that opens a video.
@@ -80,6 +90,8 @@ class PretrainingMapper:
         augmentation: Augmentation,
         motion: MotionSource | None = None,
         motion_frames: int = 16,
+        motion_rate: float = 0.0,
+        motion_shift: tuple[float, float] = (0.0, 0.0),
         num_clips: int = 2,
         shift: tuple[float, float] = (0.5, 10.0),
         open_video: OpenVideo = open_video,
@@ -96,8 +108,10 @@ class PretrainingMapper:
         if not 0 <= shift[0] <= shift[1]:
             raise UserError(f"INPUT.CLIP_SHIFT is {list(shift)}; it must rise from 0 or more")
         self.span = num_frames * sampling_rate / target_fps
+        self.motion_span = motion_frames * motion_rate / target_fps if motion and motion_rate else self.span
         self.frame_times = np.arange(num_frames) * sampling_rate / target_fps
-        self.motion_times = np.arange(motion_frames) * self.span / motion_frames
+        self.motion_times = np.arange(motion_frames) * self.motion_span / motion_frames
+        self.motion_shift = motion_shift
         self.augmentation = augmentation
         self.motion = motion
         self.num_clips = num_clips
@@ -121,11 +135,14 @@ class PretrainingMapper:
                 gap_seconds=motion.GAP_SECONDS,
                 short_side=motion.SHORT_SIDE,
                 reference_side=motion.REFERENCE_SIDE,
+                limit=motion.LIMIT,
                 max_frame_side=max(node.MIN_SIZE_TRAIN),
             )
             if motion.ENABLED
             else None,
             motion_frames=motion.NUM_FRAMES,
+            motion_rate=motion.SAMPLING_RATE,
+            motion_shift=tuple(motion.SHIFT),
             num_clips=num_clips,
             shift=tuple(node.CLIP_SHIFT),
             open_video=video_opener(cfg),
@@ -135,9 +152,13 @@ class PretrainingMapper:
         with self.open_video(record.video, record.fps) as video:
             first, length = _part(record, video.info.duration)
             self._warn_if_short(record, length)
-            starts = first + np.array(draw_clips(length, self.span, self.shift, self.num_clips, rng))
+            reach = max(self.span, self.motion_span)
+            starts = first + np.array(draw_clips(length, reach, self.shift, self.num_clips, rng))
             # All clips are read from one open file; crops are drawn afterwards.
-            clips = [self._read(video, start, rng) for start in starts]
+            clips = [
+                self._read(video, start, self._motion_start(start, first, length, rng), rng)
+                for start in starts
+            ]
         views = [self.augmentation(view, rng) for view in clips]
         sample: PretrainingSample = {
             "video": torch.stack([view.clip for view in views]),
@@ -151,7 +172,8 @@ class PretrainingMapper:
 
     def _warn_if_short(self, record: VideoRecord, length: float) -> None:
         """Say, once per process, that the clips of a video cannot be as far apart as configured."""
-        needed = self.span + (self.num_clips - 1) * self.shift[0]
+        span = max(self.span, self.motion_span)
+        needed = span + (self.num_clips - 1) * self.shift[0]
         if self._warned or self.num_clips == 1 or length >= needed:
             return
         self._warned = True
@@ -162,18 +184,25 @@ class PretrainingMapper:
             record.id,
             length,
             self.num_clips,
-            self.span,
+            span,
             self.shift[0],
-            "show the same frames" if length <= self.span else "are closer together",
+            "show the same frames" if length <= span else "are closer together",
         )
 
-    def _read(self, video: Any, start: float, rng: np.random.Generator) -> View:
+    def _motion_start(self, start: float, first: float, length: float, rng: np.random.Generator) -> float:
+        """Where the maps of the clip at ``start`` begin, in a part of a video."""
+        if not any(self.motion_shift):
+            return start
+        latest = first + length - self.motion_span
+        return max(min(start + rng.uniform(*self.motion_shift), latest), first)
+
+    def _read(self, video: Any, start: float, motion_start: float, rng: np.random.Generator) -> View:
         """A clip and, if there is a motion source, its motion maps."""
         times = start + self.frame_times
         if self.motion is None:
             frames = read_frames(video, times, self.augmentation.crop.short_side(rng))
             return View(torch.from_numpy(frames).permute(3, 0, 1, 2))
-        frames, maps = self.motion.frames_and_maps(video, times, start + self.motion_times)
+        frames, maps = self.motion.frames_and_maps(video, times, motion_start + self.motion_times)
         clip = torch.from_numpy(frames).permute(3, 0, 1, 2)
         return View(clip, maps=maps.permute(1, 0, 2, 3), motion_kind=self.motion.kind)
 

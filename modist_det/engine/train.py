@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..checkpoint import load_weights
 from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.reading import classes_inside
 from ..core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
-from ..modeling import build_model
+from ..modeling import PretrainingMethod, build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
 from ..structures.class_facts import ClassFacts, check_same_classes
 from ..structures.samples import Batch
@@ -327,10 +328,19 @@ def _fill_from_checkpoint(
                 logger.warning("settings changed since the checkpoint: %s", "; ".join(changes))
             return
         logger.info("no checkpoint in %s: starting from step 0", checkpointer.folder)
+    if isinstance(state.model, PretrainingMethod):
+        _load_further_weights(state.model, cfg)
     if cfg.MODEL.WEIGHTS:
         start_from_weights(state.model, cfg.MODEL.WEIGHTS, cfg, state.classes)
-        if state.averaged is not None:
-            state.averaged.module.load_state_dict(state.model.state_dict())
+    if state.averaged is not None:
+        state.averaged.module.load_state_dict(state.model.state_dict())
+
+
+def _load_further_weights(method: PretrainingMethod, cfg: CfgNode) -> None:
+    for prefix, path in method.further_weights(cfg).items():
+        part = prefix.rstrip(".")
+        logger.info("%s: %s", part, load_weights(method.get_submodule(part), path, part=prefix))
+        method.weights_loaded()
 
 
 def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int, evaluates: bool) -> list[Writer]:

@@ -22,6 +22,7 @@ def build_motion_reader(
     short_side: int | None = 128,
     max_frame_side: int = 320,
     reference_side: int = 0,
+    limit: float = 0.0,
 ) -> MotionReader:
     """A :class:`MotionReader` with the named flow estimator, if ``kind`` needs one.
 
@@ -36,6 +37,7 @@ def build_motion_reader(
         short_side=short_side,
         max_frame_side=max_frame_side,
         reference_side=reference_side,
+        limit=limit,
     )
 
 
@@ -46,6 +48,7 @@ def build_motion_source(
     gap_seconds: float = DEFAULT_GAP,
     max_frame_side: int = 320,
     reference_side: int = 0,
+    limit: float = 0.0,
     **computed: Any,
 ) -> MotionReader | CachedMotion:
     """Motion maps from the folder ``cache`` if one is given, otherwise computed on demand.
@@ -59,6 +62,7 @@ def build_motion_source(
         "gap_seconds": gap_seconds,
         "max_frame_side": max_frame_side,
         "reference_side": reference_side,
+        "limit": limit,
     }
     if cache:
         return CachedMotion(cache, kind, **shared)

@@ -31,7 +31,7 @@ class CachedMotion:
         folder: output folder of ``tools/extract_motion.py --out``.
         kind: expected kind of maps.
         gap_seconds: expected gap.
-        reference_side: expected unit of flow; see ``MotionReader``.
+        reference_side, limit: expected unit of flow and largest motion; see ``MotionReader``.
         max_frame_side: RGB frames of larger videos are decoded with this short side.
 
     Raises:
@@ -47,10 +47,12 @@ class CachedMotion:
         gap_seconds: float = DEFAULT_GAP,
         max_frame_side: int = 320,
         reference_side: int = 0,
+        limit: float = 0.0,
     ) -> None:
         self.folder = Path(folder)
         self.kind = kind
         self.channels = motion_kind(kind).channels
+        self.limit = limit or motion_kind(kind).limit
         self.gap_seconds = gap_seconds
         self.max_frame_side = max_frame_side
         self.reference_side = reference_side
@@ -98,6 +100,11 @@ class CachedMotion:
                 for side in (info.reference_side, self.reference_side)
             )
             reason = f"their flow is in pixels of {theirs}, not of {ours} (MOTION.REFERENCE_SIDE)"
+            raise MapFileError(file.path, reason)
+        if info.limit != self.limit:
+            reason = (
+                f"their largest value is a motion of {info.limit:g}, not of {self.limit:g} (MOTION.LIMIT)"
+            )
             raise MapFileError(file.path, reason)
         source = describe_source(video)
         if info.source != source:

@@ -42,6 +42,7 @@ class ExtractionSettings:
     max_frame_side: int = 320
     quality: int = DEFAULT_QUALITY
     reference_side: int = 0
+    limit: float = 0.0
 
     def build_reader(self) -> MotionReader:
         return build_motion_reader(
@@ -52,6 +53,7 @@ class ExtractionSettings:
             short_side=self.short_side,
             max_frame_side=self.max_frame_side,
             reference_side=self.reference_side,
+            limit=self.limit,
         )
 
 
@@ -166,6 +168,7 @@ def _describe(video: Video, reader: MotionReader, quality: int) -> MapFileInfo:
         quality=quality,
         source=describe_source(video),
         reference_side=reader.reference_side,
+        limit=reader.limit,
     )
 
 
@@ -188,7 +191,7 @@ def _note_settings(out: Path, settings: ExtractionSettings) -> None:
     noted = {**asdict(settings), "options": options}
     if path.exists():
         try:
-            before = {"reference_side": 0, **read_json(path)}  # earlier releases have none
+            before = {"reference_side": 0, "limit": 0.0, **read_json(path)}  # earlier releases
         except (UserError, ValueError, TypeError) as error:
             raise UserError(
                 f"{path} is damaged, so the options of the maps in its folder are unknown; delete it if you know that "

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
+from .maps import MOTION_KINDS
 
 __all__ = ["DEFAULT_QUALITY", "MapFile", "MapFileError", "MapFileInfo", "write_map_file"]
 
@@ -71,6 +72,7 @@ class MapFileInfo:
         estimator: ``repr`` of the flow estimator, "" if there was none.
         quality: JPEG quality.
         reference_side: as in ``MotionReader``; 0 in files of earlier releases, which do not have it.
+        limit: as in ``MotionReader``; that of the kind in files of earlier releases.
         source: description of the video, compared to find out whether it has changed.
     """
 
@@ -87,6 +89,7 @@ class MapFileInfo:
     quality: int
     source: str
     reference_side: int = 0
+    limit: float = 0.0
 
 
 def write_map_file(path: str | os.PathLike, info: MapFileInfo, parts: Iterable[Tensor]) -> int:
@@ -195,6 +198,8 @@ class MapFile(contextlib.AbstractContextManager):
             raise MapFileError(self.path, "its table is damaged")
         description = json.loads(footer[table_bytes:])
         description.setdefault("reference_side", 0)
+        if description["kind"] in MOTION_KINDS:
+            description.setdefault("limit", MOTION_KINDS[description["kind"]].limit)
         names = {field.name for field in fields(MapFileInfo)}
         if description.pop("version") != FORMAT_VERSION or description.keys() != names:
             raise MapFileError(self.path, "the file was written by another release")

@@ -31,16 +31,18 @@ __all__ = [
 
 EDGE_MAX = 10.0  # pixels per pixel; mapped to 255 (from the motion extraction script of arXiv 2106.09703)
 FLOW_MAX = 20.0  # pixels; mapped to 255. Our choice: faster motion is rare in clips of 256 pixels
+DIFFERENCE_MAX = 255.0  # grey levels
 
 
-def flow_edges(flow: Tensor) -> Tensor:
+def flow_edges(flow: Tensor, limit: float = EDGE_MAX) -> Tensor:
     """Edges of the flow magnitude: where something moves differently from its surroundings.
 
     The length of the gradient (Sobel kernels divided by 8, with repeated borders) of the flow magnitude, limited to
-    [0, 10] and scaled to [0, 255]. Smooth camera motion has no edges.
+    [0, ``limit``] and scaled to [0, 255]. Smooth camera motion has no edges.
 
     Args:
         flow: (..., 2, H, W), in pixels of the source frame.
+        limit: pixels per pixel that become 255.
 
     Returns:
         uint8 (..., 1, H, W).
@@ -55,51 +57,55 @@ def flow_edges(flow: Tensor) -> Tensor:
     gradient_x = blurred_y[..., 2:] - blurred_y[..., :-2]
     gradient_y = torch.add(step_y[..., :-2], step_y[..., 1:-1], alpha=2).add_(step_y[..., 2:])
     length = gradient_x.square_().add_(gradient_y.square_()).sqrt_()
-    return _to_uint8(length, 8 * EDGE_MAX).unsqueeze(-3)
+    return _to_uint8(length, 8 * limit).unsqueeze(-3)
 
 
-def flow_magnitude(flow: Tensor) -> Tensor:
-    """Length of the flow at each pixel, limited to [0, 20] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
-    return _to_uint8(_speed(flow), FLOW_MAX).unsqueeze(-3)
+def flow_magnitude(flow: Tensor, limit: float = FLOW_MAX) -> Tensor:
+    """Length of the flow at each pixel, limited to [0, ``limit``] and scaled to [0, 255]: uint8 (..., 1, H, W)."""
+    return _to_uint8(_speed(flow), limit).unsqueeze(-3)
 
 
-def flow_xy(flow: Tensor) -> Tensor:
-    """The flow itself, limited to [-20, 20] on each axis: ``128 + 6.35 * pixels``, uint8 (..., 2, H, W) in [1, 255]."""
+def flow_xy(flow: Tensor, limit: float = FLOW_MAX) -> Tensor:
+    """The flow itself, limited to [-``limit``, ``limit``] on each axis: ``128 + 127 / limit * pixels``, uint8
+    (..., 2, H, W) in [1, 255]."""
     _check_flow(flow)
-    scaled = flow.float().clamp(-FLOW_MAX, FLOW_MAX).mul_(127 / FLOW_MAX).add_(128)
+    scaled = flow.float().clamp(-limit, limit).mul_(127 / limit).add_(128)
     return scaled.round_().to(torch.uint8)
 
 
-def frame_difference(frames: Tensor, earlier: Tensor) -> Tensor:
+def frame_difference(frames: Tensor, earlier: Tensor, limit: float = DIFFERENCE_MAX) -> Tensor:
     """Absolute difference in brightness (ITU-R BT.601) between frames and earlier frames.
 
     Args:
         frames, earlier: RGB, uint8 (..., 3, H, W).
+        limit: grey levels that become 255.
 
     Returns:
         uint8 (..., 1, H, W).
     """
     red, green, blue = (frames.float() - earlier.float()).unbind(-3)
     difference = (0.299 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
-    return difference.abs_().round_().to(torch.uint8).unsqueeze(-3)
+    return _to_uint8(difference.abs_(), limit).unsqueeze(-3)
 
 
 class MotionKind(NamedTuple):
-    """A kind of motion map: number of channels, function of the flow, and value where nothing moves.
+    """A kind of motion map: number of channels, function of flow and limit, value where nothing moves, and the limit:
+    motion from which on the map has its largest value.
 
     ``from_flow`` is None for :func:`frame_difference`, which needs no flow.
     """
 
     channels: int
-    from_flow: Callable[[Tensor], Tensor] | None
+    from_flow: Callable[[Tensor, float], Tensor] | None
     still: int = 0
+    limit: float = FLOW_MAX
 
 
 MOTION_KINDS = {
-    "edges": MotionKind(1, flow_edges),
+    "edges": MotionKind(1, flow_edges, limit=EDGE_MAX),
     "magnitude": MotionKind(1, flow_magnitude),
     "flow": MotionKind(2, flow_xy, still=128),
-    "difference": MotionKind(1, None),
+    "difference": MotionKind(1, None, limit=DIFFERENCE_MAX),
 }
 
 

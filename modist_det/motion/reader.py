@@ -112,6 +112,8 @@ class MotionReader:
         reference_side: give flow in pixels of a frame with this short side, and for exactly ``gap_seconds``. Maps then
             depend neither on a video's resolution nor on its frame rate. 0: pixels of the stored video, and for the
             whole number of frames that are compared, as the authors of arXiv 2106.09703 do.
+        limit: motion from which on maps have their largest value, in the unit of the kind: pixels per pixel (edges),
+            pixels, or grey levels (difference). 0: that of ``MOTION_KINDS``.
 
     Raises:
         UserError: there is no such kind, or a number is too small.
@@ -126,6 +128,7 @@ class MotionReader:
         short_side: int | None = None,
         max_frame_side: int = 320,
         reference_side: int = 0,
+        limit: float = 0.0,
     ) -> None:
         self.kind = kind
         motion = motion_kind(kind)
@@ -136,13 +139,15 @@ class MotionReader:
         for name, value in numbers.items():
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"motion: {name} is {value}, but must be above 0 and finite")
-        if reference_side < 0:
-            raise UserError(f"motion: reference_side is {reference_side}, but must be 0 or above")
+        for name, value in {"reference_side": reference_side, "limit": limit}.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"motion: {name} is {value}, but must be 0 or above, and finite")
         self.estimator = estimator
         self.gap_seconds = gap_seconds
         self.short_side = short_side
         self.max_frame_side = max_frame_side
         self.reference_side = reference_side
+        self.limit = limit or motion.limit
 
     def maps(self, video: Video, seconds: ArrayLike, size: tuple[int, int] | None = None) -> Tensor:
         """See :meth:`MotionSource.maps`."""
@@ -203,8 +208,9 @@ class MotionReader:
     ) -> Tensor:
         """Maps (N, C, H, W) of the frames in rows ``here``, compared with those in rows ``before``."""
         if self._from_flow is None:
-            return frame_difference(_channels_first(frames[here]), _channels_first(frames[before]))
-        return self._from_flow(self._flow(frames, here, before, video))
+            pair = _channels_first(frames[here]), _channels_first(frames[before])
+            return frame_difference(*pair, self.limit)
+        return self._from_flow(self._flow(frames, here, before, video), self.limit)
 
     def _flow(self, frames: Frames, here: NDArray[np.intp], before: NDArray[np.intp], video: Video) -> Tensor:
         """Flow (N, 2, H, W) in pixels of the stored video, or as ``reference_side`` says."""

@@ -198,7 +198,8 @@ def test_clips_lie_inside_the_part_that_a_record_names(tmp_path, encode, read_nu
     path = str(encode(tmp_path / "numbers.mp4", num_frames=200, rate=50))
     record = VideoRecord(7, "numbers@1", path, start=1.0, end=3.0)
     make = mapper(NumbersAreMotion(read_number), motion_frames=4, shift=(0.5, 10.0))
-    make.span, make.frame_times, make.motion_times = 0.4, np.arange(4) * 0.1, np.arange(4) * 0.1
+    make.span = make.motion_span = 0.4
+    make.frame_times = make.motion_times = np.arange(4) * 0.1
     seen = np.concatenate(
         [make(record, np.random.default_rng(seed))["motion"][:, 0, :, 0, 0] for seed in range(40)]
     )
@@ -209,6 +210,48 @@ def test_clips_lie_inside_the_part_that_a_record_names(tmp_path, encode, read_nu
         make(VideoRecord(0, "late", path, start=5.0, end=6.0), np.random.default_rng(0))
 
 
+@pytest.fixture
+def numbers(tmp_path, encode):
+    """200 frames, 50 a second, each of which spells its number."""
+    return VideoRecord(0, "numbers", str(encode(tmp_path / "numbers.mp4", num_frames=200, rate=50)))
+
+
+def windows(make, record, read_number, seeds=range(30)):
+    """First and last frame of clip and maps, in seconds: (N, 2) each."""
+    source = NumbersAreMotion(read_number)
+    make.motion = source
+    clips, maps = [], []
+    for seed in seeds:
+        maps += make(record, np.random.default_rng(seed))["motion"][:, 0, ::3, 0, 0].tolist()
+        clips += source.asked
+        source.asked = []
+    return np.array(clips), np.array(maps) / 50
+
+
+@pytest.mark.parametrize(("rate", "span"), [(0.0, 0.8), (3.0, 0.4), (12.0, 1.6)])
+def test_maps_may_have_a_spacing_of_their_own(numbers, read_number, rate, span):
+    """Four frames 0.2 s apart, and four maps over ``span``."""
+    make = mapper(RedIsMotion(), motion_frames=4, motion_rate=rate)
+    clips, maps = windows(make, numbers, read_number)
+    np.testing.assert_allclose(maps[:, 0], clips[:, 0], atol=0.02)
+    np.testing.assert_allclose(maps[:, 1] - maps[:, 0], span * 3 / 4, atol=0.03)
+    assert maps.max() + span / 4 <= 4 and clips.max() + 0.2 <= 4  # neither reaches beyond the end
+
+
+def test_maps_may_be_at_another_time_than_their_clip(numbers, read_number):
+    make = mapper(RedIsMotion(), motion_frames=4, motion_shift=(0.5, 1.5))
+    clips, maps = windows(make, numbers, read_number, range(60))
+    apart, room = maps[:, 0] - clips[:, 0], 3.2 - clips[:, 0]
+    free = room > 1.52
+    assert apart[free].min() >= 0.48 and apart[free].max() <= 1.52
+    assert apart[free].min() < 0.6 and apart[free].max() > 1.4 and free.sum() > 40
+    assert maps.max() + 0.2 <= 4.001  # as far as the video reaches
+    np.testing.assert_array_less(-0.03, np.minimum(1.5, room) - apart)
+    make = mapper(RedIsMotion(), motion_frames=4, motion_shift=(-1.0, -1.0))
+    clips, maps = windows(make, numbers, read_number)
+    np.testing.assert_allclose(maps[:, 0], np.maximum(clips[:, 0] - 1.0, 0), atol=0.02)
+
+
 class NumbersAreMotion:
     """A motion source whose maps hold the number that each frame spells."""
 
@@ -216,8 +259,10 @@ class NumbersAreMotion:
 
     def __init__(self, read_number):
         self.read_number = read_number
+        self.asked = []  # first and last second of each clip
 
     def frames_and_maps(self, video, frame_seconds, motion_seconds):
+        self.asked.append((frame_seconds[0], frame_seconds[-1]))
         frames = video.frames_at_times(motion_seconds)
         maps = [torch.full((1, *frame.shape[:2]), self.read_number(frame)) for frame in frames]
         return video.frames_at_times(frame_seconds), torch.stack(maps).to(torch.uint8)

@@ -206,3 +206,21 @@ def test_two_data_sets_may_have_videos_of_one_name(tmp_path):
     assert evaluator.evaluate()["knn"] == 1.0
     with pytest.raises(UserError, match="a video would retrieve itself"):
         PretrainingTask([], test=[unseen], gallery=[seen, unseen]).evaluator(get_cfg(), unseen, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["MoDist", "SimCLR"])
+def test_the_motion_pathway_starts_from_that_of_another_run(config, tmp_path, method):
+    short = ("SOLVER.MAX_EPOCH", 1, "DATASETS.TEST", [], "DATASETS.GALLERY", [])
+    run(config("first", *short))
+    words = ("MODEL.META_ARCHITECTURE", method, "MODEL.SIMCLR.CROSS_WEIGHT", 1.0)
+    run(
+        config(
+            "second", *short, *words, "MODEL.MOTION_PATHWAY.WEIGHTS", tmp_path / "first", "SOLVER.BASE_LR", 0
+        )
+    )
+    first, second = (checkpoints(tmp_path / name)[-1]["model"] for name in ("first", "second"))
+    convolution = "motion.backbone.stem.conv.weight"
+    for side in ("query", "key") if method == "MoDist" else ("query",):
+        assert torch.equal(second[f"{side}.{convolution}"], first[f"query.{convolution}"])
+    assert not torch.equal(*(state["query.visual.backbone.stem.conv.weight"] for state in (first, second)))
+    assert "query.motion.backbone: loaded" in (tmp_path / "second/log.txt").read_text()

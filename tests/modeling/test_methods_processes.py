@@ -15,7 +15,15 @@ from modist_det.utils.comm import machine_group
 from tests.modeling.tiny_methods import tiny_batch, tiny_method
 
 STEPS = 3
-METHODS = ("MoDist", "BYOL", "SimCLR", "MotionRegression")
+_TERMS = {"CROSS_WEIGHT": 1.0, "MOTION_WEIGHT": 0.5}
+# Case -> the method and keys of its section.
+CASES = {
+    "MoDist": ("MoDist", _TERMS),
+    "MoDist, one direction": ("MoDist", {"CROSS_DIRECTIONS": [1.0, 0.0], "CROSS_NEGATIVES": "query"}),
+    "BYOL": ("BYOL", _TERMS),
+    "SimCLR": ("SimCLR", _TERMS),
+    "MotionRegression": ("MotionRegression", {}),
+}
 
 
 def batches(rank: int, world_size: int):
@@ -27,10 +35,10 @@ def batches(rank: int, world_size: int):
         yield {name: value[rank * share : (rank + 1) * share] for name, value in whole.items()}
 
 
-def train(method: str, rank: int, world_size: int):
+def train(case: str, rank: int, world_size: int):
     """Losses of each step, mean over ranks; and the model's state after the last."""
-    weights = {} if method == "MotionRegression" else {"CROSS_WEIGHT": 1.0, "MOTION_WEIGHT": 0.5}
-    model = tiny_method(method, **weights)
+    method, keys = CASES[case]
+    model = tiny_method(method, **keys)
     trained = DistributedDataParallel(model, broadcast_buffers=False) if world_size > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     losses = []
@@ -52,7 +60,7 @@ def work(rank: int, folder: str) -> None:
     dist.init_process_group(
         "gloo", f"file://{folder}/meet", rank=rank, world_size=2, timeout=datetime.timedelta(seconds=120)
     )
-    torch.save({method: train(method, rank, 2) for method in METHODS}, f"{folder}/rank{rank}.pt")
+    torch.save({case: train(case, rank, 2) for case in CASES}, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -94,14 +102,14 @@ def test_clips_are_shuffled_within_a_machine_or_over_all(tmp_path):
 def test_two_processes_are_one(tmp_path):
     mp.start_processes(work, (str(tmp_path),), nprocs=2, start_method="spawn")
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
-    for method in METHODS:
-        (losses, first), (other_losses, second) = (rank[method] for rank in ranks)
-        expected_losses, expected = train(method, 0, 1)
+    for case in CASES:
+        (losses, first), (other_losses, second) = (rank[case] for rank in ranks)
+        expected_losses, expected = train(case, 0, 1)
         torch.testing.assert_close(losses, expected_losses, rtol=0, atol=1e-5)
         torch.testing.assert_close(losses, other_losses)
         assert expected.keys() == first.keys() == second.keys()
         for name, tensor in expected.items():
-            assert torch.equal(first[name], second[name]), (method, name)
+            assert torch.equal(first[name], second[name]), (case, name)
             torch.testing.assert_close(first[name], tensor, rtol=1e-5, atol=1e-5)
     # Twelve keys went into queues of eight: the last eight are there, the oldest of them where the ring goes on.
     state = ranks[0]["MoDist"][1]

@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modist_det.config import get_cfg
+from modist_det.modeling import build_model
 from modist_det.modeling.losses.infonce import info_nce
 from modist_det.modeling.registry import META_ARCH_REGISTRY
 from modist_det.utils.errors import UserError
@@ -54,6 +55,89 @@ def test_terms_against_their_definition(same_time):
         # Negatives come from the key's modality; the new keys are in its queue now, in order.
         torch.testing.assert_close(model.queue[k].keys[:2], key[k])
         assert model.queue[k].videos.tolist() == [0, 1] + [-1] * 6
+
+
+@pytest.mark.parametrize("side", ["key", "query"])
+def test_negatives_of_either_modality(side):
+    model, batch = small_model(CROSS_NEGATIVES=side, MOMENTUM=1.0, MASK_SAME_VIDEO=True), tiny_batch()
+    model(batch)
+    queues = {name: queue.keys.clone() for name, queue in model.queue.items()}
+    numbers = model(batch)
+    motion = batch["motion"].expand(-1, -1, 3, -1, -1, -1)
+    query = {"visual": batch["video"][:, 0], "motion": motion[:, 0]}
+    key = {"visual": batch["video"][:, 1], "motion": motion[:, 1]}
+    excluded = torch.tensor([[True, False] + [False] * 6, [False, True] + [False] * 6])
+    for q, k in (("visual", "motion"), ("motion", "visual"), ("visual", "visual")):
+        negatives = queues[{"key": k, "query": q}[side]]
+        pair = embed(model, "query", q, query[q]), embed(model, "key", k, key[k])
+        expected = info_nce(*pair, negatives, 0.1, excluded).loss
+        torch.testing.assert_close(numbers[f"loss_{q}_{k}"], expected)
+
+
+def test_the_queue_of_the_negatives_is_filled_even_if_no_term_has_its_keys():
+    model = small_model(CROSS_NEGATIVES="query", VISUAL_WEIGHT=0.0, CROSS_DIRECTIONS=[1.0, 0.0])
+    assert list(model.terms) == [("visual", "motion")]
+    model(tiny_batch())
+    assert model.queue["visual"].videos.tolist() == [0, 1] + [-1] * 6
+    with pytest.raises(UserError, match="CROSS_NEGATIVES is 'keys'; known: 'key', 'query'"):
+        small_model(CROSS_NEGATIVES="keys")
+
+
+@pytest.mark.parametrize("name", ["MoDist", "BYOL", "SimCLR"])
+def test_the_directions_have_weights_of_their_own(name):
+    def losses(*directions):
+        model = tiny_method(name, CROSS_WEIGHT=2.0, CROSS_DIRECTIONS=list(directions))
+        return {key: value.item() for key, value in model(tiny_batch()).items() if key.startswith("loss")}
+
+    both, apart = losses(1.0, 1.0), losses(0.5, 3.0)
+    assert apart["loss_visual_visual"] == pytest.approx(both["loss_visual_visual"])
+    assert apart["loss_visual_motion"] == pytest.approx(0.5 * both["loss_visual_motion"])
+    assert apart["loss_motion_visual"] == pytest.approx(3.0 * both["loss_motion_visual"])
+    one = losses(0.0, 1.0)
+    assert "loss_visual_motion" not in one
+    # BYOL's initial weights are other ones: it has a predictor less.
+    assert name == "BYOL" or one["loss_motion_visual"] == pytest.approx(both["loss_motion_visual"])
+    assert set(losses(0.0, 0.0)) == {"loss_visual_visual"}
+
+
+def test_an_encoder_that_only_makes_keys_is_not_trained():
+    model = small_model(CROSS_DIRECTIONS=[1.0, 0.0])
+    assert not any(p.requires_grad for p in model.query["motion"].parameters())
+    numbers = model(tiny_batch())
+    sum(value for name, value in numbers.items() if name.startswith("loss")).backward()
+    assert all(p.grad is not None for p in model.query["visual"].parameters())
+    for follower, leader in zip(
+        model.key["motion"].parameters(), model.query["motion"].parameters(), strict=True
+    ):
+        assert torch.equal(follower, leader)
+    # SimCLR trains both sides of a term.
+    model = tiny_method("SimCLR", CROSS_WEIGHT=1.0, CROSS_DIRECTIONS=[1.0, 0.0])
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["MoDist", "BYOL"])
+def test_motion_queries_alone_train_no_visual_backbone(name):
+    with pytest.raises(UserError, match="CROSS_DIRECTIONS leaves out the terms that train RGB"):
+        tiny_method(name, VISUAL_WEIGHT=0.0, CROSS_WEIGHT=1.0, CROSS_DIRECTIONS=[0.0, 1.0])
+
+
+def test_a_frozen_motion_pathway_only_learns_its_projection():
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.RESNET3D.DEPTH", 18, "MODEL.RESNET3D.WIDTH", 4, "MODEL.MODIST.QUEUE_SIZE", 8])
+    cfg.merge_from_list(["MODEL.MOTION_PATHWAY.DEPTH", 18, "MODEL.MOTION_PATHWAY.WIDTH", 2])
+    cfg.merge_from_list(["MODEL.META_ARCHITECTURE", "MoDist", "MODEL.MOTION_PATHWAY.FREEZE", True])
+    model = build_model(cfg).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    numbers = model(tiny_batch())
+    sum(value for name, value in numbers.items() if name.startswith("loss")).backward()
+    optimizer.step()
+    after = model.state_dict()
+    for side in ("query.", "key."):
+        for name in (n for n in after if n.startswith(f"{side}motion.backbone.")):
+            assert torch.equal(after[name], before[name])  # BN statistics, too
+    for name in ("query.motion.projection.layers.0.weight", "query.visual.backbone.stem.conv.weight"):
+        assert not torch.equal(after[name], before[name])
 
 
 def test_the_motion_pathway_has_its_own_settings():

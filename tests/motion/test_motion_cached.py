@@ -128,6 +128,16 @@ def test_maps_in_other_units_are_refused(tmp_path, cache, square):
         )
 
 
+def test_maps_of_another_limit_are_refused(tmp_path, cache, square):
+    with open_video(square) as video:
+        CachedMotion(cache, limit=10.0).maps(video, [0.3])  # the usual one of edges
+        with pytest.raises(MapFileError, match=r"a motion of 10, not of 5 \(MOTION.LIMIT\)"):
+            CachedMotion(cache, limit=5.0).maps(video, [0.3])
+        extract(square, tmp_path, short_side=48, limit=5.0)
+        maps = build_motion_source(cache=str(tmp_path), limit=5.0).maps(video, [0.3])
+        assert torch.equal(maps, jpeg(build_motion_reader(short_side=48, limit=5.0).maps(video, [0.3])))
+
+
 def test_missing_and_stale_maps(tmp_path, cache, square, write, carried):
     other = write(tmp_path / "other.mp4", carried(5, 64, 96, (1, 0)))
     with (

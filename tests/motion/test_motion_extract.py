@@ -120,11 +120,13 @@ def test_a_folder_of_an_earlier_release_goes_on(videos, tmp_path):
     run(videos, tmp_path / "out")
     settings = tmp_path / "out" / "extraction.json"
     content = json.loads(settings.read_text())
-    assert content.pop("reference_side") == 0
+    assert content.pop("reference_side") == 0 and content.pop("limit") == 0
     settings.write_text(json.dumps(content))
     assert run(videos, tmp_path / "out").made == 0
     with pytest.raises(UserError, match="maps with reference_side 0"):
         run(videos, tmp_path / "out", replace(SETTINGS, reference_side=64))
+    with pytest.raises(UserError, match="maps with limit 0"):
+        run(videos, tmp_path / "out", replace(SETTINGS, limit=5.0))
 
 
 def test_device_and_batch_size_may_change(tmp_path):

@@ -49,11 +49,12 @@ def test_round_trip(tmp_path, maps):
 
 def test_files_of_earlier_releases_have_flow_in_pixels_of_the_video(tmp_path, maps, monkeypatch):
     fields = dataclasses.asdict(INFO)
-    del fields["reference_side"]
+    del fields["reference_side"], fields["limit"]
     monkeypatch.setattr("modist_det.motion.map_file.asdict", lambda info: fields)
     write_map_file(tmp_path / "m", INFO, [maps])
     with MapFile(tmp_path / "m") as file:
-        assert file.info == INFO and file.info.reference_side == 0
+        assert file.info == dataclasses.replace(INFO, limit=20.0)  # of "flow"
+        assert file.info.reference_side == 0
 
 
 def test_quality_is_that_of_the_description(tmp_path, maps):

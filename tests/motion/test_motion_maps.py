@@ -91,6 +91,21 @@ def test_flow_xy():
     assert flow_xy(flow).tolist() == [[[128, 134, 255, 134]], [[64, 1, 1, 122]]]
 
 
+def test_another_limit_gives_smaller_motion_more_values():
+    """The largest value stands for ``limit``; what is above it looks like it."""
+    step = torch.zeros(2, 4, 6)
+    step[0, :, 3:] = 2.0  # half of that on both sides of the step, 1 of 4
+    assert flow_edges(step, 4.0).tolist() == [[[0, 0, 64, 64, 0, 0]] * 4]  # 63.75
+    assert flow_edges(step, 0.5).tolist() == [[[0, 0, 255, 255, 0, 0]] * 4]
+    flow = torch.tensor([[[3.0, 0.0, -30.0]], [[4.0, 0.0, 40.0]]])
+    assert flow_magnitude(flow, 10.0).tolist() == [[[128, 0, 255]]]  # 127.5
+    # 128 + 127 / 5 * (3, 0, -5) and (4, 0, 5)
+    assert flow_xy(flow, 5.0).tolist() == [[[204, 128, 1]], [[230, 128, 255]]]
+    frames, earlier = torch.full((3, 1, 2), 40, dtype=torch.uint8), torch.zeros(3, 1, 2, dtype=torch.uint8)
+    earlier[:, 0, 1] = 30
+    assert frame_difference(frames, earlier, 51.0).tolist() == [[[200, 50]]]
+
+
 def test_frame_difference():
     frames = torch.tensor([[255, 10, 0, 0]] * 3, dtype=torch.uint8).reshape(3, 2, 2)
     earlier = torch.tensor([[0, 20, 0, 0], [0, 20, 0, 0], [0, 20, 200, 0]], dtype=torch.uint8).reshape(

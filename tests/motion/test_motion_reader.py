@@ -99,6 +99,19 @@ def test_values_are_pixels_of_a_reference_frame_in_the_exact_gap(
     torch.testing.assert_close(inside, per_second / rate * apart * 2 / shrink, atol=0.4, rtol=0)
 
 
+@pytest.mark.parametrize(("kind", "usual"), [("edges", 10), ("magnitude", 20), ("difference", 255)])
+def test_the_limit_is_that_of_the_maps(square, kind, usual):
+    with open_video(square) as video:
+        plain, same, finer = (
+            build_motion_reader(kind, limit=limit).maps(video, [0.3]).double()
+            for limit in (0, usual, usual / 4)
+        )
+    assert torch.equal(plain, same) and plain.max() > 4
+    inside = plain < 255 / 4 - 1
+    assert ((4 * plain - finer)[inside].abs() <= 2.5).all()  # both rounded
+    assert (finer[plain > 255 / 4 + 1] == 255).all()
+
+
 def test_frames_and_maps_are_those_read_apart(square):
     reader = build_motion_reader(short_side=32)
     rgb, moving = 0.1 + np.arange(3) * 4 / 30, 0.1 + np.arange(6) * 2 / 30
@@ -208,6 +221,8 @@ def test_resized_maps():
         {"short_side": -1},
         {"max_frame_side": 0},
         {"reference_side": -1},
+        {"limit": -1},
+        {"limit": float("nan")},
         {"kind": "edge"},
     ],
 )

@@ -82,6 +82,9 @@ def test_every_setting_reaches_the_mapper(complete):
         "MOTION.GAP_SECONDS": 0.3,
         "MOTION.SHORT_SIDE": 44,
         "MOTION.REFERENCE_SIDE": 55,
+        "MOTION.LIMIT": 7.0,
+        "MOTION.SAMPLING_RATE": 1.5,
+        "MOTION.SHIFT": [-0.5, 0.25],
         "MOTION.ESTIMATOR": "Farneback",
         "MOTION.KIND": "magnitude",
         "DATASETS.TRAIN": ["puppets_actions_train"],
@@ -89,7 +92,8 @@ def test_every_setting_reaches_the_mapper(complete):
     task, cfg = complete(*(word for pair in changes.items() for word in pair))
     _, mapper = task.train_data(cfg)
     assert mapper.frame_times.tolist() == [0.0, 0.25, 0.5, 0.75] and mapper.span == 1.0
-    assert mapper.motion_times.tolist() == pytest.approx([i / 6 for i in range(6)])
+    assert mapper.motion_times.tolist() == pytest.approx([i / 8 for i in range(6)])
+    assert (mapper.motion_span, mapper.motion_shift) == (0.75, (-0.5, 0.25))
     assert mapper.shift == (1.0, 2.0)
     assert mapper.augmentation.crop == ResizedCrop(40, 60, (0.4, 0.9), (0.6, 1.7))
     steps = mapper.augmentation.steps
@@ -99,7 +103,7 @@ def test_every_setting_reaches_the_mapper(complete):
     motion = mapper.motion
     assert (motion.kind, motion.gap_seconds, motion.short_side) == ("magnitude", 0.3, 44)
     assert (
-        motion.reference_side == 55
+        (motion.reference_side, motion.limit) == (55, 7)
         and motion.max_frame_side == 60
         and repr(motion.estimator).startswith("Farneback")
     )

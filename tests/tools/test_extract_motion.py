@@ -67,10 +67,11 @@ def test_workers_give_the_same_files_and_failures_the_status(command, videos, tm
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_the_reference_side_is_that_of_the_maps(command, videos, tmp_path):
-    done = command("my videos", "--out", "out", "--workers", "0", "--reference-side", "64")
+def test_reference_side_and_limit_are_those_of_the_maps(command, videos, tmp_path):
+    done = command("my videos", "--out", "out", "--workers", "0", "--reference-side", "64", "--limit", "5")
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "out" / "extraction.json").read_text())["reference_side"] == 64
+    settings = json.loads((tmp_path / "out" / "extraction.json").read_text())
+    assert (settings["reference_side"], settings["limit"]) == (64, 5)
 
 
 def test_a_sheet_of_an_empty_share(command, videos, tmp_path):

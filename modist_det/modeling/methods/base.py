@@ -105,8 +105,14 @@ class PretrainingMethod(nn.Module):
         """The visual backbone, the only part that evaluation and later tasks use."""
         return cast(Backbone, self.get_submodule(self.backbone_prefix.rstrip(".")))
 
+    def further_weights(self, cfg: CfgNode) -> dict[str, str]:
+        """What starts from files of its own, besides :attr:`pretrained_backbone` (``MODEL.WEIGHTS``): prefix of a
+        backbone's tensors in the method's state dict -> file. If the file has tensors with that prefix, these are used.
+        """
+        return {}
+
     def weights_loaded(self) -> None:
-        """Called after weights were loaded into :attr:`pretrained_backbone`, for example to reset momentum copies."""
+        """Called after weights were loaded, for example to reset momentum copies."""
 
     def set_progress(self, progress: float) -> None:
         """Called before each step with the training progress in [0, 1]."""

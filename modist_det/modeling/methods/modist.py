@@ -33,6 +33,7 @@ add_section(
     SHUFFLE_BN=True,  # keys are computed for clips shuffled across the processes of a machine
     SHUFFLE_ALL=False,  # across those of all machines, as MoCo does; every clip then goes to every process
     MASK_SAME_VIDEO=False,  # keys of the query's own video are no negatives
+    CROSS_NEGATIVES="key",  # of cross-modal terms: from the queue of the "key"'s modality, or of the "query"'s
 )
 
 
@@ -41,7 +42,7 @@ class MoDist(MomentumMethod):
     """Contrastive learning between two clips of a video, within RGB and between RGB and motion.
 
     A term (q, k) attracts the query of modality q of one clip to the key of modality k of the other, and repels it from
-    the queue of modality k. With only the visual term, this is MoCo.
+    the queue of modality k (or q). With only the visual term, this is MoCo.
 
     Args:
         encoders, normalizers, terms, same_time, clips_per_forward: as in :class:`PathwayMethod`.
@@ -53,6 +54,7 @@ class MoDist(MomentumMethod):
         shuffle_all: across those of all machines instead of each machine's own.
         mask_same_video: exclude keys of the query's own video from the negatives. Important if the queue is large
             relative to the number of videos.
+        cross_negatives: "key" or "query", the modality of the negatives in cross-modal terms.
         accumulation_steps: passes per update of the weights.
     """
 
@@ -74,6 +76,7 @@ class MoDist(MomentumMethod):
         accumulation_steps: int = 1,
         clips_per_forward: int = 32,
         shuffle_all: bool = False,
+        cross_negatives: str = "key",
     ) -> None:
         super().__init__(
             encoders, normalizers, terms, same_time, momentum, anneal, accumulation_steps, clips_per_forward
@@ -83,6 +86,10 @@ class MoDist(MomentumMethod):
         self.shuffle_bn = shuffle_bn
         self.shuffle_all = shuffle_all
         self.mask_same_video = mask_same_video
+        if cross_negatives not in ("key", "query"):
+            raise UserError(f"MODEL.MODIST.CROSS_NEGATIVES is {cross_negatives!r}; known: 'key', 'query'")
+        # Term -> modality of its negatives.
+        self.negatives_of = {term: term[cross_negatives == "key"] for term in self.terms}
 
     @classmethod
     def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -94,6 +101,7 @@ class MoDist(MomentumMethod):
             "shuffle_bn": node.SHUFFLE_BN,
             "shuffle_all": node.SHUFFLE_ALL,
             "mask_same_video": node.MASK_SAME_VIDEO,
+            "cross_negatives": node.CROSS_NEGATIVES,
         }
 
     @classmethod
@@ -126,7 +134,7 @@ class MoDist(MomentumMethod):
         }
         learns = torch.is_grad_enabled()
         keys = {}
-        for modality in sorted({key for _, key in self.terms}):
+        for modality in sorted({key for _, key in self.terms} | set(self.negatives_of.values())):
             if learns:
                 self.key.follow(self.query, modality)
             keys[modality] = self._keys(modality, clips[modality][:, self.clip_of(modality, 1)])
@@ -135,8 +143,9 @@ class MoDist(MomentumMethod):
         negatives = {modality: self._queue(modality).keys.clone() for modality in keys}
         numbers: dict[str, Tensor] = {}
         for (query, key), weight in self.terms.items():
-            excluded = self._queue(key).videos == videos.unsqueeze(1) if self.mask_same_video else None
-            term = info_nce(queries[query], keys[key], negatives[key], self.temperature, excluded)
+            other = self.negatives_of[query, key]
+            excluded = self._queue(other).videos == videos.unsqueeze(1) if self.mask_same_video else None
+            term = info_nce(queries[query], keys[key], negatives[other], self.temperature, excluded)
             name = f"{query}_{key}"
             numbers[f"loss_{name}"] = weight * term.loss
             numbers[f"accuracy_{name}"] = term.accuracy

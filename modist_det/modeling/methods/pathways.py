@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
@@ -24,6 +24,8 @@ PATHWAY_KEYS = {
     "VISUAL_WEIGHT": Key(1.0, NOT_NEGATIVE),  # of the RGB-RGB term; 0 leaves a term out
     # Of RGB-motion and motion-RGB; 0: no motion unless MOTION_WEIGHT asks for it.
     "CROSS_WEIGHT": Key(0.0, NOT_NEGATIVE),
+    # Factors of CROSS_WEIGHT for (RGB query, motion key) and for (motion query, RGB key); 0 leaves a term out.
+    "CROSS_DIRECTIONS": Key([1.0, 1.0], ListOf(float, 2, NOT_NEGATIVE)),
     "MOTION_WEIGHT": Key(0.0, NOT_NEGATIVE),  # of motion-motion
     "SAME_TIME": False,  # cross-modal terms within one clip instead of between two
     "DIM": Key(128, COUNT),  # length of a projection
@@ -43,6 +45,8 @@ add_section(
     STEM_KERNEL=[5, 7, 7],
     STEM_STRIDE=[2, 2, 2],
     TEMPORAL_KERNELS=[1, 1, 1, 1],  # [3, 3, 3, 3]: the 3D variant
+    WEIGHTS="",  # to start from: a run or checkpoint of pretraining with motion (its motion pathway), or any network
+    FREEZE=False,  # no gradients, always in evaluation mode; the projection head still learns
 )
 
 VISUAL, MOTION = "visual", "motion"
@@ -69,6 +73,7 @@ class PathwayMethod(PretrainingMethod):
 
     A term (q, k) compares modality q of one clip with modality k of the other. If no term uses motion, the motion
     pathway is not built, and the method learns from RGB alone. Subclasses define the comparison in :meth:`losses`.
+    Encoders that no term trains have no gradients.
 
     Args:
         encoders: by modality (``visual``, ``motion``), for all modalities that terms use.
@@ -80,11 +85,13 @@ class PathwayMethod(PretrainingMethod):
     Attributes:
         section: section of ``cfg.MODEL`` with the keys for :meth:`arguments`.
         normalize_projections: scale projections to length 1.
+        trains_keys: a term trains the encoder of its key, too.
     """
 
     backbone_prefix = "query.visual.backbone."
     section: ClassVar[str]
     normalize_projections: ClassVar[bool] = True
+    trains_keys: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,6 +107,8 @@ class PathwayMethod(PretrainingMethod):
         if not self.terms or not set(used) <= set(encoders):
             raise UserError(f"terms {dict(terms)} need encoders for {used}; there are {sorted(encoders)}")
         self.query = nn.ModuleDict({modality: encoders[modality] for modality in used})
+        for modality in set(used) - self._trained(self.terms):
+            self.query[modality].requires_grad_(False)
         self.normalizer = nn.ModuleDict({modality: normalizers[modality] for modality in used})
         self.same_time = same_time
         self.clips_per_forward = clips_per_forward
@@ -113,13 +122,14 @@ class PathwayMethod(PretrainingMethod):
     def arguments(cls, cfg: CfgNode) -> dict[str, Any]:
         """The constructor's arguments from a config. Subclasses add their own."""
         node = cfg.MODEL[cls.section]
-        if not node.VISUAL_WEIGHT > 0 and not node.CROSS_WEIGHT > 0:
+        terms = cls._terms(node)
+        if VISUAL not in cls._trained(terms):
             raise UserError(
-                f"MODEL.{cls.section}.VISUAL_WEIGHT and CROSS_WEIGHT are both 0, so no visual backbone would be "
-                "trained; set one above 0"
+                f"MODEL.{cls.section}.VISUAL_WEIGHT and CROSS_WEIGHT are both 0, or CROSS_DIRECTIONS leaves out the "
+                "terms that train RGB, so no visual backbone would be trained; set one above 0"
             )
         backbones = {VISUAL: build_backbone(cfg)}
-        if cls._uses_motion(node):
+        if cls._uses_motion(terms):
             backbones[MOTION] = _build_motion_pathway(cfg, len(node.MOTION_MEAN))
         channels_last = cfg.MODEL.CHANNELS_LAST
         return {
@@ -145,19 +155,14 @@ class PathwayMethod(PretrainingMethod):
                     node.MOTION_MEAN, [1.0] * len(node.MOTION_MEAN), channels_last=channels_last
                 ),
             },
-            "terms": {
-                (VISUAL, VISUAL): node.VISUAL_WEIGHT,
-                (VISUAL, MOTION): node.CROSS_WEIGHT,
-                (MOTION, VISUAL): node.CROSS_WEIGHT,
-                (MOTION, MOTION): node.MOTION_WEIGHT,
-            },
+            "terms": terms,
             "same_time": node.SAME_TIME,
             "clips_per_forward": cfg.TEST.CLIPS_PER_FORWARD,
         }
 
     @classmethod
     def views(cls, cfg: CfgNode) -> Views:
-        uses_motion = cls._uses_motion(cfg.MODEL[cls.section])
+        uses_motion = cls._uses_motion(cls._terms(cfg.MODEL[cls.section]))
         if uses_motion and not cfg.MOTION.ENABLED:
             raise UserError(
                 f"MOTION.ENABLED is False, but MODEL.{cls.section} has terms with motion; to use only RGB, set "
@@ -171,9 +176,32 @@ class PathwayMethod(PretrainingMethod):
         mean = list(motion_mean)
         cfg.MODEL[cls.section].MOTION_MEAN = mean * 3 if len(mean) == 1 else mean
 
+    def further_weights(self, cfg: CfgNode) -> dict[str, str]:
+        path = cfg.MODEL.MOTION_PATHWAY.WEIGHTS
+        return {"query.motion.backbone.": path} if path and MOTION in self.query else {}
+
     @staticmethod
-    def _uses_motion(node: CfgNode) -> bool:
-        return node.CROSS_WEIGHT > 0 or node.MOTION_WEIGHT > 0
+    def _terms(node: CfgNode) -> dict[Term, float]:
+        """Terms with a weight above 0."""
+        to_motion, to_visual = (node.CROSS_WEIGHT * share for share in node.CROSS_DIRECTIONS)
+        weights = {
+            (VISUAL, VISUAL): node.VISUAL_WEIGHT,
+            (VISUAL, MOTION): to_motion,
+            (MOTION, VISUAL): to_visual,
+            (MOTION, MOTION): node.MOTION_WEIGHT,
+        }
+        return {term: weight for term, weight in weights.items() if weight > 0}
+
+    @staticmethod
+    def _uses_motion(terms: Iterable[Term]) -> bool:
+        return any(MOTION in term for term in terms)
+
+    @classmethod
+    def _trained(cls, terms: Iterable[Term]) -> set[str]:
+        """The modalities whose encoders get gradients from these terms."""
+        return {
+            modality for query, key in terms for modality in ((query, key) if cls.trains_keys else (query,))
+        }
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """``torch.compile`` for the encoders, in place."""
@@ -236,6 +264,8 @@ class MomentumMethod(PathwayMethod):
             :class:`~modist_det.modeling.contrastive.MomentumEncoders`.
     """
 
+    trains_keys = False
+
     def __init__(
         self,
         encoders: Mapping[str, Encoder],
@@ -276,6 +306,8 @@ def _build_motion_pathway(cfg: CfgNode, channels: int) -> Backbone:
     own = cfg.clone()
     own.defrost()
     own.MODEL.BACKBONE.NAME = "ResNet3D"
-    own.MODEL.RESNET3D = own.MODEL.MOTION_PATHWAY
+    own.MODEL.BACKBONE.FREEZE |= own.MODEL.MOTION_PATHWAY.FREEZE
+    for key in own.MODEL.RESNET3D:
+        own.MODEL.RESNET3D[key] = own.MODEL.MOTION_PATHWAY[key]
     own.MODEL.PIXEL_MEAN = [0.0] * channels
     return build_backbone(own)
