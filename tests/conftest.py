@@ -86,6 +86,24 @@ def tiny_actions(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def hub_server(tmp_path, monkeypatch):
+    """A local Hugging Face Hub, with an empty cache of its own."""
+    constants = pytest.importorskip(
+        "huggingface_hub.constants", reason="needs huggingface_hub (the extra hub)"
+    )
+    from tests.hub_server import serving
+
+    monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
+    with serving() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+
+
+@pytest.fixture
 def write_config(tiny_puppets, tmp_path):
     """``write_config(norm)`` -> path of a config that trains on the tiny set in seconds."""
 

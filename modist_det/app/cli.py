@@ -55,8 +55,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--from",
         dest="start",
         metavar="NAME",
-        help="weights to start from: a run folder, a checkpoint, an entry of the model zoo, or scratch (default: a "
-        "pretrained network of the zoo where it can be had, otherwise scratch)",
+        help="weights to start from: a run folder, a checkpoint, an entry of the model zoo, hf://ORG/NAME, or scratch "
+        "(default: a pretrained network of the zoo where it can be had, otherwise scratch)",
     )
     train.add_argument("--out", type=Path, metavar="FOLDER", help="(default: output/NAME of the data)")
     train.add_argument("--epochs", type=number_from(0, above=True), help="(default: by the amount of data)")
@@ -71,7 +71,9 @@ def get_parser() -> argparse.ArgumentParser:
     demo.add_arguments(command("predict", demo.main, demo.DESCRIPTION))
 
     evaluate = command("evaluate", _evaluate, "evaluate a run on its own test data, or on other data")
-    evaluate.add_argument("run", metavar="RUN", help="run folder, or a checkpoint of this project")
+    evaluate.add_argument(
+        "run", metavar="RUN", help="run folder, a checkpoint of this project, or hf://ORG/NAME"
+    )
     evaluate.add_argument(
         "--data", metavar="YAML", help="description file or dataset name (default: the run's)"
     )
@@ -80,7 +82,7 @@ def get_parser() -> argparse.ArgumentParser:
     export = command(
         "export", _export, "write a model as ONNX, as a program of torch.export, or for other code bases"
     )
-    export.add_argument("run", metavar="RUN", help="run folder, checkpoint, or zoo://NAME")
+    export.add_argument("run", metavar="RUN", help="run folder, checkpoint, zoo://NAME or hf://ORG/NAME")
     export.add_argument("output", metavar="FILE", help="file to write: .onnx, .pt2, .safetensors")
     export.add_argument("--to", default="", metavar="FORMAT", help="(default: by the name's end)")
     export.add_argument(
@@ -162,8 +164,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from ..checkpoint.run_folder import checkpoint_in
     from ..engine.setup import write_config
     from ..inference.trained import stored_config
+    from ..utils.paths import local_path
 
-    checkpoint = checkpoint_in(Path(args.run))
+    checkpoint = checkpoint_in(Path(local_path(args.run)))
     cfg = stored_config(checkpoint)
     words = ["MODEL.WEIGHTS", str(checkpoint)]
     # The run may have been moved or renamed since its config was written, and its old place may be another run's.

@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     )
     add("--out", type=Path, default=Path("output/demo"), metavar="FOLDER", help="(default: %(default)s)")
     model = parser.add_argument_group("action model")
-    model.add_argument("--checkpoint", metavar="FILE", help="checkpoint or output folder of a run")
+    model.add_argument(
+        "--checkpoint", metavar="FILE", help="checkpoint or output folder of a run, or hf://ORG/NAME"
+    )
     model.add_argument(
         "--model",
         dest="checkpoint",

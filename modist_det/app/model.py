@@ -27,7 +27,7 @@ def load(
     """Load a trained detector or classifier.
 
     Args:
-        name: a run's output folder, a checkpoint, its URL, or the name of a model zoo entry.
+        name: a run's output folder, a checkpoint, its URL or ``hf://ORG/NAME``, or the name of a model zoo entry.
         device: "auto", "cpu", "cuda".
         persons: of a detector of actions: what finds the people, as ``--persons`` of ``tools/demo.py``; default:
             FastestDet where its file is found, otherwise torchvision's Faster R-CNN.

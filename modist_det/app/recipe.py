@@ -21,6 +21,7 @@ from ..inference.trained import stored_config, zoo_config
 from ..utils.cache import available
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
+from ..utils.paths import is_remote
 from ..utils.yaml_reading import read_yaml
 from .find_data import FoundData
 
@@ -114,7 +115,7 @@ def choose_start(task: str, machine: Machine, wanted: str | None) -> str:
     if wanted is not None:
         if wanted in list_names():
             return PREFIX + wanted
-        if wanted.startswith(PREFIX) or "://" in wanted or Path(wanted).exists():
+        if is_remote(wanted) or Path(wanted).exists():
             return wanted
         raise UserError(
             f"--from {wanted}: there is no such file, and the model zoo has no such name"

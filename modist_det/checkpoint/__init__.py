@@ -1,7 +1,7 @@
 """Save and resume runs, and load weights from other code bases and the model zoo.
 
-Importing this package registers the path prefixes ``zoo://`` and ``torchvision://``. Its modules are imported on first
-use, so that the catalogue of published weights needs no torch.
+Importing this package registers the path prefixes ``zoo://``, ``torchvision://`` and ``hf://``. Its modules are
+imported on first use, so that the catalogue of published weights needs no torch.
 """
 
 from __future__ import annotations

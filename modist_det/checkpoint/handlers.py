@@ -1,4 +1,4 @@
-"""Path handlers for ``zoo://NAME`` (weights of a catalogue entry) and ``torchvision://NAME/WEIGHTS``.
+"""Path handlers for ``zoo://NAME`` (weights of a catalogue entry), ``torchvision://NAME/WEIGHTS`` and ``hf://ORG/NAME``.
 
 Importing :mod:`modist_det.checkpoint` registers them.
 """
@@ -12,6 +12,7 @@ from ..utils.cache import fetch
 from ..utils.errors import UserError, nearest
 from ..utils.paths import WebHandler, register_handler
 from .entry import TASKS, Entry
+from .hub import HubHandler
 from .published_weights import ENTRIES
 
 __all__ = ["PREFIX", "TorchvisionHandler", "ZooHandler", "get_checkpoint_path", "get_entry", "list_names"]
@@ -80,3 +81,4 @@ class TorchvisionHandler(WebHandler):
 
 register_handler(ZooHandler())
 register_handler(TorchvisionHandler())
+register_handler(HubHandler())

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ..utils.errors import UserError
 
-__all__ = ["POINTER", "checkpoint_in", "newest_first", "saved_in"]
+__all__ = ["BEST", "POINTER", "checkpoint_in", "newest_first", "saved_in"]
 
 _NAME = re.compile(r"^model_(\d{7})\.pth$")
 POINTER = "last_checkpoint"  # the file that names the checkpoint written last
+BEST = "model_best.pth"  # the checkpoint with the best metric, where the run keeps it
 
 
 def saved_in(folder: Path) -> list[Path]:

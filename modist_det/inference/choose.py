@@ -10,6 +10,7 @@ from typing import Any
 from ..checkpoint.handlers import PREFIX, list_names
 from ..config import CfgNode, get_cfg
 from ..utils.errors import UserError, nearest
+from ..utils.paths import is_remote
 from ..video.listing import videos_in
 from .classifier import ClassPredictor
 from .persons import PersonDetector, build_person_detector
@@ -43,7 +44,7 @@ def load_predictor(
     """The predictor of a trained model, for its task.
 
     Args:
-        name: a run's output folder, a checkpoint, its URL, or the name of a model zoo entry.
+        name: a run's output folder, a checkpoint, its URL or ``hf://ORG/NAME``, or the name of a model zoo entry.
         overrides: ``[KEY, VALUE, ...]`` changes to the config.
 
     Raises:
@@ -54,11 +55,14 @@ def load_predictor(
         predictor = predictor_for(zoo_config(text, overrides), class_names)
         predictor.source = text.removeprefix(PREFIX)
         return predictor
-    if not Path(text).exists() and "://" not in text:
+    if not Path(text).exists() and not is_remote(text):
         raise UserError(
             f"{text} does not exist, and the model zoo has no such name{nearest(text, list_names(), 3)}"
         )
-    return predictor_for(stored_config(text, overrides), class_names)
+    predictor = predictor_for(stored_config(text, overrides), class_names)
+    if is_remote(text):
+        predictor.source = text  # rather than the file in the cache
+    return predictor
 
 
 def predictor_for(cfg: CfgNode, class_names: Mapping[int, str] | None = None) -> Predictor:

@@ -34,6 +34,7 @@ __all__ = [
     "cached_path",
     "fetch",
     "lock_file",
+    "offline",
     "read_lock",
     "write_lock",
 ]
@@ -52,6 +53,11 @@ class HashRecord:
 
     size: int
     sha256: str
+
+
+def offline() -> bool:
+    """Whether ``MODIST_DET_OFFLINE`` forbids downloads."""
+    return os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF
 
 
 def cache_folder() -> Path:
@@ -98,7 +104,7 @@ def available(url: str, patience: float = 5.0) -> str:
     """
     if cached_path(url).is_file():
         return ""
-    if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
+    if offline():
         return "it is not in the cache, and MODIST_DET_OFFLINE forbids downloads"
     parts = urlsplit(url)
     proxy = urlsplit(getproxies().get(parts.scheme, "")) if not proxy_bypass(parts.hostname or "") else None
@@ -150,7 +156,7 @@ def fetch(
     if path.is_dir():
         raise UserError(f"{path} is a folder, but should be the file of {name or url}; remove it")
     if not path.is_file():
-        if os.environ.get("MODIST_DET_OFFLINE", "").lower() not in _OFF:
+        if offline():
             raise UserError(
                 f"{name or url} is not in the cache, and MODIST_DET_OFFLINE forbids downloads: download {url} on "
                 f"another machine and put it at {path}"

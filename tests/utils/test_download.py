@@ -456,7 +456,7 @@ def test_paths_of_the_web(server, cache, tmp_path):
     assert local_path(tmp_path / "plain") == str(tmp_path / "plain")
     with pytest.raises(
         UserError,
-        match=r"s3://bucket/x: nothing here reads s3:// paths; known are http://, https://, torchvision://, zoo://",
+        match=r"s3://bucket/x: nothing here reads s3:// paths; known are hf://, http://, https://, torchvision://, zoo://",
     ):
         local_path("s3://bucket/x")
 
