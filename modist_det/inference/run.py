@@ -25,6 +25,7 @@ from ..video.scaling import FrameScaler
 from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
+from ..visualization.placement import Placer
 from .persons import PersonDetector
 from .persons.base import Remarks
 from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, find_people, mark_due
@@ -324,13 +325,14 @@ class _Mp4:
 
 
 class Drawing:
-    """Draws people on frames."""
+    """Draws people on the frames of a video, in order."""
 
     def __init__(self, class_names: Mapping[int, str], outputs: Outputs, size: tuple[int, int]) -> None:
         self._names = list(class_names.values())
         self._outputs = outputs
         self._size = size
         self._scaler = FrameScaler()
+        self._placer = Placer()
 
     def __call__(self, shown: Shown) -> NDArray[np.uint8]:
         options = self._outputs
@@ -346,7 +348,7 @@ class Drawing:
         ]
         minutes, seconds = divmod(shown.frame.second, 60)
         image = shown.frame.rgb(self._scaler, self._size)
-        return draw_overlay(image, people, f"{int(minutes)}:{seconds:04.1f}")
+        return draw_overlay(image, people, f"{int(minutes)}:{seconds:04.1f}", self._placer)
 
 
 class _SheetFrames:

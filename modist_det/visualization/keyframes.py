@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.files import atomic_path
+from .labels import FONT, draw_label, fit_text, label_size
+from .placement import Label, Placer
 
 __all__ = ["BoxLabels", "bordered", "contact_sheet", "draw_people", "write_png"]
 
 Image = NDArray[np.uint8]
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GREEN, _ORANGE, _WHITE, _RED = (60, 200, 60), (255, 150, 30), (255, 255, 255), (220, 60, 60)
 _BORDER = 4  # pixels
 
@@ -28,7 +29,7 @@ class BoxLabels:
     Attributes:
         box: x1, y1, x2, y2 in [0, 1].
         lines: lines of text at the box.
-        truth: draw in green with text at the bottom of the box, instead of in orange with text at the top.
+        truth: draw in green with text below the box if there is room, instead of in orange with text above it.
     """
 
     box: tuple[float, float, float, float]
@@ -37,35 +38,31 @@ class BoxLabels:
 
 
 def draw_people(image: Image, people: Sequence[BoxLabels]) -> Image:
-    """A copy of ``image`` (H, W, 3), uint8 RGB, with the boxes and labels of people."""
+    """A copy of ``image`` (H, W, 3), uint8 RGB, with the boxes and labels of people.
+
+    Labels are placed as :func:`~modist_det.visualization.overlay.draw_overlay` places them: without room, a label has
+    fewer lines, or is left out.
+    """
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
     scale = max(0.35, height / 900)
-    for person in people:
-        color = _GREEN if person.truth else _ORANGE
-        x1, y1, x2, y2 = (
-            round(v * s) for v, s in zip(person.box, (width, height, width, height), strict=True)
-        )
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), color, 2 if not person.truth else 1)
-        _write(canvas, person.lines, x1, y2 if person.truth else y1, color, scale, upward=person.truth)
+    size = (width, height, width, height)
+    labels, versions = [], []
+    for number, person in enumerate(people):
+        x1, y1, x2, y2 = (round(v * s) for v, s in zip(person.box, size, strict=True))
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), _color(person), 1 if person.truth else 2)
+        lines = [fit_text(line, scale, width) for line in person.lines]
+        versions.append([lines[: count + 1] for count in range(len(lines))])
+        sizes = [label_size(rows, scale) for rows in versions[-1]]
+        labels.append(Label(number, (x1, y1, x2, y2), sizes, below=person.truth))
+    for person, rows, place in zip(people, versions, Placer()(labels, height, width), strict=True):
+        if place is not None:
+            draw_label(canvas, place, rows[place.size], scale, _color(person), ink=_color(person))
     return canvas
 
 
-def _write(
-    canvas: Image, lines: Sequence[str], x: int, y: int, color: tuple[int, ...], scale: float, upward: bool
-) -> None:
-    """Text lines on a dark background, below (x, y) or, with ``upward``, above it, and always inside the canvas."""
-    line_height = int(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.8)
-    top = y - line_height * len(lines) if upward else y
-    top = min(max(top, 0), max(canvas.shape[0] - line_height * len(lines), 0))
-    for number, line in enumerate(lines):
-        text_width = cv2.getTextSize(line, _FONT, scale, 1)[0][0]
-        left = min(max(x, 0), max(canvas.shape[1] - text_width - 2, 0))
-        y1 = top + number * line_height
-        cell = canvas[y1 : y1 + line_height, left : left + text_width + 2]
-        cell[:] = cell // 3
-        origin = (left + 1, y1 + line_height - line_height // 4)
-        cv2.putText(canvas, line, origin, _FONT, scale, color, 1, cv2.LINE_AA)
+def _color(person: BoxLabels) -> tuple[int, int, int]:
+    return _GREEN if person.truth else _ORANGE
 
 
 def bordered(image: Image, right: bool, width: int) -> Image:
@@ -91,7 +88,7 @@ def contact_sheet(
     cells = []
     for image, title in zip(images, titles, strict=True):
         header = np.zeros((bar, cell_width, 3), np.uint8)
-        cv2.putText(header, title, (4, 15), _FONT, 0.42, _WHITE, 1, cv2.LINE_AA)
+        cv2.putText(header, title, (4, 15), FONT, 0.42, _WHITE, 1, cv2.LINE_AA)
         cells.append(np.concatenate([header, _scaled_to(image, cell_width)]))
     rows = []
     for first in range(0, len(cells), columns):

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .labels import draw_label, fit_text, label_size, row_height, write
+from .placement import Label, Place, Placer
+
 __all__ = ["PersonOverlay", "draw_classes", "draw_overlay", "drawing_size", "person_color"]
 
 Image = NDArray[np.uint8]
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CROWD = 10  # with more people, only the best action of each is drawn
+_ORANGE, _WHITE = (255, 170, 40), (255, 255, 255)
 _SHORT_SIDES = (480, 720)  # pixels; in smaller images text hides the people, larger ones only take time
 
 
@@ -52,25 +55,37 @@ def person_color(track_id: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def draw_overlay(image: Image, people: Sequence[PersonOverlay], note: str = "") -> Image:
+def draw_overlay(
+    image: Image, people: Sequence[PersonOverlay], note: str = "", placer: Placer | None = None
+) -> Image:
     """A copy of ``image`` (H, W, 3), uint8 RGB, with people drawn on it.
+
+    Labels cover neither each other nor the upper parts of boxes. Where there is little room, a label has only its best
+    action, only the track's number, or is left out, that of the smallest person first.
 
     Args:
         note: text at the lower left, such as the time.
+        placer: keeps the labels of successive frames of a video at their positions.
     """
     canvas = np.ascontiguousarray(image).copy()
     height, width = canvas.shape[:2]
     scale = min(max(min(height, width) / 1100, 0.36), 0.8)
     thickness = max(round(min(height, width) / 300), 1)
-    lines = 1 if len(people) > _CROWD else None
-    # Text last and from top to bottom, so that boxes do not cross it.
     corners = [_pixels(person.box, height, width) for person in people]
     for person, (x1, y1, x2, y2) in zip(people, corners, strict=True):
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), person_color(person.track_id), thickness)
-    for person, (x1, y1, _, y2) in sorted(zip(people, corners, strict=True), key=lambda entry: entry[1][1]):
-        _draw_actions(canvas, person, x1, y1, y2 - y1, scale, lines)
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), person_color(person.track_id), thickness)
+    versions, labels = [], []
+    for person, box in zip(people, corners, strict=True):
+        versions.append(_versions(person, box[3] - box[1], scale, 1 if len(people) > _CROWD else None, width))
+        labels.append(Label(person.track_id, box, [label_size(rows, scale) for rows in versions[-1]]))
+    noted = [(0, height - row_height(scale), label_size([note], scale)[0], height)] if note else []
+    places = (placer or Placer())(labels, height, width, noted)
+    for person, rows, place in zip(people, versions, places, strict=True):
+        if place is not None:
+            shares = [score for _, score in person.actions[: place.size]]
+            draw_label(canvas, place, rows[place.size], scale, person_color(person.track_id), shares)
     if note:
-        _write(canvas, note, 4, height - 6, scale, (255, 255, 255))
+        write(canvas, note, 4, height - 6, scale, _WHITE)
     return canvas
 
 
@@ -85,65 +100,28 @@ def draw_classes(image: Image, classes: Sequence[tuple[str, float]], progress: f
     height, width = canvas.shape[:2]
     scale = min(max(min(height, width) / 900, 0.4), 1.0)
     if classes:
-        _draw_panel(
-            canvas, [f"{name}  {score:.2f}" for name, score in classes], classes, 6, 6, scale, (255, 170, 40)
-        )
-    cv2.rectangle(
-        canvas, (0, height - 4), (round(min(progress, 1.0) * width), height - 1), (255, 170, 40), -1
-    )
+        rows = [fit_text(f"{name}  {score:.2f}", scale, width - 12) for name, score in classes]
+        panel_width, panel_height = label_size(rows, scale)
+        place = Place(0, (6, 6, 6 + panel_width, 6 + panel_height))
+        draw_label(canvas, place, rows, scale, _ORANGE, [score for _, score in classes])
+    cv2.rectangle(canvas, (0, height - 4), (round(min(progress, 1.0) * width), height - 1), _ORANGE, -1)
     return canvas
 
 
 def _pixels(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
     x1, y1, x2, y2 = (float(value) for value in box)
-    return round(x1 * width), round(y1 * height), round(x2 * width) - 1, round(y2 * height) - 1
+    return round(x1 * width), round(y1 * height), round(x2 * width), round(y2 * height)
 
 
-def _draw_actions(
-    canvas: Image, person: PersonOverlay, x: int, y: int, box_height: int, scale: float, lines: int | None
-) -> None:
-    """A panel above the upper edge of the box, or below it at the image border: track number and one row per action.
+def _versions(
+    person: PersonOverlay, box_height: int, scale: float, most: int | None, width: int
+) -> list[list[str]]:
+    """Rows of the label from its smallest version: the track's number, then with one more action each.
 
     It is not taller than the box, but has at least one row: small people have only their best action.
     """
-    color = person_color(person.track_id)
-    row_height = _row_height(scale)
-    actions = list(person.actions)[: min(max(box_height // row_height, 1), lines or len(person.actions))]
-    rows = [f"{name}  {score:.2f}" for name, score in actions]
-    rows[:1] = [f"{person.track_id}: {rows[0]}" if actions else f"{person.track_id}"]
-    panel_height = row_height * len(rows)
-    top = y - panel_height if y >= panel_height else min(max(y, 0), max(len(canvas) - panel_height, 0))
-    _draw_panel(canvas, rows, actions, x, top, scale, color)
-
-
-def _draw_panel(
-    canvas: Image,
-    rows: Sequence[str],
-    actions: Sequence[tuple[str, float]],
-    x: int,
-    top: int,
-    scale: float,
-    color: tuple[int, int, int],
-) -> None:
-    """Rows of text on dark ground, each with a bar for its action's score."""
-    row_height = _row_height(scale)
-    panel_width = max(cv2.getTextSize(row, _FONT, scale, 1)[0][0] for row in rows) + 8
-    panel_height = row_height * len(rows)
-    left = min(max(x, 0), max(canvas.shape[1] - panel_width, 0))
-    panel = canvas[top : top + panel_height, left : left + panel_width]
-    panel[:] = panel // 4
-    for number, row in enumerate(rows):
-        bottom = top + (number + 1) * row_height
-        if actions:
-            bar = round((panel_width - 2) * min(max(actions[number][1], 0.0), 1.0))
-            cv2.rectangle(canvas, (left + 1, bottom - 3), (left + 1 + bar, bottom - 2), color, -1)
-        _write(canvas, row, left + 4, bottom - row_height // 3, scale, (255, 255, 255))
-
-
-def _row_height(scale: float) -> int:
-    return round(cv2.getTextSize("Ag", _FONT, scale, 1)[0][1] * 1.9)
-
-
-def _write(canvas: Image, text: str, x: int, y: int, scale: float, color: tuple[int, int, int]) -> None:
-    cv2.putText(canvas, text, (x + 1, y + 1), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.putText(canvas, text, (x, y), _FONT, scale, color, 1, cv2.LINE_AA)
+    limit = min(max(box_height // row_height(scale), 1), most or len(person.actions))
+    rows = [f"{name}  {score:.2f}" for name, score in person.actions[:limit]]
+    rows[:1] = [f"{person.track_id}: {row}" for row in rows[:1]]
+    rows = [fit_text(row, scale, width) for row in rows]
+    return [[f"{person.track_id}"], *(rows[: count + 1] for count in range(len(rows)))]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from modist_det.visualization import overlay
+from modist_det.visualization import labels, overlay
 from modist_det.visualization.overlay import (
     PersonOverlay,
     draw_classes,
@@ -12,6 +12,13 @@ from modist_det.visualization.overlay import (
 )
 
 GREY = np.full((480, 640, 3), 120, np.uint8)
+
+
+def written(monkeypatch) -> list[str]:
+    lines: list[str] = []
+    for module in (labels, overlay):
+        monkeypatch.setattr(module, "write", lambda canvas, text, *_: lines.append(text))
+    return lines
 
 
 def test_box_and_panel_are_where_they_belong():
@@ -69,8 +76,7 @@ def test_neighbouring_numbers_differ_in_colour():
 
 
 def test_the_first_line_begins_with_the_track(monkeypatch):
-    lines: list[str] = []
-    monkeypatch.setattr(overlay, "_write", lambda canvas, text, *_: lines.append(text))
+    lines = written(monkeypatch)
     box = (0.3, 0.2, 0.6, 0.9)
     draw_overlay(GREY, [PersonOverlay(7, box, [("walk", 0.9), ("wave", 0.5)]), PersonOverlay(8, box)], "note")
     assert lines == ["7: walk  0.90", "wave  0.50", "8", "note"]
@@ -84,7 +90,6 @@ def test_classes_of_a_frame(monkeypatch):
     long, short = np.unique(bars[bars > 0])[[-1, 0]]
     assert long > 5 * short and (canvas[100:470] == 120).all()
     assert draw_classes(GREY, [], 7.0)[-2].tolist() == [[255, 170, 40]] * 640
-    lines: list[str] = []
-    monkeypatch.setattr(overlay, "_write", lambda canvas, text, *_: lines.append(text))
+    lines = written(monkeypatch)
     draw_classes(GREY, [("fight", 0.9), ("other", 0.1)], 0.5)
     assert lines == ["fight  0.90", "other  0.10"]
