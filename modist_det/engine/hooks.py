@@ -245,7 +245,7 @@ class CheckpointHook(PeriodicHook):
     """Saves every ``period`` steps, after the last one, and when training is asked to stop.
 
     Args:
-        state: returns the content of a checkpoint; called on the main process only.
+        state: returns the content of a checkpoint; called on all processes, of which the main one saves it.
     """
 
     def __init__(
@@ -262,8 +262,8 @@ class CheckpointHook(PeriodicHook):
 
     def work(self, trainer: Trainer) -> None:
         trainer.losses.flush()
+        state = self.state(trainer)
         if comm.is_main_process():
-            state = self.state(trainer)
             _check_finite(state["model"], trainer.iteration)
             path = self.checkpointer.save(trainer.iteration, state)
             logger.info("saved %s", path)

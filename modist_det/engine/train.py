@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -48,6 +49,7 @@ from .metrics import (
 )
 from .precision import autocast_factory, build_grad_scaler, precision_name
 from .setup import write_config
+from .sharding import gathered, shard_model, shard_optimizer_state, whole
 from .trainer import Hook, Trainer, seed_step
 
 __all__ = ["refuse_to_start_over", "train"]
@@ -70,6 +72,11 @@ add_section(
     CHECKPOINT_PERIOD=Key(1.0, NOT_NEGATIVE),
     CHECKPOINTS_KEPT=Key(3, NOT_NEGATIVE),
 )
+add_section(
+    "DISTRIBUTED",
+    # What several processes share: "ddp", the gradients; "fsdp", also weights and optimizer states, for large models.
+    STRATEGY="ddp",
+)
 # Exponential moving average of the weights, used in evaluation if enabled.
 add_section("MODEL.EMA", ENABLED=False, DECAY=Key(0.9999, SHARE))
 add_section("TEST", EVAL_PERIOD=Key(0.0, NOT_NEGATIVE))  # epochs between evaluations; 0: only at the end
@@ -88,6 +95,7 @@ class TrainingState:
     facts: dict[str, Any]  # must be equal for a resumed run to continue exactly
     classes: ClassFacts | None = None  # classes of the model's outputs
     iteration: int = 0
+    sharded: bool = False
 
     @classmethod
     def build(
@@ -123,7 +131,21 @@ class TrainingState:
         """The model with averaged weights if enabled, otherwise the trained model."""
         return self.model if self.averaged is None else self.averaged.module
 
+    def shard(self, cfg: CfgNode) -> None:
+        """Distribute weights and optimizer state over the processes, after they were loaded."""
+        saved = self.optimizer.state_dict()
+        for model in (self.model,) if self.averaged is None else (self.model, self.averaged.module):
+            shard_model(model)
+        self.optimizer = build_optimizer(cfg, self.model)
+        self.optimizer.load_state_dict(shard_optimizer_state(saved, self.optimizer))
+        self.sharded = True
+
+    def whole_weights(self) -> contextlib.AbstractContextManager:
+        """The context in which a process may call :attr:`evaluated_model` as often as it needs."""
+        return gathered(self.evaluated_model) if self.sharded else contextlib.nullcontext()
+
     def state_dict(self, cfg: CfgNode, iteration: int) -> dict[str, Any]:
+        """The content of a checkpoint; if the state is sharded, all processes must call this."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -137,7 +159,7 @@ class TrainingState:
         if self.averaged is not None:
             state["ema"] = self.averaged.module.state_dict()
             state["ema_updates"] = int(self.averaged.n_averaged)
-        return state
+        return whole(state) if self.sharded else state
 
     def load(self, state: dict[str, Any], path: Path) -> None:
         """Restore the state from checkpoint ``path``.
@@ -193,6 +215,8 @@ def train(
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
     state = TrainingState.build(cfg, device, len(records), task.class_facts())
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
+    if _is_sharded(cfg):
+        state.shard(cfg)
     write_config(cfg)  # only after it is known to match the checkpoints in OUTPUT_DIR
     logger.info(
         "%d training samples, %d steps an epoch, %d steps in all, from step %d",
@@ -229,7 +253,8 @@ def train(
         _broadcast_buffers(model)
 
     def evaluate_now(iteration: int) -> dict[str, dict[str, Any]]:
-        return evaluate(cfg, test_sets, state.evaluated_model, device, iteration)
+        with state.whole_weights():
+            return evaluate(cfg, test_sets, state.evaluated_model, device, iteration)
 
     if state.iteration > max_iter:
         logger.info("all %d steps are done: only evaluating", max_iter)
@@ -249,7 +274,7 @@ def train(
     averaging = [] if state.averaged is None else [hooks.AverageHook(state.averaged, state.model)]
     clip = cfg.SOLVER.CLIP_GRADIENTS
     trainer = Trainer(
-        _wrap(cfg, state.model),
+        _wrap(cfg, state),
         state.optimizer,
         batches(state.iteration),
         max_iter,
@@ -278,8 +303,9 @@ def train(
     except NonFiniteError as error:
         raise UserError(f"{error}; last good checkpoint: {checkpointer.last() or 'none yet'}") from error
     except Exception:
-        # After too many bad videos, a dead worker or a failed evaluation the steps so far are saved.
-        if trainer.whole and trainer.iteration > state.iteration:
+        # After too many bad videos, a dead worker or a failed evaluation the steps so far are saved, unless they can
+        # only be saved by all processes together.
+        if trainer.whole and trainer.iteration > state.iteration and not state.sharded:
             try:
                 saving.after_train(trainer)
             except UserError as error:
@@ -289,6 +315,20 @@ def train(
         logger.info("stopped after %d of %d steps; continue with --resume", trainer.iteration, max_iter)
         return {}, 128 + trainer.stop_signal
     return evaluation.results, 0
+
+
+def _is_sharded(cfg: CfgNode) -> bool:
+    strategy = cfg.DISTRIBUTED.STRATEGY
+    if strategy not in ("ddp", "fsdp"):
+        raise UserError(f"DISTRIBUTED.STRATEGY is {strategy!r}; known: 'ddp', 'fsdp'")
+    if strategy == "ddp" or comm.get_world_size() == 1:
+        return False
+    if cfg.PICTURE_PERIOD > 0:
+        raise UserError(
+            "PICTURE_PERIOD draws images on the main process alone, which with DISTRIBUTED.STRATEGY fsdp does not have "
+            "all weights: set it to 0"
+        )
+    return True
 
 
 def _evaluation_is_missing(cfg: CfgNode, iteration: int, max_iter: int, period: float) -> bool:
@@ -381,10 +421,11 @@ def _build_picture_hooks(
     return [hooks.PictureHook(draw, period, boards[0])]
 
 
-def _wrap(cfg: CfgNode, model: nn.Module) -> nn.Module:
+def _wrap(cfg: CfgNode, state: TrainingState) -> nn.Module:
+    model = state.model
     if cfg.MODEL.COMPILE:
         model.compile()  # in place: parameter names stay the same
-    if comm.get_world_size() > 1:
+    if comm.get_world_size() > 1 and not state.sharded:
         # The model moves its batches itself; BN statistics are broadcast before each evaluation.
         return DistributedDataParallel(model, broadcast_buffers=False)
     return model

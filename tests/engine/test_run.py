@@ -46,12 +46,12 @@ def under_torchrun(root: Path, *arguments) -> subprocess.CompletedProcess:
     )
 
 
-def in_two_processes(root: Path, *arguments) -> list[subprocess.CompletedProcess[str]]:
+def in_processes(count: int, root: Path, *arguments) -> list[subprocess.CompletedProcess[str]]:
     """The same in warm processes, with the variables that torchrun sets."""
     with socket.create_server(("localhost", 0)) as free:
         port = free.getsockname()[1]
-    common = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    ranks = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    common = os.environ | {"WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
     return run_programs(command(root, *arguments)[1:], envs=ranks)
 
 
@@ -230,7 +230,7 @@ def test_two_processes_train_and_evaluate_as_one(write_config, tiny_puppets, tmp
     weights = sorted((tmp_path / "one/checkpoints").glob("*.pth"))[-1]
     evaluate = ("--cfg", config, "--eval-only", "--num-gpus", 0, "MODEL.WEIGHTS", weights, "OUTPUT_DIR")
     run_program(command(root, *evaluate, tmp_path / "eval1")[1:]).check_returncode()
-    for done in in_two_processes(root, *evaluate, tmp_path / "eval2"):
+    for done in in_processes(2, root, *evaluate, tmp_path / "eval2"):
         assert done.returncode == 0, done.stderr
     inference = [tmp_path / name / "inference" for name in ("eval1", "eval2")]
     first, second = (scores_by_detection(folder / "puppets_val_detections.csv") for folder in inference)
@@ -258,7 +258,7 @@ def test_synchronized_statistics_without_cuda_are_refused(write_config, tmp_path
         "OUTPUT_DIR",
         tmp_path / "out",
     )
-    for done in in_two_processes(root, *arguments):
+    for done in in_processes(2, root, *arguments):
         assert done.returncode == 1
         assert "error: MODEL.SYNC_BN needs CUDA" in done.stderr
 

@@ -1,0 +1,89 @@
+"""Training with sharded weights, in two and four processes, against one process."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from modist_det.engine.run import run
+from modist_det.engine.sharding import shard_model
+from modist_det.engine.train import _is_sharded
+from modist_det.utils import comm
+from modist_det.utils.errors import UserError
+from tests.engine.test_run import configured, in_processes, last_checkpoint, scores_by_detection
+from tests.modeling.tiny_methods import tiny_method
+
+
+@pytest.fixture
+def overrides():
+    """Of a small transformer and everything that a checkpoint holds; 2 + 1 steps."""
+    values = {
+        "MODEL.BACKBONE.NAME": "VideoViT",
+        "MODEL.VIDEO_VIT.DIM": 24,
+        "MODEL.VIDEO_VIT.DEPTH": 2,
+        "MODEL.VIDEO_VIT.HEADS": 2,
+        "MODEL.VIDEO_VIT.PATCH": 8,
+        "MODEL.VIDEO_VIT.CHECKPOINTING": True,
+        "MODEL.HEAD.DROPOUT": 0.0,
+        "MODEL.EMA.ENABLED": True,
+        "MODEL.EMA.DECAY": 0.5,
+        "SOLVER.OPTIMIZER": "adamw",
+        "SOLVER.BASE_LR": 0.002,
+        "SOLVER.LAYER_DECAY": 0.8,
+        "SOLVER.CLIP_GRADIENTS.ENABLED": True,
+        "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": 0.1,
+        "SOLVER.MAX_EPOCH": 1.0,
+        "SOLVER.CHECKPOINTS_KEPT": 0,
+    }
+    return [word for item in values.items() for word in item]
+
+
+def test_two_and_four_processes_with_shares_train_as_one(write_config, tmp_path, root, overrides):
+    config = write_config("none")
+    run(configured(config, tmp_path / "one", *overrides))
+    sharded = ("--cfg", config, "--num-gpus", 0, *overrides, "DISTRIBUTED.STRATEGY", "fsdp")
+    # Four processes go on from the checkpoint of the one; one process goes on from that of two.
+    shutil.copytree(tmp_path / "one", tmp_path / "four")
+    for count, name, resume in ((2, "two", ()), (4, "four", ("--resume",))):
+        if resume:
+            forget_second_half(tmp_path / name)
+        for done in in_processes(count, root, *sharded, "OUTPUT_DIR", tmp_path / name, *resume):
+            assert done.returncode == 0, done.stderr
+    shutil.copytree(tmp_path / "two", tmp_path / "again")
+    forget_second_half(tmp_path / "again")
+    run(configured(config, tmp_path / "again", *overrides), resume=True)
+
+    expected = last_checkpoint(tmp_path / "one")
+    scores = scores_by_detection(tmp_path / "one/inference/puppets_val_detections.csv")
+    for name in ("two", "four", "again"):
+        state = last_checkpoint(tmp_path / name)
+        assert state.keys() == expected.keys()
+        assert state["ema_updates"] == expected["ema_updates"]
+        assert state["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
+        for part in ("model", "ema"):
+            torch.testing.assert_close(state[part], expected[part], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            state["optimizer"]["state"], expected["optimizer"]["state"], rtol=1e-3, atol=1e-6
+        )
+        found = scores_by_detection(tmp_path / name / "inference/puppets_val_detections.csv")
+        assert found == pytest.approx(scores, abs=1e-5)
+
+
+def forget_second_half(folder):
+    checkpoints = sorted((folder / "checkpoints").glob("*.pth"))
+    assert len(checkpoints) == 2
+    checkpoints[1].unlink()
+    shutil.rmtree(folder / "inference")
+
+
+def test_what_cannot_be_sharded_is_refused(write_config, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="STRATEGY fsdp does not work with MoDist's momentum encoders"):
+        shard_model(tiny_method("MoDist"))
+    with pytest.raises(UserError, match="STRATEGY is 'zero'; known: 'ddp', 'fsdp'"):
+        run(configured(write_config(), tmp_path / "a", "DISTRIBUTED.STRATEGY", "zero"))
+    monkeypatch.setattr(comm, "get_world_size", lambda group=None: 2)
+    cfg = configured(write_config(), tmp_path / "b", "DISTRIBUTED.STRATEGY", "fsdp", "PICTURE_PERIOD", 1)
+    with pytest.raises(UserError, match="PICTURE_PERIOD .* set it to 0"):
+        _is_sharded(cfg)
