@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Convert a checkpoint to another code base's format, or export a model as ONNX or as a torch.export program.
 
-INPUT may be any checkpoint that MODEL.WEIGHTS takes: a file, zoo://NAME or a URL. Its format is detected from its
-content. The config comes from the checkpoint (if made by this project), from zoo://NAME, or from --cfg.
+INPUT may be any checkpoint that MODEL.WEIGHTS takes: a file, a run's folder, zoo://NAME or a URL. Its format is
+detected from its content. The config comes from the checkpoint (if made by this project), from zoo://NAME, or from
+--cfg.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add("input", help="file, zoo://NAME or URL")
+    add("input", help="file, run folder, zoo://NAME or URL")
     add("output", help="file to write")
     add(
         "--to",

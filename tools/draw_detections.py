@@ -21,7 +21,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--data", required=True, metavar="NAME", help="dataset: catalogue name or description file"
     )
-    made.add_argument("--detections", required=True, metavar="CSV", help="detections in AVA's format")
+    made.add_argument(
+        "--detections",
+        required=True,
+        metavar="CSV_OR_RUN",
+        help="detections in AVA's format, or the run's folder",
+    )
     made.add_argument("--out", required=True, type=Path, metavar="PNG", help="image to write")
     made.add_argument(
         "--keyframes", type=at_least(1), default=12, help="number of evenly spaced keyframes (default: 12)"

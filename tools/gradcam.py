@@ -26,8 +26,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--weights",
         required=True,
         nargs="+",
-        metavar="FILE",
-        help='checkpoints; "" stands for random weights',
+        metavar="FILE_OR_RUN",
+        help='checkpoints or run folders; "" stands for random weights',
     )
     add("--out", required=True, metavar="PNG", help="image to write")
     add(

@@ -27,8 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--detections",
         required=True,
-        metavar="CSV",
-        help="detections in AVA's format, or a classifier's predictions; both are in the run's folder inference/",
+        metavar="CSV_OR_RUN",
+        help="detections in AVA's format, a classifier's predictions, or the run's folder, which has them",
     )
     add("--out", required=True, metavar="HTML", help="file to write")
     add("--mode", choices=MODES, default="official", help="mode of the metric (default: %(default)s)")

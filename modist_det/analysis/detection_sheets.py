@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 
@@ -18,8 +19,11 @@ from ..utils.errors import UserError
 from ..utils.spread import evenly_spread
 from ..video.reader import open_video
 from ..visualization.keyframes import BoxLabels, contact_sheet, draw_people, write_png
+from .result_files import result_file
 
 __all__ = ["draw_detection_sheet"]
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = 4
 _WIDTH = 720  # pixels; of a frame while it is drawn on
@@ -38,7 +42,7 @@ def draw_detection_sheet(
 
     Args:
         dataset_name: catalogue name or description file of an AVA-style dataset with annotations.
-        detections: csv in AVA's format.
+        detections: csv in AVA's format, or a run's folder. If most of it is not about the dataset, a warning is logged.
         keyframes: largest number of keyframes.
         top: number of best actions labelled per person.
         min_score: minimum score of labelled actions.
@@ -50,8 +54,11 @@ def draw_detection_sheet(
     records = dataset.records(boxes="ground_truth")
     if not len(records):
         raise UserError(f"dataset {dataset_name} has no annotated keyframes")
+    detections = result_file(detections, dataset_name)
     table = read_detections(detections)
     names = dataset.metadata.class_names
+    for doubt in _doubts(table, dataset.ground_truth(), names):
+        logger.warning("%s may be of other data than %s: %s", detections, dataset_name, doubt)
     images, titles = [], []
     for index in evenly_spread(len(records), keyframes):
         record = records[index]
@@ -67,6 +74,21 @@ def draw_detection_sheet(
         titles.append(f"{record.video_id}  {record.second:g} s")
     sheet = contact_sheet(images, titles, _COLUMNS)
     write_png(out, sheet)
+
+
+def _doubts(table: BoxTable, truth: BoxTable, names: Mapping[int, str]) -> list[str]:
+    """What detections have that the dataset has not: keyframes (of most detections), or classes."""
+    doubts = []
+    numbers: dict[str, int] = {}
+    annotated = np.union1d(truth.keys(numbers), truth.keyframes.keys(numbers))
+    other = np.flatnonzero(~np.isin(table.keys(numbers), annotated))
+    if len(other) > len(table) / 2:
+        doubts.append(
+            f"{len(other)} of {len(table)} detections are in none of its keyframes, as in {table.name(other[0])}"
+        )
+    if unknown := sorted(set(table.action.tolist()) - names.keys()):
+        doubts.append(f"it has no class with the id {unknown[0]}")
+    return doubts
 
 
 def _detected(

@@ -11,7 +11,7 @@ from typing import Any
 from ..inference import ActionPredictor, ClassPredictor, PipelineSettings, predict_video
 from ..inference.choose import Predictor, choose_detector, load_predictor
 from ..inference.persons import PersonDetector
-from ..utils.errors import UserError
+from ..utils.errors import UserError, nearest
 from .results import ClassificationResult, DetectionResult
 
 __all__ = ["Model", "load"]
@@ -100,7 +100,8 @@ class Model:
         for key in settings:
             if key not in known:
                 raise UserError(
-                    f"predict has no setting {key!r} for {self.task} (settings: {', '.join(known)})"
+                    f"predict has no setting {key!r} for {self.task}{nearest(key, known)} "
+                    f"(settings: {', '.join(known)})"
                 )
         if isinstance(self.predictor, ClassPredictor):
             return ClassificationResult(self.predictor.predict_video(place, fps=fps, **settings), place, fps)

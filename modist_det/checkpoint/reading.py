@@ -43,11 +43,12 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     The prefixes of wrappers (``module.`` of DistributedDataParallel, ``_orig_mod.`` of ``torch.compile``) are removed.
 
     Args:
-        path: a file, ``zoo://NAME`` or ``https://...`` (see :func:`~modist_det.utils.paths.local_path`).
+        path: a file, a run's output folder, ``zoo://NAME`` or ``https://...`` (see
+            :func:`~modist_det.utils.paths.local_path`).
 
     Raises:
-        UserError: the path is missing or a folder; or the file is not a checkpoint, is damaged, cannot be read without
-            running code, or contains no tensors.
+        UserError: the path is missing or a folder without a checkpoint; or the file is not a checkpoint, is damaged,
+            cannot be read without running code, or contains no tensors.
     """
     return tensors_of(read_checkpoint(path), os.fspath(path))
 

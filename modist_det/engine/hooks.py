@@ -169,7 +169,8 @@ class EvaluationHook(PeriodicHook):
 
 
 class LogHook(Hook):
-    """Every ``period`` steps, sends losses, learning rate, times, ETA and memory to all writers."""
+    """After the first step of a run and every ``period`` steps, sends losses, learning rate, times, ETA and memory to
+    all writers."""
 
     def __init__(self, period: int, steps_per_epoch: int, writers: Sequence[Writer]) -> None:
         self.period = period
@@ -179,7 +180,7 @@ class LogHook(Hook):
 
     def after_step(self, trainer: Trainer) -> None:
         self._times.append((trainer.step_seconds, trainer.data_seconds))
-        if trainer.iteration < trainer.max_iter and trainer.iteration % self.period:
+        if trainer.iteration not in (1, trainer.max_iter) and trainer.iteration % self.period:
             return
         # A collective call: all ranks take part, but only the main process has writers.
         losses = trainer.losses.take_means()

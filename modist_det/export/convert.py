@@ -145,6 +145,15 @@ def _filled(source: str, cfg: CfgNode) -> _Filled:
     return tensors, None if is_backbone else report.classes, [str(report)]
 
 
+def _network_config(cfg: CfgNode) -> str:
+    """The keys that say what the network is and how its clips are made, for a file that others may be given: without
+    those of the training, and without paths of this machine."""
+    cfg = cfg.clone()
+    cfg.MODEL.WEIGHTS = ""
+    kept = {key: cfg[key] for key in ("VERSION", "TASK", "IMPORTS", "INPUT", "MODEL")}
+    return CfgNode(kept).dump()
+
+
 def _export(
     source: str, out: str | os.PathLike, target: str, cfg: CfgNode, size: tuple[int, int] | None
 ) -> list[str]:
@@ -154,7 +163,9 @@ def _export(
     report.require_complete()
     height, width = size or (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST)
     clip = (cfg.INPUT.NUM_FRAMES, height, width)
-    texts = {"config": cfg.dump()} | ({"class_facts": report.classes.to_json()} if report.classes else {})
+    texts = {"config": _network_config(cfg)} | (
+        {"class_facts": report.classes.to_json()} if report.classes else {}
+    )
     with atomic_path(out) as temporary:
         if target == "onnx":
             export_onnx(model, temporary, clip, texts)

@@ -108,12 +108,15 @@ def _trace(function: nn.Module, clip: tuple[int, int, int]) -> torch.export.Expo
     inputs = _example(function, clip, batch=2, boxes=3)
     free = {"video": {0: torch.export.Dim("batch")}, "rois": {0: torch.export.Dim("boxes")}}
     with torch.no_grad(), _quiet():
-        return torch.export.export(
+        program = torch.export.export(
             function,
             tuple(inputs.values()),
             dynamic_shapes={name: free[name] for name in inputs},
             strict=False,
         )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names source files of this machine
+    return program
 
 
 def _example(function: nn.Module, clip: tuple[int, int, int], batch: int, boxes: int) -> dict[str, Tensor]:

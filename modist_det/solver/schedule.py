@@ -7,6 +7,7 @@ of the schedule at the end of the warm-up.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 
 from fvcore.common.param_scheduler import (
     CompositeParamScheduler,
@@ -16,7 +17,7 @@ from fvcore.common.param_scheduler import (
 )
 
 from ..core import NOT_NEGATIVE, POSITIVE, CfgNode, Key, ListOf, add_section
-from ..utils.errors import UserError
+from ..utils.errors import UserError, nearest
 
 __all__ = ["RelativeSteps", "build_lr_schedule", "with_warmup"]
 
@@ -66,19 +67,25 @@ def with_warmup(policy: ParamScheduler, start_value: float, warmup_progress: flo
     )
 
 
+_POLICIES: dict[str, Callable[[CfgNode], ParamScheduler]] = {
+    "cosine": lambda solver: CosineParamScheduler(solver.BASE_LR, solver.COSINE_END_LR),
+    "steps_with_relative_lrs": lambda solver: RelativeSteps(
+        solver.BASE_LR, solver.STEPS, solver.LRS, solver.MAX_EPOCH
+    ),
+}
+
+
 def build_lr_schedule(cfg: CfgNode) -> ParamScheduler:
     """The schedule of ``cfg.SOLVER``; call it with ``epoch / MAX_EPOCH``, a number in [0, 1]."""
     solver = cfg.SOLVER
     if solver.MAX_EPOCH <= 0:
         raise UserError(f"SOLVER.MAX_EPOCH is {solver.MAX_EPOCH}; it must be above 0")
-    if solver.LR_POLICY == "cosine":
-        policy: ParamScheduler = CosineParamScheduler(solver.BASE_LR, solver.COSINE_END_LR)
-    elif solver.LR_POLICY == "steps_with_relative_lrs":
-        policy = RelativeSteps(solver.BASE_LR, solver.STEPS, solver.LRS, solver.MAX_EPOCH)
-    else:
+    if solver.LR_POLICY not in _POLICIES:
         raise UserError(
-            f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}; known: 'cosine', 'steps_with_relative_lrs'"
+            f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}{nearest(solver.LR_POLICY, _POLICIES)} "
+            f"(known: {', '.join(_POLICIES)})"
         )
+    policy = _POLICIES[solver.LR_POLICY](solver)
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
         raise UserError(
             f"SOLVER.WARMUP_EPOCHS is {solver.WARMUP_EPOCHS}, but must be less than MAX_EPOCH ({solver.MAX_EPOCH})"

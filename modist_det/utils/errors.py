@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = ["UserError", "nearest", "shorten"]
@@ -10,6 +11,8 @@ __all__ = ["UserError", "nearest", "shorten"]
 _LONGEST = 1200  # characters of a message
 _END = 300  # of these at the end, which says how to correct the mistake
 _LONGEST_WORD = 200
+_PART = re.compile(r"[^\W_]+")
+_CLOSE = 0.5
 # Terminals interpret some control characters.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
@@ -36,8 +39,20 @@ def shorten(message: str) -> str:
 
 
 def nearest(word: str, choices: Iterable[str], count: int = 1) -> str:
-    """``"; did you mean 'X'?"`` for the choices most similar to ``word``, or ``""`` if none is close."""
+    """``"; did you mean 'X'?"`` for the choices most similar to ``word``, or ``""`` if none is close.
+
+    Names are similar if they have words in common (``SOLVER.LR`` and ``SOLVER.BASE_LR``), or letters.
+    """
     if len(word) > _LONGEST_WORD:  # the search takes quadratic time
         return ""
-    close = difflib.get_close_matches(word, list(choices), n=count, cutoff=0.5)
-    return f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
+    parts = set(_PART.findall(word.lower()))
+    letters = difflib.SequenceMatcher(b=word.lower(), autojunk=False)
+    found = []
+    for choice in choices:
+        letters.set_seq1(choice.lower())
+        shared = len(parts.intersection(_PART.findall(choice.lower()))) / max(len(parts), 1)
+        likeness = (shared, letters.ratio())
+        if max(likeness) >= _CLOSE:
+            found.append((sum(likeness), choice))
+    close = [repr(choice) for _, choice in sorted(found, key=lambda pair: -pair[0])[:count]]
+    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -48,6 +48,7 @@ def test_numbers_are_read_as_the_default_says(tmp_path):
     ("text", "message"),
     [
         ("SOLVER: {BASE_LRR: 1}", r"no config key 'SOLVER.BASE_LRR'; did you mean 'SOLVER.BASE_LR'"),
+        ("SOLVER: {LR: 1}", r"no config key 'SOLVER.LR'; did you mean 'SOLVER.BASE_LR'"),
         ("BASE_LR: 1", r"'BASE_LR'; did you mean 'SOLVER.BASE_LR'"),
         ("MOMENTUM: 1", r"'MOMENTUM'; did you mean 'SOLVER.MOMENTUM'"),  # the shortest of several
         ("SOLVER: 3", r"SOLVER is a group of keys"),

@@ -175,13 +175,14 @@ def test_log_lines_hold_means_since_the_last_line(tmp_path):
     writer = JSONWriter(tmp_path / "metrics.json", 0)
     run(5, hooks.LogHook(period=2, steps_per_epoch=4, writers=[writer]))
     rows = read_metrics(tmp_path / "metrics.json")
-    # losses 0, -1 | -2, -3 | -4
+    # losses 0 | -1 | -2, -3 | -4
     assert [(r["iteration"], r["loss"], r["loss_w"]) for r in rows] == [
-        (2, -0.5, -0.5),
+        (1, 0, 0),  # a run says at once that it works, and how fast
+        (2, -1, -1),
         (4, -2.5, -2.5),
         (5, -4, -4),
     ]
-    assert [r["epoch"] for r in rows] == [0.5, 1.0, 1.25]
+    assert [r["epoch"] for r in rows] == [0.25, 0.5, 1.0, 1.25]
     assert all(r["time"] >= r["data_time"] >= 0 and r["memory_mb"] > 1 and "eta_seconds" in r for r in rows)
 
 

@@ -63,7 +63,7 @@ def test_steps_beyond_the_end_are_ignored():
 @pytest.mark.parametrize(
     ("solver", "message"),
     [
-        ({"LR_POLICY": "cosin"}, "LR_POLICY"),
+        ({"LR_POLICY": "cosin"}, "LR_POLICY is 'cosin'; did you mean 'cosine'"),
         ({"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 5], "LRS": [1.0]}, "same length"),
         ({"LR_POLICY": "steps_with_relative_lrs", "STEPS": [3, 5], "LRS": [1.0, 0.1]}, "rise from 0"),
         ({"MAX_EPOCH": 5.0, "WARMUP_EPOCHS": 5.0}, "WARMUP_EPOCHS"),

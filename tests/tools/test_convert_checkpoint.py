@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -41,6 +42,15 @@ def folder(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     cfg = get_cfg()
     cfg.merge_from_file(tmp_path / "small.yaml")
+    places = [
+        "OUTPUT_DIR",
+        "secret/out",
+        "MODEL.WEIGHTS",
+        "/secret/w.pth",
+        "DATASETS.TRAIN",
+        ["/secret/train.yaml"],
+    ]
+    cfg.merge_from_list(places)
     torch.manual_seed(0)
     state = build_model(cfg).state_dict()
     run = {
@@ -128,8 +138,9 @@ def test_config_and_class_names_go_along(command, folder):
     done = command("run.safetensors", "model.pt2", "--size", "32", "48")
     assert done.returncode == 0, done.stderr
     assert "model.pt2: clips of 2 frames 32x48, scores within" in done.stdout
-    texts = {"class_facts.json": ""}
+    texts = {"class_facts.json": "", "config.yaml": ""}
     module = torch.export.load(str(folder / "model.pt2"), extra_files=texts).module()
+    check_no_paths(folder / "model.pt2", texts["config.yaml"])
     assert parse_facts(texts["class_facts.json"], "it").names == FACTS.names
     scores = module(torch.zeros(1, 3, 2, 32, 48, dtype=torch.uint8), torch.tensor([[0, 1.0, 1, 20, 20]]))
     assert scores.shape == (1, 3)
@@ -153,8 +164,34 @@ def test_onnx(command, folder):
     assert "model.onnx: clips of 2 frames 32x32, scores within" in done.stdout
     assert done.stderr == ""
     metadata = importlib.import_module("onnx").load(folder / "model.onnx").metadata_props
-    facts = {entry.key: entry.value for entry in metadata}["class_facts"]
-    assert parse_facts(facts, "it").names == FACTS.names
+    texts = {entry.key: entry.value for entry in metadata}
+    assert parse_facts(texts["class_facts"], "it").names == FACTS.names
+    check_no_paths(folder / "model.onnx", texts["config"])
+
+
+def check_no_paths(exported, config: str) -> None:
+    """Nothing in the file says where on this machine the run, its data, the package or torch are."""
+    whole = exported.read_bytes()
+    if zipfile.is_zipfile(exported):
+        with zipfile.ZipFile(exported) as archive:
+            whole = b"".join(map(archive.read, archive.namelist()))
+    places = ("secret", str(exported.parent), str(Path(torch.__file__).parents[1]), "/modist_det/", '.py"')
+    assert not [place for place in places if place.encode() in whole]
+    cfg = get_cfg()
+    cfg.merge_from_text(config, "it")  # what the network and its clips are is there
+    assert (cfg.TASK, cfg.MODEL.RESNET3D.WIDTH, cfg.INPUT.NUM_FRAMES) == ("detection", 4, 2)
+
+
+def test_a_run_folder_stands_for_its_last_checkpoint(command, folder):
+    checkpoints = folder / "output/clips/checkpoints"
+    checkpoints.mkdir(parents=True)
+    (folder / "run.pth").rename(checkpoints / "model_0000004.pth")
+    torch.save({"model": {}}, checkpoints / "model_0000002.pth")
+    done = command("output/clips", "run.safetensors")
+    assert done.returncode == 0, done.stderr
+    expected = torch.load(folder / "plain.pth", weights_only=True)
+    written = read_checkpoint(folder / "run.safetensors")["model"]
+    assert all(torch.equal(tensor, written[name]) for name, tensor in expected.items())
 
 
 def test_pretrained_backbone(command, folder):

@@ -284,8 +284,13 @@ def test_init_writes_a_label_map_where_there_is_none(run, mine, videos, tmp_path
 def test_init_overwrites_nothing(run, mine, videos, tmp_path) -> None:
     before = mine.read_text()
     status, text = run("init", "--videos", videos, "--annotations", tmp_path / "gt.csv", "--out", mine)
-    assert status == 1 and "exists" in text and mine.read_text() == before
+    assert status == 1 and "exists" in text and "--force" in text and mine.read_text() == before
     assert not (tmp_path / "label_map.pbtxt").exists()
+    assert (
+        run("init", "--videos", videos, "--annotations", tmp_path / "gt.csv", "--out", mine, "--force")[0]
+        == 0
+    )
+    assert "label_map: label_map.pbtxt" in mine.read_text() and (tmp_path / "label_map.pbtxt").exists()
 
 
 def test_init_with_a_file_that_is_not_there(run, videos, tmp_path) -> None:

@@ -172,6 +172,22 @@ def test_nearest_names_a_close_word_or_nothing():
     assert nearest("xyz", ["Slow_R50"]) == ""
 
 
+@pytest.mark.parametrize(
+    ("word", "choices", "expected"),
+    [
+        # LRS has more letters of it in common, BASE_LR all of its words.
+        ("SOLVER.LR", ["SOLVER.LRS", "SOLVER.LR_POLICY", "SOLVER.BASE_LR"], ["SOLVER.BASE_LR"]),
+        ("slow_r50", ["x/slowfast_r50", "x/slow_r101", "x/slow_4x16_r50_ava22"], ["x/slow_4x16_r50_ava22"]),
+        ("X3D", ["a/i3d_r50_k400", "a/x3d_m_k400_long_name"], ["a/x3d_m_k400_long_name"]),
+        ("solver.base_lrr", ["SOLVER.BETAS", "SOLVER.BASE_LR"], ["SOLVER.BASE_LR"]),
+        ("b a", ["a c d", "c", "a b c"], ["a b c", "a c d"]),  # better ones first
+    ],
+)
+def test_nearest_names_what_has_the_same_words(word, choices, expected):
+    text = " or ".join(map(repr, expected))
+    assert nearest(word, choices, len(expected)) == f"; did you mean {text}?"
+
+
 def test_an_atomic_file_is_whole_or_absent(tmp_path):
     path = tmp_path / "sub" / "a.txt"
     with atomic_path(path) as temporary:

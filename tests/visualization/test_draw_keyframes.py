@@ -8,6 +8,7 @@ import pytest
 
 from modist_det.analysis import detection_sheets
 from modist_det.analysis.detection_sheets import draw_detection_sheet
+from modist_det.analysis.result_files import result_file
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.formats.ava.files import read_ava_boxes, write_detections
 from modist_det.utils.errors import UserError
@@ -60,6 +61,44 @@ def test_detections_of_a_data_set_on_a_sheet(tiny_puppets, tmp_path, root):
     csv.write_text("elsewhere,1,0.1,0.1,0.2,0.2,1,0.9\n")
     draw_detection_sheet(str(tiny_puppets / "val.yaml"), csv, out, keyframes=5)
     assert orange(detected) > 1000 and orange(cv2.imread(str(out))) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "doubt"),
+    [
+        (
+            "elsewhere,1,0.1,0.1,0.2,0.2,1,0.9\n",
+            "1 of 1 detections are in none of its keyframes, as in elsewhere,1",
+        ),
+        ("val_0000,900,0.1,0.1,0.2,0.2,1,0.9\n", "keyframes, as in val_0000,900"),
+        ("val_0000,1,0.1,0.1,0.2,0.2,99,0.9\n", "it has no class with the id 99"),
+        ("val_0000,1,0.1,0.1,0.2,0.2,1,0.9\nelsewhere,1,0.1,0.1,0.2,0.2,1,0.9\n", ""),  # some of more data
+    ],
+)
+def test_detections_of_other_data_are_doubted(tiny_puppets, tmp_path, caplog, text, doubt):
+    (tmp_path / "d.csv").write_text(text)
+    draw_detection_sheet(
+        str(tiny_puppets / "val.yaml"), tmp_path / "d.csv", tmp_path / "sheet.png", keyframes=1
+    )
+    assert (
+        (doubt in caplog.text and "d.csv may be of other data than" in caplog.text)
+        if doubt
+        else not caplog.text
+    )
+
+
+def test_the_results_in_a_run_folder(tiny_puppets, tmp_path):
+    data = str(tiny_puppets / "val.yaml")
+    with pytest.raises(
+        UserError, match=r"no results on puppets_val \(inference/puppets_val_d.*evaluate .* --data"
+    ):
+        result_file(tmp_path, data)
+    for folder in ("on_val/inference", "inference"):  # of a later evaluation, and of the run's own
+        file = tmp_path / folder / "puppets_val_detections.csv"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert result_file(tmp_path, data) == file
+    assert result_file(file, data) == file
 
 
 def test_persons_are_labelled_with_their_classes(tiny_puppets, tmp_path, monkeypatch):

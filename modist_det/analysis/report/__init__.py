@@ -13,6 +13,7 @@ from ...data.datasets.classification import ClassificationDataset
 from ...data.datasets.detection import DetectionDataset
 from ...utils.errors import UserError
 from ...utils.files import atomic_path, check_is_file
+from ..result_files import result_file
 from .content import report_content
 from .subjects import DetectionSubject, Subject, VideoSubject
 
@@ -38,8 +39,8 @@ def write_report(
 
     Args:
         dataset_name: catalogue name or description file of a dataset of keyframes with boxes, or of labelled videos.
-        detections: ``<title>_detections.csv`` (AVA's format) or ``<title>_predictions.csv`` of an evaluation. The
-            metrics of a dataset's own evaluator are taken from ``<title>_metrics.json`` beside it.
+        detections: ``<title>_detections.csv`` (AVA's format) or ``<title>_predictions.csv`` of an evaluation, or the
+            run's folder. The metrics of a dataset's own evaluator are taken from ``<title>_metrics.json`` beside it.
         mode, max_detections: of the evaluation; see :func:`~modist_det.evaluation.ava.evaluate_ava` and, for -1,
             :func:`~modist_det.evaluation.ava.detection_limit`. They have no effect on labelled videos.
         num_keyframes: largest number of keyframes shown with their image.
@@ -51,6 +52,7 @@ def write_report(
     """
     check_is_file(out)
     dataset = DatasetCatalog.get(dataset_name)
+    detections = result_file(detections, dataset_name)
     subject: Subject
     if isinstance(dataset, ClassificationDataset):
         subject = VideoSubject(dataset, detections)
