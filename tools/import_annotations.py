@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Turn tracks of an annotation tool (CVAT, COCO-video, ...) into a dataset of tubes: a checked description file."""
+"""Turn tracks of an annotation tool (CVAT, VIA, ...) into a dataset of tubes: a checked description file."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -58,7 +59,19 @@ def main(args: argparse.Namespace) -> None:
     from modist_det.utils.files import atomic_path, write_json
     from modist_det.video.reader import probe
 
-    read = [read_annotations(path, args.format) for path in args.files]
+    @functools.cache
+    def path_of(name: str) -> str:
+        found = find_videos([str(args.videos)], [name])
+        if name not in found:
+            raise UserError(f"{args.videos} has no video {name!r}; name videos as in the annotations")
+        return found[name]
+
+    @functools.cache
+    def size_of(name: str) -> VideoSize:
+        info = probe(path_of(name), args.fps)
+        return VideoSize(info.width, info.height, info.num_frames, info.fps)
+
+    read = [read_annotations(path, args.format, size_of) for path in args.files]
     counts = Counter(name for part in read for name in part.videos)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise UserError(f"video {twice[0]} is in two of the files; give only one of them")
@@ -72,19 +85,14 @@ def main(args: argparse.Namespace) -> None:
     train = sorted(counts.keys() - set(args.test))
     if not train:
         raise UserError("--test names all annotated videos; leave at least one for training")
-    paths = find_videos([str(args.videos)], counts)
-    if missing := sorted(counts - paths.keys()):
-        raise UserError(f"{args.videos} has no video {missing[0]!r}; name videos as in the annotations")
-    videos = {}
+    videos = {name: size_of(name) for name in sorted(counts)}
     for part in read:
         for name, size in part.videos.items():
-            info = probe(paths[name], args.fps)
-            if size.width and (size.width, size.height) != (info.width, info.height):
+            if size.width and size[:2] != videos[name][:2]:
                 raise UserError(
-                    f"video {name} was annotated at {size.width} x {size.height} pixels, but {paths[name]} has "
-                    f"{info.width} x {info.height}; use the video that was annotated"
+                    f"video {name} was annotated at {size.width} x {size.height} pixels, but {path_of(name)} "
+                    f"has {videos[name].width} x {videos[name].height}; use the video that was annotated"
                 )
-            videos[name] = VideoSize(info.width, info.height, info.num_frames, info.fps)
     merged = TrackAnnotations(videos, [track for part in read for track in part.tracks])
     content = to_tubes(merged, args.attributes)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ...structures.tubes import VideoSize
 from ...utils.errors import UserError
 from ...utils.files import write_json
 from ...utils.json_reading import malformed, read_json
-from .tracks import Shape, TrackAnnotations, interpolate_shapes
+from .images import FrameImages, as_text, frame_images, texts_at
+from .tracks import Shape, TrackAnnotations
 
 __all__ = ["read_coco_video", "write_coco_video"]
 
@@ -36,14 +36,13 @@ def read_coco_video(path: Path) -> TrackAnnotations:
         entries = list(content["images"]), list(content["annotations"])
     places: dict[Any, tuple[str, int]] = {}
     videos: dict[str, VideoSize] = {}
-    frames: dict[str, set[int]] = {}
+    found = FrameImages(path)
     for row, image in enumerate(entries[0]):
-        with malformed(f"{path}, images[{row}]"):
+        where = f"{path}, images[{row}]"
+        with malformed(where):
             video = listed.get(int(image.get("video_id", -1)), {})
-            folder = PurePosixPath(str(image["file_name"])).parent.name
-            name = PurePosixPath(str(video.get("name") or folder or path.stem)).name
-            name = re.sub(r"\.(avi|mkv|mov|mp4|webm)$", "", name, flags=re.IGNORECASE)
-            frame = _frame(image)
+            stated = next((int(image[key]) for key in ("frame_id", "frame_index") if key in image), None)
+            name, frame = found.place(str(image["file_name"]), str(video.get("name") or ""), stated)
             places[image["id"]] = name, frame
             size = VideoSize(
                 int(image["width"]),
@@ -52,13 +51,8 @@ def read_coco_video(path: Path) -> TrackAnnotations:
                 float(video.get("fps", 0)),
             )
         if videos.setdefault(name, size) != size:
-            raise UserError(f"{path}, images[{row}]: the size differs from other images of video {name}")
-        if frame in frames.setdefault(name, set()):
-            raise UserError(
-                f"{path}, images[{row}]: video {name} has two images of frame {frame}; delete one"
-            )
-        frames[name].add(frame)
-    shapes: dict[tuple[str, int, str], list[Shape]] = {}
+            raise UserError(f"{where}: the size differs from other images of video {name}")
+        found.add_image(name, frame, where)
     for row, entry in enumerate(entries[1]):
         where = f"{path}, annotations[{row}]"
         with malformed(where):
@@ -74,7 +68,7 @@ def read_coco_video(path: Path) -> TrackAnnotations:
             if category not in names:
                 raise UserError(f"{where}: there is no category with id {category}")
             x, y, width, height = map(float, entry["bbox"])
-            texts = {str(k): _text(v) for k, v in attributes.items() if k not in _NOTES}
+            texts = {str(k): as_text(v) for k, v in attributes.items() if k not in _NOTES}
             name, frame = places[image_id]
             shape = Shape(
                 frame,
@@ -83,69 +77,44 @@ def read_coco_video(path: Path) -> TrackAnnotations:
                 bool(attributes.get("outside", False)),
                 bool(attributes.get("keyframe", True)),
             )
-            shapes.setdefault((name, int(number), names[category]), []).append(shape)
-    tracks = []
-    for (name, number, label), several in shapes.items():
-        there = sorted(frames[name])
-        following = dict(zip(there, there[1:], strict=False))
-        own = {shape.frame for shape in several}
-        # The next image does not show the track: it ends here.
-        ends = [
-            s._replace(frame=s.frame + 1, outside=True) for s in several if following.get(s.frame) not in own
-        ]
-        where = f"{path}, track {number} of video {name}"
-        tracks.append(interpolate_shapes(name, number, label, [*several, *ends], where))
-    return TrackAnnotations(videos, [track for track in tracks if len(track.frames)])
-
-
-def _frame(image: Mapping[str, Any]) -> int:
-    for key in ("frame_id", "frame_index"):
-        if key in image:
-            return int(image[key])
-    numbers = re.findall(r"\d+", PurePosixPath(str(image["file_name"])).stem)
-    if not numbers:
-        raise ValueError(f"it has no frame_id, and file_name {image['file_name']!r} has no number")
-    return int(numbers[-1])
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+            found.add_box(name, int(number), names[category], shape)
+    return TrackAnnotations(videos, found.tracks())
 
 
 def write_coco_video(path: Path, annotations: TrackAnnotations) -> None:
     """Write COCO-video JSON with an image for each frame; numbers of frames are also in ``frame_id``."""
     labels = sorted({track.label for track in annotations.tracks})
-    videos: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
     boxes: list[dict[str, Any]] = []
-    ids: dict[tuple[str, int], int] = {}
-    for name, size in annotations.videos.items():
-        number = len(videos) + 1
-        video = {"id": number, "name": name, "width": size.width, "height": size.height}
-        videos.append({**video, "fps": size.fps, "length": size.num_frames})
-        last = max((int(t.frames[-1]) for t in annotations.tracks if t.video == name), default=-1)
-        for frame in range(size.num_frames or last + 1):
-            ids[name, frame] = len(images) + 1
-            file_name = f"{name}/{frame:06d}.jpg"
-            image = {"id": len(images) + 1, "file_name": file_name, "video_id": number, "frame_id": frame}
-            images.append({**image, "width": size.width, "height": size.height})
-    for track in annotations.tracks:
-        for row, frame in enumerate(track.frames.tolist()):
+    numbers = {name: number for number, name in enumerate(annotations.videos, 1)}
+    for name, frame, shown in frame_images(annotations):
+        size = annotations.videos[name]
+        image = {"id": len(images) + 1, "file_name": f"{name}/{frame:06d}.jpg", "video_id": numbers[name]}
+        images.append({**image, "frame_id": frame, "width": size.width, "height": size.height})
+        for track, row in shown:
             x1, y1, x2, y2 = track.boxes[row].tolist()
             boxes.append(
                 {
                     "id": len(boxes) + 1,
-                    "image_id": ids[track.video, frame],
+                    "image_id": len(images),
                     "category_id": labels.index(track.label) + 1,
                     "track_id": track.number,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": (x2 - x1) * (y2 - y1),
                     "iscrowd": 0,
-                    "attributes": {
-                        **{attribute: values[row] for attribute, values in track.attributes.items()},
-                        "keyframe": bool(track.drawn[row]),
-                    },
+                    "attributes": {**texts_at(track, row), "keyframe": bool(track.drawn[row])},
                 }
             )
+    videos = [
+        {
+            "id": numbers[name],
+            "name": name,
+            "width": s.width,
+            "height": s.height,
+            "fps": s.fps,
+            "length": s.num_frames,
+        }
+        for name, s in annotations.videos.items()
+    ]
     categories = [{"id": number, "name": label} for number, label in enumerate(labels, 1)]
     write_json(path, {"videos": videos, "categories": categories, "images": images, "annotations": boxes})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
@@ -10,9 +10,21 @@ from ...structures.tubes import VideoSize
 from ...utils.errors import UserError
 from ...utils.files import atomic_path
 from ...utils.text_files import read_file
+from .images import texts_at
 from .tracks import AnnotatedTrack, Shape, TrackAnnotations, interpolate_shapes, runs_of
 
-__all__ = ["parse_xml", "read_cvat", "write_cvat"]
+__all__ = [
+    "add_element",
+    "attribute_text",
+    "box_shape",
+    "corners_of",
+    "parse_xml",
+    "read_cvat",
+    "video_sizes",
+    "whole_number",
+    "write_cvat",
+    "write_xml",
+]
 
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 
@@ -55,15 +67,12 @@ def read_cvat(path: Path) -> TrackAnnotations:
             f"{path}: the root is <{root.tag}>, but <annotations> in CVAT's files; export CVAT for video 1.1"
         )
     if root.find("image") is not None:
-        raise UserError(f"{path} is CVAT for images; export the task as CVAT for video 1.1")
+        raise UserError(
+            f"{path} is CVAT for images; export the task as CVAT for video 1.1, or read it as cvat-images"
+        )
     names, videos = {}, {}
-    for task in _tasks(root):
-        source = task.findtext("source") or task.findtext("name") or path.stem
-        name = PurePosixPath(source.replace("\\", "/")).stem
-        if name in videos:
-            raise UserError(f"{path}: two tasks are of a video {name}; export one of them at a time")
-        names[task.findtext("id", "")] = name
-        videos[name] = _size(task, path)
+    for name, (task_id, size) in video_sizes(root, path).items():
+        names[task_id], videos[name] = name, size
     if not videos:
         raise UserError(f"{path}: <meta> has no task with an <original_size>; export it again from CVAT")
     tracks = []
@@ -79,9 +88,9 @@ def read_cvat(path: Path) -> TrackAnnotations:
             raise UserError(f"{where} is a <{element[0].tag}>; only boxes are read, so convert or delete it")
         track = interpolate_shapes(
             name,
-            _whole(element, "id", where),
-            _text(element, "label", where),
-            [_shape(box, where) for box in element.iter("box")],
+            whole_number(element, "id", where),
+            attribute_text(element, "label", where),
+            [box_shape(box, whole_number(box, "frame", where), where) for box in element.iter("box")],
             where,
             videos[name].num_frames,
         )
@@ -90,8 +99,21 @@ def read_cvat(path: Path) -> TrackAnnotations:
     return TrackAnnotations(videos, tracks)
 
 
-def _tasks(root: ElementTree.Element) -> Iterator[ElementTree.Element]:
-    return (element for element in root.iterfind("meta//*") if element.find("original_size") is not None)
+def video_sizes(root: ElementTree.Element, path: Path) -> dict[str, tuple[str, VideoSize]]:
+    """The videos of all tasks that state a size: id of the task, and size.
+
+    Raises:
+        UserError: two tasks are of one video, or a size is no number.
+    """
+    videos = {}
+    for task in root.iterfind("meta//*"):
+        if task.find("original_size") is not None:
+            source = task.findtext("source") or task.findtext("name") or path.stem
+            name = PurePosixPath(source.replace("\\", "/")).stem
+            if name in videos:
+                raise UserError(f"{path}: two tasks are of a video {name}; export one of them at a time")
+            videos[name] = task.findtext("id", ""), _size(task, path)
+    return videos
 
 
 def _size(task: ElementTree.Element, path: Path) -> VideoSize:
@@ -110,7 +132,8 @@ def _size(task: ElementTree.Element, path: Path) -> VideoSize:
     return VideoSize(numbers["original_size/width"], numbers["original_size/height"], length)
 
 
-def _text(element: ElementTree.Element, key: str, where: str) -> str:
+def attribute_text(element: ElementTree.Element, key: str, where: str) -> str:
+    """An attribute of an element, which has to be there."""
     text = element.get(key)
     if text is None:
         raise UserError(f"{where}: <{element.tag}> lacks {key}=...; export it again from CVAT")
@@ -118,29 +141,34 @@ def _text(element: ElementTree.Element, key: str, where: str) -> str:
 
 
 def _number(element: ElementTree.Element, key: str, where: str) -> float:
-    text = _text(element, key, where)
+    text = attribute_text(element, key, where)
     try:
         return float(text)
     except ValueError:
         raise UserError(f"{where}: {key} of <{element.tag}> is {text!r}, but must be a number") from None
 
 
-def _whole(element: ElementTree.Element, key: str, where: str) -> int:
+def whole_number(element: ElementTree.Element, key: str, where: str) -> int:
+    """An attribute of an element that has to be a whole number."""
     number = _number(element, key, where)
     if not number.is_integer():
         raise UserError(f"{where}: {key} of <{element.tag}> is {number:g}, but must be a whole number")
     return int(number)
 
 
-def _shape(box: ElementTree.Element, where: str) -> Shape:
-    frame = _whole(box, "frame", where)
+def box_shape(box: ElementTree.Element, frame: int, where: str) -> Shape:
+    """A ``<box>`` with its attributes.
+
+    Raises:
+        UserError: it is rotated, or a coordinate is missing or no number.
+    """
     here = f"{where}, frame {frame}"
     if box.get("rotation") and _number(box, "rotation", here):
         raise UserError(f"{here}: the box is rotated; only upright boxes are read, so set its rotation to 0")
     return Shape(
         frame,
         [_number(box, key, here) for key in _CORNERS],
-        {_text(a, "name", here): (a.text or "").strip() for a in box.iter("attribute")},
+        {attribute_text(a, "name", here): (a.text or "").strip() for a in box.iter("attribute")},
         box.get("outside") == "1",
         box.get("keyframe", "1") == "1",
     )
@@ -156,40 +184,46 @@ def write_cvat(path: Path, annotations: TrackAnnotations) -> None:
         raise UserError(f"CVAT for video has one video a file, but there are {len(annotations.videos)}")
     ((name, size),) = annotations.videos.items()
     root = ElementTree.Element("annotations")
-    _add(root, "version", "1.1")
-    task = _add(_add(root, "meta"), "task")
-    _add(task, "name", name)
+    add_element(root, "version", "1.1")
+    task = add_element(add_element(root, "meta"), "task")
+    add_element(task, "name", name)
     if size.num_frames:
-        _add(task, "size", str(size.num_frames))
-        _add(task, "start_frame", "0")
-        _add(task, "stop_frame", str(size.num_frames - 1))
-    labels = _add(task, "labels")
+        add_element(task, "size", str(size.num_frames))
+        add_element(task, "start_frame", "0")
+        add_element(task, "stop_frame", str(size.num_frames - 1))
+    labels = add_element(task, "labels")
     for label, attributes in _labels(annotations).items():
-        entry = _add(labels, "label")
-        _add(entry, "name", label)
-        several = _add(entry, "attributes")
+        entry = add_element(labels, "label")
+        add_element(entry, "name", label)
+        several = add_element(entry, "attributes")
         for attribute, values in attributes.items():
             options = sorted(values)
             is_switch = values <= {"true", "false"}
-            item = _add(several, "attribute")
-            _add(item, "name", attribute)
-            _add(item, "mutable", "True")
-            _add(item, "input_type", "checkbox" if is_switch else "select")
-            _add(item, "default_value", "false" if is_switch else options[0])
-            _add(item, "values", "false" if is_switch else "\n".join(options))
-    original = _add(task, "original_size")
-    _add(original, "width", str(size.width))
-    _add(original, "height", str(size.height))
+            item = add_element(several, "attribute")
+            add_element(item, "name", attribute)
+            add_element(item, "mutable", "True")
+            add_element(item, "input_type", "checkbox" if is_switch else "select")
+            add_element(item, "default_value", "false" if is_switch else options[0])
+            add_element(item, "values", "false" if is_switch else "\n".join(options))
+    original = add_element(task, "original_size")
+    add_element(original, "width", str(size.width))
+    add_element(original, "height", str(size.height))
     # CVAT's files name the video with its extension, of which readers keep the stem.
-    _add(task, "source", f"{name}.mp4")
+    add_element(task, "source", f"{name}.mp4")
     for track in annotations.tracks:
         _add_track(root, track, size.num_frames)
+    write_xml(path, root)
+
+
+def write_xml(path: Path, root: ElementTree.Element) -> None:
+    """Write an XML file, indented."""
     ElementTree.indent(root)
     with atomic_path(path) as temporary:
         ElementTree.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
 
 
-def _add(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
+def add_element(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
+    """Append an element; returns it."""
     element = ElementTree.SubElement(parent, tag)
     element.text = text
     return element
@@ -227,7 +261,11 @@ def _add_box(
         "outside": str(int(outside)),
         "occluded": "0",
     }
-    corners = {key: repr(float(v)) for key, v in zip(_CORNERS, track.boxes[row], strict=True)}
-    box = ElementTree.SubElement(parent, "box", {**flags, **corners, "z_order": "0"})
-    for name, values in track.attributes.items():
-        _add(box, "attribute", values[row]).set("name", name)
+    box = ElementTree.SubElement(parent, "box", {**flags, **corners_of(track, row), "z_order": "0"})
+    for name, value in texts_at(track, row).items():
+        add_element(box, "attribute", value).set("name", name)
+
+
+def corners_of(track: AnnotatedTrack, row: int) -> dict[str, str]:
+    """The corners of a box as attributes of ``<box>``, exactly."""
+    return {key: repr(float(v)) for key, v in zip(_CORNERS, track.boxes[row], strict=True)}

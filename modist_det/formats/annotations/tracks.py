@@ -5,8 +5,9 @@ Frames count from 0, boxes are x1y1x2y2 in pixels.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,8 +17,19 @@ from numpy.typing import NDArray
 from ...structures.keyframes import IntArray
 from ...structures.tubes import VideoSize
 from ...utils.errors import UserError, nearest
+from ...utils.json_reading import malformed
 
-__all__ = ["AnnotatedTrack", "Shape", "TrackAnnotations", "interpolate_shapes", "runs_of", "to_tubes"]
+__all__ = [
+    "AnnotatedTrack",
+    "Shape",
+    "Sizes",
+    "TrackAnnotations",
+    "from_tubes",
+    "interpolate_shapes",
+    "runs_of",
+    "to_tubes",
+    "unknown_size",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +88,18 @@ class TrackAnnotations:
 
     videos: Mapping[str, VideoSize]
     tracks: Sequence[AnnotatedTrack]
+
+
+Sizes = Callable[[str], VideoSize]
+
+
+def unknown_size(video: str) -> VideoSize:
+    """What readers call for files whose times or boxes need the video's frame rate or size.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError(f"the size and frame rate of video {video} are needed to read its annotations")
 
 
 class Shape(NamedTuple):
@@ -228,3 +252,58 @@ def to_tubes(annotations: TrackAnnotations, attributes: Collection[str] | None =
     if not any(entry["tubes"] for entry in content.values()):
         raise UserError("the annotations have no action: no track, or no attribute with a value")
     return content
+
+
+def from_tubes(content: Mapping[str, Any]) -> TrackAnnotations:
+    """Tracks of a ``tubes.json``: the inverse of :func:`to_tubes`.
+
+    Tubes of one ``track`` are one person, whose actions are attributes that are "true" or "false". A tube without
+    ``track`` is a person of its own.
+
+    Raises:
+        UserError: tubes of one track have different boxes at one frame, or a tube is malformed.
+    """
+    videos, tracks = {}, []
+    for name, entry in content.items():
+        with malformed(f"video {name}"):
+            size = videos[name] = VideoSize(
+                int(entry["width"]), int(entry["height"]), int(entry["num_frames"]), float(entry["fps"])
+            )
+            scale = np.array([size.width, size.height] * 2, np.float64)
+            people: dict[int, list[Any]] = {}
+            taken = {int(tube["track"]) for tube in entry["tubes"] if "track" in tube}
+            free = (number for number in itertools.count(1) if number not in taken)
+            for tube in entry["tubes"]:
+                people.setdefault(int(tube["track"]) if "track" in tube else next(free), []).append(tube)
+            for number, tubes in people.items():
+                tracks.append(_person(name, number, tubes, scale))
+    return TrackAnnotations(videos, tracks)
+
+
+def _person(
+    video: str, number: int, tubes: Sequence[Mapping[str, Any]], scale: NDArray[np.float64]
+) -> AnnotatedTrack:
+    actions = dict.fromkeys(str(tube["label"]) for tube in tubes)
+    boxes: dict[int, list[float]] = {}
+    here: dict[str, set[int]] = {action: set() for action in actions}
+    for tube in tubes:
+        frames = range(int(tube["start_frame"]), int(tube["end_frame"]))
+        for frame, box in zip(frames, tube["boxes"], strict=True):
+            if boxes.setdefault(frame, box) != box:
+                raise UserError(
+                    f"video {video}: tubes of track {number} have different boxes at frame {frame}"
+                )
+        here[str(tube["label"])] |= set(frames)
+    ordered = sorted(boxes)
+    return AnnotatedTrack(
+        video,
+        number,
+        "person",
+        np.array(ordered, np.int64),
+        np.array([boxes[frame] for frame in ordered], np.float64).reshape(-1, 4) * scale,
+        np.ones(len(ordered), bool),
+        {
+            action: tuple("true" if frame in there else "false" for frame in ordered)
+            for action, there in here.items()
+        },
+    )
