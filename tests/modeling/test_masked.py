@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 
 from modist_det.config import get_cfg
 from modist_det.modeling import build_model
+from modist_det.modeling.methods.base import Views
 from modist_det.modeling.methods.masked import patches, random_mask, tube_mask
 from modist_det.utils.errors import UserError
 
@@ -44,6 +48,117 @@ def test_masks():
     shares = random_mask(2000, 8, 2).float().mean(0)
     assert shares.tolist() == pytest.approx([0.25] * 8, abs=0.05)
     assert (random_mask(5, 8, 2).sum(1) == 2).all()
+
+
+def test_masks_with_weights_are_drawn_one_after_the_other():
+    """Against the sum over all orders of drawing two of three."""
+    weights = [1.0, 2.0, 5.0]
+    expected = [0.0] * 3
+    for first, second in itertools.permutations(range(3), 2):
+        chance = weights[first] / 8 * weights[second] / (8 - weights[first])
+        expected[first] += chance
+        expected[second] += chance
+    masks = random_mask(20000, 3, 2, weights=torch.tensor([weights]).expand(20000, 3))
+    assert (masks.sum(1) == 2).all()
+    assert masks.float().mean(0).tolist() == pytest.approx(expected, abs=0.015)
+    # Equal weights draw what no weights draw.
+    torch.manual_seed(3)
+    plain = random_mask(50, 9, 4)
+    torch.manual_seed(3)
+    assert torch.equal(plain, random_mask(50, 9, 4, weights=torch.full((50, 9), 2.0)))
+
+
+MOTION = ["MOTION_WEIGHT", 2.0, "MOTION_CELLS", 2, "MOTION_FOCUS", 3.0]
+
+
+def with_motion(name, *changes):
+    section = "VIDEO_MAE" if name == "VideoMAE" else "MAE_ST"
+    words = [word if i % 2 else f"MODEL.{section}.{word}" for i, word in enumerate([*MOTION, *changes])]
+    return method(name, *words, "MODEL.VIDEO_VIT.CLASS_TOKEN", name == "MAEST", "MOTION.NUM_FRAMES", 8)
+
+
+def by_hand(maps, still=0.0):
+    """Square roots of the motion in 2 steps x 8 x 8 cells, as (B, 32 patches, 4 cells), by loops."""
+    values = np.zeros((len(maps), 2, 4, 4, 2, 2))
+    for place in np.ndindex(*values.shape):
+        b, step, row, column, y, x = place
+        top, left = 16 * row + 8 * y, 16 * column + 8 * x
+        block = maps[b, 0, 4 * step : 4 * step + 4, top : top + 8, left : left + 8].double() / 255
+        values[place] = (block - still).abs().mean() ** 0.5
+    return values.reshape(len(maps), 32, 4)
+
+
+@pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])
+def test_pixels_and_motion_of_hidden_patches_are_predicted(name):
+    cfg, model = with_motion(name)
+    batch = type(model).random_batch(cfg, 3, 0)
+    assert batch["motion"].shape == (3, 1, 1, 8, 64, 64)
+    batch["motion"] //= torch.arange(1, 65)  # more on the left
+    torch.manual_seed(5)
+    numbers = model(batch)
+    assert set(numbers) == {"loss_pixels", "loss_motion", "explained"}
+
+    torch.manual_seed(5)
+    clip, maps = model.normalizer(batch["video"][:, 0]), batch["motion"][:, 0]
+    parts = model.draw(clip, maps)
+    torch.testing.assert_close(numbers["loss_pixels"], model.loss(clip, parts))
+    wanted = by_hand(maps)
+    wanted = (wanted - wanted.mean()) / wanted.std()
+    predicted = model.predict(clip, parts).detach()[..., -4:].double().numpy()
+    errors = np.square(predicted.reshape(-1, 4) - wanted[parts.numpy()])
+    assert numbers["loss_motion"].item() == pytest.approx(2 * errors.mean(), rel=1e-4)
+    assert numbers["explained"].item() == pytest.approx(1 - errors.mean(), abs=1e-4)
+    (numbers["loss_pixels"] + numbers["loss_motion"]).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_motion_alone_trains_no_head_of_pixels():
+    cfg, model = with_motion("VideoMAE", "PIXEL_WEIGHT", 0.0)
+    numbers = model(type(model).random_batch(cfg, 2, 0))
+    assert set(numbers) == {"loss_motion", "explained"}
+    numbers["loss_motion"].backward()
+    untrained = [name for name, p in model.named_parameters() if p.grad is None]
+    assert untrained == ["decoder.head.weight", "decoder.head.bias"]
+    assert not any(dict(model.named_parameters())[name].requires_grad for name in untrained)
+    with pytest.raises(UserError, match="PIXEL_WEIGHT and MOTION_WEIGHT are both 0"):
+        method("VideoMAE", "MODEL.VIDEO_MAE.PIXEL_WEIGHT", 0.0)
+
+
+@pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])
+def test_masks_follow_the_motion(name):
+    """A quarter of the places moves, in the second step alone."""
+    _, model = with_motion(name, "MASK_RATIO", 1 / 16)  # one place, or two patches
+    maps = torch.zeros(4000, 1, 2, 64, 64, dtype=torch.uint8)
+    maps[:2000, :, 1, :32, :32] = 255
+    masks = model.draw(torch.zeros(4000, 3, 4, 64, 64), maps).view(4000, 2, 4, 4).float()
+    moving, still = masks[:2000].mean(0), masks[2000:].mean(0)
+    torch.testing.assert_close(still, torch.full((2, 4, 4), 1 / 16), atol=0.03, rtol=0)
+    if name == "VideoMAE":  # weights 1 + 3 x 4 and 1
+        expected = torch.full((2, 4, 4), 1 / (4 * 13 + 12))
+        expected[:, :2, :2] = 13 / (4 * 13 + 12)
+        torch.testing.assert_close(moving, expected, atol=0.03, rtol=0)
+    else:  # weights 1 + 3 x 8 and 1; of the first of the two draws
+        assert moving[1, :2, :2].mean() > 20 * moving[0].mean() > 0
+        assert moving[0].mean().item() == pytest.approx(moving[1, 2:].mean().item(), abs=0.02)
+
+
+def test_motion_is_asked_for_only_where_it_is_used():
+    for key, used in (("MOTION_WEIGHT", True), ("MOTION_FOCUS", True), ("NORMALIZE_TARGET", False)):
+        cfg, model = method("VideoMAE", f"MODEL.VIDEO_MAE.{key}", 1.0 if used else True)
+        assert type(model).views(cfg) == Views(clips=1, motion=used)
+        cfg.MOTION.ENABLED = False
+        if used:
+            with pytest.raises(UserError, match="MOTION.ENABLED is False, but MODEL.VIDEO_MAE.MOTION_WEIGHT"):
+                type(model).views(cfg)
+    type(model).complete_config(cfg, [0.5, 0.5])
+    assert cfg.MODEL.VIDEO_MAE.MOTION_MEAN == [0.5, 0.5]
+    cfg.MODEL.VIDEO_MAE.MOTION_WEIGHT = 1.0
+    model = build_model(cfg)
+    assert model.still.tolist() == [0.5, 0.5] and model.decoder.motion_head.out_features == 2 * 2 * 2
+    still = torch.full((2, 2, 4, 64, 64), 127, dtype=torch.uint8)
+    still[0, 0, :, :8, :8] = 255  # one cell of one channel
+    target = model.motion_target(torch.zeros(2, 3, 4, 64, 64), still)
+    assert target.shape == (2, 32, 8) and (target > 1).nonzero().tolist() == [[0, 0, 0], [0, 16, 0]]
 
 
 @pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])

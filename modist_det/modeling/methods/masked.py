@@ -1,15 +1,16 @@
-"""``VideoMAE`` and ``MAEST``: a video transformer learns to predict the pixels of hidden patches."""
+"""``VideoMAE`` and ``MAEST``: a video transformer learns to predict the pixels or the motion of hidden patches."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, Limit, add_section
+from ...core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, Limit, ListOf, add_section
 from ...structures.samples import Features, Losses, PretrainingBatch
 from ...utils.errors import UserError
 from ..backbone import Backbone, VideoViT, build_backbone
@@ -19,6 +20,7 @@ from ..backbone.transformer import Block, initialize
 from ..clip_normalizer import ClipNormalizer
 from ..registry import META_ARCH_REGISTRY
 from .base import PretrainingMethod, Views, mean_features
+from .motion_regression import motion_pyramid, standardized
 
 __all__ = ["MAEST", "MaskedAutoencoder", "VideoMAE", "ViTAutoencoder", "patches", "random_mask", "tube_mask"]
 
@@ -29,6 +31,14 @@ _KEYS = {
     "DECODER_HEADS": Key(0, NOT_NEGATIVE),  # 0: DECODER_DIM / 64
     "NORMALIZE_TARGET": True,  # by patch; False: pixels in [0, 1]
     "DECODER_EPS": Key(1e-6, POSITIVE),  # of the decoder's last layer norm; Hugging Face's has 1e-5
+    # What is predicted of hidden patches; 0 leaves it out.
+    "PIXEL_WEIGHT": Key(1.0, NOT_NEGATIVE),
+    "MOTION_WEIGHT": Key(0.0, NOT_NEGATIVE),  # MOTION.KIND, such as flow edges
+    "MOTION_CELLS": Key(2, COUNT),  # of a patch, in height and in width
+    # Places are hidden in proportion to 1 + MOTION_FOCUS x (their motion / the mean motion of the clip's places).
+    "MOTION_FOCUS": Key(0.0, NOT_NEGATIVE),
+    # Of the motion maps after division by 255, one entry a channel, where nothing moves. The task sets it.
+    "MOTION_MEAN": Key([0.0], ListOf(float)),
 }
 # For ViT-B. DECODER_DIM is 192 for S, 512 for L and 640 for H.
 add_section("MODEL.VIDEO_MAE", _KEYS)
@@ -42,31 +52,60 @@ def patches(clip: Tensor, tubelet: int, patch: int) -> Tensor:
 
 
 def tube_mask(
-    batch: int, steps: int, places: int, ratio: float, device: torch.device | None = None
+    batch: int,
+    steps: int,
+    places: int,
+    ratio: float,
+    device: torch.device | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """VideoMAE's: the same ``int(ratio * places)`` random places are hidden (``True``) in each step; (B, N)."""
-    return random_mask(batch, places, int(ratio * places), device).repeat(1, steps)
+    """VideoMAE's: the same ``int(ratio * places)`` random places are hidden (``True``) in each step; (B, N).
+
+    Args:
+        weights: as in :func:`random_mask`, of the places.
+    """
+    return random_mask(batch, places, int(ratio * places), device, weights).repeat(1, steps)
 
 
-def random_mask(batch: int, count: int, hidden: int, device: torch.device | None = None) -> Tensor:
-    """``hidden`` of ``count`` tokens are hidden (``True``) in each row (B, ``count``)."""
-    order = torch.rand(batch, count, device=device).argsort(dim=1)
-    return order.argsort(dim=1) < hidden
+def random_mask(
+    batch: int, count: int, hidden: int, device: torch.device | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """``hidden`` of ``count`` tokens are hidden (``True``) in each row (B, ``count``).
+
+    Args:
+        weights: (B, ``count``), above 0: tokens are drawn one after the other without replacement, each with a
+            probability proportional to its weight among those that are left. None: all are equal.
+    """
+    times = torch.rand(batch, count, device=device)
+    if weights is not None:
+        # The first ones to come, if each comes after an exponential time with its weight as the rate.
+        times = -torch.log1p(-times) / weights
+    return times.argsort(dim=1).argsort(dim=1) < hidden
 
 
 class _Decoder(nn.Module):
-    """Blocks, layer norm and linear layer for tokens, to which a table of positions is added if there is one."""
+    """Blocks, layer norm and linear layers for tokens, to which a table of positions is added if there is one.
 
-    def __init__(self, blocks: list[Block], norm: nn.LayerNorm, head: nn.Linear) -> None:
+    Args:
+        head: predicts pixels.
+        motion_head: predicts motion; its outputs follow those of ``head``.
+    """
+
+    def __init__(
+        self, blocks: list[Block], norm: nn.LayerNorm, head: nn.Linear, motion_head: nn.Linear | None
+    ) -> None:
         super().__init__()
         self.pos_embed: nn.Parameter | None = None
         self.blocks = nn.Sequential(*blocks)
         self.norm = norm
         self.head = head
+        self.motion_head = motion_head
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.pos_embed is None else x + self.pos_embed
-        return self.head(self.norm(self.blocks(x)))
+        x = self.norm(self.blocks(x))
+        heads = [self.head] if self.motion_head is None else [self.head, self.motion_head]
+        return torch.cat([head(x) for head in heads], dim=2)
 
 
 class MaskedAutoencoder(PretrainingMethod):
@@ -111,11 +150,14 @@ class MaskedAutoencoder(PretrainingMethod):
         return Views(clips=1)
 
     def forward(self, batch: PretrainingBatch) -> Losses | list[Features]:
-        """``{"loss_pixels": ...}`` in training mode, features in evaluation mode."""
+        """:meth:`losses` in training mode, features in evaluation mode."""
         if not self.training:
             features = mean_features(self.backbone, self.normalizer, batch["video"], self.clips_per_forward)
             return [{"features": row} for row in features]
-        clip = self.normalizer(batch["video"].flatten(0, 1))
+        return self.losses(self.normalizer(batch["video"].flatten(0, 1)), batch)
+
+    def losses(self, clip: Tensor, batch: PretrainingBatch) -> Losses:
+        """``loss_pixels`` of normalized clips."""
         return {"loss_pixels": self.loss(clip, self.draw(clip))}
 
     def draw(self, clip: Tensor) -> Tensor:
@@ -132,16 +174,28 @@ class MaskedAutoencoder(PretrainingMethod):
 
 
 class ViTAutoencoder(MaskedAutoencoder):
-    """Base: a :class:`.VideoViT` and a plain transformer that predicts the pixels of patches.
+    """Base: a :class:`.VideoViT` and a plain transformer that predicts the pixels of patches, their motion, or both.
+
+    The motion of a patch is that of :func:`~.motion_regression.motion_pyramid` in its cells, from the motion maps of
+    the clip, as deviations from the mean over all cells, clips and processes in units of the standard deviation.
 
     Args:
         backbone: without pooled norm.
         decoder_dim, decoder_depth, decoder_heads: of the decoder; 0 heads: ``decoder_dim`` / 64.
         normalize_target: predict pixels that are normalized by patch.
         decoder_eps: of the decoder's last layer norm.
+        pixel_weight, motion_weight: of the two losses; 0 leaves one out.
+        motion_cells: cells of a patch in height and in width.
+        motion_focus: places are hidden in proportion to ``1 + motion_focus * motion / mean motion``, so that those with
+            more motion than others of the clip are hidden more often. 0: all alike.
+        motion_mean: (C,), value of the motion maps in [0, 1] where nothing moves.
         others: as in :class:`MaskedAutoencoder`.
+
+    Raises:
+        UserError: another backbone, or both weights are 0.
     """
 
+    still: Tensor
     frames_predicted: int  # of each tubelet
     class_token: ClassVar[bool]  # of the backbone
 
@@ -156,6 +210,11 @@ class ViTAutoencoder(MaskedAutoencoder):
         normalize_target: bool = True,
         decoder_eps: float = 1e-6,
         clips_per_forward: int = 32,
+        pixel_weight: float = 1.0,
+        motion_weight: float = 0.0,
+        motion_cells: int = 2,
+        motion_focus: float = 0.0,
+        motion_mean: Sequence[float] = (0.0,),
     ) -> None:
         super().__init__(backbone, normalizer, mask_ratio, clips_per_forward)
         name = type(self).__name__
@@ -164,21 +223,70 @@ class ViTAutoencoder(MaskedAutoencoder):
         if (backbone.cls_token is not None) != self.class_token:
             raise UserError(f"{name} needs MODEL.VIDEO_VIT.CLASS_TOKEN {self.class_token}")
         self.backbone: VideoViT = backbone
+        if not pixel_weight > 0 and not motion_weight > 0:
+            raise UserError(
+                f"MODEL.{self.section}.PIXEL_WEIGHT and MOTION_WEIGHT are both 0, so there is nothing to predict; "
+                "set one above 0"
+            )
         self.normalize_target = normalize_target
+        self.pixel_weight, self.motion_weight = pixel_weight, motion_weight
+        self.motion_cells, self.motion_focus = motion_cells, motion_focus
+        self.register_buffer("still", torch.tensor(list(motion_mean)), persistent=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.encoder_to_decoder = nn.Linear(backbone.dim, decoder_dim, bias=self.section == "MAE_ST")
         heads = decoder_heads or max(decoder_dim // 64, 1)
+        cells = motion_cells**2 * len(motion_mean)
         self.decoder = _Decoder(
             [Block(decoder_dim, heads, 4, backbone.qkv_bias, backbone.eps) for _ in range(decoder_depth)],
             nn.LayerNorm(decoder_dim, eps=decoder_eps),
             nn.Linear(decoder_dim, self.frames_predicted * backbone.patch**2 * len(normalizer.scale)),
+            nn.Linear(decoder_dim, cells) if motion_weight > 0 else None,
         )
         for module in (self.decoder, self.encoder_to_decoder):
             initialize(module)
+        if not pixel_weight > 0:
+            self.decoder.head.requires_grad_(False)
 
-    def draw(self, clip: Tensor) -> Tensor:
-        """The hidden patches, in the order time, row, column."""
+    @classmethod
+    def views(cls, cfg: CfgNode) -> Views:
+        node = cfg.MODEL[cls.section]
+        uses_motion = node.MOTION_WEIGHT > 0 or node.MOTION_FOCUS > 0
+        if uses_motion and not cfg.MOTION.ENABLED:
+            raise UserError(
+                f"MOTION.ENABLED is False, but MODEL.{cls.section}.MOTION_WEIGHT or MOTION_FOCUS is above 0; to use "
+                "only RGB, set both to 0"
+            )
+        return Views(clips=1, motion=uses_motion)
+
+    @classmethod
+    def complete_config(cls, cfg: CfgNode, motion_mean: Sequence[float]) -> None:
+        cfg.MODEL[cls.section].MOTION_MEAN = list(motion_mean)
+
+    def losses(self, clip: Tensor, batch: PretrainingBatch) -> Losses:
+        """``loss_pixels`` and ``loss_motion``, mean squared errors over the hidden patches; and for the log
+        ``explained``, the share of the motion's variance that is predicted (0: as good as the mean)."""
+        maps = None
+        if self.motion_weight > 0 or self.motion_focus > 0:
+            maps = batch["motion"].to(clip.device, non_blocking=True).flatten(0, 1)
+        parts = self.draw(clip, maps)
+        pixels, motion = self._predict_parts(clip, parts)
+        numbers = {}
+        if self.pixel_weight > 0:
+            wanted = self.target(clip)[parts].view_as(pixels)
+            numbers["loss_pixels"] = self.pixel_weight * F.mse_loss(pixels, wanted)
+        if self.motion_weight > 0 and maps is not None:
+            error = F.mse_loss(motion, self.motion_target(clip, maps)[parts].view_as(motion))
+            numbers["loss_motion"] = self.motion_weight * error
+            numbers["explained"] = 1 - error.detach()
+        return numbers
+
+    def draw(self, clip: Tensor, maps: Tensor | None = None) -> Tensor:
+        """The hidden patches, in the order time, row, column.
+
+        Args:
+            maps: motion maps uint8 (B, C, T', H, W) that the masks follow, if ``motion_focus`` is above 0.
+        """
         backbone = self.backbone
         steps, rows, columns = backbone.grid_of(clip)
         whole = (steps * backbone.tubelet, rows * backbone.patch, columns * backbone.patch)
@@ -188,27 +296,61 @@ class ViTAutoencoder(MaskedAutoencoder):
                 f"(frames x height x width): set INPUT.NUM_FRAMES to a multiple of {backbone.tubelet} and "
                 f"INPUT.CROP_SIZE to one of {backbone.patch}"
             )
-        return self.mask(len(clip), steps, rows * columns, clip.device)
+        weights = None
+        if self.motion_focus > 0 and maps is not None:
+            motion = motion_pyramid(maps, (steps, rows, columns), self.still)
+            motion = motion.view(len(clip), -1, steps, rows * columns).mean(dim=1)
+            mean = motion.mean(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(motion.dtype).tiny)
+            weights = 1 + self.motion_focus * motion / mean
+        return self.mask(len(clip), steps, rows * columns, clip.device, weights)
 
-    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
-        """Random masks (B, N), ``True``: hidden; as many in each row."""
+    def mask(
+        self, batch: int, steps: int, places: int, device: torch.device, weights: Tensor | None = None
+    ) -> Tensor:
+        """Random masks (B, N), ``True``: hidden; as many in each row.
+
+        Args:
+            weights: (B, steps, places), how often a patch is hidden in comparison with others; None: all alike.
+        """
         raise NotImplementedError
 
     def predict(self, clip: Tensor, mask: Tensor) -> Tensor:
-        """Normalized clips -> the values of the hidden patches (B, M, pixels), in the order time, row, column."""
+        """Normalized clips -> the values of the hidden patches (B, M, pixels and then motion cells), in the order time,
+        row, column."""
         raise NotImplementedError
 
     def target(self, clip: Tensor) -> Tensor:
         """Normalized clips -> what is to be predicted of all patches (B, N, pixels)."""
         raise NotImplementedError
 
+    def motion_target(self, clip: Tensor, maps: Tensor) -> Tensor:
+        """What is to be predicted of the motion of all patches (B, N, cells).
+
+        Args:
+            clip: normalized.
+            maps: its motion maps, uint8 (B, C, T', H, W).
+        """
+        steps, rows, columns = self.backbone.grid_of(clip)
+        cells = self.motion_cells
+        with torch.autocast(clip.device.type, enabled=False):
+            grid = (steps, rows * cells, columns * cells)
+            values = motion_pyramid(maps, grid, self.still).view(len(clip), -1, *grid)
+            return patches(standardized(values, dims=(0, 1, 2, 3, 4)), 1, cells).flatten(2)
+
     def loss(self, clip: Tensor, parts: Tensor) -> Tensor:
+        """Mean squared error over the pixels of the hidden patches of normalized clips."""
+        predicted, _ = self._predict_parts(clip, parts)
+        return F.mse_loss(predicted, self.target(clip)[parts].view_as(predicted))
+
+    def _predict_parts(self, clip: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`predict`, pixels and motion apart, float32."""
         predicted = self.predict(clip, parts).float()
         if not predicted.numel():
             raise UserError(
                 f"MODEL.{self.section}.MASK_RATIO {self.mask_ratio} hides no patch of a clip: set a larger one"
             )
-        return F.mse_loss(predicted, self.target(clip)[parts].view_as(predicted))
+        pixels = self.decoder.head.out_features
+        return predicted[..., :pixels], predicted[..., pixels:]
 
     def pixels(self, clip: Tensor) -> Tensor:
         """Normalized clip -> pixels in [0, 1]."""
@@ -229,8 +371,11 @@ class VideoMAE(ViTAutoencoder):
     def frames_predicted(self) -> int:  # type: ignore[override]
         return self.backbone.tubelet
 
-    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
-        return tube_mask(batch, steps, places, self.mask_ratio, device)
+    def mask(
+        self, batch: int, steps: int, places: int, device: torch.device, weights: Tensor | None = None
+    ) -> Tensor:
+        of_places = None if weights is None else weights.mean(dim=1)
+        return tube_mask(batch, steps, places, self.mask_ratio, device, of_places)
 
     def predict(self, clip: Tensor, mask: Tensor) -> Tensor:
         """The decoder sees the visible patches first, then those to be predicted."""
@@ -265,9 +410,12 @@ class MAEST(ViTAutoencoder):
         shape = (1, 1 + math.prod(self.backbone.grid), self.mask_token.shape[2])
         self.decoder.pos_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(shape), std=0.02))
 
-    def mask(self, batch: int, steps: int, places: int, device: torch.device) -> Tensor:
+    def mask(
+        self, batch: int, steps: int, places: int, device: torch.device, weights: Tensor | None = None
+    ) -> Tensor:
         count = steps * places
-        return random_mask(batch, count, count - int(count * (1 - self.mask_ratio)), device)
+        of_patches = None if weights is None else weights.flatten(1)
+        return random_mask(batch, count, count - int(count * (1 - self.mask_ratio)), device, of_patches)
 
     def predict(self, clip: Tensor, mask: Tensor) -> Tensor:
         visible, hidden = _indices(~mask), _indices(mask)

@@ -18,7 +18,7 @@ from ..heads.projection import ProjectionHead
 from ..registry import META_ARCH_REGISTRY
 from .base import PretrainingMethod, Views, mean_features
 
-__all__ = ["MotionRegression", "motion_pyramid"]
+__all__ = ["MotionRegression", "motion_pyramid", "standardized"]
 
 add_section(
     "MODEL.MOTION_REGRESSION",
@@ -47,6 +47,16 @@ def motion_pyramid(maps: Tensor, grid: tuple[int, int, int], still: Tensor) -> T
     distance = (maps.float() / 255 - still.view(-1, 1, 1, 1)).abs()
     # The root, because a few places with much motion would otherwise outweigh all others.
     return F.adaptive_avg_pool3d(distance, grid).sqrt().flatten(1)
+
+
+def standardized(values: Tensor, dims: tuple[int, ...] = (0,)) -> Tensor:
+    """Deviations of :func:`motion_pyramid` from its mean over ``dims`` and over all processes, in units of the standard
+    deviation there."""
+    exact = values.double()  # the difference of two close numbers follows
+    moments = [exact.mean(dim=dims, keepdim=True), exact.square().mean(dim=dims, keepdim=True)]
+    mean, square = all_reduce_mean(torch.stack(moments))
+    variance = (square - mean.square()).float().clamp(min=_SMALLEST_VARIANCE)
+    return (values - mean.float()) / variance.sqrt()
 
 
 @META_ARCH_REGISTRY.register()
@@ -126,10 +136,6 @@ class MotionRegression(PretrainingMethod):
         )
         maps = batch["motion"].to(device, non_blocking=True)
         with torch.autocast(device.type, enabled=False):
-            wanted = motion_pyramid(maps.flatten(0, 1), self.grid, self.still)
-            values = wanted.double()  # the difference of two close numbers follows
-            mean, square = all_reduce_mean(torch.stack([values.mean(dim=0), values.square().mean(dim=0)]))
-            variance = (square - mean.square()).float().clamp(min=_SMALLEST_VARIANCE)
-            standardized = (wanted - mean.float()) / variance.sqrt()
-            loss = (predicted - standardized).square().mean()
+            wanted = standardized(motion_pyramid(maps.flatten(0, 1), self.grid, self.still))
+            loss = (predicted - wanted).square().mean()
         return {"loss_motion": loss, "explained": 1 - loss.detach()}
