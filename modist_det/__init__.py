@@ -18,5 +18,6 @@ from .utils.lazy import lazy_names
 if TYPE_CHECKING:
     from .app.model import Model as Model
     from .app.model import load as load
+    from .app.upload import push as push
 
-__getattr__, __dir__ = lazy_names(__name__, {"Model": "app.model", "load": "app.model"})
+__getattr__, __dir__ = lazy_names(__name__, {"Model": "app.model", "load": "app.model", "push": "app.upload"})

@@ -32,7 +32,7 @@ def last_metrics(output_dir: str | os.PathLike) -> dict[str, float]:
     for row in read_metrics(path):
         for key, value in row.items():
             test_set, _, name = key.partition("/")
-            if not name or "/" in name:
+            if not name or "/" in name or isinstance(value, str):
                 continue
             if test_sets.setdefault(name, test_set) != test_set:
                 raise UserError(

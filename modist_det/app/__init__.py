@@ -7,6 +7,7 @@ _MODULES = {
     "DetectionResult": "results",
     "Model": "model",
     "load": "model",
+    "push": "upload",
 }
-__all__ = ["ClassificationResult", "DetectionResult", "Model", "load"]
+__all__ = ["ClassificationResult", "DetectionResult", "Model", "load", "push"]
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

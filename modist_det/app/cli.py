@@ -89,6 +89,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--size", nargs=2, type=at_least(16), metavar=("HEIGHT", "WIDTH"), help="size of the clips in pixels"
     )
 
+    push = command("push", _push, "upload a trained model to the Hugging Face Hub, with a model card")
+    push.add_argument("run", metavar="RUN", help="run folder, or a checkpoint of this project")
+    push.add_argument("to", metavar="hf://ORG/NAME", help="repository; created if there is none")
+    push.add_argument("--private", action="store_true", help="create the repository as private")
+    push.add_argument("--message", default="Upload model", help="of the commit (default: %(default)s)")
+
     check = command(
         "check", _check, "check data before training: rows, classes, and whether each video opens"
     )
@@ -191,6 +197,13 @@ def _export(args: argparse.Namespace) -> None:
     size = tuple(args.size) if args.size else None
     for remark in convert_checkpoint(args.run, args.output, target, find_config(args.run), size):
         print(remark)
+
+
+def _push(args: argparse.Namespace) -> None:
+    from .upload import push
+
+    print(f"uploaded to {push(args.run, args.to, private=args.private, message=args.message)}")
+    print(f"next: modist-det predict VIDEO --model {args.to}")
 
 
 def _check(args: argparse.Namespace) -> int:

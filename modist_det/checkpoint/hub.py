@@ -78,7 +78,7 @@ def hub_package() -> ModuleType:
 
 @contextlib.contextmanager
 def explained(place: HubPath) -> Iterator[None]:
-    """Turns the errors of huggingface_hub into one line."""
+    """Turns the errors of huggingface_hub about ``place`` into one line."""
     from huggingface_hub import constants, errors
 
     try:
@@ -97,26 +97,25 @@ def explained(place: HubPath) -> Iterator[None]:
         raise UserError(
             f"{place}: {place.repo} has no revision {place.revision}; the form is {_FORM}"
         ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise _unreachable(place, error) from error
     except errors.HFValidationError as error:
         raise UserError(f"{place}: {error}") from error
     except errors.HfHubHTTPError as error:
-        raise UserError(f"{place}: {str(error).splitlines()[0]}; try again later") from error
+        status = error.response.status_code
+        advice = "; log in (hf auth login) or set HF_TOKEN" if status == 401 else ""
+        advice = "; try again later" if status >= 500 else advice
+        raise UserError(f"{place}: {_first_line(error)}{advice}") from error
+    except Exception as error:  # that of the HTTP client, which depends on the version of huggingface_hub
+        raise _Unreachable(
+            f"{constants.ENDPOINT} cannot be reached ({_first_line(error)}); check the connection"
+        ) from error
 
 
-def _unreachable(place: HubPath, error: Exception) -> UserError:
-    from huggingface_hub import constants
+class _Unreachable(UserError):
+    """The hub does not answer."""
 
-    if offline() or constants.HF_HUB_OFFLINE:
-        return UserError(
-            f"{place} is not in the cache ({constants.HF_HUB_CACHE}), and MODIST_DET_OFFLINE or HF_HUB_OFFLINE forbids "
-            "downloads"
-        )
-    return UserError(
-        f"{place} is not in the cache, and {constants.ENDPOINT} cannot be reached "
-        f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); check the connection"
-    )
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def choose_file(files: Sequence[str], place: HubPath) -> str:
@@ -168,16 +167,14 @@ def _files(place: HubPath) -> tuple[list[str], bool]:
     """Names of the repository's files, of those in the cache if the hub cannot be reached, and whether it was."""
     from huggingface_hub import HfApi, errors
 
-    unreachable: Exception = ConnectionError()
+    unreachable = "MODIST_DET_OFFLINE forbids downloads"
     if not offline():
         try:
             with explained(place):
                 info = HfApi().model_info(place.repo, revision=place.revision or None, timeout=_PATIENCE)
             return [sibling.rfilename for sibling in info.siblings or ()], True
-        except UserError:
-            raise
-        except Exception as error:  # that of the HTTP client, which depends on the version of huggingface_hub
-            unreachable = error
+        except _Unreachable as error:
+            unreachable = str(error)
     try:
         cached = hub_package().scan_cache_dir().repos
     except errors.CacheNotFound:
@@ -192,5 +189,5 @@ def _files(place: HubPath) -> tuple[list[str], bool]:
         for file in snapshot.files
     ]
     if not files or (place.file and place.file not in files):
-        raise _unreachable(place, unreachable) from unreachable
+        raise UserError(f"{place} is not in the cache, and {unreachable}")
     return files, False

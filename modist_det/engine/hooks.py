@@ -158,14 +158,14 @@ class EvaluationHook(PeriodicHook):
         trainer.losses.flush()
         with trainer.stoppable():
             self.results = self.evaluate(trainer.iteration)
-        numbers = {
+        values = {
             f"{test_set}/{name}": value
             for test_set, metrics in self.results.items()
             for name, value in metrics.items()
-            if isinstance(value, (int, float))
+            if isinstance(value, (int, float, str))
         }
-        for writer in self.writers if numbers else ():
-            writer.write(trainer.iteration, numbers)
+        for writer in self.writers if values else ():
+            writer.write(trainer.iteration, values)
 
 
 class LogHook(Hook):

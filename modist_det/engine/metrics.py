@@ -108,7 +108,8 @@ class LossBuffer:
 class Writer(Protocol):
     """Stores the values of a run."""
 
-    def write(self, iteration: int, values: Mapping[str, float]) -> None: ...
+    def write(self, iteration: int, values: Mapping[str, Any]) -> None:
+        """Numbers by name; an evaluation also has texts that say what its metrics mean (``<test set>/about``)."""
 
     def close(self) -> None: ...
 
@@ -119,7 +120,7 @@ class ConsoleWriter:
     def __init__(self, max_iter: int) -> None:
         self.max_iter = max_iter
 
-    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+    def write(self, iteration: int, values: Mapping[str, Any]) -> None:
         if is_evaluation(values):
             return  # an evaluation; its table is already in the log
         shown = [name for name in values if name not in _TIMING]
@@ -162,7 +163,7 @@ class JSONWriter:
                 temporary.write_text("".join(simplejson.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
-    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+    def write(self, iteration: int, values: Mapping[str, Any]) -> None:
         self._file.write(simplejson.dumps({"iteration": iteration, **values}, ignore_nan=True) + "\n")
         self._file.flush()
 
@@ -191,9 +192,10 @@ class TensorBoardWriter:
 
         self._writer = SummaryWriter(str(folder), purge_step=start_iteration + 1 if start_iteration else None)
 
-    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+    def write(self, iteration: int, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, iteration)
+            add = self._writer.add_text if isinstance(value, str) else self._writer.add_scalar
+            add(name, value, iteration)
 
     def write_pictures(self, iteration: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """Write images (H, W, 3), RGB, by name."""

@@ -10,12 +10,15 @@ from tabulate import tabulate
 __all__ = ["results_table"]
 
 
-def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+def results_table(results: Mapping[str, Mapping[str, Any]], tablefmt: str = "simple") -> str:
     """One row per test set and headline metric.
 
     A headline metric is a number whose name has no slash. Metrics of single classes are named ``AP/<class>`` and
     have separate tables. ``interval/<name>/low`` and ``high`` stand beside the metric.
     A text named ``about``, which says what the metrics mean, is a line below the table.
+
+    Args:
+        tablefmt: of ``tabulate``.
     """
     rows = [
         (test_set, name, f"{value:.4f}{_interval(metrics, name)}" if isinstance(value, float) else value)
@@ -23,7 +26,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         for name, value in metrics.items()
         if isinstance(value, (int, float)) and "/" not in name
     ]
-    table = tabulate(rows, headers=["test set", "metric", "value"], disable_numparse=True)
+    table = tabulate(rows, headers=["test set", "metric", "value"], tablefmt=tablefmt, disable_numparse=True)
     notes = [f"{test_set}: {metrics['about']}" for test_set, metrics in results.items() if "about" in metrics]
     return "\n".join([table, *notes])
 

@@ -204,15 +204,15 @@ def test_lines_of_something_else_are_passed_over(tmp_path):
 def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
     writer = JSONWriter(tmp_path / "metrics.json", 0)
     hook = hooks.EvaluationHook(
-        lambda n: {"val": {"mAP": n / 10, "note": "text"}}, period=2, writers=[writer]
+        lambda n: {"val": {"mAP": n / 10, "about": "text", "table": []}}, period=2, writers=[writer]
     )
     run(5, hook)
     assert read_metrics(tmp_path / "metrics.json") == [
-        {"iteration": 2, "val/mAP": 0.2},
-        {"iteration": 4, "val/mAP": 0.4},
-        {"iteration": 5, "val/mAP": 0.5},
+        {"iteration": 2, "val/mAP": 0.2, "val/about": "text"},
+        {"iteration": 4, "val/mAP": 0.4, "val/about": "text"},
+        {"iteration": 5, "val/mAP": 0.5, "val/about": "text"},
     ]
-    assert hook.results == {"val": {"mAP": 0.5, "note": "text"}}
+    assert hook.results == {"val": {"mAP": 0.5, "about": "text", "table": []}}
 
 
 def test_a_run_without_test_sets_writes_no_line_of_figures(tmp_path):
