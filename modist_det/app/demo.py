@@ -139,8 +139,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     what.add_argument(
         "--draw-score",
         type=number_from(0, 1),
-        default=0.1,
-        help="minimum score of drawn actions (default: %(default)s)",
+        help="minimum score of drawn actions (default: that of each class with the highest F1 in the last "
+        "evaluation of the model's run, otherwise 0.1)",
     )
     what.add_argument(
         "--min-score",

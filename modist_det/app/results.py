@@ -60,12 +60,13 @@ class VideoResult(ABC):
     def write(self, outputs: Outputs) -> None:
         """Write the requested files."""
 
-    def save(self, path: str | Path, *, top: int = 3, min_score: float = 0.1) -> Path:
+    def save(self, path: str | Path, *, top: int = 3, min_score: float | None = None) -> Path:
         """Write the result; the name's end chooses the kind: .mp4, .json, .csv, .png.
 
         Args:
             path: the file to write.
-            top, min_score: largest number and minimum score of the actions drawn.
+            top, min_score: largest number and minimum score of the actions drawn; None: the model's calibrated score of
+                each class if there is one, otherwise 0.1.
 
         Raises:
             UserError: another kind of file, the video itself, or the file cannot be written.

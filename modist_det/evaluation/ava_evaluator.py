@@ -16,6 +16,7 @@ from .ava import metrics as ava_metrics
 from .bootstrap import ava_hits, interval_text, map_interval
 from .chance import with_random_scores
 from .detections import DetectionCollector
+from .operating_points import write_thresholds
 
 __all__ = ["AVAEvaluator"]
 
@@ -39,8 +40,9 @@ class AVAEvaluator(DetectionCollector):
         groundtruth: AVA csv of annotated boxes.
         label_map: evaluated classes; class id ``c`` is channel ``c - 1`` of the scores.
         exclusions: csv of excluded keyframes.
-        output_dir: folder for ``<dataset_name>_detections.csv`` (official format) and
-            ``<dataset_name>_ava_result.json`` (the result of ``evaluate_ava``); None: write nothing.
+        output_dir: folder for ``<dataset_name>_detections.csv`` (official format),
+            ``<dataset_name>_ava_result.json`` (the result of ``evaluate_ava``) and ``<dataset_name>_thresholds.json``
+            (scores from which actions are drawn on videos); None: write nothing.
         dataset_name: for file names and messages.
         mode: ``"official"`` or ``"pyslowfast"``.
         max_detections: detections that count per keyframe in the official mode, over all classes; 0: all.
@@ -97,6 +99,7 @@ class AVAEvaluator(DetectionCollector):
         self.write(detections)
         if self._output_dir is not None:
             write_json(self._file("ava_result.json"), result, allow_nan=False)
+            write_thresholds(self._file("thresholds.json"), matched)
         metrics = {"mAP": result["mAP"]}
         metrics.update((f"mAP/{name}", value) for name, value in result["mAP_by_type"].items())
         metrics.update((f"AP/{c['name']}", c["AP"]) for c in result["classes"])

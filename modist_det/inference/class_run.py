@@ -13,6 +13,7 @@ from ..video.scaling import FrameScaler
 from ..visualization.overlay import draw_classes
 from ..visualization.timeline import draw_timeline
 from .class_results import VideoClasses
+from .draw_scores import DRAW_SCORE
 from .run import Outputs, video_writer
 from .stream import open_source
 
@@ -71,10 +72,11 @@ def write_class_video(
         return
     names = list(result.class_names.values())
     scaler = FrameScaler()
+    lowest = DRAW_SCORE if outputs.min_score is None else outputs.min_score
     total = round(source.duration * float(source.rate)) or None
     with writer, progress_bar(f"drawing {source.name}", "frame", total) as progress:
         for frame in source.frames():
-            best = top_actions(result.scores_at(frame.second), names, outputs.top, outputs.min_score)
+            best = top_actions(result.scores_at(frame.second), names, outputs.top, lowest)
             share = frame.second / max(result.duration, 1e-9)
             writer.write(draw_classes(frame.rgb(scaler, size), best, share), frame.second)
             progress.update()

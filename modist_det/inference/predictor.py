@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..modeling import ActionDetector
 from ..structures.actions import ClipActions
 from ..utils.errors import UserError
 from ..video.info import output_size
+from .draw_scores import calibrated_scores
 from .trained import TrainedModel, newest_run
 
 __all__ = ["ActionPredictor", "newest_run"]
@@ -34,6 +35,7 @@ class ActionPredictor(TrainedModel):
         class_types: their label types, if the checkpoint has them.
         facts: the checkpoint's class and keyframe facts, or None.
         offsets: float64 (T,): times of a clip's frames relative to its keyframe, in seconds.
+        draw_scores: score from which an action is drawn, by class id, from the run's last evaluation; empty: none.
         short_side: clips are scaled to this short side (pixels).
         source: origin of the weights.
 
@@ -54,6 +56,10 @@ class ActionPredictor(TrainedModel):
     purpose = "actions of people"
     wrong_model = "does not score given boxes"
     meta_architecture = ActionDetector
+
+    def __init__(self, cfg: CfgNode, class_names: Mapping[int, str] | None = None) -> None:
+        super().__init__(cfg, class_names)
+        self.draw_scores = calibrated_scores(self.source, self.class_names)
 
     def read_input(self, cfg: CfgNode) -> None:
         mapper = DetectionMapper.from_config(cfg, is_train=False)

@@ -55,7 +55,7 @@ def write_video(actions: VideoActions, source: Source, outputs: Outputs) -> None
     writer, size = video_writer(source, outputs)
     if writer is None:
         return
-    shown, drawing = ShownResults(actions), Drawing(actions.header.class_names, outputs, size)
+    shown, drawing = ShownResults(actions), Drawing(actions.header, outputs, size)
     with writer, progress_bar(f"drawing {source.name}", "frame", actions.num_frames) as progress:
         for frame in source.frames():
             writer.write(drawing(Shown(frame, shown.at(frame.second))), frame.second)
@@ -67,7 +67,7 @@ def draw_frames(
 ) -> list[NDArray[np.uint8]]:
     """The people of the result on decoded frames, uint8 (N, H, W, 3), of these ``seconds``."""
     shown = ShownResults(actions)
-    drawing = Drawing(actions.header.class_names, outputs, frames.shape[1:3])
+    drawing = Drawing(actions.header, outputs, frames.shape[1:3])
     return [
         drawing(Shown(StreamFrame(number, second, frame), shown.at(second)))
         for number, (frame, second) in enumerate(zip(frames, seconds.tolist(), strict=True))

@@ -104,6 +104,7 @@ class JsonWriter(ResultWriter):
             "classes": [
                 {"id": number, "name": name}
                 | ({"type": header.class_types[number]} if number in header.class_types else {})
+                | ({"draw_score": header.draw_scores[number]} if number in header.draw_scores else {})
                 for number, name in header.class_names.items()
             ],
         }
@@ -319,6 +320,11 @@ def _parse(content: dict[str, Any]) -> VideoActions:
         content["model"],
         content["person_detector"],
         {int(entry["id"]): str(entry["type"]) for entry in content["classes"] if "type" in entry},
+        {
+            int(entry["id"]): finite("a draw_score", entry["draw_score"])
+            for entry in content["classes"]
+            if "draw_score" in entry
+        },
     )
     keyframes = tuple(
         KeyframeActions(

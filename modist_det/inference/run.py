@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +26,7 @@ from ..video.writer import VideoWriter
 from ..visualization.keyframes import contact_sheet, write_png
 from ..visualization.overlay import PersonOverlay, draw_overlay, drawing_size
 from ..visualization.placement import Placer
+from .draw_scores import DRAW_SCORE
 from .persons import PersonDetector
 from .persons.base import Remarks
 from .pipeline import ActionStream, Event, PipelineSettings, Shown, StageTimes, find_people, mark_due
@@ -51,7 +52,8 @@ class Outputs:
         sheet: contact sheet (PNG) of evenly spaced frames.
         first_second: second of the first frame in the csv, see :meth:`.VideoActions.to_csv`.
         short_side: short side of the mp4 in pixels; None: see :func:`.drawing_size`.
-        top, min_score: largest number and minimum score of the actions drawn per person.
+        top, min_score: largest number and minimum score of the actions drawn per person; None: the class's
+            ``draw_scores`` of :class:`.VideoHeader`, otherwise 0.1.
         sheet_frames: largest number of frames on the contact sheet.
     """
 
@@ -63,7 +65,7 @@ class Outputs:
     first_second: float = 0.0
     short_side: int | None = None
     top: int = 3
-    min_score: float = 0.1
+    min_score: float | None = None
     sheet_frames: int = 12
 
     def files(self) -> list[Path]:
@@ -201,6 +203,7 @@ def make_header(source: Source, predictor: ActionPredictor, detector: PersonDete
         model=predictor.source,
         person_detector=type(detector).__name__,
         class_types=predictor.class_types,
+        draw_scores=predictor.draw_scores,
     )
 
 
@@ -236,7 +239,7 @@ def annotate(
         events = stack.enter_context(
             contextlib.closing(stream_actions(source, predictor, detector, settings, report))
         )
-        canvas_of = Drawing(predictor.class_names, outputs, size)
+        canvas_of = Drawing(header, outputs, size)
         for event in events:
             if isinstance(event, Shown):
                 progress.update()
@@ -327,8 +330,15 @@ class _Mp4:
 class Drawing:
     """Draws people on the frames of a video, in order."""
 
-    def __init__(self, class_names: Mapping[int, str], outputs: Outputs, size: tuple[int, int]) -> None:
-        self._names = list(class_names.values())
+    def __init__(self, header: VideoHeader, outputs: Outputs, size: tuple[int, int]) -> None:
+        self._names = list(header.class_names.values())
+        lowest = outputs.min_score
+        self._min_scores = np.array(
+            [
+                header.draw_scores.get(number, DRAW_SCORE) if lowest is None else lowest
+                for number in header.class_names
+            ]
+        )
         self._outputs = outputs
         self._size = size
         self._scaler = FrameScaler()
@@ -342,7 +352,7 @@ class Drawing:
                 person.box.tolist(),
                 []
                 if person.scores is None
-                else top_actions(person.scores, self._names, options.top, options.min_score),
+                else top_actions(person.scores, self._names, options.top, self._min_scores),
             )
             for person in shown.people
         ]

@@ -164,6 +164,7 @@ class VideoHeader:
         model: origin of the action model.
         person_detector: origin of the person detector.
         class_types: label type, such as "PERSON_MOVEMENT", of the class ids that have one.
+        draw_scores: score from which an action is drawn, by class id; empty: not calibrated.
     """
 
     video: str
@@ -173,12 +174,19 @@ class VideoHeader:
     model: str = ""
     person_detector: str = ""
     class_types: Mapping[int, str] = field(default_factory=dict)
+    draw_scores: Mapping[int, float] = field(default_factory=dict)
 
 
-def top_actions(scores: Scores, names: list[str], k: int, min_score: float = 0.0) -> list[tuple[str, float]]:
-    """The ``k`` best of (C,) scores that are at least ``min_score``: (name, score), best first."""
-    best = np.argsort(-scores, kind="stable")[:k]
-    return [(names[i], float(scores[i])) for i in best if scores[i] >= min_score]
+def top_actions(
+    scores: Scores, names: list[str], k: int, min_score: float | NDArray[np.floating] = 0.0
+) -> list[tuple[str, float]]:
+    """The ``k`` best of (C,) scores that are at least ``min_score``: (name, score), best first.
+
+    Args:
+        min_score: one for all classes, or (C,).
+    """
+    best = [i for i in np.argsort(-scores, kind="stable") if (scores >= min_score)[i]]
+    return [(names[i], float(scores[i])) for i in best[:k]]
 
 
 def interpolate(times: NDArray[np.float64], boxes: Boxes, second: float) -> Boxes:

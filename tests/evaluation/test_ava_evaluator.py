@@ -13,6 +13,7 @@ import torch.multiprocessing as mp
 
 from modist_det.evaluation import AVAEvaluator, evaluate_ava
 from modist_det.evaluation.chance import with_random_scores
+from modist_det.evaluation.operating_points import read_thresholds
 from modist_det.formats.ava.files import read_ava_boxes, read_detections
 from modist_det.utils.errors import UserError
 
@@ -90,6 +91,7 @@ def test_figures_files_and_command_line_agree(data, tmp_path):
     }
     assert metrics["mAP/pose"] == metrics["AP/run"]
     assert json.loads((tmp_path / "inference" / "my_set_ava_result.json").read_text()) == result
+    assert set(read_thresholds(tmp_path / "inference" / "my_set_thresholds.json")) <= {"walk", "run", "wave"}
 
 
 def test_boxes_are_evaluated_as_they_are_written(tmp_path):

@@ -43,7 +43,9 @@ def found() -> VideoActions:
         np.array([[0.1 * i, 0.2, 0.1 * i + 0.25, 0.6] for i in range(4)], np.float32),
         (ActionSegment(5, 1.0, 1.25, 0.625),),
     )
-    header = VideoHeader('a "film", cut', 200, 100, {2: "Gehen/läuft", 5: "wave"}, "m.pth", "FastestDet")
+    header = VideoHeader(
+        'a "film", cut', 200, 100, {2: "Gehen/läuft", 5: "wave"}, "m.pth", "FastestDet", {}, {5: 0.25}
+    )
     frames = (keyframe(1.0, [3, 4]), keyframe(1.5, []), keyframe(2.0, [4]))
     return VideoActions(header, frames, (tube,), 2.5, 60)
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...evaluation.ava import AVAMatch
-from ...evaluation.frame_ap import IOU_THRESHOLD, IntArray, precision_recall
+from ...evaluation.frame_ap import IOU_THRESHOLD, IntArray
+from ...evaluation.operating_points import OperatingPoint, operating_points
 from ...structures.boxes import iou
 from ...utils.spread import evenly_spread
 
@@ -21,15 +22,6 @@ __all__ = [
     "operating_points",
     "select_keyframes",
 ]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """The score threshold at which a class has its highest F1, and its precision and recall there."""
-
-    threshold: float
-    precision: float
-    recall: float
 
 
 @dataclass(frozen=True)
@@ -68,22 +60,6 @@ class FalsePositive:
     class_index: int
     score: float
     kind: str
-
-
-def operating_points(matched: AVAMatch) -> dict[int, OperatingPoint]:
-    """Of each class that has ground truth and detections, by its index."""
-    points = {}
-    counts = matched.boxes.counts
-    for c, curve in precision_recall(matched.counted, matched.finds >= 0, counts).items():
-        if not len(curve.score):
-            continue
-        hits = curve.recall * counts[c]
-        numbers = np.arange(1, len(hits) + 1)
-        best = int((2 * hits / (numbers + counts[c])).argmax())
-        points[c] = OperatingPoint(
-            float(curve.score[best]), float(hits[best] / numbers[best]), float(curve.recall[best])
-        )
-    return points
 
 
 def misses(matched: AVAMatch, points: dict[int, OperatingPoint], limit: int) -> list[Miss]:
