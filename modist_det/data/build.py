@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ..core import COUNT, SHARE, Key, Limit, add_section
+from ..core import COUNT, NOT_NEGATIVE, SHARE, Key, Limit, add_section
 from ..structures.samples import BadVideo, Batch, Collate, Mapper, Sample
 from ..utils.errors import UserError
+from ..video.packed import shards_of
 from ..video.reader import VideoError
 from .bad_videos import BadVideoMonitor, describe_bad_videos, num_samples
 from .samplers import EvalSampler, TrainSampler, iterations_per_epoch
@@ -49,6 +50,9 @@ add_section(
     "DATALOADER",
     NUM_WORKERS=Key(2, Limit(0, 1000)),
     PREFETCH_FACTOR=Key(2, Limit(1, 10_000)),
+    # Videos packed in shards (tools/pack_videos.py): shards that an epoch mixes at once; 0: all, which means a random
+    # place for each clip. Others are read shard by shard, for a disk or server that is slow to seek.
+    SHARDS_AT_A_TIME=Key(0, NOT_NEGATIVE),
     PIN_MEMORY=True,  # has no effect on the CPU
     # The run stops with a list when more than this share of the videos asked for cannot be read.
     MAX_BAD_VIDEO_RATE=Key(0.01, SHARE),
@@ -156,10 +160,12 @@ def build_train_loader(
     accumulation_steps: int = 1,
     rank: int = 0,
     world_size: int = 1,
+    shards_at_a_time: int = 0,
 ) -> Iterator[Batch]:
     """An endless iterator over this rank's training batches.
 
     Args:
+        shards_at_a_time: of packed videos: how many shards an epoch mixes at once; 0: all.
         stack: samples -> batch.
         batch_size: samples per optimizer step, over all ranks and accumulation steps; a step takes
             ``accumulation_steps`` batches of ``batch_size / (world_size * accumulation_steps)``.
@@ -177,6 +183,8 @@ def build_train_loader(
         world_size=world_size,
         start_iteration=start_iteration,
         accumulation_steps=accumulation_steps,
+        groups=shards_of([record.video for record in records]) if shards_at_a_time else None,
+        at_a_time=shards_at_a_time,
     )
     loader = _make_loader(
         MappedDataset(records, mapper, seed=seed, replace_bad=True),

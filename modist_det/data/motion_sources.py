@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..motion.cached import MAP_SUFFIX, place_of
 from ..utils.errors import UserError
-from ..utils.files import is_folder
 from ..utils.text_files import expand_user, read_text
 from ..video.listing import (
     IMAGE_EXTENSIONS,
@@ -19,6 +18,7 @@ from ..video.listing import (
     walk,
     warn_of_unknown,
 )
+from ..video.packed import is_folder
 from .catalog import DatasetCatalog
 
 __all__ = ["Source", "find_sources"]
@@ -40,8 +40,8 @@ def find_sources(
     Args:
         inputs: folders (searched recursively), video files, text files with a path per line (relative to the file),
             dataset names or description files (``*.yaml``).
-        out: folder of the targets. They keep the video's path relative to the searched folder, or to the common folder
-            of a list or dataset, and are always inside ``out``. None: beside the videos.
+        out: folder of the targets. They keep the video's path relative to the searched folder, the dataset's, or the
+            common one of a list, and are always inside ``out``. None: beside the videos.
         fps: frame rate of folders of frames; without it, only video files are searched.
         target_of: gives the target's path from that of the video.
 
@@ -50,10 +50,11 @@ def find_sources(
     """
     by_target: dict[str, Source] = {}
     for given in inputs:
-        videos, root = _videos_of(given, fps)
+        videos, folders = _videos_of(given, fps)
         if not videos:
             raise UserError(f"no videos in {given}{'' if fps else ' (folders of frames need --fps)'}")
         for place, (video, video_fps) in videos.items():
+            root = next(folder for folder in folders if folder in place.parents)
             made = target_of(place)
             target = str(made if out is None else Path(out) / made.relative_to(root))
             source = Source(video, video_fps, target)
@@ -68,12 +69,13 @@ def find_sources(
 _Videos = dict[Path, tuple[str, float | None]]  # place -> video to open, frame rate
 
 
-def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
-    """The videos, and the folder that their places are relative to."""
+def _videos_of(given: str, fps: float | None) -> tuple[_Videos, list[Path]]:
+    """The videos, and the folders to which their places are relative: the first that holds one."""
     path = expand_user(given).absolute()
     if is_folder(path):
         found = _by_place(_search(path, frames=fps is not None), fps)
-        return found, path.parent if path in found else path  # a folder of frames keeps its name
+        return found, [path.parent if path in found else path]  # a folder of frames keeps its name
+    folders: list[Path] = []
     if path.suffix.lower() in VIDEO_EXTENSIONS or path.suffix.lower() == ".txt":
         if not path.is_file():
             raise UserError(f"{given} does not exist")
@@ -83,7 +85,10 @@ def _videos_of(given: str, fps: float | None) -> tuple[_Videos, Path]:
             raise UserError(f"{given} is not a folder, video, list (*.txt) or dataset (name or *.yaml)")
         records = DatasetCatalog.videos(given)
         found = {place_of(record.video): (record.video, record.fps) for record in records}
-    return found, Path(os.path.commonpath([video.parent for video in found])) if found else path
+        folders += map(place_of, getattr(DatasetCatalog.get(given), "videos", []))
+    if found:
+        folders.append(Path(os.path.commonpath([video.parent for video in found])))
+    return found, folders
 
 
 def _by_place(videos: Iterable[str], fps: float | None) -> _Videos:

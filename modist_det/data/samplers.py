@@ -32,6 +32,8 @@ class TrainSampler:
         size: number of records.
         batch_size: records per iteration, over all ranks and accumulation steps.
         start_iteration: iterations already done.
+        groups: int (size,), group of each record; an epoch then takes the groups in random order, ``at_a_time`` of
+            them, and mixes the records of these. None: it mixes all.
 
     Raises:
         UserError: there are no records, or the batch cannot be divided equally.
@@ -47,6 +49,8 @@ class TrainSampler:
         world_size: int = 1,
         start_iteration: int = 0,
         accumulation_steps: int = 1,
+        groups: NDArray[np.int64] | None = None,
+        at_a_time: int = 1,
     ) -> None:
         if size < 1:
             raise UserError("there is nothing to train on (DATASETS.TRAIN)")
@@ -63,6 +67,8 @@ class TrainSampler:
         self.world_size = world_size
         self.start_iteration = start_iteration
         self.accumulation_steps = accumulation_steps
+        self.groups = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        self.at_a_time = at_a_time
 
     def __iter__(self) -> Iterator[list[Key]]:
         per_epoch = iterations_per_epoch(self.size, self.batch_size)
@@ -78,7 +84,11 @@ class TrainSampler:
             epoch, iteration = epoch + 1, 0
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        permutation = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+        rng = np.random.default_rng((self.seed, epoch))
+        permutation = rng.permutation(self.size)
+        if self.groups is not None:
+            turn = rng.permutation(self.groups.max() + 1) // self.at_a_time
+            permutation = permutation[np.argsort(turn[self.groups[permutation]], kind="stable")]
         place = np.arange(max(self.size, self.batch_size))
         return permutation[place % self.size] + place // self.size * self.size
 

@@ -238,6 +238,7 @@ def train(
             num_workers=cfg.DATALOADER.NUM_WORKERS,
             prefetch_factor=cfg.DATALOADER.PREFETCH_FACTOR,
             pin_memory=cfg.DATALOADER.PIN_MEMORY,
+            shards_at_a_time=cfg.DATALOADER.SHARDS_AT_A_TIME,
             rank=comm.get_rank(),
             world_size=comm.get_world_size(),
         )

@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 
 from .errors import PYAV_ERRORS, VideoError, reading, reason_of
+from .packed import ffmpeg_name, open_bytes, status
 
 __all__ = ["ANY_TITLES", "demux", "open_container"]
 
@@ -26,10 +27,9 @@ def open_container(path: Path, threads: int) -> tuple[InputContainer, av.VideoSt
     try:
         if path.is_dir():
             raise VideoError(path, "it is a folder")
-        if path.stat().st_size == 0:
+        if status(path)[0] == 0:
             raise VideoError(path, "the file is empty (0 bytes)")
-        # An absolute path is never taken for a protocol ("a:b.mp4").
-        container = av.open(str(path.absolute()), **ANY_TITLES)
+        container = av.open(ffmpeg_name(path), **ANY_TITLES)
     except av.FFmpegError as error:
         raise VideoError(path, _why_not_a_video(path, error)) from error
     except PYAV_ERRORS as error:
@@ -93,7 +93,7 @@ def _choose_stream(container: InputContainer, path: Path, threads: int) -> av.Vi
 
 def _why_not_a_video(path: Path, error: av.FFmpegError) -> str:
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             head = file.read(4096)
     except OSError as system_error:
         return reason_of(system_error)

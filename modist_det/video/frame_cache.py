@@ -27,6 +27,7 @@ from .errors import VideoError, reason_of
 from .frame_list import ListedFolder
 from .frame_times import as_indices, as_seconds, nearest
 from .info import Timing, VideoInfo, output_size
+from .packed import status
 from .reader import FrameFolder, VideoReader, open_video
 
 __all__ = ["CachedFrames", "FrameCache", "OpenVideo", "video_opener"]
@@ -127,10 +128,9 @@ class FrameCache:
         """
         given, path = path, Path(path)
         try:
-            stat = path.stat()
+            source = list(status(path))
         except OSError as error:
             raise VideoError(path, reason_of(error)) from error
-        source = [stat.st_size, stat.st_mtime_ns]
         key = f"{path.absolute()}\n{self.max_side}\n{fps}"
         if isinstance(given, ListedFolder):
             key += f"\n{given.fingerprint()}"

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from .packed import open_bytes
+
 __all__ = ["has_sound_index"]
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -24,7 +26,7 @@ def has_sound_index(path: Path, format_name: str) -> bool:
         format_name: FFmpeg's, such as ``"mov,mp4,m4a,3gp,3g2,mj2"``.
     """
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             size = file.seek(0, 2)
             if "mp4" in format_name.split(","):
                 return not _has_fragments_or_cuts(file, size)

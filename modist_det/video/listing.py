@@ -6,11 +6,14 @@ file server, ``.ipynb_checkpoints``, ``Thumbs.db`` ...), are always skipped. Lin
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+from .packed import packed_folder
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -83,12 +86,20 @@ def extension(name: str) -> str:
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     """Iterate over the relevant entries of a folder, unordered. No file is opened (fast on network disks).
 
+    A packed folder (:mod:`.packed`) gives the entries of the one that it was made from.
+
     Links that lead in a circle, or where this user may not go, are left out and named in the log.
 
     Raises:
         OSError: it is no folder, or cannot be read.
     """
-    with os.scandir(os.fspath(folder)) as entries:
+    packed = packed_folder(folder)
+    with contextlib.ExitStack() as stack:
+        entries: Iterator[os.DirEntry[str]]
+        if packed is not None:
+            entries = cast(Iterator[os.DirEntry[str]], packed[0].entries(packed[1]))
+        else:
+            entries = stack.enter_context(os.scandir(os.fspath(folder)))
         for entry in entries:
             if is_hidden(entry.name):
                 continue
@@ -131,12 +142,16 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[os.DirEntry[str], int
         OSError: ``folder`` is no folder, or cannot be read. Subfolders that cannot be read are named in the log.
     """
     visited: set[tuple[object, ...]] = set()
+    key: tuple[object, ...]
     own, linked = [os.fspath(folder)], list[str]()
     while own or linked:
         place = own.pop() if own else linked.pop(0)
         try:
-            status = os.stat(place)  # noqa: PTH116
-            key = file_key(place, status)
+            if packed_folder(place) is not None:
+                device, key = 0, (place,)
+            else:
+                status = os.stat(place)  # noqa: PTH116
+                device, key = status.st_dev, file_key(place, status)
             if key in visited:
                 continue
             visited.add(key)
@@ -148,7 +163,7 @@ def walk(folder: str | os.PathLike[str]) -> Iterator[tuple[os.DirEntry[str], int
             continue
         for entry in entries:
             if not entry.is_dir():
-                yield entry, status.st_dev
+                yield entry, device
             else:
                 (linked if entry.is_symlink() else own).append(entry.path)
 

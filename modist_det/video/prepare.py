@@ -31,6 +31,7 @@ from .errors import PYAV_ERRORS, VideoError
 from .frame_times import nearest
 from .info import VideoInfo
 from .listing import Source
+from .packed import ffmpeg_name, status
 from .reader import FrameFolder, VideoReader, describe_source, open_video
 from .writer import VideoWriter
 
@@ -155,7 +156,7 @@ def prepare_videos(
 
 def prepared_name(place: Path) -> Path:
     """Where the video at ``place`` goes: its name with the ending ``.mp4``; a folder of frames has none."""
-    return place.with_suffix(".mp4") if place.is_file() else place.with_name(place.name + ".mp4")
+    return place.with_name(place.name + ".mp4") if place.is_dir() else place.with_suffix(".mp4")
 
 
 def constant_rate(text: str) -> Fraction:
@@ -322,10 +323,8 @@ def _clip_time(path: str, fps: float | None, size: tuple[int, int], duration: fl
 
 def _note_of(path: Path) -> dict[str, Any]:
     """What a prepared file says about how it was made; empty for all others."""
-    if not path.is_file():
-        return {}
     try:
-        with av.open(str(path.absolute()), **ANY_TITLES) as container:
+        with av.open(ffmpeg_name(path), **ANY_TITLES) as container:
             note = json.loads(container.metadata.get("comment", ""))
     except (*PYAV_ERRORS, ValueError):
         return {}
@@ -333,8 +332,8 @@ def _note_of(path: Path) -> dict[str, Any]:
 
 
 def _bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
+    if not path.is_dir():
+        return status(path)[0]
     return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
 
 

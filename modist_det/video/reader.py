@@ -11,6 +11,7 @@ from .errors import VideoError, reason_of
 from .file import VideoReader
 from .frame_folder import FrameFolder
 from .info import VideoInfo
+from .packed import status
 
 if TYPE_CHECKING:
     from .frame_cache import CachedFrames
@@ -63,4 +64,4 @@ def describe_source(video: VideoReader | FrameFolder | CachedFrames) -> str:
     size = f"{video.info.width}x{video.info.height} pixels"
     if video.info.codec == "images":
         return f"a folder of {video.info.num_frames} images of {size} at {video.info.rate} a second"
-    return f"a file of {video.path.stat().st_size} bytes with {size}"
+    return f"a file of {status(video.path)[0]} bytes with {size}"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .container import demux, open_container
 from .errors import PYAV_ERRORS, VideoError, reason_of
 from .index import has_sound_index
+from .packed import status
 
 __all__ = ["FrameClock", "PacketClock", "Survey", "decode_in_order", "decoded_times", "print_of", "survey"]
 
@@ -269,8 +270,7 @@ _Result = TypeVar("_Result")
 
 def _remembered(function: Callable[[Path], _Result], path: Path) -> _Result:
     try:
-        stat = path.stat()
-        return _call(function, path.absolute(), stat.st_size, stat.st_mtime_ns)
+        return _call(function, path.absolute(), *status(path))
     except OSError as error:
         raise VideoError(path, reason_of(error)) from error
     except VideoError as error:

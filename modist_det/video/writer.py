@@ -22,6 +22,7 @@ from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from .container import ANY_TITLES
 from .errors import PYAV_ERRORS, reason_of
+from .packed import ffmpeg_name
 from .scaling import tag_bt709, to_bt709
 
 __all__ = ["VideoWriter"]
@@ -195,7 +196,7 @@ class _Sound:
         if path is None:
             return None
         try:
-            source = stack.enter_context(av.open(str(path.absolute()), **ANY_TITLES))
+            source = stack.enter_context(av.open(ffmpeg_name(path), **ANY_TITLES))
             stream = source.streams.best("audio")
             return None if stream is None else cls(source, stream, target, origin)
         except PYAV_ERRORS as error:

@@ -26,6 +26,7 @@ COMMANDS = [
     "tools/mean_results.py",
     "tools/model_zoo.py",
     "tools/neighbours.py",
+    "tools/pack_videos.py",
     "tools/prepare_videos.py",
     "tools/report.py",
     "tools/run_net.py",

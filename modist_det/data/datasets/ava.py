@@ -30,9 +30,9 @@ from ...structures.boxes import has_area
 from ...structures.keyframes import VideoKeyframes, unpack_keyframes
 from ...structures.tables import BoxTable
 from ...utils.errors import UserError, nearest
-from ...utils.files import is_folder
 from ...video.frame_list import ListedFolder
 from ...video.listing import file_key
+from ...video.packed import is_folder
 from .columns import Strings
 from .description import check_folders, check_number, check_path, check_share, register_format
 from .detection import DetectionDataset, DetectionMetadata

@@ -24,6 +24,7 @@ from ...utils.errors import UserError, nearest
 from ...utils.paths import is_remote, local_path
 from ...utils.text_files import expand_user
 from ...utils.yaml_reading import read_yaml
+from ...video.packed import folder_of_url
 
 __all__ = [
     "check_folders",
@@ -149,5 +150,5 @@ def _resolve(value: Any, description: Path, key: str) -> Any:
         several = " or a list of paths" if key == "videos" else ""
         raise UserError(f"{description}: {key} is {value!r}, but takes a path{several}")
     if is_remote(value):
-        return local_path(value)
+        return folder_of_url(value) if key in ("videos", "a folder of videos") else local_path(value)
     return str(description.parent / expand_user(os.path.expandvars(value)))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.errors import UserError
-from ...utils.files import is_folder
 from ...video.listing import (
     VIDEO_EXTENSIONS,
     extension,
@@ -20,6 +19,7 @@ from ...video.listing import (
     walk,
     warn_of_unknown,
 )
+from ...video.packed import is_folder
 from .columns import Strings, release_memory
 from .description import check_folders, register_format
 from .records import VideoRecord, VideoRecords

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.errors import UserError
-from ...utils.files import is_folder
 from ...video.listing import VIDEO_EXTENSIONS, extension, is_unknown, scan, walk, warn_of_unknown
+from ...video.packed import is_folder
 from .classification import (
     ClassificationDataset,
     Entries,

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from ...structures.keyframes import VideoKeyframes
 from ...utils.errors import UserError
-from ...utils.files import is_folder
 from ...video.listing import (
     VIDEO_EXTENSIONS,
     extension,
@@ -30,6 +29,7 @@ from ...video.listing import (
     videos_in,
     warn_of_unknown,
 )
+from ...video.packed import is_folder
 from .columns import Strings, release_memory
 
 __all__ = [
@@ -158,7 +158,7 @@ def _entries(folder: Path, subfolder: str, with_ending: bool, unknown: list[_Ent
     prefix = f"{subfolder}/" if subfolder else ""
     place = folder / subfolder
     try:
-        device = place.stat().st_dev
+        device = place.stat().st_dev if place.exists() else 0
         for entry in scan(place):
             name, rest = entry.name, (entry.path, *identity(entry, device))
             kind = extension(name)

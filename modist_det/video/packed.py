@@ -1,0 +1,423 @@
+"""Folders of videos that are packed into a few tar files (shards).
+
+A packed folder looks like the folder that it was made from: ``packed/a/v.mp4`` can be listed, opened and read, although
+there are only ``shards.arrow``, the index, and ``00000.tar``, ``00001.tar``, ... The index is mapped into memory, which
+all processes share. A folder may stand for one on a server; its shards are fetched when they are first read.
+
+The shards are those of webdataset: a sample is ``KEY.mp4`` with ``KEY.json``, where KEY is the video's name with its
+dots written as ``%2E``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..utils.errors import UserError
+from ..utils.files import atomic_path
+from ..utils.paths import local_path
+
+__all__ = [
+    "INDEX",
+    "PackedEntry",
+    "PackedFolder",
+    "Part",
+    "Video",
+    "ffmpeg_name",
+    "folder_of_url",
+    "is_folder",
+    "open_bytes",
+    "packed_folder",
+    "part_of",
+    "plan_shards",
+    "shards_of",
+    "status",
+    "write_index",
+    "write_shard",
+]
+
+INDEX = "shards.arrow"
+_ADDRESS = "shards.url"  # beside the index of a folder on a server: its address
+_BLOCK = 512  # bytes; of tar files
+
+
+class Part(NamedTuple):
+    """Where a packed video is: ``size`` bytes from ``offset`` of a file."""
+
+    shard: Path
+    offset: int
+    size: int
+
+
+class Video(NamedTuple):
+    """A video to be packed.
+
+    Attributes:
+        name: in the folder.
+        path, size, changed: its file, bytes in it, and the second of its last change.
+        facts: what its JSON file says.
+    """
+
+    name: str
+    path: str
+    size: int
+    changed: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PackedEntry:
+    """What ``os.scandir`` would give for a file or subfolder of a packed folder."""
+
+    path: str
+    number: int  # of a file in the index, -1 for a folder
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(os.sep)[2]
+
+    def is_dir(self) -> bool:
+        return self.number < 0
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def inode(self) -> int:
+        return self.number + 1
+
+    def stat(self) -> os.stat_result:
+        raise FileNotFoundError(self.path)
+
+
+class PackedFolder:
+    """The index of a packed folder.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: the index is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path / INDEX))).read_all()
+            columns = [table[name].combine_chunks() for name in ("name", "shard", "offset", "size")]
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise UserError(f"{path / INDEX} is damaged ({error}); pack the videos again") from error
+        self._names = columns[0]
+        self._shard, self._offset, self._size = (column.to_numpy() for column in columns[1:])
+        address = path / _ADDRESS
+        self._address = address.read_text().strip() if address.is_file() else ""
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _name(self, index: int) -> str:
+        return os.fsdecode(self._names[index].as_py())
+
+    def _first(self, name: str, start: int = 0) -> int:
+        """The first index whose name is not before ``name``."""
+        return bisect_left(range(len(self)), os.fsencode(name), start, key=lambda i: self._names[i].as_py())
+
+    def part(self, name: str) -> Part | None:
+        """Where the video of that name is; its shard is fetched if it is not here."""
+        index = self._first(name)
+        if index == len(self) or self._name(index) != name:
+            return None
+        return Part(
+            self._local_shard(int(self._shard[index])), int(self._offset[index]), int(self._size[index])
+        )
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the video of that name."""
+        index = self._first(name)
+        return int(self._size[index]) if index < len(self) and self._name(index) == name else None
+
+    def has_folder(self, name: str) -> bool:
+        index = self._first(f"{name}/")
+        return index < len(self) and self._name(index).startswith(f"{name}/")
+
+    def entries(self, folder: str) -> Iterator[PackedEntry]:
+        """Files and subfolders directly in ``folder`` ("": the packed folder itself)."""
+        prefix = f"{folder}/" if folder else ""
+        index = self._first(prefix)
+        while index < len(self):
+            name = self._name(index)
+            if not name.startswith(prefix):
+                return
+            first, slash, _ = name[len(prefix) :].partition("/")
+            path = str(self.path / prefix / first)
+            yield PackedEntry(path, -1 if slash else index)
+            index = self._first(f"{prefix}{first}0", index) if slash else index + 1  # "0" comes after "/"
+
+    def shards(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Number of the shard of each name; -1 for names that are not here."""
+        wanted = pa.array([os.fsencode(name) for name in names], self._names.type)
+        place = pc.index_in(wanted, value_set=self._names).fill_null(-1).to_numpy()
+        return np.where(place < 0, -1, self._shard[place])
+
+    def _local_shard(self, number: int) -> Path:
+        name = _shard_name(number)
+        path = self.path / name
+        if self._address and not path.is_file():
+            return Path(local_path(f"{self._address}/{name}"))
+        return path
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a folder, on disk or in a packed one."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return True
+        found = _packed_above(path)
+    except (OSError, ValueError):
+        return False
+    return found is not None and found[0].has_folder(found[1])
+
+
+def packed_folder(path: str | os.PathLike[str]) -> tuple[PackedFolder, str] | None:
+    """The packed folder that ``path`` is, or is a subfolder of, and its name there ("": itself)."""
+    path = Path(path)
+    if (path / INDEX).is_file():
+        return _opened(path), ""
+    if os.path.exists(path):  # noqa: PTH110
+        return None
+    found = _packed_above(path)
+    return found if found is not None and found[0].has_folder(found[1]) else None
+
+
+def part_of(path: str | os.PathLike[str]) -> Part | None:
+    """Where a packed video is; None for all other paths.
+
+    Raises:
+        UserError: its shard cannot be fetched.
+    """
+    if os.path.exists(path):  # noqa: PTH110
+        return None
+    found = _packed_above(Path(path))
+    return found[0].part(found[1]) if found is not None else None
+
+
+def ffmpeg_name(path: str | os.PathLike[str]) -> str:
+    """What FFmpeg opens as the file ``path``."""
+    # An absolute path is never taken for a protocol ("a:b.mp4").
+    part = part_of(path)
+    if part is None:
+        return str(Path(path).absolute())
+    return f"subfile,,start,{part.offset},end,{part.offset + part.size},,:{part.shard.absolute()}"
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """The content of a file, packed or not."""
+    part = part_of(path)
+    return path.open("rb") if part is None else cast(BinaryIO, io.BufferedReader(_Section(part)))
+
+
+def status(path: Path) -> tuple[int, int]:
+    """Size in bytes of a file, packed or not, and the time of its last change in nanoseconds.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        found = _packed_above(path)
+        size = found[0].size(found[1]) if found is not None else None
+        if size is None:
+            raise
+        return size, (found[0].path / INDEX).stat().st_mtime_ns if found else 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def shards_of(paths: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each video that is equal for videos of one shard; a video that is not packed has its own."""
+    numbers = np.arange(len(paths)) + (1 << 40)
+    folders: dict[str, tuple[PackedFolder, str] | None] = {}
+    groups: dict[Path, list[int]] = {}
+    for i, path in enumerate(paths):
+        folder = path.rpartition(os.sep)[0]
+        if folder not in folders:
+            folders[folder] = packed_folder(folder)
+        found = folders[folder]
+        if found is not None:
+            groups.setdefault(found[0].path, []).append(i)
+    for count, (root, rows) in enumerate(groups.items()):
+        skipped = len(str(root)) + 1
+        shard = _opened(root).shards([paths[i][skipped:].replace(os.sep, "/") for i in rows])
+        numbers[rows] = np.where(shard < 0, numbers[rows], shard + (count << 20))
+    return numbers
+
+
+def folder_of_url(url: str) -> str:
+    """The local folder that stands for the packed folder at ``url``; only its index is fetched."""
+    url = url.rstrip("/")
+    index = Path(local_path(f"{url}/{INDEX}"))
+    with atomic_path(index.parent / _ADDRESS) as temporary:
+        temporary.write_text(url)
+    return str(index.parent)
+
+
+def plan_shards(videos: Sequence[Video], size: int) -> list[list[Video]]:
+    """Divide videos, in their order, into shards of about ``size`` bytes."""
+    shards: list[list[Video]] = []
+    room = 0
+    for video in videos:
+        if room <= 0:
+            shards.append([])
+            room = size
+        shards[-1].append(video)
+        room -= video.size
+    return shards
+
+
+def write_shard(folder: Path, number: int, videos: Sequence[Video]) -> list[int]:
+    """Write a shard unless it is there; gives the offset of each video.
+
+    Raises:
+        UserError: a video has changed since it was listed.
+    """
+    path = folder / _shard_name(number)
+    wanted = [entry for video in videos for entry in _members(video)]
+    found = _list(path) if path.is_file() else []
+    if [_key(info) for info in found] == [_key(info) for info, _ in wanted]:
+        return [info.offset_data for info in found[::2]]
+    offsets = []
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+        for i, (info, content) in enumerate(wanted):
+            if i % 2:
+                tar.addfile(info, io.BytesIO(content))
+                continue
+            video = videos[i // 2]
+            with Path(video.path).open("rb") as file:
+                tar.addfile(info, file)
+                if file.read(1):
+                    raise UserError(f"{video.path} has grown while it was packed; run the command again")
+            offsets.append(tar.offset - -(-info.size // _BLOCK) * _BLOCK)
+    return offsets
+
+
+def write_index(folder: Path, shards: Sequence[Sequence[Video]], offsets: Sequence[Sequence[int]]) -> None:
+    """Write the index of a packed folder, which makes it one."""
+    rows = [
+        (os.fsencode(video.name), number, offset, video.size)
+        for number, (videos, starts) in enumerate(zip(shards, offsets, strict=True))
+        for video, offset in zip(videos, starts, strict=True)
+    ]
+    rows.sort()
+    names, *numbers = zip(*rows, strict=True)
+    kinds = (pa.int32(), pa.int64(), pa.int64())
+    columns = [pa.array(names, pa.large_binary())]
+    columns += [pa.array(column, kind) for column, kind in zip(numbers, kinds, strict=True)]
+    table = pa.table(columns, names=["name", "shard", "offset", "size"])
+    with atomic_path(folder / INDEX) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_table(table)
+
+
+def _shard_name(number: int) -> str:
+    return f"{number:05}.tar"
+
+
+def _members(video: Video) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """The two files of a sample; the first one's content is the video's."""
+    place, _, file = video.name.rpartition("/")
+    stem, dot, kind = file.rpartition(".")
+    key = f"{place}/" * bool(place) + (stem or file).replace("%", "%25").replace(".", "%2E")
+    text = json.dumps({"name": video.name, **video.facts}, ensure_ascii=False).encode(
+        errors="surrogateescape"
+    )
+    found = []
+    for ending, size, content in (
+        (kind.lower() if dot else "bin", video.size, b""),
+        ("json", len(text), text),
+    ):
+        info = tarfile.TarInfo(f"{key}.{ending}")
+        info.size, info.mtime = size, video.changed
+        found.append((info, content))
+    return found
+
+
+def _list(path: Path) -> list[tarfile.TarInfo]:
+    try:
+        with tarfile.open(path) as tar:
+            return tar.getmembers()
+    except (tarfile.TarError, OSError, EOFError):
+        return []
+
+
+def _key(info: tarfile.TarInfo) -> tuple[str, int, float]:
+    return info.name, info.size, info.mtime
+
+
+def _packed_above(path: Path) -> tuple[PackedFolder, str] | None:
+    """The nearest packed folder above a path that does not exist, and the path's name there."""
+    root = _root(path.parent)
+    return (_opened(root), path.relative_to(root).as_posix()) if root is not None else None
+
+
+_roots: dict[Path, Path] = {}  # packed folder above each folder inside one
+
+
+def _root(folder: Path) -> Path | None:
+    place = folder
+    while folder not in _roots:
+        if (place / INDEX).is_file():
+            _roots[folder] = place
+        elif os.path.exists(place) or place == place.parent:  # noqa: PTH110  (no error for a name that is too long)
+            return None
+        place = place.parent
+    return _roots[folder]
+
+
+@lru_cache(maxsize=64)
+def _open_index(path: Path, changed: int) -> PackedFolder:
+    return PackedFolder(path)
+
+
+def _opened(path: Path) -> PackedFolder:
+    return _open_index(path, (path / INDEX).stat().st_mtime_ns)
+
+
+class _Section(io.RawIOBase):
+    """A part of a file as a file."""
+
+    def __init__(self, part: Part) -> None:
+        self._file = part.shard.open("rb", buffering=0)
+        self._start, self._size, self._place = part.offset, part.size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._place = max(offset + (0, self._place, self._size)[whence], 0)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(min(len(buffer), self._size - self._place), 0)
+        self._file.seek(self._start + self._place)
+        count = self._file.readinto(memoryview(buffer)[:length]) or 0
+        self._place += count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -1,0 +1,224 @@
+"""Packed folders: everything reads them as the folders that they were made from."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import itertools
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modist_det.data.build import build_train_loader
+from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.samplers import TrainSampler
+from modist_det.utils.errors import UserError
+from modist_det.video.listing import scan, walk
+from modist_det.video.packed import INDEX, is_folder, open_bytes, part_of, shards_of, status
+from modist_det.video.reader import VideoError, open_video
+from tests.warm import run_program
+
+NAMES = ("a/one.mp4", "a/two.v2.mkv", "b/deep/three.avi", "b/vier ä.mp4", "top.mp4")
+
+
+@pytest.fixture(scope="module")
+def folders(encode, root, tmp_path_factory):
+    """A folder of five videos, and what ``tools/pack_videos.py`` makes of it."""
+    folder = tmp_path_factory.mktemp("packed")
+    for number, name in enumerate(NAMES):
+        path = folder / "plain" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encode(path, "mpeg4", 8 + number)
+    done = run_program(
+        [root / "tools" / "pack_videos.py", "plain", "--out", "packed", "--shard-size", "0.012"], cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert "packed: 5 videos" in done.stdout
+    return folder / "plain", folder / "packed"
+
+
+def test_there_are_several_shards(folders):
+    assert len(list(folders[1].glob("*.tar"))) == 2
+    assert sorted(np.bincount(shards_of([str(folders[1] / name) for name in NAMES]))) == [2, 3]
+
+
+def test_listings_are_equal(folders):
+    for subfolder in ("", "a", "b", "b/deep"):
+        seen = [{(e.name, e.is_dir()) for e in scan(folder / subfolder)} for folder in folders]
+        assert seen[0] == seen[1]
+        assert is_folder(folders[1] / subfolder)
+    trees = [[Path(e.path).relative_to(folder).as_posix() for e, _ in walk(folder)] for folder in folders]
+    assert sorted(trees[0]) == sorted(trees[1]) == sorted(NAMES)
+    for nothing in ("c", "a/one", "a/one.mp4", "top"):
+        assert not is_folder(folders[1] / nothing)
+    with pytest.raises(OSError):
+        list(scan(folders[1] / "c"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_videos_are_equal(folders, name):
+    plain, packed = (folder / name for folder in folders)
+    content = plain.read_bytes()
+    with open_bytes(packed) as file:
+        assert file.read() == content
+        file.seek(-5, 2)
+        assert file.read(9) == content[-5:]
+        assert file.seek(3) == 3
+        assert file.read(4) == content[3:7]
+    assert status(packed)[0] == len(content)
+    with open_video(plain) as one, open_video(packed) as two:
+        assert repr(one.info) == repr(two.info)
+        count = one.info.num_frames
+        np.testing.assert_array_equal(one.info.times, two.info.times)
+        np.testing.assert_array_equal(
+            one.frames_at_indices(range(count)), two.frames_at_indices(range(count))
+        )
+        np.testing.assert_array_equal(one.frames_at_times([0.1, 0.2]), two.frames_at_times([0.1, 0.2]))
+
+
+def test_what_is_not_there(folders):
+    assert part_of(folders[1] / "a" / "four.mp4") is None
+    with pytest.raises(VideoError, match=r"a/four\.mp4"):
+        open_video(folders[1] / "a" / "four.mp4")
+
+
+@pytest.mark.parametrize("text", ["format: videos", "format: class_folders"])
+def test_datasets_read_them(folders, tmp_path, text):
+    found = []
+    for folder in folders:
+        (tmp_path / "set.yaml").write_text(f"{text}\nvideos: {folder}\n")
+        records = DatasetCatalog.videos(tmp_path / "set.yaml")
+        found.append([(r.video_id, str(Path(r.video).relative_to(folder)), r.labels) for r in records])
+    assert found[0] == found[1]
+    assert len(found[0]) in (4, 5)
+
+
+def test_lists_and_labels(folders, root, tmp_path):
+    """Names of a list are found, and the shards of a labelled dataset say what webdataset's users need."""
+    (tmp_path / "list.csv").write_text("a/one.mp4 1\na/two.v2.mkv 0\nb/deep/three 1\n")
+    (tmp_path / "classes.txt").write_text("walk\nrun\n")
+    text = "format: video_list\nvideos: {}\nannotations: list.csv\nclasses: classes.txt\n"
+    (tmp_path / "set.yaml").write_text(text.format(folders[0]))
+    done = run_program([root / "tools" / "pack_videos.py", "set.yaml", "--out", "packed"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "new.yaml").write_text(text.format("packed"))
+    records = DatasetCatalog.get(tmp_path / "new.yaml").records()
+    assert [(record.video_id, record.labels) for record in records] == [
+        (record.video_id, record.labels) for record in DatasetCatalog.get(tmp_path / "set.yaml").records()
+    ]
+    webdataset = pytest.importorskip("webdataset")
+    samples = list(webdataset.WebDataset(str(tmp_path / "packed" / "00000.tar"), shardshuffle=False))
+    assert len(samples) == 3
+    for sample in samples:
+        facts = json.loads(sample["json"])
+        kind = facts["name"].rpartition(".")[2]
+        assert sample[kind] == (folders[0] / facts["name"]).read_bytes()
+        expected = {"a/one.mp4": "run", "a/two.v2.mkv": "walk", "b/deep/three.avi": "run"}[facts["name"]]
+        assert facts["entries"] == [{"labels": [int(expected == "run")], "classes": [expected]}]
+
+
+def test_packing_continues(folders, encode, root, tmp_path):
+    """A shard that is there is kept; a missing or damaged one, or one with a changed video, is made again."""
+    plain = shutil.copytree(folders[0], tmp_path / "plain")
+    packed = tmp_path / "packed"
+
+    def pack():
+        command = [root / "tools" / "pack_videos.py", plain, "--out", packed, "--shard-size", "0.012"]
+        assert run_program(command, cwd=tmp_path).returncode == 0
+        return {path.name: path.stat().st_mtime_ns for path in packed.glob("*.tar")}
+
+    first = pack()
+    assert pack() == first
+    shards = sorted(first)
+    (packed / shards[0]).write_bytes((packed / shards[0]).read_bytes()[:700])
+    again = pack()
+    assert [name for name in shards if again[name] != first[name]] == [shards[0]]
+    with open_bytes(packed / "a" / "one.mp4") as file:
+        assert file.read() == (plain / "a" / "one.mp4").read_bytes()
+
+
+def test_a_server(folders, tmp_path, monkeypatch):
+    """Only the shards that are read are fetched."""
+    monkeypatch.setenv("MODIST_DET_CACHE", str(tmp_path / "cache"))
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folders[1].parent))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        (tmp_path / "set.yaml").write_text(
+            f"format: videos\nvideos: http://127.0.0.1:{server.server_port}/packed\n"
+        )
+        records = DatasetCatalog.videos(tmp_path / "set.yaml")
+        assert sorted(record.video_id for record in records) == sorted(n.rpartition(".")[0] for n in NAMES)
+        assert set(asked) == {f"/packed/{INDEX}"}
+        with open_video(records[0].video) as one, open_video(folders[0] / "a" / "one.mp4") as two:
+            np.testing.assert_array_equal(one.frames_at_indices([0, 7]), two.frames_at_indices([0, 7]))
+        shard = part_of(folders[1] / "a" / "one.mp4").shard.name
+        assert set(asked) == {f"/packed/{INDEX}", f"/packed/{shard}"}
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_damaged_index(folders, tmp_path):
+    shutil.copytree(folders[1], tmp_path / "packed")
+    (tmp_path / "packed" / INDEX).write_bytes(b"ARROW")
+    with pytest.raises(UserError, match="pack the videos again"):
+        list(scan(tmp_path / "packed"))
+
+
+def test_shards_at_a_time():
+    """Every record once an epoch; two groups are mixed, and no third begins before they end; resuming is exact."""
+    groups = np.arange(60) // 10
+    sampler = TrainSampler(60, 4, seed=3, groups=groups, at_a_time=2)
+    stream = iter(sampler)
+    orders = []
+    for _ in range(2):
+        slots = [slot for _ in range(15) for _, slot in next(stream)]
+        assert sorted(slots) == list(range(60))
+        blocks = [set(groups[slots[i : i + 20]]) for i in (0, 20, 40)]
+        assert [len(block) for block in blocks] == [2, 2, 2]
+        assert len(set.union(*blocks)) == 6
+        assert len(set(groups[slots[:8]])) == 2
+        orders.append(slots)
+    assert orders[0] != orders[1]
+    whole = list(itertools.islice(TrainSampler(60, 4, groups=groups, at_a_time=2), 40))
+    rest = iter(TrainSampler(60, 4, groups=groups, at_a_time=2, start_iteration=23))
+    assert [next(rest) for _ in range(17)] == whole[23:]
+
+
+def test_a_loader_reads_shard_by_shard(folders, tmp_path):
+    """With two workers, and from the middle: the samples of a whole run."""
+    (tmp_path / "set.yaml").write_text(f"format: videos\nvideos: {folders[1]}\n")
+    records = DatasetCatalog.videos(tmp_path / "set.yaml")
+    shards = dict(
+        zip([record.video_id for record in records], shards_of([r.video for r in records]), strict=True)
+    )
+    options = {"batch_size": 1, "shards_at_a_time": 1, "pin_memory": False}
+    whole = build_train_loader(records, _Number(), **options)
+    ids = [next(whole)["id"][0] for _ in range(15)]
+    for epoch in range(3):
+        order = [shards[i] for i in ids[5 * epoch : 5 * epoch + 5]]
+        assert len(set(ids[5 * epoch : 5 * epoch + 5])) == 5
+        assert sum(a != b for a, b in zip(order, order[1:], strict=False)) == len(set(order)) - 1
+    rest = build_train_loader(records, _Number(), start_iteration=6, num_workers=2, **options)
+    assert [next(rest)["id"][0] for _ in range(9)] == ids[6:]
+
+
+class _Number:
+    """A mapper that reads a frame and says which video it is."""
+
+    def __call__(self, record, rng):
+        with open_video(record.video) as video:
+            video.frames_at_indices([int(rng.integers(8))])
+        return {"id": record.video_id}
