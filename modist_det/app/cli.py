@@ -122,6 +122,7 @@ def _run_net(words: Sequence[str], args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from ..checkpoint.run_folder import BEST
     from ..engine.setup import setup_logger
     from .find_data import find_data
     from .recipe import choose_start, is_config, make_recipe, this_machine, write_recipe
@@ -160,6 +161,8 @@ def _train(args: argparse.Namespace) -> int:
     start = choose_start(found.task, machine, args.start)
     write_recipe(make_recipe(found, machine, start, out, args.epochs), recipe, found)
     print(f"wrote {recipe} and {out / 'data'}; the config can be edited and used again")
+    if found.val and found.task != "pretraining":
+        print(f"the best checkpoint on {Path(found.val).stem} is kept: {out / 'checkpoints' / BEST}")
     status = _run_net(["--cfg", str(recipe), *(["SEED", str(args.seed)] if args.seed else [])], args)
     if status == 0 and found.task != "pretraining":
         print(f"next: modist-det predict VIDEO --model {out}")

@@ -159,6 +159,9 @@ def make_recipe(
         },
         "OUTPUT_DIR": str(output),
     }
+    if found.val and found.task != "pretraining":  # the best of four evaluations
+        changes["SOLVER"]["BEST_METRIC"] = "auto"
+        changes["TEST"] = {"EVAL_PERIOD": changes["SOLVER"]["CHECKPOINT_PERIOD"]}
     if key in _FINE_TUNING and weights:
         changes["SOLVER"] |= {"BASE_LR": 0.01 * recipe.batch / 16, "WARMUP_START_LR": 0.001}
     config = read_config(config_folder() / recipe.base)

@@ -2,7 +2,8 @@
 
 A checkpoint is one file that ``torch.load(weights_only=True)`` reads: a dict with ``model`` (state dict), ``ema``
 (averaged weights, if enabled), ``optimizer``, ``scaler``, ``iteration`` (steps done), ``config`` (resolved, as YAML),
-``run`` (facts to compare on resume) and ``hashes`` (:mod:`.hashes`), which are verified at every read.
+``run`` (facts to compare on resume), ``best`` (in the best checkpoint: its metric and value) and ``hashes``
+(:mod:`.hashes`), which are verified at every read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..utils.files import atomic_path, remove_leftovers
 from .archive import save_archive
 from .hashes import HASHES, content_hashes
 from .reading import read_checkpoint
-from .run_folder import POINTER, newest_first, saved_in
+from .run_folder import BEST, POINTER, newest_first, saved_in
 
 __all__ = ["Checkpointer"]
 
@@ -56,6 +57,16 @@ class Checkpointer:
                     with contextlib.suppress(FileNotFoundError):
                         old.unlink()
         return path
+
+    def save_best(self, state: dict[str, Any]) -> Path:
+        """Write ``state`` as the best checkpoint, which is neither counted in ``keep`` nor resumed from."""
+        save_archive({**state, HASHES: content_hashes(state)}, self.folder / BEST)
+        return self.folder / BEST
+
+    def load_best(self) -> dict[str, Any] | None:
+        """The content of the best checkpoint; ``None`` if there is none."""
+        path = self.folder / BEST
+        return read_checkpoint(path) if path.is_file() else None
 
     def saved(self) -> list[Path]:
         """The existing checkpoint files, in order of their steps."""

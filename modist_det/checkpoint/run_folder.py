@@ -34,7 +34,8 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def checkpoint_in(path: Path) -> Path:
-    """``path`` itself if it is no folder, otherwise the last checkpoint of the run in this folder.
+    """``path`` itself if it is no folder, otherwise a checkpoint of the run in this folder: the best if the run keeps
+    it (SOLVER.BEST_METRIC), else the last.
 
     Raises:
         UserError: the folder has no checkpoint.
@@ -42,6 +43,8 @@ def checkpoint_in(path: Path) -> Path:
     if not path.is_dir():
         return path
     for folder in (path / "checkpoints", path):
+        if (folder / BEST).is_file():
+            return folder / BEST
         if files := newest_first(folder):
             return files[0]
     raise UserError(

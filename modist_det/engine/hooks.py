@@ -22,7 +22,9 @@ from torch import nn
 from tqdm import tqdm
 
 from ..checkpoint.checkpointer import Checkpointer
+from ..checkpoint.run_folder import BEST
 from ..utils import comm
+from ..utils.errors import UserError, nearest
 from ..utils.progress import progress_bar
 from ..utils.signals import Stopped, heard, stop_signals
 from .metrics import NonFiniteError, TensorBoardWriter, Writer
@@ -30,6 +32,7 @@ from .trainer import Hook, Trainer
 
 __all__ = [
     "AverageHook",
+    "BestHook",
     "CheckpointHook",
     "EvaluationHook",
     "FollowsProgress",
@@ -143,6 +146,7 @@ class EvaluationHook(PeriodicHook):
         self.evaluate = evaluate
         self.writers = writers
         self.results: dict[str, dict[str, Any]] = {}
+        self.evaluated_at = -1  # steps before the latest evaluation
 
     def before_train(self, trainer: Trainer) -> None:
         if self.missing:
@@ -158,6 +162,7 @@ class EvaluationHook(PeriodicHook):
         trainer.losses.flush()
         with trainer.stoppable():
             self.results = self.evaluate(trainer.iteration)
+        self.evaluated_at = trainer.iteration
         values = {
             f"{test_set}/{name}": value
             for test_set, metrics in self.results.items()
@@ -269,6 +274,97 @@ class CheckpointHook(PeriodicHook):
             path = self.checkpointer.save(trainer.iteration, state)
             logger.info("saved %s", path)
         self._saved_at = trainer.iteration
+
+
+class BestHook(Hook):
+    """Keeps the checkpoint with the best metric, and ends training if several evaluations in a row bring no better one.
+
+    Place it after the evaluation hook. The record is in the best checkpoint, so a resumed run has it. (If that is ahead
+    of the steps resumed from, they are repeated exactly, and reach it again.)
+
+    Args:
+        metric: ``<test set>/<name>``, or a name alone, of the first test set that has it; "auto": the first metric of
+            the first test set. Higher is better.
+        patience: evaluations without a better metric after which training ends; 0: never.
+        state: returns the content of a checkpoint; called on the main process only.
+    """
+
+    def __init__(
+        self,
+        evaluation: EvaluationHook,
+        metric: str,
+        patience: int,
+        checkpointer: Checkpointer,
+        state: Callable[[Trainer], dict[str, Any]],
+    ) -> None:
+        self.evaluation = evaluation
+        self.metric = metric
+        self.patience = patience
+        self.checkpointer = checkpointer
+        self.state = state
+        self.name, self.value, self.iteration = "", -math.inf, 0  # of the best evaluation so far
+
+    def before_train(self, trainer: Trainer) -> None:
+        best = self.checkpointer.load_best() if trainer.iteration and comm.is_main_process() else None
+        if best is not None:
+            self.name, self.value = best["best"]["metric"], best["best"]["value"]
+            self.iteration = best["iteration"]
+        self._judge(trainer)
+
+    def after_step(self, trainer: Trainer) -> None:
+        if self.evaluation.evaluated_at == trainer.iteration:
+            self._judge(trainer)
+
+    def after_train(self, trainer: Trainer) -> None:
+        if self.name:
+            logger.info(
+                "the best of the evaluations: %s %.4f after %d steps, in %s; a maximum on this data is optimistic",
+                self.name,
+                self.value,
+                self.iteration,
+                self.checkpointer.folder / BEST,
+            )
+
+    def _judge(self, trainer: Trainer) -> None:
+        """Compare an evaluation of now with the record, and end training if that is too old."""
+        if comm.is_main_process() and self.evaluation.evaluated_at == trainer.iteration:
+            name, value = _find_metric(self.evaluation.results, self.metric)
+            if value > self.value:
+                self.name, self.value, self.iteration = name, value, trainer.iteration
+                best = {"metric": name, "value": value}
+                path = self.checkpointer.save_best({**self.state(trainer), "best": best})
+                logger.info("the best %s so far, %.4f: saved %s", name, value, path)
+        # Whether to go on is decided together.
+        self.name, self.value, self.iteration = comm.broadcast_object((self.name, self.value, self.iteration))
+        period = self.evaluation.period
+        since = math.floor(trainer.iteration / period) - math.floor(self.iteration / period) if period else 0
+        if self.patience and self.name and since >= self.patience and trainer.iteration < trainer.max_iter:
+            logger.info(
+                "training ends early after %d of %d steps: %d evaluations without a better %s (SOLVER.PATIENCE)",
+                trainer.iteration,
+                trainer.max_iter,
+                since,
+                self.name,
+            )
+            trainer.max_iter = trainer.iteration
+
+
+def _find_metric(results: Mapping[str, Mapping[str, Any]], wanted: str) -> tuple[str, float]:
+    """Name with test set and value of the metric that decides which checkpoint is best."""
+    numbers = {
+        f"{test_set}/{name}": float(value)
+        for test_set, metrics in results.items()
+        for name, value in metrics.items()
+        if isinstance(value, (int, float))
+    }
+    without_set = {name: name.partition("/")[2] for name in numbers}
+    names = [name for name in numbers if wanted in ("auto", name, without_set[name])]
+    if not names:
+        raise UserError(
+            f"SOLVER.BEST_METRIC: the evaluation has no {wanted!r}{nearest(wanted, without_set.values())} (metrics: "
+            f"{', '.join(list(numbers)[:12])})"
+        )
+    return names[0], numbers[names[0]]
 
 
 def _check_finite(weights: Mapping[str, torch.Tensor], iteration: int) -> None:

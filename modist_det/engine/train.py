@@ -71,6 +71,11 @@ add_section(
     # Epochs between checkpoints (0: only the last) and number of checkpoints to keep (0: all).
     CHECKPOINT_PERIOD=Key(1.0, NOT_NEGATIVE),
     CHECKPOINTS_KEPT=Key(3, NOT_NEGATIVE),
+    # Metric of the evaluations by which the best checkpoint is kept as model_best.pth: a name such as mAP or top1, with
+    # the test set before it if there are several (puppets_val/mAP); "auto": the first one; "": none is kept.
+    BEST_METRIC="",
+    # Evaluations in a row without a better BEST_METRIC after which training ends; 0: never.
+    PATIENCE=Key(0, NOT_NEGATIVE),
 )
 add_section(
     "DISTRIBUTED",
@@ -207,6 +212,7 @@ def train(
     cfg: CfgNode, task: Task, device: torch.device, resume: bool
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """Train according to ``cfg``; returns the metrics of the last evaluation and the exit status (see ``run``)."""
+    _check_best(cfg)
     records, mapper = task.train_data(cfg)
     test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
@@ -271,6 +277,7 @@ def train(
         lambda trainer: state.state_dict(cfg, trainer.iteration),
         cfg.SOLVER.CHECKPOINT_PERIOD * epoch_length,
     )
+    best = hooks.BestHook(evaluation, cfg.SOLVER.BEST_METRIC, cfg.SOLVER.PATIENCE, checkpointer, saving.state)
     pictures = _build_picture_hooks(cfg, task, state, device, cfg.PICTURE_PERIOD * epoch_length, writers)
     averaging = [] if state.averaged is None else [hooks.AverageHook(state.averaged, state.model)]
     clip = cfg.SOLVER.CLIP_GRADIENTS
@@ -296,6 +303,7 @@ def train(
             saving,
             *pictures,
             evaluation,
+            *([best] if cfg.SOLVER.BEST_METRIC else []),
             hooks.ProgressHook(),
         ],
     )
@@ -330,6 +338,17 @@ def _is_sharded(cfg: CfgNode) -> bool:
             "all weights: set it to 0"
         )
     return True
+
+
+def _check_best(cfg: CfgNode) -> None:
+    """Raise ``UserError`` if no evaluation could give SOLVER.BEST_METRIC, or count for SOLVER.PATIENCE."""
+    if cfg.SOLVER.BEST_METRIC and not cfg.DATASETS.TEST:
+        raise UserError(f"SOLVER.BEST_METRIC is {cfg.SOLVER.BEST_METRIC}, but DATASETS.TEST is empty")
+    if cfg.SOLVER.PATIENCE and not (cfg.SOLVER.BEST_METRIC and cfg.TEST.EVAL_PERIOD):
+        raise UserError(
+            "SOLVER.PATIENCE counts evaluations during training: set SOLVER.BEST_METRIC (such as auto) and "
+            "TEST.EVAL_PERIOD (in epochs), too"
+        )
 
 
 def _evaluation_is_missing(cfg: CfgNode, iteration: int, max_iter: int, period: float) -> bool:

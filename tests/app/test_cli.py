@@ -56,6 +56,12 @@ def test_from_a_folder_to_classes_of_a_new_video(home, capsys, clip):
     cfg = get_cfg(args.cfg, args.overrides)
     assert cfg.MODEL.FRAME_DIFFERENCES and cfg.INPUT.NUM_FRAMES == 4
     assert "next: modist-det predict VIDEO --model output/clips" in text
+    best = Path("output/clips/checkpoints/model_best.pth")
+    assert cfg.SOLVER.BEST_METRIC == "auto" and best.is_file()
+    assert (
+        f"the best checkpoint on val is kept: {best}" in text
+        and "in output/clips/checkpoints/model_best.pth" in text
+    )
 
     assert main(["evaluate", "output/clips"]) == 0
     assert "--eval-only MODEL.WEIGHTS output/clips/checkpoints/model_" in capsys.readouterr().out

@@ -13,9 +13,11 @@ from fvcore.common.param_scheduler import LinearParamScheduler
 from torch import nn
 
 from modist_det.checkpoint.checkpointer import Checkpointer
+from modist_det.checkpoint.run_folder import checkpoint_in
 from modist_det.engine import hooks
 from modist_det.engine.metrics import JSONWriter, NonFiniteError, read_metrics
 from modist_det.engine.trainer import Hook, Trainer
+from modist_det.utils.errors import UserError
 from modist_det.utils.signals import Stopped, stop_on_signals
 
 
@@ -218,3 +220,73 @@ def test_evaluation_runs_at_its_period_and_at_the_end(tmp_path):
 def test_a_run_without_test_sets_writes_no_line_of_figures(tmp_path):
     run(3, hooks.EvaluationHook(lambda n: {}, period=1, writers=[JSONWriter(tmp_path / "metrics.json", 0)]))
     assert read_metrics(tmp_path / "metrics.json") == []
+
+
+def keep_best(tmp_path, values, max_iter, *, start=0, patience=0, metric="mAP", period=1, missing=False):
+    """A run whose evaluation after n steps gives ``values[n - 1]``; the trainer and the steps that were evaluated."""
+    checkpointer, evaluated = Checkpointer(tmp_path / "checkpoints"), []
+
+    def evaluate(iteration):
+        evaluated.append(iteration)
+        return {"val": {"mAP": values[iteration - 1], "about": "text"}}
+
+    evaluation = hooks.EvaluationHook(evaluate, period, [], missing)
+    best = hooks.BestHook(evaluation, metric, patience, checkpointer, lambda t: {"iteration": t.iteration})
+    return run(max_iter, evaluation, best, start=start), evaluated
+
+
+def best_of(tmp_path):
+    content = Checkpointer(tmp_path / "checkpoints").load_best()
+    return content["iteration"], content["best"]["value"]
+
+
+@pytest.mark.parametrize("metric", ["mAP", "val/mAP", "auto"])
+def test_the_best_checkpoint_is_kept(tmp_path, metric):
+    keep_best(tmp_path, [0.2, 0.5, 0.5, float("nan"), 0.4], 5, metric=metric)
+    assert best_of(tmp_path) == (2, 0.5)  # the first of two that are equal
+    assert checkpoint_in(tmp_path) == tmp_path / "checkpoints" / "model_best.pth"
+
+
+def test_the_record_survives_a_resume(tmp_path):
+    keep_best(tmp_path, [0.2, 0.6, 0.1], 3)
+    keep_best(tmp_path, [0, 0, 0, 0.5, 0.7, 0.3], 4, start=3)
+    assert best_of(tmp_path) == (2, 0.6)
+    keep_best(tmp_path, [0, 0, 0, 0.5, 0.7, 0.3], 6, start=4)
+    assert best_of(tmp_path) == (5, 0.7)
+
+
+def test_a_new_run_knows_no_record(tmp_path):
+    keep_best(tmp_path, [0.9], 1)
+    keep_best(tmp_path, [0.1], 1)
+    assert best_of(tmp_path) == (1, 0.1)
+
+
+def test_training_ends_when_nothing_gets_better(tmp_path, caplog):
+    with caplog.at_level("INFO", "modist_det"):
+        trainer, evaluated = keep_best(tmp_path, [0.1, 0.5, 0.4, 0.5, 0.9], 9, patience=2)
+    assert (trainer.iteration, evaluated, trainer.stop_signal) == (4, [1, 2, 3, 4], 0)
+    assert "training ends early after 4 of 9 steps: 2 evaluations without a better val/mAP" in caplog.text
+    assert "val/mAP 0.5000 after 2 steps" in caplog.text and "optimistic" in caplog.text
+    # Resumed, it ends at once; with more patience it goes on.
+    trainer, evaluated = keep_best(tmp_path, [0.1, 0.5, 0.4, 0.5, 0.9], 5, start=4, patience=2)
+    assert (trainer.iteration, evaluated) == (4, [])
+    trainer, evaluated = keep_best(tmp_path, [0.1, 0.5, 0.4, 0.5, 0.9], 5, start=4, patience=3)
+    assert (trainer.iteration, evaluated, best_of(tmp_path)) == (5, [5], (5, 0.9))
+
+
+@pytest.mark.parametrize("last", [0.4, 0.6])
+def test_an_interrupted_evaluation_counts_once(tmp_path, last):
+    values = [0.1, 0.5, 0.4, last] + [0.3] * 6
+    keep_best(tmp_path, values, 3)
+    trainer, evaluated = keep_best(tmp_path, values, 10, start=4, patience=2, missing=True)
+    assert evaluated == ([4] if last == 0.4 else [4, 5, 6]) and trainer.iteration == evaluated[-1]
+
+
+def test_patience_counts_evaluations_of_a_fractional_period(tmp_path):
+    trainer, evaluated = keep_best(tmp_path, [0.5] * 10, 10, patience=2, period=2.5)
+    assert (evaluated, trainer.iteration) == ([3, 5, 8], 8)
+
+
+def test_a_metric_that_does_not_exist(tmp_path):
+    with pytest.raises(UserError, match=r"no 'mAB'; did you mean 'mAP'\? \(metrics: val/mAP\)"):
+        keep_best(tmp_path, [0.5], 1, metric="mAB")

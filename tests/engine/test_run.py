@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from modist_det.checkpoint.hashes import HASHES
+from modist_det.checkpoint.reading import read_checkpoint
 from modist_det.config import get_cfg
 from modist_det.engine import precision as precision_module
 from modist_det.engine.metrics import read_metrics
@@ -140,6 +141,53 @@ def test_stopping_and_resuming_changes_nothing(write_config, tmp_path):
     assert [(row["iteration"], row["lr"]) for row in again] == [
         (row["iteration"], row["lr"]) for row in metrics
     ]
+
+
+def test_killed_and_resumed_it_keeps_the_same_best_checkpoint(write_config, tmp_path, root):
+    switches = ("TEST.EVAL_PERIOD", 0.5, "SOLVER.BEST_METRIC", "mAP", "SOLVER.CHECKPOINT_PERIOD", 0.25)
+    config = write_config()
+    through, killed = tmp_path / "through", tmp_path / "killed"
+    run(configured(config, through, *switches))
+    process = subprocess.Popen(
+        command(root, "--cfg", config, "--num-gpus", 0, "OUTPUT_DIR", killed, *switches),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None and not (killed / "checkpoints/model_best.pth").exists():
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    assert (killed / "checkpoints/model_best.pth").exists()
+    run(configured(config, killed, *switches), resume=True)
+    assert_equal_states(last_checkpoint(killed), last_checkpoint(through))
+    first, second = (read_checkpoint(folder / "checkpoints/model_best.pth") for folder in (through, killed))
+    assert_equal_states(first, second)
+    assert first["best"] == second["best"]
+    name = first["best"]["metric"]
+    evaluations = [row for row in read_metrics(through / "metrics.json") if name in row]
+    best = max(evaluations, key=lambda row: row[name])
+    assert len(evaluations) == 6
+    assert (best["iteration"], best[name]) == (first["iteration"], first["best"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("SOLVER.PATIENCE", 2),
+            "SOLVER.PATIENCE counts evaluations during training: set SOLVER.BEST_METRIC",
+        ),
+        (
+            ("SOLVER.BEST_METRIC", "mAP", "DATASETS.TEST", "[]"),
+            "SOLVER.BEST_METRIC is mAP, but DATASETS.TEST is empty",
+        ),
+    ],
+)
+def test_a_best_metric_that_no_evaluation_gives(write_config, tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message):
+        run(configured(write_config(), tmp_path / "out", *overrides))
 
 
 def test_any_number_of_workers_trains_the_same_weights(write_config, tmp_path):
