@@ -14,6 +14,7 @@ from ..engine.arguments import run_net_parser
 from ..utils.cli import at_least, make_parser, number_from, run_cli
 from ..utils.errors import UserError
 from . import demo, run_net
+from .annotate import add_export_options, annotate_videos
 
 __all__ = ["get_parser", "main"]
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 _EXAMPLE = """\
   modist-det train --data fights
   modist-det predict clip.mp4 --model output/fights
+  modist-det annotate clip.mp4 --model output/people --format cvat --out pre
   modist-det evaluate output/fights
   modist-det check fights
   modist-det doctor"""
@@ -69,6 +71,13 @@ def get_parser() -> argparse.ArgumentParser:
     _add_run_options(train)
 
     demo.add_arguments(command("predict", demo.main, demo.DESCRIPTION))
+
+    annotate = command(
+        "annotate",
+        annotate_videos,
+        "detect actions in videos, and write them for correction in an annotation tool (docs/ANNOTATIONS.md)",
+    )
+    add_export_options(demo.add_arguments(annotate))
 
     evaluate = command("evaluate", _evaluate, "evaluate a run on its own test data, or on other data")
     evaluate.add_argument(

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -22,6 +23,7 @@ from modist_det.app.find_data import FoundData
 from modist_det.app.recipe import Machine, make_recipe
 from modist_det.config import get_cfg
 from modist_det.engine.arguments import run_net_parser
+from modist_det.formats.annotations import read_annotations
 from modist_det.modeling import build_model
 from modist_det.utils.cache import available
 from modist_det.utils.errors import UserError
@@ -284,3 +286,18 @@ class TestAvailable:
 def test_from_must_exist():
     with pytest.raises(UserError, match="--from pyslowfast/slow"):
         recipe.choose_start("classification", Machine(2, False), "pyslowfast/slow")
+
+
+def test_annotate(tmp_path, monkeypatch, clip, boxes, detector_run, capsys):
+    """Boxes come from a file, every half second."""
+    monkeypatch.chdir(tmp_path)
+    words = ["annotate", str(clip), "--model", str(detector_run), "--persons", str(boxes), "--min-score", "0"]
+    assert main([*words, "--detect-every", "0.5", "--format", "coco-video", "--out", "pre"]) == 0
+    assert "wrote 1 files of coco-video to pre" in capsys.readouterr().out
+    (track,) = read_annotations(Path("pre/clip.json")).tracks
+    assert track.video == "clip" and track.frames.tolist() == list(range(16))
+    expected = [[4 + f, 16, 20 + f, 32] for f in range(16)]  # the bright square
+    np.testing.assert_allclose(track.boxes, expected, atol=1.0)
+    assert track.drawn.tolist() == [True] + [False] * 14 + [True]
+    assert main([*words, "--format", "coco"]) == 1
+    assert "unknown format 'coco'" in capsys.readouterr().err

@@ -1,13 +1,15 @@
-"""tools/import_annotations.py."""
+"""tools/import_annotations.py and tools/export_annotations.py."""
 
 from __future__ import annotations
 
 import runpy
 import sys
 
+import numpy as np
 import pytest
 
 from modist_det.data.datasets.description import load_description
+from modist_det.utils.json_reading import read_json
 from modist_det.video.reader import probe
 
 BOX = '<box frame="{}" outside="{}" keyframe="1" xtl="10" ytl="10" xbr="{}" ybr="40">{}</box>'
@@ -85,3 +87,33 @@ def test_import_refuses(run, files, tmp_path):
     second.write_text(cvat("nobody", info.width, info.height))
     assert "has no video 'nobody'" in run("import_annotations", second, *words)[2]
     assert not (tmp_path / "mine.json").exists()
+
+
+def test_export_of_a_dataset(run, files, tmp_path):
+    """What was imported, exported and imported again is the same."""
+    annotated, videos, _ = files
+    paths = ("--videos", videos, "--out")
+    assert run("import_annotations", *annotated, *paths, tmp_path / "mine")[0] == 0
+    code, out, err = run(
+        "export_annotations", tmp_path / "mine.json", "--format", "mot", "--out", tmp_path / "pre"
+    )
+    assert code == 0 and out.count("wrote") == 2, err
+    names = [path.stem for path in annotated]
+    files = [tmp_path / "pre" / name / "gt" / "gt.txt" for name in names]
+    assert run("import_annotations", *files, *paths, tmp_path / "again")[0] == 0
+    before, after = (read_json(tmp_path / f"{name}.json") for name in ("mine", "again"))
+    for name in names:
+        assert [t.pop("boxes") for t in before[name]["tubes"]] == [
+            pytest.approx(np.array(t.pop("boxes")), abs=2e-6) for t in after[name]["tubes"]
+        ]
+    assert after == before
+
+
+def test_export_refuses(run, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"v": {"width": 4}}')
+    words = (path, "--out", tmp_path / "pre")
+    assert "is neither a result of tools/demo.py nor a tubes.json" in run("export_annotations", *words)[2]
+    assert "did you mean 'cvat'" in run("export_annotations", *words, "--format", "cvatt")[2]
+    path.write_text('{"v": {"width": 4, "height": 4, "num_frames": 1, "fps": 1, "tubes": []}}')
+    assert "video v is in another of the files, too" in run("export_annotations", path, *words)[2]

@@ -22,6 +22,7 @@ from .tracks import (
     from_tubes,
     interpolate_shapes,
     runs_of,
+    thinned,
     to_tubes,
     unknown_size,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "read_annotations",
     "recognize",
     "runs_of",
+    "thinned",
     "to_tubes",
     "unknown_size",
 ]

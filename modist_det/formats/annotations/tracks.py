@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "from_tubes",
     "interpolate_shapes",
     "runs_of",
+    "thinned",
     "to_tubes",
     "unknown_size",
 ]
@@ -186,6 +187,34 @@ def runs_of(frames: IntArray) -> list[slice]:
     """The parts of ascending frames without a gap."""
     starts = np.flatnonzero(np.diff(frames, prepend=-2) != 1).tolist() if len(frames) else []
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(frames)], strict=True)]
+
+
+def thinned(track: AnnotatedTrack, tolerance: float) -> AnnotatedTrack:
+    """The track with as few drawn boxes as needed; all others are interpolated and differ by at most ``tolerance``
+    pixels from before. Boxes are drawn at the ends of runs, and where an attribute changes."""
+    drawn = np.zeros(len(track.frames), bool)
+    boxes = track.boxes.copy()
+    rows = list(zip(*track.attributes.values(), strict=True))
+    for run in runs_of(track.frames):
+        fixed = [
+            run.start,
+            *(r for r in range(run.start + 1, run.stop - 1) if rows and rows[r] != rows[r - 1]),
+        ]
+        waiting = list(itertools.pairwise([*fixed, run.stop - 1]))
+        while waiting:
+            first, last = waiting.pop()
+            drawn[[first, last]] = True
+            if last - first < 2:
+                continue
+            share = np.linspace(0, 1, last - first + 1)[:, None]
+            between = track.boxes[first] + share * (track.boxes[last] - track.boxes[first])
+            error = np.abs(between - track.boxes[first : last + 1]).max(axis=1)
+            if error.max() > tolerance:
+                middle = first + int(error.argmax())
+                waiting += [(first, middle), (middle, last)]
+            else:
+                boxes[first + 1 : last] = between[1:-1]
+    return replace(track, boxes=boxes, drawn=drawn)
 
 
 def to_tubes(annotations: TrackAnnotations, attributes: Collection[str] | None = None) -> dict[str, Any]:
