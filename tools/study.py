@@ -15,7 +15,7 @@ from pathlib import Path
 from modist_det.utils.cli import make_parser, run_cli
 
 EXAMPLE = """\
-  python tools/study.py docs/study/puppets_features.yaml
+  python tools/study.py docs/study/puppets.yaml
   python tools/study.py mine.yaml --report-only"""
 
 

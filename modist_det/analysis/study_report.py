@@ -47,7 +47,13 @@ def study_tables(results: Results, compare: Sequence[tuple[str, str]] = ()) -> s
     for dataset, rows in results.items():
         names = [*_METRICS]
         names += sorted(
-            {name for seeds in rows.values() for s in seeds for name in s if name.startswith("fine")}
+            {
+                n
+                for seeds in rows.values()
+                for s in seeds
+                for n in s
+                if n.startswith(("fine", "motion encoder"))
+            }
         )
         body = [[row, *(_spread(seeds, name) for name in names), len(seeds)] for row, seeds in rows.items()]
         count = len(next(iter(rows.values()))[0]["right"]) if rows else 0

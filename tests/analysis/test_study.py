@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from modist_det.analysis.study import (
     PYRAMID,
@@ -16,12 +18,20 @@ from modist_det.analysis.study import (
     run_study,
 )
 from modist_det.analysis.study_report import draw_study, paired_bootstrap, study_tables
+from modist_det.config import get_cfg
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.classification import ClassificationMapper
+from modist_det.engine.evaluate import evaluate_only
 from modist_det.engine.metrics import read_metrics
+from modist_det.evaluation.linear_probe import fit_linear_probe
+from modist_det.modeling import build_model
 from modist_det.motion import build_motion_reader
+from modist_det.tasks import build_task
 from modist_det.utils.errors import UserError
+from modist_det.video.info import output_size
 from modist_det.video.reader import open_video
+
+TIMED = "regression, one epoch, time of MoDist, one epoch"
 
 NET = """\
   RESNET3D: {DEPTH: 18, WIDTH: 4, STEM_KERNEL: [1, 3, 3], TEMPORAL_KERNELS: [1, 1, 1, 3]}
@@ -37,11 +47,15 @@ datasets:
   puppets: {{train: puppets_actions_train, test: puppets_actions_test}}
 methods:
   regression: {{cfg: {folder}/pretrain.yaml, options: {{MODEL.MOTION_REGRESSION.GRID: [1, 2, 2]}}}}
+  MoDist: {{cfg: {folder}/pretrain.yaml, options: {{MODEL.META_ARCHITECTURE: MoDist, MODEL.MODIST.QUEUE_SIZE: 24}}}}
+options: {{SOLVER.WARMUP_EPOCHS: 0.0}}
 budgets:
   one epoch: {{SOLVER.MAX_EPOCH: 1.0}}
+equal_time: {{"regression, one epoch": "MoDist, one epoch"}}
 probe: {{cfg: {folder}/classify.yaml}}
 fine_tuning: {{cfg: {folder}/classify.yaml}}
 shares: [0.5]
+fine_tuned: [untrained]
 compare: [["regression, one epoch", untrained]]
 """
 
@@ -51,8 +65,9 @@ def study(tiny_actions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     net = NET.replace("FOLDER", str(folder))
     motion = "MOTION: {NUM_FRAMES: 4, SHORT_SIDE: 48}\n"
+    pathway = "  MOTION_PATHWAY: {DEPTH: 18, WIDTH: 4, STEM_KERNEL: [1, 3, 3]}\n"
     (folder / "pretrain.yaml").write_text(
-        f"TASK: pretraining\nMODEL:\n  META_ARCHITECTURE: MotionRegression\n{net}{motion}"
+        f"TASK: pretraining\nMODEL:\n  META_ARCHITECTURE: MotionRegression\n{pathway}{net}{motion}"
     )
     head = "  HEAD: {NAME: ClassificationHead, ACTIVATION: softmax}\n  LOSS: {NAME: cross_entropy}\n"
     (folder / "classify.yaml").write_text(
@@ -68,14 +83,79 @@ def study(tiny_actions, tmp_path_factory):
 
 def test_all_rows_are_there_and_are_not_made_again(study):
     results = collect(study)["puppets"]
-    assert list(results) == [PYRAMID, UNTRAINED, "regression, one epoch"]
+    methods = ["regression, one epoch", "MoDist, one epoch"]
+    assert list(results) == [PYRAMID, UNTRAINED, *methods, TIMED]
     for row, (found,) in results.items():
         assert len(found["right"]) == 12 and found["linear"] == pytest.approx(np.mean(found["right"]))
         assert 0 <= found["knn"] <= 1
-        assert ("fine-tuning 50%" in found) == (row != PYRAMID)
+        assert ("fine-tuning 50%" in found) == (row == UNTRAINED)
+        assert ("motion encoder linear" in found) == (row == "MoDist, one epoch")
     before = {path: path.stat().st_mtime_ns for path in study.output.rglob("*.json")}
     run_study(study)
     assert before == {path: path.stat().st_mtime_ns for path in study.output.rglob("*.json")}
+
+
+def test_a_method_gets_the_time_of_another(study):
+    """Epochs in the ratio of the times that both need for one epoch of two steps."""
+
+    def seconds(name):
+        rows = read_metrics(study.output / f"pretrain/{name}/3/metrics.json")
+        return np.median([row["time"] for row in rows if "time" in row]) * 2
+
+    ratio = seconds("MoDist__one_epoch") / seconds("regression__one_epoch")
+    folder = study.output / "pretrain/regression__one_epoch__time_of_MoDist__one_epoch/3"
+    cfg = yaml.safe_load(json.loads((folder / "done.json").read_text())["config"])
+    assert cfg["SOLVER"]["MAX_EPOCH"] == pytest.approx(ratio, abs=0.006)
+    assert cfg["SOLVER"]["WARMUP_EPOCHS"] == 0.0 and cfg["MODEL"]["META_ARCHITECTURE"] == "MotionRegression"
+
+
+def test_the_probe_of_the_motion_encoder(study):
+    """Against its features worked out from the checkpoint, video by video."""
+    pretrained = sorted((study.output / "pretrain/MoDist__one_epoch/3/checkpoints").glob("*.pth"))[-1]
+    content = torch.load(pretrained, weights_only=True)
+    cfg = get_cfg()
+    cfg.merge_from_text(content["config"], "the config")
+    model = build_model(cfg)
+    model.load_state_dict(content["model"])
+    encoder = model.query["motion"].backbone.eval()
+    source = build_motion_reader(short_side=48)
+    sides = []
+    for name in ("puppets_actions_train", "puppets_actions_test"):
+        rows, labels = [], []
+        for record in DatasetCatalog.get(name).records():
+            with open_video(record.video) as video:
+                info = video.info  # two views of 4 frames 0.2 s apart, and 4 maps a view
+                latest = info.num_frames - 0.8 * float(info.rate)
+                starts = np.floor([0, latest / 2]) / float(info.rate)
+                seconds = (starts[:, None] + np.arange(4) * 0.2).ravel()
+                maps = source.maps(video, seconds, output_size(info.height, info.width, None, 32))
+            left = (maps.shape[3] - 32 + 1) // 2
+            clips = (
+                maps[:, :, :, left : left + 32].view(2, 4, 1, 32, 32).transpose(1, 2).expand(2, 3, 4, 32, 32)
+            )
+            with torch.no_grad():
+                rows.append(encoder(clips / 255)[0].mean(dim=(0, 2, 3, 4)).numpy())
+            labels.append(record.labels[0])
+        sides += [np.stack(rows), np.array(labels)]
+    classifier = fit_linear_probe(sides[0], sides[1], 12)
+    expected = (classifier(sides[2]).argmax(axis=1) == sides[3]).mean()
+    found = collect(study)["puppets"]["MoDist, one epoch"][0]
+    assert found["motion encoder linear"] == pytest.approx(expected)
+
+
+def test_a_study_probes_as_a_pretraining_run_evaluates_itself(study):
+    """The metrics of TASK pretraining with the same views are those of the study."""
+    name = "MoDist, one epoch"
+    recipe = study.networks[name]
+    weights = study.output / "pretrain/MoDist__one_epoch/3"
+    sets = {"DATASETS__TEST": ["puppets_actions_test"], "DATASETS__GALLERY": ["puppets_actions_train"]}
+    cfg = recipe.config(OUTPUT_DIR=str(study.output / "again"), MODEL__WEIGHTS=str(weights), **sets)
+    task = build_task(cfg)
+    task.complete_config(cfg)
+    metrics = evaluate_only(cfg, task, torch.device("cpu"))["puppets_actions_test"]
+    found = collect(study)["puppets"][name][0]
+    for metric in ("linear", "knn", "R@1", "R@5"):
+        assert metrics[metric] == pytest.approx(found[metric])
 
 
 def test_the_untrained_network_learns_nothing_but_statistics(study):
@@ -155,6 +235,10 @@ def test_the_interval_of_a_difference():
         ("outptu: x", "unknown key 'outptu'.*output"),
         ("datasets: {a: {train: x}}", "dataset a needs train and test"),
         ("methods: {a: {config: x}}", "a needs cfg"),
+        ("equal_time: {m: MoDist}", "equal_time needs rows of m, not 'm': 'MoDist'"),
+        ("equal_time: [m]", "equal_time: a mapping"),
+        ("fine_tuned: [MoDist]", "fine_tuned needs rows of untrained, m, not 'MoDist'"),
+        ("options: [a]", "options: a mapping"),
         ("compare: [[MoDist, untrained]]", "compare needs pairs of untrained"),
         ("compare: [[m, untrained, m]]", "compare needs pairs of untrained"),
         ("compare: [m, untrained]", "compare needs pairs of untrained"),
@@ -184,8 +268,13 @@ def test_what_a_file_does_not_say_has_defaults(tmp_path):
     assert list(found.networks) == [UNTRAINED, "m"] and found.fine_tuning is None and found.compare == ()
 
 
-def test_the_study_of_the_documentation_can_be_read(root):
-    study = read_study(root / "docs/study/puppets_features.yaml")
-    assert len(study.methods) == 6
-    for recipe in (*study.networks.values(), study.probe, study.fine_tuning):
-        assert (root / recipe.cfg).exists()
+@pytest.mark.parametrize(("name", "methods"), [("puppets.yaml", 14), ("puppets_masked.yaml", 4)])
+def test_the_studies_of_the_documentation_can_be_read(root, monkeypatch, name, methods):
+    monkeypatch.chdir(root)
+    study = read_study(root / "docs/study" / name)
+    assert len(study.methods) == methods
+    for pair in study.compare:
+        assert set(pair) <= set(study.rows)
+    recipes = [*study.networks.values(), study.probe, *filter(None, [study.fine_tuning])]
+    for recipe in recipes:
+        recipe.config()  # files and keys exist

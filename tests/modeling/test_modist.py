@@ -290,6 +290,15 @@ def test_each_entry_goes_to_the_device_once_and_whole(name, monkeypatch):
     )
 
 
+def test_the_bytes_of_a_step_of_the_kinetics_recipe(root):
+    """8 of the 64 clips on each of 8 GPUs: two views of 8 RGB frames and 16 maps of one channel, 224 x 224 pixels."""
+    cfg = get_cfg()
+    cfg.merge_from_file(root / "configs/MoDist/Kinetics_R50.yaml")
+    share = cfg.SOLVER.IMS_PER_BATCH // 8
+    batch = META_ARCH_REGISTRY.get("MoDist").random_batch(cfg, share, 0)
+    assert sum(batch[name].nbytes for name in ("video", "motion")) == 8 * 2 * (3 * 8 + 16) * 224**2  # 32 MB
+
+
 def test_evaluation_takes_as_many_clips_at_once_as_configured():
     model, clips = small_model().eval(), tiny_batch(size=3)["video"]
     expected = torch.stack([p["features"] for p in model({"video": clips})])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ...core import CfgNode
 from ...structures.samples import Features, Losses, PretrainingBatch
 from ..backbone import Backbone
-from ..clip_normalizer import ClipNormalizer
 from ..heads.projection import pool
 from ..registry import META_ARCH_REGISTRY
 
@@ -122,7 +121,7 @@ class PretrainingMethod(nn.Module):
 
 
 def mean_features(
-    backbone: Backbone, normalizer: ClipNormalizer, video: Tensor, clips_per_forward: int
+    backbone: Backbone, normalizer: Callable[[Tensor], Tensor], video: Tensor, clips_per_forward: int
 ) -> Tensor:
     """The pooled map of a backbone, float32 (B, D), averaged over a video's clips.
 
