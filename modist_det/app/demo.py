@@ -6,14 +6,17 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..puppets.tracks import is_generated
 from ..utils.cli import at_least, make_parser, number_from, parse_options
 from ..utils.errors import UserError
+from ..utils.files import check_is_folder
 from ..utils.signals import heard, stop_signals
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from ..inference.stream import Source
 
 __all__ = ["DESCRIPTION", "add_arguments", "get_parser", "main"]
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Detect people's actions in videos: annotated mp4 (with sound), JSON, AVA csv, COCO-style JSON, contact sheet.
@@ -43,9 +48,11 @@ _PIPELINE = (
     "batch_size",
     "realtime",
 )
-# Options that have no effect on models of the other task.
-_FOR_DETECTION = (*_PIPELINE, "persons", "person_option", "first_second", "max_seconds")
-_FOR_CLASSIFICATION = ("window", "every")
+# Task of a model -> options that have no effect on it.
+_WITHOUT_EFFECT = {
+    "classification": (*_PIPELINE, "persons", "person_option", "first_second", "max_seconds"),
+    "detection": ("window", "every"),
+}
 EXAMPLE = """\
   python tools/demo.py clip.mp4
   python tools/demo.py datasets/puppets/videos --checkpoint output/Puppets/Slow_R18 --out puppets_demo
@@ -189,28 +196,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     from ..engine.setup import setup_logger
-    from ..inference import ClassPredictor, PipelineSettings
-    from ..inference.choose import choose_detector, choose_predictor, find_inputs
+    from ..inference import ActionPredictor, PipelineSettings
+    from ..inference.choose import (
+        check_available,
+        choose_config,
+        choose_detector,
+        find_inputs,
+        predictor_for,
+    )
     from ..inference.class_names import read_names
 
     setup_logger(None)
+    # What takes no time comes before what loads or downloads something.
     settings = PipelineSettings(**{name: getattr(args, name) for name in _PIPELINE})
     inputs = find_inputs(args.inputs)
+    check_is_folder(args.out)
     class_names = read_names(args.label_map) if args.label_map else None
-    predictor = choose_predictor(
-        args.checkpoint, args.zoo, args.cfg, class_names, overrides=["MODEL.DEVICE", args.device]
-    )
-    if isinstance(predictor, ClassPredictor):
-        refuse_options(args, _FOR_DETECTION, f"{predictor.source}, a classifier")
-        print(f"classes: {predictor.source} on {predictor.device}")
-        work = functools.partial(classify_one, predictor=predictor, args=args)
-    else:
-        refuse_options(args, _FOR_CLASSIFICATION, f"{predictor.source}, a detector of actions")
-        detector = choose_detector(args.persons, parse_options("--person-option", args.person_option))
+    options = parse_options("--person-option", args.person_option)
+    cfg = choose_config(args.checkpoint, args.zoo, args.cfg, ["MODEL.DEVICE", args.device])
+    if (names := _WITHOUT_EFFECT.get(cfg.TASK)) is not None:
+        refuse_options(args, names, f"{cfg.MODEL.WEIGHTS}, which is for {cfg.TASK}")
+    check_available(cfg, args.persons, options)
+    predictor = predictor_for(cfg, class_names, args.checkpoint or "")
+    warn_of_doubts(predictor, inputs.values())
+    if isinstance(predictor, ActionPredictor):
+        detector = choose_detector(args.persons, options)
         print(f"actions: {predictor.source} on {predictor.device}; people: {type(detector).__name__}")
         work = functools.partial(
             run_one, predictor=predictor, detector=detector, settings=settings, args=args
         )
+    else:
+        print(f"classes: {predictor.source} on {predictor.device}")
+        work = functools.partial(classify_one, predictor=predictor, args=args)
     failed = 0
     for name, place in inputs.items():
         try:
@@ -229,6 +246,21 @@ def refuse_options(args: argparse.Namespace, names: Sequence[str], model: str) -
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) != default(name)]
     if given:
         raise UserError(f"leave out {', '.join(given)}, without effect on {model}")
+
+
+def warn_of_doubts(predictor: ActionPredictor | ClassPredictor, places: Iterable[str]) -> None:
+    """Warn if the model is not what its user may believe: half trained, or on generated people."""
+    if steps := predictor.unfinished():
+        logger.warning(
+            "%s was saved after %s of its training; finish it with --resume", predictor.source, steps
+        )
+    if predictor.knows_puppets and (other := [place for place in places if not is_generated(place)]):
+        logger.warning(
+            "%s was trained on generated people (Puppets), so what it says about %s is worth little; name another "
+            "model, or train on your data: modist-det train --data DATA",
+            predictor.source,
+            other[0],
+        )
 
 
 def run_one(

@@ -14,14 +14,13 @@ import yaml
 from fvcore.common.config import BASE_KEY
 
 from ..checkpoint.configs import config_folder
-from ..checkpoint.handlers import PREFIX, get_entry, list_names
+from ..checkpoint.handlers import PREFIX, list_names
 from ..config import get_cfg
 from ..core.node import flatten, lay_over, read_config
 from ..inference.trained import stored_config, zoo_config
-from ..utils.cache import available
 from ..utils.errors import UserError, nearest
 from ..utils.files import atomic_path
-from ..utils.paths import is_remote
+from ..utils.paths import is_remote, why_missing
 from ..utils.yaml_reading import read_yaml
 from .find_data import FoundData
 
@@ -124,7 +123,7 @@ def choose_start(task: str, machine: Machine, wanted: str | None) -> str:
     name = _PRETRAINED.get((task, machine.gpu))
     if name is None:
         return ""
-    if reason := available(get_entry(name).url, _PATIENCE):
+    if reason := why_missing(PREFIX + name, _PATIENCE):
         logger.warning("start: random weights, since the pretrained %s is not available (%s)", name, reason)
         return ""
     logger.info("start: %s of the model zoo (--from scratch for random weights)", name)

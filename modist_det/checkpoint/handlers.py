@@ -63,6 +63,9 @@ class ZooHandler(WebHandler):
     def _get_supported_prefixes(self) -> list[str]:
         return [PREFIX]
 
+    def url(self, path: str) -> str:
+        return get_entry(path).url
+
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         return str(get_checkpoint_path(path))
 
@@ -72,6 +75,11 @@ class TorchvisionHandler(WebHandler):
 
     def _get_supported_prefixes(self) -> list[str]:
         return ["torchvision://"]
+
+    def url(self, path: str) -> str:
+        from .torchvision_files import torchvision_url  # loads torch
+
+        return torchvision_url(path)
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         from .torchvision_files import torchvision_file  # loads torch

@@ -147,6 +147,9 @@ class HubHandler(WebHandler):
     def _get_supported_prefixes(self) -> list[str]:
         return [HUB_PREFIX]
 
+    def url(self, path: str) -> str:
+        return ""  # huggingface_hub has its own cache and gives up in time
+
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
         place, hub = parse_hub_path(path), hub_package()
         files, reached = _files(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -50,6 +51,7 @@ class LoadReport:
         adapted: (name in the model, how) of each tensor that was changed to fit the model.
         config: the config (YAML) inside a checkpoint of this project, or "".
         classes: the classes of its outputs, if the file names them.
+        training: of a checkpoint that a run has saved: its ``iteration``, number of ``samples`` and ``clips a step``.
     """
 
     path: str
@@ -64,6 +66,7 @@ class LoadReport:
     adapted: list[tuple[str, str]] = field(default_factory=list)
     config: str = ""
     classes: ClassFacts | None = None
+    training: dict[str, Any] = field(default_factory=dict)
 
     def require_complete(self) -> None:
         """Call this before an evaluation: results of a partly loaded model are meaningless.
@@ -169,6 +172,8 @@ def load_weights(
         if name in weights.tensors and name not in targets:
             weights.drop(name, reason)
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
+    if isinstance(run := content.get("run"), Mapping):
+        report.training = {**run, "iteration": content.get("iteration")}
     backbone = dict(model.named_children()).get("backbone", model)
     if isinstance(backbone, Backbone):
         report.untraced = backbone.untraced() if format != "modist_det" else {}

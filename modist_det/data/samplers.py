@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..utils.errors import UserError
 
-__all__ = ["EvalSampler", "Key", "TrainSampler", "iterations_per_epoch"]
+__all__ = ["EvalSampler", "Key", "TrainSampler", "iterations_per_epoch", "training_steps"]
 
 Key = tuple[int, int]  # (epoch, slot): slot s of N records shows record s % N
 
@@ -17,6 +17,11 @@ Key = tuple[int, int]  # (epoch, slot): slot s of N records shows record s % N
 def iterations_per_epoch(size: int, batch_size: int) -> int:
     """Full batches in ``size`` records, at least one. An incomplete last batch is dropped."""
     return max(1, size // batch_size)
+
+
+def training_steps(size: int, batch_size: int, epochs: float) -> int:
+    """Steps of a run of ``epochs``, which may be fractional; at least one."""
+    return max(1, round(epochs * iterations_per_epoch(size, batch_size)))
 
 
 class TrainSampler:

@@ -22,6 +22,7 @@ from ..checkpoint.checkpointer import Checkpointer
 from ..checkpoint.reading import classes_inside
 from ..core import COUNT, NOT_NEGATIVE, SHARE, CfgNode, Key, add_section
 from ..data.build import BadVideoMonitor, build_train_loader, iterations_per_epoch
+from ..data.samplers import training_steps
 from ..modeling import PretrainingMethod, build_model
 from ..solver import build_lr_schedule, build_optimizer, clip_gradients
 from ..structures.class_facts import ClassFacts, check_same_classes
@@ -217,7 +218,7 @@ def train(
     test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
     total = cfg.SOLVER.MAX_EPOCH * epoch_length
-    max_iter = max(1, round(total))
+    max_iter = training_steps(len(records), cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_EPOCH)
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
     state = TrainingState.build(cfg, device, len(records), task.class_facts())
     _fill_from_checkpoint(cfg, state, checkpointer, resume)

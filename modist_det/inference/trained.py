@@ -11,13 +11,16 @@ from typing import ClassVar, TypeVar
 from torch import nn
 
 from ..checkpoint import load_weights
+from ..checkpoint.handlers import PREFIX
 from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint
 from ..checkpoint.run_folder import checkpoint_in
 from ..config import CfgNode, get_cfg
+from ..data.samplers import training_steps
 from ..engine.evaluate import place_model
 from ..engine.precision import autocast_factory
 from ..engine.setup import resolve_device
 from ..modeling import build_model
+from ..puppets.labels import CLASS_NAMES as PUPPETS_CLASSES
 from ..structures.class_facts import FIRST_ID
 from ..utils.errors import UserError
 from ..utils.paths import local_path
@@ -71,7 +74,7 @@ class TrainedModel:
             cfg.MODEL.NUM_CLASSES = highest + 1 - first if inside is None else inside.num_classes
         self.cfg = cfg
         self.device = resolve_device(cfg.MODEL.DEVICE)
-        self.source = cfg.MODEL.WEIGHTS
+        self.source = cfg.MODEL.WEIGHTS.removeprefix(PREFIX)
         self.read_input(cfg)
         model = build_model(cfg)
         if not isinstance(model, self.meta_architecture):
@@ -79,6 +82,7 @@ class TrainedModel:
         report = load_weights(model, cfg.MODEL.WEIGHTS)
         report.require_complete()
         self.facts = report.classes
+        self._training = report.training
         names = choose_names(cfg, cfg.MODEL.WEIGHTS, self.facts, class_names)
         self.class_names = complete_names(names, cfg.MODEL.NUM_CLASSES, first)
         types = self.facts.types if self.facts else {}
@@ -86,6 +90,21 @@ class TrainedModel:
         self._channels = [number - first for number in self.class_names]
         self.model = place_model(cfg, model, self.device).eval()
         self._autocast = autocast_factory(cfg, self.device)
+
+    def unfinished(self) -> str:
+        """How far the training was when it saved this checkpoint, as "50 of 200 steps"; "" at its end or if unknown."""
+        known = self._training
+        numbers = [known.get(key) for key in ("iteration", "samples", "clips a step")]
+        done, samples, clips = (number if isinstance(number, int) else 0 for number in numbers)
+        if min(done, samples, clips) < 1:  # not of a run
+            return ""
+        steps = training_steps(samples, clips, self.cfg.SOLVER.MAX_EPOCH)
+        return f"{done} of {steps} steps" if done < steps else ""
+
+    @property
+    def knows_puppets(self) -> bool:
+        """Whether the classes are those of generated people (Puppets)."""
+        return {name.lower() for name in self.class_names.values()} == set(PUPPETS_CLASSES.values())
 
     def read_input(self, cfg: CfgNode) -> None:
         """Take from the config how clips are made; called before the model is built."""
@@ -106,7 +125,7 @@ class TrainedModel:
         Raises:
             UserError: the file cannot be read or has no config.
         """
-        if os.fspath(path).startswith("zoo://"):
+        if os.fspath(path).startswith(PREFIX):
             return cls.from_zoo(os.fspath(path), overrides, class_names)
         return cls(stored_config(path, overrides), class_names)
 
@@ -122,9 +141,7 @@ class TrainedModel:
         Raises:
             UserError: the entry does not exist, is for another task, or cannot be downloaded.
         """
-        predictor = cls(zoo_config(name, overrides), class_names)
-        predictor.source = name
-        return predictor
+        return cls(zoo_config(name, overrides), class_names)
 
 
 def stored_config(path: str | os.PathLike, overrides: Sequence[str] = ()) -> CfgNode:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..utils.json_reading import malformed
 
-__all__ = ["convert_tracks"]
+__all__ = ["convert_tracks", "is_generated"]
 
 _MOST_FRAMES = 1_000_000  # per video; generated ones have a few hundred
 _T = TypeVar("_T")
+
+
+def is_generated(video: str | os.PathLike) -> bool:
+    """Whether a video lies in the folder of a generated dataset, ``PUPPETS/videos/[CLASS/]NAME.mp4``."""
+    parents = Path(video).resolve().parents
+    return any(list(folder.glob("tracks_*.json")) for folder in parents[1:3])
 
 
 def convert_tracks(

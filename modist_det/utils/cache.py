@@ -11,17 +11,14 @@ import hashlib
 import json
 import logging
 import os
-import socket
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import portalocker
 from iopath.common.file_io import file_lock
 
-from .download import Transfer, WrongFile, download, file_sha256
+from .download import Transfer, WrongFile, download, file_sha256, why_silent
 from .errors import UserError
 from .files import atomic_path
 from .json_reading import malformed, read_json
@@ -97,7 +94,7 @@ def _short(name: str) -> str:
 
 
 def available(url: str, patience: float = 5.0) -> str:
-    """Why the file of ``url`` cannot be had now, or ``""`` if it is in the cache or its server accepts a connection.
+    """Why the file of ``url`` cannot be had now, or ``""`` if it is in the cache or its server answers.
 
     Args:
         patience: seconds after which the server counts as unreachable.
@@ -106,24 +103,7 @@ def available(url: str, patience: float = 5.0) -> str:
         return ""
     if offline():
         return "it is not in the cache, and MODIST_DET_OFFLINE forbids downloads"
-    parts = urlsplit(url)
-    proxy = urlsplit(getproxies().get(parts.scheme, "")) if not proxy_bypass(parts.hostname or "") else None
-    to = proxy if proxy and proxy.hostname else parts
-    found: list[str] = []
-
-    def knock() -> None:
-        try:
-            port = to.port or (443 if to.scheme == "https" else 80)
-            socket.create_connection((to.hostname, port), timeout=patience).close()
-            found.append("")
-        except OSError as error:
-            found.append(f"{to.hostname} does not answer: {error.strerror or error}")
-
-    # In a thread, since looking up a name has no time limit.
-    thread = threading.Thread(target=knock, daemon=True)
-    thread.start()
-    thread.join(patience)
-    return found[0] if found else f"{to.hostname} did not answer within {patience:g} s"
+    return why_silent(url, patience)
 
 
 def fetch(

@@ -30,7 +30,7 @@ from .errors import UserError
 from .json_reading import read_json
 from .progress import progress_bar
 
-__all__ = ["TORCH_MAGIC", "Transfer", "WrongFile", "download", "file_sha256", "why_incomplete"]
+__all__ = ["TORCH_MAGIC", "Transfer", "WrongFile", "download", "file_sha256", "why_incomplete", "why_silent"]
 
 logger = logging.getLogger(__name__)
 
@@ -369,6 +369,32 @@ def _reason(error: Exception) -> str:
     if isinstance(inner, TimeoutError):
         return "the server does not respond"
     return str(inner) or type(inner).__name__
+
+
+def why_silent(url: str, patience: float) -> str:
+    """Why the server of ``url`` does not answer within ``patience`` seconds; ``""`` if it does, whatever it says."""
+    found: list[str] = []
+
+    def ask() -> None:
+        reason = ""
+        try:
+            request = urllib.request.Request(
+                _ascii_url(url), headers={"User-Agent": "modist_det"}, method="HEAD"
+            )
+            urllib.request.build_opener(_Redirects).open(request, timeout=patience).close()
+        except urllib.error.HTTPError as error:
+            if error.code in _TEMPORARY_STATUS:  # also of a proxy that does not reach the server
+                reason = f"the server responds with {error.code}"
+        except (OSError, http.client.HTTPException, ValueError, UserError) as error:
+            reason = _reason(error)
+        found.append(reason)
+
+    # In a thread, since looking up a name has no time limit, and each answer of a chain of redirects has its own.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience)
+    reason = found[0] if found else f"no answer within {patience:g} s"
+    return reason and f"{urlsplit(url).hostname} cannot be reached{_way(url)}: {reason}"
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -18,6 +18,7 @@ from .errors import UserError
 __all__ = [
     "atomic_path",
     "check_is_file",
+    "check_is_folder",
     "inside",
     "is_file",
     "is_folder",
@@ -63,6 +64,23 @@ def check_is_file(path: str | os.PathLike) -> None:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "not an ordinary file"
         raise UserError(f"{path} cannot be written: it is {kind}; give the path of a file")
+
+
+def check_is_folder(path: str | os.PathLike) -> None:
+    """Check that files can be written into the folder ``path``, which need not exist. Call this before long work.
+
+    Raises:
+        UserError: a part of ``path`` is a file, or new files may not be made there.
+    """
+    place = Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"there can be no folder {path}, since {place} is a file; choose another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(
+            f"the folder {path} cannot be written: no permission in {place}; choose another folder"
+        )
 
 
 @contextlib.contextmanager

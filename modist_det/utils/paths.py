@@ -13,14 +13,15 @@ from __future__ import annotations
 import functools
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 from iopath.common.file_io import PathHandler, PathManager
 
-from .cache import fetch
+from .cache import available, fetch
 from .errors import UserError
 
-__all__ = ["WebHandler", "is_remote", "local_path", "path_manager", "register_handler"]
+__all__ = ["WebHandler", "is_remote", "local_path", "path_manager", "register_handler", "why_missing"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
@@ -52,6 +53,25 @@ def local_path(path: str | os.PathLike) -> str:
     raise UserError(f"{text}: nothing here reads {match[1]}:// paths{detectron2}; known are {known}")
 
 
+def why_missing(path: str | os.PathLike, patience: float = 5.0) -> str:
+    """Why :func:`local_path` would find no file; ``""`` if it would, or only a download could tell.
+
+    Args:
+        patience: seconds within which the server of a file that is not in the cache must answer.
+
+    Raises:
+        UserError: a catalogue or torchvision has no such entry.
+    """
+    text = os.fspath(path)
+    if not is_remote(text):
+        return "" if Path(text).exists() else f"{text} does not exist"
+    for prefix, handler in _manager()._path_handlers.items():
+        if text.startswith(prefix) and isinstance(handler, WebHandler):
+            url = handler.url(text)
+            return available(url, patience) if url else ""
+    return ""
+
+
 @functools.cache
 def _manager() -> PathManager:
     manager = PathManager()
@@ -81,6 +101,10 @@ def path_manager() -> PathManager:
 
 class WebHandler(PathHandler):
     """``http://`` and ``https://`` through the cache of :mod:`~modist_det.utils.cache`. Read only."""
+
+    def url(self, path: str) -> str:
+        """The URL of the file of ``path``; "" if only a download can tell whether it can be had."""
+        return path
 
     def _get_supported_prefixes(self) -> list[str]:
         return ["http://", "https://"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_options_without_effect(home, capsys, clip, boxes, classifier_run, detec
             ["--max-seconds", "1", "--person-option", "a=1"],
             "leave out --person-option, --max-seconds",
         ),
-        (detector_run, ["--window", "2"], "leave out --window, without effect on .*, a detector of actions"),
+        (detector_run, ["--window", "2"], "leave out --window, without effect on .*, which is for detection"),
     ):
         assert main(["predict", str(clip), "--model", str(run), *words]) == 1
         assert re.search(message, capsys.readouterr().err)
@@ -265,16 +266,23 @@ class TestAvailable:
         assert available("https://example.com/a.pth") == ""
 
     def test_servers(self, monkeypatch):
+        """One that answers, if only that there is no such file, one that accepts and is silent, and a closed port."""
         monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
-        monkeypatch.setattr("modist_det.utils.cache.getproxies", dict)
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            url = f"http://127.0.0.1:{server.getsockname()[1]}/a.pth"
-            assert available(url) == ""
-        assert "does not answer" in available(url)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
+        with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as answering:
+            threading.Thread(target=answering.serve_forever, daemon=True).start()
+            assert available(f"http://127.0.0.1:{answering.server_port}/a.pth") == ""
+            answering.shutdown()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.pth"
+            began = time.monotonic()
+            assert "127.0.0.1 cannot be reached: " in available(url, 0.2)
+            assert 0.1 < time.monotonic() - began < 5
+        assert "cannot be reached: [Errno 111] Connection refused" in available(url)
 
     def test_a_name_that_takes_for_ever(self, monkeypatch):
         monkeypatch.delenv("MODIST_DET_OFFLINE", raising=False)
-        monkeypatch.setattr("modist_det.utils.cache.getproxies", dict)
+        monkeypatch.setattr("urllib.request.getproxies", dict)
         over = threading.Event()
         monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: over.wait(30) and [])
         began = time.monotonic()

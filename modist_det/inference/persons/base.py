@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,19 @@ from numpy.typing import NDArray
 from ...structures.actions import PersonBoxes
 from ...structures.boxes import area, intersection
 from ...utils.errors import UserError, nearest
+from ...utils.paths import why_missing
 
 __all__ = [
     "DETECTOR_OF_FILE",
     "PERSON_DETECTOR_REGISTRY",
     "Frame",
+    "HasSource",
     "PersonDetector",
     "Picture",
     "Remarks",
     "build_person_detector",
     "non_maximum_suppression",
+    "why_no_detector",
 ]
 
 # Name -> class; its constructor's arguments are the options.
@@ -77,6 +81,23 @@ class Remarks(Protocol):
         """What the user should know; "" for nothing."""
 
 
+@runtime_checkable
+class HasSource(Protocol):
+    """A class of person detectors that can tell what file it would read, before it downloads it."""
+
+    @classmethod
+    def source(cls, **options: Any) -> str | os.PathLike:
+        """The file or URL for these options of the constructor; "" for none."""
+        ...
+
+
+def why_no_detector(name: str, options: Mapping[str, Any], patience: float) -> str:
+    """Why :func:`build_person_detector` would find no file to read, as :func:`~modist_det.utils.paths.why_missing`."""
+    kind, arguments = _choose(name, options)
+    source = kind.source(**arguments) if isinstance(kind, HasSource) else ""
+    return why_missing(source, patience) if source else ""
+
+
 def build_person_detector(name: str, **options: Any) -> PersonDetector:
     """Build a detector by its registered name or from a file.
 
@@ -88,6 +109,12 @@ def build_person_detector(name: str, **options: Any) -> PersonDetector:
     Raises:
         UserError: the detector, file or option does not exist, or weights or a package are missing.
     """
+    kind, arguments = _choose(name, options)
+    return kind(**arguments)
+
+
+def _choose(name: str, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """The class of a detector and the arguments of its constructor."""
     if detector_of := DETECTOR_OF_FILE.get(Path(name).suffix.lower()):
         name, options = detector_of(name), {"path": name, **options}
     if name not in PERSON_DETECTOR_REGISTRY:
@@ -98,7 +125,7 @@ def build_person_detector(name: str, **options: Any) -> PersonDetector:
         )
     kind = PERSON_DETECTOR_REGISTRY.get(name)
     _check_options(name, options, inspect.signature(kind).parameters)
-    return kind(**options)
+    return kind, options
 
 
 def _check_options(name: str, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:

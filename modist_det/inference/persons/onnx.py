@@ -120,6 +120,10 @@ class _OnnxDetector:
         self.path = Path(local_path(path))
         self._network = read_network(self.path, self._sizes())
 
+    @classmethod
+    def source(cls, path: str | os.PathLike | None = None, **_: Any) -> str | os.PathLike:
+        return path or ""
+
     def _sizes(self) -> Sequence[int]:
         """Possible sides of the network's input, for both families."""
         return (_FASTESTDET_SIZE, *_YOLOX_SIZES)

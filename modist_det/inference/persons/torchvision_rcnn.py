@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from ...checkpoint.torchvision_files import load_torchvision_weights
+from ...checkpoint.torchvision_files import load_torchvision_weights, weights_path
 from ...engine.setup import resolve_device
 from ...structures.actions import PersonBoxes
 from ...utils.errors import UserError, nearest
@@ -57,12 +58,7 @@ class FasterRCNN:
         # Imported late: torchvision's models take a second to import.
         from torchvision.models import get_model
 
-        if model not in _MODELS:
-            raise UserError(
-                f"person detector FasterRCNN has no model {model!r}{nearest(model, _MODELS)} "
-                f"(known: {', '.join(_MODELS)})"
-            )
-        name = _MODELS[model]
+        name = _name_of(model)
         scaling = {"min_size": min_size} if min_size else {}
         network = get_model(
             name, weights=None, weights_backbone=None, box_score_thresh=min_score, progress=False, **scaling
@@ -71,6 +67,10 @@ class FasterRCNN:
         self.device = resolve_device(device)
         self._network = network.to(self.device).eval()
         self.start_score = start_score
+
+    @classmethod
+    def source(cls, model: str = "mobilenet", weights: str | os.PathLike = "DEFAULT", **_: Any) -> str:
+        return weights_path(_name_of(model), weights)
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[Frame]) -> list[PersonBoxes | None]:
@@ -85,3 +85,13 @@ class FasterRCNN:
             boxes = output["boxes"][people].cpu().numpy() / np.array([width, height] * 2, np.float32)
             found.append(PersonBoxes(boxes.clip(0, 1), output["scores"][people].cpu().numpy()))
         return found
+
+
+def _name_of(model: str) -> str:
+    """What torchvision calls it."""
+    if model not in _MODELS:
+        raise UserError(
+            f"person detector FasterRCNN has no model {model!r}{nearest(model, _MODELS)} "
+            f"(known: {', '.join(_MODELS)})"
+        )
+    return _MODELS[model]
