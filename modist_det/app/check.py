@@ -1,4 +1,4 @@
-"""``modist-det check``: the checks of both kinds of datasets, on whatever is recognized in a folder."""
+"""``modist-det check``: the checks of all kinds of datasets, on whatever is recognized in a folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ..data.catalog import DatasetCatalog
 from ..data.datasets import AVADataset, ClassificationDataset
 from ..data.datasets.ava_check import check_dataset, format_report
 from ..data.datasets.classification_check import check_classification
+from ..data.datasets.tubes import TubesDataset
+from ..data.datasets.tubes_check import check_tubes
 from .find_data import find_data
 from .recipe import is_config
 
@@ -38,14 +40,16 @@ def check_data(where: str) -> int:
         for part in parts:
             dataset = DatasetCatalog.get(part)
             print(f"\n{Path(part).stem}")
+            counted = "videos"
             if isinstance(dataset, AVADataset):
-                report = check_dataset(dataset, progress=show)
+                report, counted = check_dataset(dataset, progress=show), "persons"
+            elif isinstance(dataset, TubesDataset):
+                report, counted = check_tubes(dataset, progress=show), "tubes"
             elif isinstance(dataset, ClassificationDataset):
                 report = check_classification(dataset, progress=show)
             else:
                 print(f"{len(DatasetCatalog.videos(part))} videos")
                 continue
-            counted = "persons" if isinstance(dataset, AVADataset) else "videos"
             print(format_report(report, counted=counted))
             problems += len(report.problems)
     return 1 if problems else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from scipy.io import savemat
 
 from modist_det.config import get_cfg
 from modist_det.data.catalog import DatasetCatalog
+from modist_det.data.datasets.ava_check import Report
 from modist_det.data.datasets.tubes import TubesDataset
+from modist_det.data.datasets.tubes_check import check_tubes
 from modist_det.utils.errors import UserError
+from modist_det.video.reader import probe
 
 NAMES = ("Biking/v_Biking_g01_c01", "Diving/v_Diving_g01_c01")
 
@@ -347,3 +351,35 @@ def test_real_tubes(real_data):
     np.testing.assert_allclose(
         record.boxes[0], entry["tubes"][0]["boxes"][10 - entry["tubes"][0]["start_frame"]]
     )
+
+
+def test_check(tmp_path, tiny_puppets):
+    clip = next((tiny_puppets / "videos").glob("*.mp4"))
+    (tmp_path / "videos").mkdir()
+    shutil.copy(clip, tmp_path / "videos" / "a.mp4")
+    shutil.copy(clip, tmp_path / "videos" / "b.mp4")
+    (tmp_path / "videos" / "c.mp4").write_bytes(b"no video")
+    info = probe(clip)
+
+    def entry(count: int, box: list[float]) -> dict:
+        tube = {"label": "x", "start_frame": 0, "end_frame": count, "boxes": [box] * count}
+        size = {"width": info.width, "height": info.height, "fps": info.fps, "num_frames": count}
+        return {**size, "tubes": [tube]}
+
+    def check(content: dict) -> Report:
+        (tmp_path / "tubes.json").write_text(json.dumps(content))
+        return check_tubes(TubesDataset("d", tmp_path / "videos", tmp_path / "tubes.json"), threads=1)
+
+    whole = entry(info.num_frames, [0, 0, 1, 1])
+    sound = check({"a": whole, "b": entry(5, [0, 0, 1, 1.2])})
+    assert not sound.problems and sound.classes == [(1, "x", 2)]
+    assert [w for w in sound.warnings if "5 boxes reach beyond the image" in w] == sound.warnings
+    assert ("videos", "2 annotated, 2 found, 2 readable") in sound.summary
+    wrong = check({"a": entry(info.num_frames + 2, [0, 0, 1, 1]), "c": whole, "d": whole}).problems
+    assert [text for text in wrong if f"of video a lasts until frame {info.num_frames + 2}" in text]
+    assert [text for text in wrong if "c.mp4" in text] and [
+        text for text in wrong if "video d is missing" in text
+    ]
+    assert len(wrong) == 3
+    (tmp_path / "tubes.json").write_text("{")
+    assert "is not JSON" in check_tubes(TubesDataset("d", tmp_path, tmp_path / "tubes.json")).problems[0]
