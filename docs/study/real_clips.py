@@ -1,55 +1,50 @@
 #!/usr/bin/env python3
-"""The attempts of docs/STUDY_LOG.md: pretraining without labels on three sets of real clips, judged by frozen features.
+"""The study on real clips of docs/STUDY.md: pretraining without labels, then frozen features and fine-tuning.
 
-Clips are decoded once, to a cache; training reads the cache, with the project's sampling, augmentation, networks and
-metrics. DATA has a folder for each of interactions, gestures and fights, with train/CLASS/ and val/CLASS/ full of
-videos; that of interactions also has unlabelled videos in negatives/.
+Clips are decoded once, to a cache in memory-mapped files; training reads that cache, with the project's methods,
+configs, sampling, augmentation and metrics. DATA has a folder for each of interactions, gestures and fights, with
+train/CLASS/ and val/CLASS/ full of videos; that of interactions also has unlabelled videos in negatives/. Attempts are
+the rows of docs/study/real_clips.yaml. Tools for any data: tools/study.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from modist_det.analysis.study import Recipe
 from modist_det.analysis.study_report import paired_bootstrap
+from modist_det.core import CfgNode
 from modist_det.data import transforms as T
-from modist_det.data.augmentation import (
-    Augmentation,
-    ResizedCrop,
-    Sometimes,
-    View,
-    blur,
-    color_jitter,
-    flip,
-    grayscale,
-)
+from modist_det.data.augmentation import Sometimes, View, blur, train_augmentation
+from modist_det.engine.precision import autocast_factory
 from modist_det.evaluation.linear_probe import fit_linear_probe, linear_probe_accuracy
 from modist_det.evaluation.neighbours import knn_accuracy
-from modist_det.modeling.backbone import ResNet3D
-from modist_det.modeling.heads.projection import mlp
-from modist_det.modeling.losses.nt_xent import nt_xent
+from modist_det.modeling import build_model
+from modist_det.modeling.methods.base import PretrainingMethod
 from modist_det.modeling.methods.motion_regression import motion_pyramid
+from modist_det.modeling.registry import META_ARCH_REGISTRY
 from modist_det.motion.build import build_motion_reader
 from modist_det.motion.reader import resize_maps
+from modist_det.solver.build import build_optimizer
+from modist_det.solver.schedule import build_lr_schedule
 from modist_det.utils.cli import make_parser, run_cli
 from modist_det.utils.errors import UserError
 from modist_det.utils.files import atomic_path, write_json
 from modist_det.utils.json_reading import read_json
+from modist_det.utils.yaml_reading import read_yaml
 from modist_det.video.listing import VIDEO_EXTENSIONS
 from modist_det.video.reader import open_video
 from modist_det.video.sampling import draw_clips, uniform_view_start
@@ -57,52 +52,22 @@ from modist_det.video.sampling import draw_clips, uniform_view_start
 EXAMPLE = """\
   python docs/study/real_clips.py cache DATA --cache CACHE
   python docs/study/real_clips.py run regression --seed 0 --cache CACHE --out RESULTS
+  python docs/study/real_clips.py tune regression --seed 0 --share 0.1 --cache CACHE --out RESULTS
   python docs/study/real_clips.py report --out RESULTS"""
 
 NEIGHBOURS = {"interactions": 5, "gestures": 20, "fights": 20}  # by set
-CACHED_SIDE, SIZE, TEST_SIDE = 72, 48, 56  # pixels
-FRAMES, GAP = 8, 4 / 30  # of a clip, and seconds between them
-STEPS, WARMUP, LEARNING_RATE, WEIGHT_DECAY = 480, 40, 3e-3, 0.05
-GRID = (4, 8, 8)
-STILL = torch.zeros(1)  # flow edges where nothing moves
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How a network is pretrained without labels.
-
-    Attributes:
-        learns: "contrast" (SimCLR, two clips of a video), "vector" or "places" (regression of the pyramid from the
-            pooled features, or of the cells below each place of the last map), or "nothing".
-        units: of the pyramid: deviations from the mean in standard deviations of the training data ("data"), or of the
-            batch, one for all cells ("scalar") or each cell's own ("cell").
-        videos: in a step.
-    """
-
-    learns: str
-    units: str = ""
-    videos: int = 32
-
-
-ATTEMPTS = {
-    "untrained": Attempt("nothing"),
-    "rgb_only": Attempt("contrast"),
-    "regression": Attempt("vector", "cell"),
-    "regression_scalar": Attempt("vector", "scalar"),
-    "regression_scalar_64": Attempt("vector", "scalar", 64),
-    "regression_data_64": Attempt("vector", "data", 64),
-    "dense_64": Attempt("places", "data", 64),
-}
-PYRAMID = "pyramid"
+CACHED_SIDE, GRID, STILL = 96, (4, 8, 8), torch.zeros(1)
+PYRAMID, SUPERVISED = "pyramid", "interactions"
+ATTEMPTS = Path(__file__).with_suffix(".yaml")
 
 
 # ---- clips ------------------------------------------------------------------------------------
 
 
-def write_cache(data: Path, cache: Path) -> None:
-    """Decode all videos to frames and flow edges with a short side of 72 pixels, a file for each set and split."""
+def write_cache(data: Path, cache: Path, reference_side: int) -> None:
+    """Decode all videos to frames and flow edges with a short side of 96 pixels, a file for each set and split."""
     cv2.setNumThreads(1)
-    reader = build_motion_reader("edges", estimator="DIS", short_side=128)
+    reader = build_motion_reader("edges", estimator="DIS", short_side=128, reference_side=reference_side)
     cache.mkdir(parents=True, exist_ok=True)
     for name, split in [(n, s) for n in NEIGHBOURS for s in ("train", "val")] + [
         ("interactions", "negatives")
@@ -145,211 +110,225 @@ def duration(clip: dict[str, Any]) -> float:
     return clip["video"].shape[1] / clip["rate"]
 
 
-def read(clip: dict[str, Any], start: float, gap: float) -> tuple[Tensor, Tensor]:
+def read(cfg: CfgNode, clip: Mapping[str, Any], start: float) -> tuple[Tensor, Tensor]:
     """Frames (3, T, H, W) and motion maps (1, T, H, W) from second ``start`` on, the last one repeated at the end."""
-    times = start + np.arange(FRAMES) * gap
+    times = start + np.arange(cfg.INPUT.NUM_FRAMES) * cfg.INPUT.SAMPLING_RATE / cfg.INPUT.TARGET_FPS
     numbers = np.round(times * clip["rate"] + 1e-9).astype(int).clip(0, clip["video"].shape[1] - 1)
     return clip["video"][:, numbers], clip["motion"][:, numbers]
 
 
+def span(cfg: CfgNode) -> float:
+    return cfg.INPUT.NUM_FRAMES * cfg.INPUT.SAMPLING_RATE / cfg.INPUT.TARGET_FPS
+
+
 def batches(
-    pool: Sequence[dict[str, Any]], videos: int, views: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless batches: frames (B, views, 3, T, S, S) and motion maps (B, views, 1, T, S, S), augmented together."""
+    cfg: CfgNode, pool: Sequence[Mapping[str, Any]], views: int, seed: int
+) -> Iterator[dict[str, Tensor]]:
+    """Endless batches of different videos, as the project's loader makes them: see :class:`PretrainingMethod`."""
     rng = np.random.default_rng(seed)
-    jitter = partial(color_jitter, ranges=(0.4, 0.4, 0.4, 0.0))
-    steps = (Sometimes(0.5, flip), Sometimes(0.8, jitter), Sometimes(0.2, grayscale), Sometimes(0.5, blur))
-    augment = Augmentation(ResizedCrop(SIZE, CACHED_SIDE, (0.3, 1.0), (0.5, 2.0)), steps)
+    augment = train_augmentation(cfg, Sometimes(cfg.INPUT.BLUR_PROB, blur), resized_crop=True)
     while True:
         drawn = []
-        for number in rng.choice(len(pool), videos, replace=False):
+        numbers = rng.choice(len(pool), min(cfg.SOLVER.IMS_PER_BATCH, len(pool)), replace=False)
+        for number in numbers:
             clip = pool[number]
-            for start in draw_clips(duration(clip), FRAMES * GAP, (0.5, 10.0), views, rng):
-                frames, maps = read(clip, start, GAP)
+            for start in draw_clips(duration(clip), span(cfg), tuple(cfg.INPUT.CLIP_SHIFT), views, rng):
+                frames, maps = read(cfg, clip, start)
                 drawn.append(augment(View(frames, maps=maps, motion_kind="edges"), rng))
-        frames = torch.stack([view.clip for view in drawn])
-        maps = torch.stack([view.maps for view in drawn if view.maps is not None])
-        yield frames.unflatten(0, (-1, views)), maps.unflatten(0, (-1, views))
+        parts = {
+            "video": torch.stack([view.clip for view in drawn]),
+            "motion": torch.stack([view.maps for view in drawn if view.maps is not None]),
+        }
+        yield {name: part.unflatten(0, (-1, views)) for name, part in parts.items()} | {
+            "video_number": torch.from_numpy(numbers),
+            "labels": torch.tensor([pool[number]["label"] for number in numbers]),
+        }
 
 
 # ---- training ---------------------------------------------------------------------------------
 
 
-class Network(nn.Module):
-    """A small ResNet and what learns with it. Parts are made in the order of the recorded runs, used or not."""
-
-    def __init__(self, attempt: Attempt, seed: int) -> None:
-        super().__init__()
-        self.attempt = attempt
-        torch.manual_seed(seed)
-        self.backbone = ResNet3D(
-            depth=18, width=16, stem_kernel=(3, 5, 5), stem_stride=(2, 2, 2), temporal_kernels=(3, 3, 3, 3)
-        )
-        channels = self.backbone.out_channels[0]
-        self.projection = mlp(channels, 256, 64, "BN")
-        if attempt.learns == "vector":
-            self.head: nn.Module = mlp(channels, 256, math.prod(GRID), "BN")
-        if attempt.learns == "places":
-            self.head = nn.Conv3d(channels, 4 * 4, 1)
-        self.mean = self.std = torch.zeros(())
-
-    def features(self, frames: Tensor) -> Tensor:
-        """uint8 (B, 3, T, H, W) -> the last map."""
-        return self.backbone((frames.float() / 255 - 0.45) / 0.225)[0]
-
-    def measure(self, maps: Tensor) -> None:
-        """Set the units of "data" by motion maps of the training data."""
-        cells = motion_pyramid(maps, GRID, STILL)
-        if self.attempt.learns == "vector":
-            self.mean, self.std = cells.mean(0), cells.std(0) + 1e-4
-        else:
-            self.mean, self.std = cells.mean(), cells.std()
-
-    def forward(self, frames: Tensor, maps: Tensor) -> tuple[Tensor, float]:
-        """The loss, and how much is learned: the share of positives found, or of the variance explained."""
-        features = self.features(frames.flatten(0, 1))
-        pooled = features.mean((2, 3, 4))
-        if self.attempt.learns == "contrast":
-            z = F.normalize(self.projection(pooled), dim=1).view(*frames.shape[:2], -1)
-            result = nt_xent(z[:, 0], z[:, 1], 0.1)
-            return result.loss, result.accuracy.item()
-        cells = motion_pyramid(maps.flatten(0, 1), GRID, STILL)
-        if self.attempt.units == "data":
-            wanted = (cells.view(-1, *GRID) if self.attempt.learns == "places" else cells) - self.mean
-            wanted = wanted / self.std
-        else:
-            variance = cells.var(0, unbiased=False)
-            variance = variance.mean() if self.attempt.units == "scalar" else variance.clamp(min=1e-5)
-            wanted = (cells - cells.mean(0)) / variance.sqrt()
-        if self.attempt.learns == "places":
-            found = self.head(features).unflatten(1, (4, 4)).permute(0, 3, 4, 1, 5, 2).reshape(-1, *GRID)
-        else:
-            found = self.head(pooled)
-        loss = (found - wanted).square().mean()
-        return loss, 1 - loss.item()
+def attempt(name: str) -> tuple[CfgNode, type[PretrainingMethod]]:
+    """Config and method of a row of docs/study/real_clips.yaml; SOLVER.MAX_EPOCH is in steps there."""
+    rows = read_yaml(ATTEMPTS, "the attempts")
+    if name not in rows:
+        raise UserError(f"{ATTEMPTS} has no {name}; it has {', '.join(rows)}")
+    cfg = Recipe(rows[name]["cfg"], rows[name].get("options", {})).config(MODEL__DEVICE="cpu")
+    method = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    cfg.defrost()
+    method.complete_config(cfg, STILL.tolist())
+    return cfg, method
 
 
-def train(attempt: Attempt, seed: int, pool: Sequence[dict[str, Any]]) -> Network:
-    network = Network(attempt, seed)
-    draw = batches(pool, attempt.videos, 2 if attempt.learns == "contrast" else 1, seed)
-    network.measure(torch.cat([next(draw)[1].flatten(0, 1) for _ in range(12)]))
-    network.train()
-    if attempt.learns == "nothing":
-        with torch.no_grad():
-            for _ in range(20):  # BN statistics of the data
-                network.features(next(draw)[0].flatten(0, 1))
-        return network.eval()
-    weights = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": weights, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    )
-    learned = []
-    for step in range(1, STEPS + 1):
-        factor = min(1, step / WARMUP) * 0.5 * (1 + math.cos(math.pi * (step - 1) / STEPS))
+def train(cfg: CfgNode, model: torch.nn.Module, draw: Iterator[dict[str, Tensor]]) -> None:
+    """SOLVER.MAX_EPOCH steps; with BASE_LR 0 only the BN statistics of the data."""
+    optimizer, schedule = build_optimizer(cfg, model), build_lr_schedule(cfg)
+    autocast = autocast_factory(cfg, torch.device("cpu"))
+    steps = round(cfg.SOLVER.MAX_EPOCH)
+    logged: list[dict[str, float]] = []
+    model.train()
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * factor
-        loss, share = network(*next(draw))
+            group["lr"] = schedule(step / steps)
+        if isinstance(model, PretrainingMethod):
+            model.set_progress(step / steps)
+        with autocast():
+            numbers = model(next(draw))
         optimizer.zero_grad()
-        loss.backward()
+        sum(value for name, value in numbers.items() if name.startswith("loss")).backward()
         optimizer.step()
-        learned.append(share)
-        if step % 60 == 0:
-            print(f"step {step}: {np.mean(learned[-60:]):.3f} found or explained", flush=True)
-    return network.eval()
+        logged.append({name: value.item() for name, value in numbers.items()})
+        if (step + 1) % 120 == 0 or step + 1 == steps:
+            last = {name: round(float(np.mean([row[name] for row in logged[-120:]])), 3) for name in numbers}
+            print(f"step {step + 1}, {time.process_time():.0f} s:", last, flush=True)
+    model.eval()
 
 
 # ---- evaluation -------------------------------------------------------------------------------
 
-
-def moments(maps: Tensor) -> dict[str, Tensor]:
-    """Features (B, D) of a map (B, C, T, H, W): the mean, and with deviation and skewness over time or over both."""
-    mean = maps.mean((2, 3, 4))
-    found = {"mean": mean}
-    by_time = maps.mean((3, 4))
-    for name, values, axes in (("over time", by_time, (2,)), ("over both", maps, (2, 3, 4))):
-        away = values - values.mean(axes, keepdim=True)
-        std = away.square().mean(axes).sqrt()
-        found[name] = torch.cat([mean, std, (away**3).mean(axes) / (std**3 + 1e-4)], 1)
-    return found
-
-
-Features = Callable[[Tensor, Tensor], dict[str, Tensor]]
+Outputs = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
 def extract(
-    features: Features, clips: Sequence[dict[str, Any]], views: int, gap: float
-) -> dict[str, np.ndarray]:
-    """Features (N, D), averaged over test views: spread over the clip, the centre crop."""
-    rows = []
+    cfg: CfgNode, outputs: Outputs, clips: Sequence[Mapping[str, Any]], views: int
+) -> NDArray[np.float32]:
+    """``outputs`` (N, D) of test views (N, V, C, T, S, S): spread over the clip, the centre crop."""
+    size, side = cfg.INPUT.CROP_SIZE, cfg.INPUT.MIN_SIZE_TEST
+    found = []
     for clip in clips:
         height, width = clip["video"].shape[-2:]
-        scale = TEST_SIDE / min(height, width)
-        height, width = max(TEST_SIDE, round(height * scale)), max(TEST_SIDE, round(width * scale))
-        top, left = (height - SIZE + 1) // 2, (width - SIZE + 1) // 2
+        scale = side / min(height, width)
+        height, width = max(side, round(height * scale)), max(side, round(width * scale))
+        top, left = (height - size + 1) // 2, (width - size + 1) // 2
+        both: tuple[list[Tensor], list[Tensor]] = ([], [])
         for view in range(views):
-            start = uniform_view_start(duration(clip), FRAMES * gap, view, views)
-            both = [T.resize(part, height, width) for part in read(clip, start, gap)]
-            rows.append([part[..., top : top + SIZE, left : left + SIZE] for part in both])
-    found: dict[str, list[Tensor]] = {}
-    for first in range(0, len(rows), 16 * views):
-        frames, maps = (torch.stack(part) for part in zip(*rows[first : first + 16 * views], strict=True))
-        for name, values in features(frames, maps).items():
-            found.setdefault(name, []).append(values.unflatten(0, (-1, views)).mean(1))
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+            start = uniform_view_start(duration(clip), span(cfg), view, views)
+            for part, values in zip(both, read(cfg, clip, start), strict=True):
+                part.append(T.resize(values, height, width)[..., top : top + size, left : left + size])
+        found.append(outputs(*(torch.stack(part)[None] for part in both)).float())
+    return torch.cat(found).numpy()
 
 
-def judge(features: Features, cache: Path, views: int, gap: float) -> dict[str, dict[str, dict[str, Any]]]:
-    """Set -> pooling -> accuracy of nearest neighbours and a linear classifier, and which test clips the latter gets
-    right; on interactions also the linear accuracy within the training clips, in five folds.
+def labels_of(clips: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    return np.array([clip["label"] for clip in clips])
+
+
+def folds(name: str, clips: Sequence[Mapping[str, Any]]) -> list[NDArray[np.int64]]:
+    """Held-out parts of the training clips: of gestures one person each (S01_...), of others every fifth clip."""
+    if name == "gestures":
+        people = np.array([Path(clip["file"]).name.split("_")[0] for clip in clips])
+        return [np.flatnonzero(people == person) for person in np.unique(people)]
+    order = np.argsort(labels_of(clips), kind="stable")
+    return [order[first::5] for first in range(5)]
+
+
+def judge(cfg: CfgNode, outputs: Outputs, cache: Path, views: int) -> dict[str, dict[str, Any]]:
+    """By set: accuracy of nearest neighbours and of a linear classifier on the test clips, which of them the latter
+    gets right, and its accuracy within the training clips (``cv``).
     """
-    results: dict[str, dict[str, dict[str, Any]]] = {}
+    results = {}
     for name, neighbours in NEIGHBOURS.items():
         sides = [load(cache, f"{name}_{split}") for split in ("train", "val")]
-        known, asked = (np.array([clip["label"] for clip in side]) for side in sides)
-        gallery, queries = (extract(features, side, views, gap) for side in sides)
-        for pooling in gallery:
-            a, b = gallery[pooling], queries[pooling]
-            right = fit_linear_probe(a, known, known.max() + 1)(b).argmax(1) == asked
-            found = {"linear": float(right.mean()), "knn": knn_accuracy(a, known, b, asked, neighbours)}
-            if name == "interactions":
-                order = np.argsort(known, kind="stable")
-                folds = [(np.setdiff1d(order, order[i::5]), order[i::5]) for i in range(5)]
-                found["cv"] = float(
-                    np.mean([linear_probe_accuracy(a[i], known[i], a[j], known[j]) for i, j in folds])
-                )
-            results.setdefault(name, {})[pooling] = {**found, "right": right.astype(int).tolist()}
+        known, asked = (labels_of(side) for side in sides)
+        a, b = (extract(cfg, outputs, side, views) for side in sides)
+        right = fit_linear_probe(a, known, known.max() + 1)(b).argmax(1) == asked
+        hits = 0.0
+        for held_out in folds(name, sides[0]):
+            others = np.setdiff1d(np.arange(len(known)), held_out)
+            hits += len(held_out) * linear_probe_accuracy(
+                a[others], known[others], a[held_out], known[held_out]
+            )
+        results[name] = {
+            "linear": float(right.mean()),
+            "knn": knn_accuracy(a, known, b, asked, neighbours),
+            "cv": hits / len(known),
+            "right": right.astype(int).tolist(),
+        }
+        print(name, {key: round(value, 3) for key, value in results[name].items() if key != "right"})
     return results
 
 
 def run(args: argparse.Namespace) -> None:
-    torch.set_num_threads(1)
-    started = time.process_time()
+    """Pretrain without labels on all training clips and judge the frozen features."""
+    cfg, method = attempt("regression" if args.attempt == PYRAMID else args.attempt)
+    views = args.views or cfg.TEST.NUM_ENSEMBLE_VIEWS
+    content: dict[str, Any] = {}
     if args.attempt == PYRAMID:
-        grid = tuple(args.grid)
 
-        def features(frames: Tensor, maps: Tensor) -> dict[str, Tensor]:
-            return {"mean": motion_pyramid(maps, grid, STILL)}
+        def outputs(frames: Tensor, maps: Tensor) -> Tensor:
+            return motion_pyramid(maps[0], tuple(args.grid), STILL).mean(0, keepdim=True)
     else:
         names = [f"{name}_train" for name in NEIGHBOURS] + ["interactions_negatives"]
         pool = [clip for name in names for clip in load(args.cache, name)]
-        network = train(ATTEMPTS[args.attempt], args.seed, pool)
+        torch.manual_seed(args.seed)
+        model = build_model(cfg)
+        train(cfg, model, batches(cfg, pool, method.views(cfg).clips, args.seed))
+        autocast = autocast_factory(cfg, torch.device("cpu"))
+        content["training_seconds"] = time.process_time()
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            torch.save(model.pretrained_backbone.state_dict(), weights_of(args))
 
-        def features(frames: Tensor, maps: Tensor) -> dict[str, Tensor]:
-            return moments(network.features(frames))
+        def outputs(frames: Tensor, maps: Tensor) -> Tensor:
+            with autocast():
+                return torch.stack([row["features"] for row in model({"video": frames})])
 
-    results = judge(features, args.cache, args.views, args.gap)
-    for name, poolings in results.items():
-        for pooling, found in poolings.items():
-            print(name, pooling, {key: round(value, 3) for key, value in found.items() if key != "right"})
+    content["results"] = judge(cfg, outputs, args.cache, views)
+    save(args, args.attempt, content)
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Fine-tune with the labels of a share of each class, at least one clip, on interactions."""
+    pretraining, _ = attempt(args.attempt)
+    rows = read_yaml(ATTEMPTS, "the attempts")
+    cfg = Recipe(rows["fine-tuning"]["cfg"], rows["fine-tuning"]["options"]).config(MODEL__DEVICE="cpu")
+    cfg.defrost()
+    for key in ("NUM_FRAMES", "SAMPLING_RATE", "CROP_SIZE", "MIN_SIZE_TEST", "MIN_SIZE_TRAIN"):
+        cfg.INPUT[key] = pretraining.INPUT[key]
+    known, asked = (load(args.cache, f"{SUPERVISED}_{split}") for split in ("train", "val"))
+    cfg.MODEL.NUM_CLASSES = int(labels_of(known).max()) + 1
+    rng = np.random.default_rng(args.seed)
+    chosen = []
+    for label in range(cfg.MODEL.NUM_CLASSES):
+        members = rng.permutation(np.flatnonzero(labels_of(known) == label))
+        chosen += members[: max(1, round(args.share * len(members)))].tolist()
+    torch.manual_seed(args.seed)
+    model = build_model(cfg)
+    model.backbone.load_state_dict(torch.load(weights_of(args), weights_only=True))
+    drawn = batches(cfg, [known[number] for number in chosen], 1, args.seed)
+    train(cfg, model, ({**batch, "video": batch["video"][:, 0]} for batch in drawn))
+
+    def outputs(frames: Tensor, maps: Tensor) -> Tensor:
+        return torch.stack([row["scores"] for row in model({"video": frames})])
+
+    scores = extract(cfg, outputs, asked, pretraining.TEST.NUM_ENSEMBLE_VIEWS)
+    right = scores.argmax(1) == labels_of(asked)
+    print(f"{args.attempt}, {args.share:.0%} of the labels: {right.mean():.3f}")
+    name = f"fine-tuning {args.share:g} {args.attempt}"
+    save(
+        args,
+        name,
+        {"results": {SUPERVISED: {"linear": float(right.mean()), "right": right.astype(int).tolist()}}},
+    )
+
+
+def weights_of(args: argparse.Namespace) -> Path:
+    return args.out / f"{args.attempt}_{args.seed}.pth"
+
+
+def save(args: argparse.Namespace, name: str, content: Mapping[str, Any]) -> None:
     if args.out:
-        content = {"cpu_seconds": time.process_time() - started, "results": results}
         args.out.mkdir(parents=True, exist_ok=True)
-        write_json(args.out / f"{args.attempt}_{args.seed}.json", content)
+        write_json(args.out / f"{name}_{args.seed}.json", {"cpu_seconds": time.process_time(), **content})
 
 
 # ---- tables -----------------------------------------------------------------------------------
+
+
+def spread(values: Sequence[float]) -> str:
+    mean = f"{np.mean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
 
 
 def report(args: argparse.Namespace) -> None:
@@ -357,33 +336,33 @@ def report(args: argparse.Namespace) -> None:
     rows: dict[str, list[Any]] = {}
     for path in sorted(args.out.glob("*.json")):
         rows.setdefault(path.stem.rpartition("_")[0], []).append(read_json(path))
-    columns = [("interactions", "linear"), ("interactions", "cv"), ("interactions", "knn")]
-    columns += [(name, metric) for name in ("gestures", "fights") for metric in ("linear", "knn")]
+    columns = [(name, metric) for name in NEIGHBOURS for metric in ("linear", "knn", "cv")]
     print("| | seeds | " + " | ".join(" ".join(column) for column in columns) + " | CPU s |")
     print("|---" * (len(columns) + 3) + "|")
     for row, seeds in rows.items():
-        cells = []
-        for name, metric in columns:
-            values = [seed["results"][name]["mean"][metric] for seed in seeds]
-            cells.append(f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
-        cpu = np.mean([seed["cpu_seconds"] for seed in seeds])
-        print(f"| {row} | {len(seeds)} | {' | '.join(cells)} | {cpu:.0f} |")
-    for other in rows if args.minus_from in rows else ():
-        cells = []
+        found = [
+            [seed["results"][name][metric] for seed in seeds if metric in seed["results"].get(name, {})]
+            for name, metric in columns
+        ]
+        cells = " | ".join(spread(values) if values else "-" for values in found)
+        print(f"| {row} | {len(seeds)} | {cells} | {np.mean([seed['cpu_seconds'] for seed in seeds]):.0f} |")
+    for first, second in args.minus:
         for name in NEIGHBOURS:
-            sides = (
-                [seed["results"][name]["mean"]["right"] for seed in rows[row]]
-                for row in (args.minus_from, other)
-            )
-            cells.append("{:+.3f} ({:+.3f} to {:+.3f})".format(*paired_bootstrap(*sides)))
-        print(f"{args.minus_from} minus {other}: {', '.join(cells)}")
+            sides = [
+                [seed["results"][name]["right"] for seed in rows[row] if name in seed["results"]]
+                for row in (first, second)
+            ]
+            if all(sides):
+                difference = "{:+.3f} ({:+.3f} to {:+.3f})".format(*paired_bootstrap(*sides))
+                print(f"{first} minus {second}, {name}: {difference}")
 
 
 def main(args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
     if args.command == "cache":
-        write_cache(args.data, args.cache)
+        write_cache(args.data, args.cache, args.reference_side)
     else:
-        {"run": run, "report": report}[args.command](args)
+        {"run": run, "tune": tune, "report": report}[args.command](args)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -391,22 +370,36 @@ def get_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     cache = commands.add_parser("cache", help="decode all videos once")
     cache.add_argument("data", type=Path, metavar="DATA")
-    one = commands.add_parser("run", help="train and evaluate one attempt")
-    one.add_argument("attempt", choices=[PYRAMID, *ATTEMPTS])
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--views", type=int, default=2, help="test views of a clip (default: %(default)s)")
-    one.add_argument("--gap", type=float, default=GAP, help="seconds between the frames of test views")
+    cache.add_argument(
+        "--reference-side", type=int, default=1024, help="of flow, as in tools/extract_motion.py"
+    )
+    one = commands.add_parser("run", help="pretrain and judge one attempt")
+    one.add_argument(
+        "attempt", metavar="ATTEMPT", help=f"{PYRAMID}, which learns nothing, or a row of {ATTEMPTS.name}"
+    )
+    one.add_argument("--views", type=int, default=0, help="test views of a clip (default: of the config)")
     one.add_argument(
         "--grid", type=int, nargs=3, default=GRID, help="cells of the pyramid in time, height, width"
     )
+    labelled = commands.add_parser("tune", help=f"fine-tune what run learned on {SUPERVISED}")
+    labelled.add_argument("attempt", metavar="ATTEMPT")
+    labelled.add_argument("--share", type=float, default=1.0, help="of the labels (default: %(default)s)")
+    for command in (one, labelled):
+        command.add_argument("--seed", type=int, default=0)
     tables = commands.add_parser("report", help="print the tables of the results")
     tables.add_argument(
-        "--minus-from", default="regression", metavar="ATTEMPT", help="what others are compared with"
+        "--minus",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="two rows whose difference counts",
     )
-    for command in (cache, one):
+    for command in (cache, one, labelled):
         command.add_argument("--cache", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--out", type=Path, metavar="FOLDER", help="folder of results")
-    tables.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of results")
+    for command in (labelled, tables):
+        command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of results")
     return parser
 
 

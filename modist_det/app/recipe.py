@@ -75,8 +75,8 @@ _FROM_SCRATCH = {
     ("classification", True): Recipe("Custom/Classification_R18.yaml", 40_000, 32),
     ("detection", False): Recipe("Custom/AVA_style_Slow_R18.yaml", 4_000, 8),
     ("detection", True): Recipe("Custom/AVA_style_Slow_R18.yaml", 20_000, 16),
-    ("pretraining", False): Recipe("Custom/MoDist_R18.yaml", 16_000, 16),
-    ("pretraining", True): Recipe("Custom/MoDist_R18.yaml", 80_000, 32),
+    ("pretraining", False): Recipe("Custom/MotionRegression_R18.yaml", 16_000, 16),
+    ("pretraining", True): Recipe("Custom/MotionRegression_R18.yaml", 80_000, 32),
 }
 _FINE_TUNING = {
     ("classification", False): Recipe("Base-Classification.yaml", 1_500, 8),
