@@ -64,10 +64,10 @@ ATTEMPTS = Path(__file__).with_suffix(".yaml")
 # ---- clips ------------------------------------------------------------------------------------
 
 
-def write_cache(data: Path, cache: Path, reference_side: int) -> None:
+def write_cache(data: Path, cache: Path, limit: float) -> None:
     """Decode all videos to frames and flow edges with a short side of 96 pixels, a file for each set and split."""
     cv2.setNumThreads(1)
-    reader = build_motion_reader("edges", estimator="DIS", short_side=128, reference_side=reference_side)
+    reader = build_motion_reader("edges", estimator="DIS", short_side=128, reference_side=256, limit=limit)
     cache.mkdir(parents=True, exist_ok=True)
     for name, split in [(n, s) for n in NEIGHBOURS for s in ("train", "val")] + [
         ("interactions", "negatives")
@@ -148,12 +148,12 @@ def batches(
 # ---- training ---------------------------------------------------------------------------------
 
 
-def attempt(name: str) -> tuple[CfgNode, type[PretrainingMethod]]:
-    """Config and method of a row of docs/study/real_clips.yaml; SOLVER.MAX_EPOCH is in steps there."""
+def attempt(name: str, changes: Sequence[Sequence[str]]) -> tuple[CfgNode, type[PretrainingMethod]]:
+    """Config, with ``changes`` (pairs of key and value), and method of a row of docs/study/real_clips.yaml."""
     rows = read_yaml(ATTEMPTS, "the attempts")
     if name not in rows:
         raise UserError(f"{ATTEMPTS} has no {name}; it has {', '.join(rows)}")
-    cfg = Recipe(rows[name]["cfg"], rows[name].get("options", {})).config(MODEL__DEVICE="cpu")
+    cfg = Recipe(rows[name]["cfg"], {**rows[name]["options"], **dict(changes)}).config(MODEL__DEVICE="cpu")
     method = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
     cfg.defrost()
     method.complete_config(cfg, STILL.tolist())
@@ -251,8 +251,8 @@ def judge(cfg: CfgNode, outputs: Outputs, cache: Path, views: int) -> dict[str, 
 
 def run(args: argparse.Namespace) -> None:
     """Pretrain without labels on all training clips and judge the frozen features."""
-    cfg, method = attempt("regression" if args.attempt == PYRAMID else args.attempt)
-    views = args.views or cfg.TEST.NUM_ENSEMBLE_VIEWS
+    cfg, method = attempt("regression" if args.attempt == PYRAMID else args.attempt, args.set)
+    views = cfg.TEST.NUM_ENSEMBLE_VIEWS
     content: dict[str, Any] = {}
     if args.attempt == PYRAMID:
 
@@ -280,7 +280,7 @@ def run(args: argparse.Namespace) -> None:
 
 def tune(args: argparse.Namespace) -> None:
     """Fine-tune with the labels of a share of each class, at least one clip, on interactions."""
-    pretraining, _ = attempt(args.attempt)
+    pretraining, _ = attempt(args.attempt, args.set)
     rows = read_yaml(ATTEMPTS, "the attempts")
     cfg = Recipe(rows["fine-tuning"]["cfg"], rows["fine-tuning"]["options"]).config(MODEL__DEVICE="cpu")
     cfg.defrost()
@@ -360,7 +360,7 @@ def report(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if args.command == "cache":
-        write_cache(args.data, args.cache, args.reference_side)
+        write_cache(args.data, args.cache, args.limit)
     else:
         {"run": run, "tune": tune, "report": report}[args.command](args)
 
@@ -370,14 +370,11 @@ def get_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     cache = commands.add_parser("cache", help="decode all videos once")
     cache.add_argument("data", type=Path, metavar="DATA")
-    cache.add_argument(
-        "--reference-side", type=int, default=1024, help="of flow, as in tools/extract_motion.py"
-    )
+    cache.add_argument("--limit", type=float, default=2.5, help="MOTION.LIMIT (default: %(default)s)")
     one = commands.add_parser("run", help="pretrain and judge one attempt")
     one.add_argument(
         "attempt", metavar="ATTEMPT", help=f"{PYRAMID}, which learns nothing, or a row of {ATTEMPTS.name}"
     )
-    one.add_argument("--views", type=int, default=0, help="test views of a clip (default: of the config)")
     one.add_argument(
         "--grid", type=int, nargs=3, default=GRID, help="cells of the pyramid in time, height, width"
     )
@@ -386,6 +383,14 @@ def get_parser() -> argparse.ArgumentParser:
     labelled.add_argument("--share", type=float, default=1.0, help="of the labels (default: %(default)s)")
     for command in (one, labelled):
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--set",
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("KEY", "VALUE"),
+            help="change the pretraining's config",
+        )
     tables = commands.add_parser("report", help="print the tables of the results")
     tables.add_argument(
         "--minus",
