@@ -39,6 +39,7 @@ from .evaluate import (
     place_model,
     start_from_weights,
 )
+from .loggers import build_loggers
 from .metrics import (
     ConsoleWriter,
     JSONWriter,
@@ -412,6 +413,7 @@ def _build_writers(cfg: CfgNode, max_iter: int, start_iteration: int, evaluates:
         ConsoleWriter(max_iter),
         JSONWriter(output_dir / "metrics.json", start_iteration, evaluates),
         TensorBoardWriter(output_dir / "tensorboard", start_iteration),
+        *build_loggers(cfg),
     ]
 
 
