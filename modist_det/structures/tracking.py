@@ -1,4 +1,4 @@
-"""Link the boxes of single frames to tracks: optimal assignment by IoU with a constant-velocity prediction.
+"""Link the boxes of single frames to tracks: optimal assignment by IoU with the prediction of a Kalman filter.
 
 Two rounds, as in ByteTrack (arXiv 2110.06864): confident boxes first; weak boxes only continue unmatched tracks and
 never start one.
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from .actions import Boxes, PersonBoxes, interpolate
-from .boxes import iou_matrix
+from .boxes import area, intersection, iou_matrix
 
 __all__ = ["Track", "Tracker", "iou_matrix"]
 
-# Weight of the latest velocity in a track's running average.
-_VELOCITY_GAIN = 0.5
+# Of the filter, in heights of the box: errors of a detection, speed and acceleration (per second) of people.
+_ERROR, _SPEED, _ACCELERATION = 0.05, 0.5, 1.25
+# A box of which more than this share lies inside one that continues a track is the same person, found twice.
+_DOUBLE = 0.7
 # Stricter, because weak boxes are many and some are near any track.
 _WEAK_MIN_IOU = 0.5
 
@@ -40,24 +42,24 @@ class Track:
         self.times = deque([second])
         self.boxes = deque([box])
         self.scores = deque([score])
-        self._velocity: NDArray[np.float64] | None = (
-            None  # (2,) velocity of the centre per second; unknown after one observation
-        )
+        self._state = np.stack([_centre_and_size(box), np.zeros(4)])  # values, velocities
+        self._covariance = np.diag([_ERROR**2, _SPEED**2])  # of value and velocity, in heights of the box
 
     def predict(self, second: float) -> NDArray[np.float64]:
         """Predict the box (4,) at ``second`` with constant velocity and size."""
-        moved = np.zeros(2) if self._velocity is None else self._velocity * (second - self.last)
-        return self.boxes[-1].astype(np.float64) + np.tile(moved, 2)
+        values, velocities = self._state
+        return _corners(np.concatenate([values[:2] + (second - self.last) * velocities[:2], values[2:]]))
 
     def see(self, second: float, box: Boxes, score: float, strong: bool) -> None:
         """Add an observation."""
-        moved = (box.reshape(2, 2).mean(axis=0) - self.boxes[-1].reshape(2, 2).mean(axis=0)).astype(
-            np.float64
-        )
-        velocity = moved / (second - self.last)
-        if self._velocity is not None:
-            velocity = (1 - _VELOCITY_GAIN) * self._velocity + _VELOCITY_GAIN * velocity
-        self._velocity = velocity
+        passed = second - self.last
+        step = np.array([[1.0, passed], [0.0, 1.0]])
+        noise = _ACCELERATION * np.array([passed**2 / 2, passed])
+        predicted = step @ self._state
+        covariance = step @ self._covariance @ step.T + np.outer(noise, noise)
+        gain = covariance[:, 0] / (covariance[0, 0] + _ERROR**2)
+        self._state = predicted + np.outer(gain, _centre_and_size(box) - predicted[0])
+        self._covariance = covariance - np.outer(gain, covariance[0])
         self.strong_hits += strong
         self.last = second
         self.times.append(second)
@@ -94,7 +96,7 @@ class Tracker:
         updates: frames seen.
     """
 
-    def __init__(self, start_score: float = 0.5, min_iou: float = 0.25, max_gap: float = 1.2) -> None:
+    def __init__(self, start_score: float = 0.5, min_iou: float = 0.1, max_gap: float = 1.2) -> None:
         self.start_score = start_score
         self.min_iou = min_iou
         self.max_gap = max_gap
@@ -118,7 +120,11 @@ class Tracker:
         left = self._continue(self.active, people, np.flatnonzero(strong), second, self.min_iou)
         unseen = [track for track in self.active if track.last < second]
         self._continue(unseen, people, np.flatnonzero(~strong), second, max(self.min_iou, _WEAK_MIN_IOU))
+        continued = [track.boxes[-1] for track in self.active if track.last == second]
         for index in left:
+            box = people.boxes[index]
+            if continued and (intersection(box, np.array(continued)) > _DOUBLE * area(box)).any():
+                continue
             self.active.append(Track(self._next_id, second, people.boxes[index], float(people.scores[index])))
             self._next_id += 1
         return ended
@@ -147,3 +153,12 @@ class Tracker:
             score = float(people.scores[index])
             tracks[row].see(second, people.boxes[index], score, score >= self.start_score)
         return np.delete(chosen, columns[allowed]).tolist()
+
+
+def _centre_and_size(box: Boxes) -> NDArray[np.float64]:
+    x1, y1, x2, y2 = box.astype(np.float64)
+    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1])
+
+
+def _corners(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.concatenate([values[:2] - values[2:] / 2, values[:2] + values[2:] / 2])

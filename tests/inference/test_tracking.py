@@ -51,6 +51,34 @@ def test_a_gap_is_bridged_by_motion_and_interpolated():
     assert track.at(1.7, hold=0.15) is not None
 
 
+def test_a_double_box_starts_no_track():
+    """It lies inside the box of somebody who is tracked; a person beside them is new."""
+    tracker = Tracker()
+    tracker.update(0.0, people(square(0.3)))
+    inner, outer = [0.31, 0.45, 0.49, 0.6], square(0.45)
+    tracker.update(0.2, people(square(0.3), inner, outer))
+    assert sorted(track.boxes[0].round(2).tolist() for track in tracker.active) == [
+        pytest.approx(square(0.3)),
+        pytest.approx(outer),
+    ]
+
+
+def test_speed_is_learned_from_noisy_boxes():
+    """Steps of 0.05 with errors of 0.01: the prediction is nearer than the last step continued."""
+    rng = np.random.default_rng(0)
+    errors, naive = [], []
+    for _ in range(50):
+        tracker = Tracker()
+        boxes = [np.array(square(0.05 * step)) + rng.normal(0, 0.01, 4) for step in range(10)]
+        for step, box in enumerate(boxes):
+            tracker.update(0.2 * step, people(box))
+        (track,) = tracker.active
+        errors.append(track.predict(2.0)[:2] + track.predict(2.0)[2:] - [1.2, 1.0])
+        last = 2 * boxes[-1] - boxes[-2]
+        naive.append(last[:2] + last[2:] - [1.2, 1.0])
+    assert np.abs(errors).mean() < 0.8 * np.abs(naive).mean()
+
+
 def test_a_long_gap_ends_the_track():
     tracker = Tracker(max_gap=0.5)
     tracker.update(0.0, people(square(0.3)))
