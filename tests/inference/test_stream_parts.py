@@ -150,8 +150,8 @@ def test_a_person_is_shown_until_a_detection_misses_them():
         people = collector(realtime=realtime)
         see(people, 0.0, 0.1)
         see(people, 0.5, 0.2)
-        (shown,) = people.shown_at(1.0)  # moving on as before
-        np.testing.assert_allclose(shown.box, [0.3, 0.2, 0.5, 0.8], atol=1e-6)
+        (shown,) = people.shown_at(1.0)  # moving on; the filter believes in some acceleration
+        np.testing.assert_allclose(shown.box, [0.3, 0.2, 0.5, 0.8], atol=0.02)
         assert [len(people.shown_at(second)) for second in (1.7, 1.8)] == [1, 0]  # up to max_gap
         see(people, 1.0)
         assert [len(people.shown_at(second)) for second in (1.4, 1.6)] == after
