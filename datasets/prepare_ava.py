@@ -12,10 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.datasets import AVADataset
 from modist_det.data.datasets.ava_check import check_dataset, format_report
+from modist_det.data.datasets.ava_kinetics import write_clip_annotations
 from modist_det.data.datasets.ava_prepare import split_dataset, write_description, write_label_map
 from modist_det.formats.ava.files import read_ava_boxes
 from modist_det.utils.cli import at_least, make_parser, run_cli
 from modist_det.utils.errors import UserError
+
+AVA_CLASSES = 80  # AVA trains these; its label map names the 60 that are evaluated
 
 EXAMPLE = """\
   python datasets/prepare_ava.py init --videos clips --annotations boxes.csv --label-map actions.pbtxt \\
@@ -26,7 +29,7 @@ EXAMPLE = """\
 
 def parser() -> argparse.ArgumentParser:
     p = make_parser(__doc__, EXAMPLE)
-    commands = p.add_subparsers(dest="command", required=True, metavar="{init,check,split}")
+    commands = p.add_subparsers(dest="command", required=True, metavar="{init,kinetics,check,split}")
 
     init = commands.add_parser("init", help="write a description file of a dataset")
     init.add_argument(
@@ -70,6 +73,24 @@ def parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="replace existing files")
     init.add_argument("--out", type=Path, required=True, metavar="YAML", help="the description file to write")
 
+    kinetics = commands.add_parser("kinetics", help="describe the Kinetics part of AVA-Kinetics")
+    kinetics.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="Kinetics-700's clips, ID_START_END.mp4",
+    )
+    kinetics.add_argument(
+        "--annotations", type=Path, required=True, metavar="CSV", help="kinetics_train_v1.0.csv"
+    )
+    kinetics.add_argument("--label-map", type=Path, required=True, metavar="PBTXT", help="AVA's")
+    kinetics.add_argument("--force", action="store_true", help="replace existing files")
+    kinetics.add_argument(
+        "--out", type=Path, required=True, metavar="YAML", help="the description file to write"
+    )
+
     check = commands.add_parser("check", help="check files and videos; exit status 0 if nothing is wrong")
     check.add_argument("dataset", metavar="DESCRIPTION", help="description file or catalogue name")
     check.add_argument(
@@ -103,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    return {"init": _init, "check": _check, "split": _split}[args.command](args)
+    return {"init": _init, "kinetics": _kinetics, "check": _check, "split": _split}[args.command](args)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -137,6 +158,17 @@ def _init(args: argparse.Namespace) -> int:
         print(f"wrote {label_map}; replace its names (class 1 ...) with those of your classes")
     write_description(args.out, settings, force=args.force)
     print(f"wrote {args.out}; next: python datasets/prepare_ava.py check {args.out}")
+    return 0
+
+
+def _kinetics(args: argparse.Namespace) -> int:
+    rows = args.out.with_suffix(".csv")
+    if args.out.exists() and not args.force:
+        raise UserError(f"{args.out} exists; remove it, choose another name, or add --force")
+    found, labelled = write_clip_annotations(args.annotations, args.videos, rows)
+    settings = {"videos": args.videos, "label_map": args.label_map, "annotations": rows}
+    write_description(args.out, {**settings, "num_classes": AVA_CLASSES}, force=args.force)
+    print(f"wrote {args.out} and {rows}: {found} of {labelled} labelled keyframes are in the clips")
     return 0
 
 

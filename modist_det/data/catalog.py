@@ -242,6 +242,14 @@ def _tubes(name: str, dataset: str, split: int, subset: str) -> TubesDataset:
     return TubesDataset(name, root / "videos", annotations, subset, split, lists)
 
 
+def _ava_kinetics(name: str, split: str) -> AVADataset:
+    root = data_root() / "ava_kinetics"
+    _require(name, root, "AVA-Kinetics", [root / f"{split}.yaml"])
+    dataset: AVADataset = load_description(root / f"{split}.yaml")
+    dataset.name = name
+    return dataset
+
+
 def _require(name: str, root: Path, section: str, paths: Sequence[Path]) -> None:
     missing = [str(path.relative_to(root)) for path in dict.fromkeys(paths) if not path.exists()]
     if missing:
@@ -271,6 +279,8 @@ def _register_builtin() -> None:
         factory = partial(_ava, name, split, label_map=labels[version], version=version, person_boxes=boxes)
         DatasetCatalog.register(name, factory)
     for split in ("train", "val"):
+        name = f"ava_kinetics_{split}"
+        DatasetCatalog.register(name, partial(_ava_kinetics, name, split))
         name = f"puppets_{split}"
         DatasetCatalog.register(name, partial(_puppets, name, split))
     for subset in ("train", "test"):
