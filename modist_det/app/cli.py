@@ -104,6 +104,13 @@ def get_parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", help="create the repository as private")
     push.add_argument("--message", default="Upload model", help="of the commit (default: %(default)s)")
 
+    compare = command(
+        "compare", _compare, "compare runs: results, differences of their configs, significance"
+    )
+    compare.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders; the first is compared with each other"
+    )
+
     check = command(
         "check", _check, "check data before training: rows, classes, and whether each video opens"
     )
@@ -216,6 +223,12 @@ def _push(args: argparse.Namespace) -> None:
 
     print(f"uploaded to {push(args.run, args.to, private=args.private, message=args.message)}")
     print(f"next: modist-det predict VIDEO --model {args.to}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from ..analysis.compare_folders import compare_folders
+
+    print(compare_folders(args.runs))
 
 
 def _check(args: argparse.Namespace) -> int:
