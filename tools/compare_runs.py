@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from modist_det.utils.cli import at_least, make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError
@@ -45,17 +46,21 @@ def get_parser() -> argparse.ArgumentParser:
     add("--resamples", type=at_least(100), default=1000, metavar="N", help="(default: %(default)s)")
     add("--seed", type=at_least(0), default=0, help="(default: %(default)s)")
     add("--json", metavar="OUT", help="write the result to this file")
+    add(
+        "--html", type=Path, metavar="OUT", help="write the tables as a web page, beside the results' reports"
+    )
     return parser
 
 
 def main(args: argparse.Namespace) -> None:
     from modist_det.analysis.compare_runs import (
         compare_results,
+        comparison_page,
         comparison_text,
         hits_of_ava_files,
         hits_of_tube_files,
     )
-    from modist_det.utils.files import write_json
+    from modist_det.utils.files import atomic_path, write_json
 
     if args.groundtruth.endswith(".csv"):
         if args.labelmap is None:
@@ -76,6 +81,10 @@ def main(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, comparisons)
         print(f"wrote {args.json}")
+    if args.html:
+        with atomic_path(args.html) as temporary:
+            temporary.write_text(comparison_page(next(iter(hits)), comparisons), encoding="utf-8")
+        print(f"wrote {args.html}")
 
 
 if __name__ == "__main__":

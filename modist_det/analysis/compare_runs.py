@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,20 @@ from ..evaluation.tube_ap import compare_frames, compare_tubes
 from ..utils.errors import UserError
 from .tube_files import is_tubes, read_tube_file
 
-__all__ = ["compare_results", "comparison_text", "hits_of_ava_files", "hits_of_tube_files"]
+__all__ = ["compare_results", "comparison_page", "comparison_text", "hits_of_ava_files", "hits_of_tube_files"]
 
 _SIGNIFICANT = 0.05
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Comparison of results</title>
+<style>
+body {{ font: 15px sans-serif; max-width: 70em; margin: 2em auto; }}
+td, th {{ padding: 0.2em 0.8em; border-bottom: 1px solid #ddd; }}
+</style></head><body>
+<h1>Comparison of results</h1>
+{parts}
+</body></html>
+"""
 
 
 def hits_of_ava_files(
@@ -77,9 +89,28 @@ def compare_results(hits: Mapping[str, RankedHits], resamples: int = 1000, seed:
 
 def comparison_text(first: str, comparisons: Mapping[str, Mapping[str, Any]]) -> str:
     """Tables of :func:`compare_results`."""
-    lines = []
+    return "\n\n".join(
+        f"{tabulate(rows, headers, disable_numparse=True, colalign=['left'])}\n{verdict}"
+        for headers, rows, verdict in _tables(first, comparisons)
+    )
+
+
+def comparison_page(first: str, comparisons: Mapping[str, Mapping[str, Any]]) -> str:
+    """The same tables as an HTML page of one file, which may be opened beside the reports of the results."""
+    parts = [
+        f"<h2>{html.escape(headers[1])} and {html.escape(headers[2])}</h2>\n"
+        f"{tabulate(rows, headers, tablefmt='html', disable_numparse=True, colalign=['left'])}\n"
+        f"<p>{html.escape(verdict)}</p>"
+        for headers, rows, verdict in _tables(first, comparisons)
+    ]
+    return _PAGE.format(parts="\n".join(parts))
+
+
+def _tables(
+    first: str, comparisons: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[list[str], list[list[str]], str]]:
+    """Headers, rows and verdict of each comparison."""
     for name, result in comparisons.items():
-        headers = ["", first, name, "difference", "95 % interval", "p", "p, corrected"]
         rows = [_row("mAP", result, "")]
         rows += [
             _row(str(label), entry, f"{entry['p_corrected']:.3f}")
@@ -87,12 +118,11 @@ def comparison_text(first: str, comparisons: Mapping[str, Mapping[str, Any]]) ->
         ]
         better = f"{name} is {'better' if result['difference'] > 0 else 'worse'} than {first}"
         verdict = better if result["p"] < _SIGNIFICANT else "no significant difference"
-        lines += [
-            tabulate(rows, headers, disable_numparse=True, colalign=["left"]),
+        yield (
+            ["", first, name, "difference", "95 % interval", "p", "p, corrected"],
+            rows,
             f"{verdict} (p = {result['p']:.3f}, {result['videos']} videos)",
-            "",
-        ]
-    return "\n".join(lines).rstrip()
+        )
 
 
 def _row(label: str, entry: Mapping[str, Any], corrected: str) -> list[str]:

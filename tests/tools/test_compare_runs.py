@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_tubes(run, tmp_path):
     """B finds all of 12 videos, A a third of them."""
     boxes = [[10, 20, 60, 120]] * 20
     truth = [
-        {"video": f"v{i}", "class": "run", "frames": list(range(1, 21)), "boxes": boxes} for i in range(12)
+        {"video": f"v{i}", "class": "<run>", "frames": list(range(1, 21)), "boxes": boxes} for i in range(12)
     ]
     tubes = [{**tube, "score": 0.5 + i / 100} for i, tube in enumerate(truth)]
     for name, content in (("truth", truth), ("a", tubes[::3]), ("b", tubes)):
@@ -35,7 +36,15 @@ def test_tubes(run, tmp_path):
     assert code == 0 and "b is better than a" in out
     result = json.loads((tmp_path / "out.json").read_text())["b"]
     assert result["difference"] == pytest.approx(2 / 3, abs=1e-6) and result["p"] < 0.02
-    assert set(result["classes"]) == {"run"}
+    assert set(result["classes"]) == {"<run>"}
+    code, _, _ = run(*files[:2], "-g", files[2], "--html", tmp_path / "out.html")
+    page = (tmp_path / "out.html").read_text()
+    root = ElementTree.fromstring(page[page.index("<body>") : page.index("</html>")])
+    rows = [["".join(cell.itertext()).strip() for cell in row] for row in root.iter("tr")]
+    assert code == 0 and rows[0][1:4] == ["a", "b", "difference"]
+    assert [row[:4] for row in rows[1:]] == [
+        [name, "0.3333", "1.0000", "+0.6667"] for name in ("mAP", "<run>")
+    ]
     code, out, _ = run(files[0], files[0], "-g", files[2])
     assert code == 1
 
