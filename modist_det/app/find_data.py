@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from ..data.datasets import AVADataset, ClassificationDataset
 from ..data.datasets.ava_prepare import split_dataset, write_description, write_label_map
 from ..data.datasets.detection import DetectionDataset
 from ..data.datasets.splitting import choose_validation, warn_of_one_sided
+from ..data.datasets.tube_annotations import read_tube_annotations
+from ..data.datasets.tubes import TubesDataset
 from ..data.datasets.video_list import ClassFolders
 from ..formats.ava.files import read_ava_boxes
 from ..utils.errors import UserError
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 _TRAIN, _VAL = ("train", "training"), ("val", "validation", "valid", "test")
 _VAL_SHARE = 0.2
+_TUBE_FRAMES = (
+    5  # a keyframe at each of so many annotated frames, since neighbouring ones are near-duplicates
+)
 _MAX_MISSING = 0.5  # of the videos in a csv; missing ones are named
 
 
@@ -69,6 +75,8 @@ def find_data(where: str, folder: Path, task: str | None = None, seed: int = 0) 
     - a folder per class: a fifth of each class is taken for validation;
     - videos with a csv in AVA's style, ``video,second,x1,y1,x2,y2,action``: ``train.csv`` and ``val.csv``, or one
       that is split by video; with class names in a ``.pbtxt``, or without;
+    - videos with a file of tubes (:func:`~modist_det.data.datasets.tube_annotations.read_tube_annotations`), whose
+      split is taken if it has one;
     - videos alone;
     - a description file, or the name of a dataset.
 
@@ -100,6 +108,8 @@ def _in_folder(data: Path, folder: Path, seed: int) -> FoundData:
     )
     if csvs:
         return _videos_and_csv(data, [Path(path) for path in csvs], folder, seed)
+    if tubes := _tube_files(data):
+        return _videos_and_tubes(data, tubes, folder, seed)
     parts = {entry.name.lower(): Path(entry.path) for entry in scan(data) if entry.is_dir()}
     train = next((parts[name] for name in _TRAIN if name in parts), None)
     val = next((parts[name] for name in _VAL if name in parts), None)
@@ -116,7 +126,7 @@ def _in_folder(data: Path, folder: Path, seed: int) -> FoundData:
         return _unlabelled(data, folder)
     raise UserError(
         f"{data} is not recognized: give a folder with a folder of videos per class, such folders in train and val, "
-        "videos with a csv in AVA's style (video,second,x1,y1,x2,y2,action), or videos alone"
+        "videos with a csv in AVA's style (video,second,x1,y1,x2,y2,action) or with a file of tubes, or videos alone"
     )
 
 
@@ -153,7 +163,7 @@ def _videos_and_csv(data: Path, csvs: list[Path], folder: Path, seed: int) -> Fo
             f"{data} has {len(maps)} label maps: {', '.join(path.name for path in maps)}; leave one"
         )
     settings: dict[str, Any] = {
-        "videos": data / "videos" if (data / "videos").is_dir() else data,
+        "videos": _videos_of(data),
         "max_missing": _MAX_MISSING,
     }
     if maps:
@@ -176,6 +186,55 @@ def _videos_and_csv(data: Path, csvs: list[Path], folder: Path, seed: int) -> Fo
     parts_of = split_dataset(dataset, folder, _VAL_SHARE, seed, force=True)
     counts = " and ".join(f"{len(videos)} for {part}" for part, (_, videos) in parts_of.items())
     return _two_parts("detection", folder, f"videos with a csv of boxes, split by video ({counts})")
+
+
+def _tube_files(data: Path) -> list[Path]:
+    """The files of tubes beside the videos."""
+    found = []
+    for entry in scan(data):
+        if extension(entry.name) in (".json", ".pkl", ".mat"):
+            with contextlib.suppress(UserError):  # something else
+                read_tube_annotations(entry.path)
+                found.append(Path(entry.path))
+    return sorted(found)
+
+
+def _videos_and_tubes(data: Path, files: list[Path], folder: Path, seed: int) -> FoundData:
+    if len(files) > 1:
+        raise UserError(
+            f"{data} has {len(files)} files of tubes: {', '.join(path.name for path in files)}; leave one"
+        )
+    settings: dict[str, Any] = {"videos": _videos_of(data), "annotations": files[0], "every": _TUBE_FRAMES}
+    dataset = TubesDataset(data.name, settings["videos"], files[0])
+    annotations = dataset.annotations
+    chosen: dict[str, dict[str, Any]] = {}
+    if {(1, "train"), (1, "test")} <= annotations.splits.keys():
+        chosen |= {"train": {"subset": "train"}, "val": {"subset": "test"}}
+        kind = "videos with tubes, split as their file says"
+    else:
+        names = list(dataset.find_videos(list(annotations.videos)))
+        if len(names) < 2:
+            raise UserError(
+                f"{settings['videos']} has {len(names)} of the videos of {files[0]}; a split needs two"
+            )
+        has_class = np.zeros((len(names), len(annotations.classes)), dtype=bool)
+        rows_of = {name: row for row, name in enumerate(names)}
+        for tube in annotations.tubes:
+            if tube.video in rows_of:
+                has_class[rows_of[tube.video], tube.label] = True
+        in_val = choose_validation(has_class, _VAL_SHARE, seed)
+        warn_of_one_sided(has_class, in_val, dict(enumerate(annotations.classes)))
+        for part, rows in (("train", ~in_val), ("val", in_val)):
+            _write_lines(folder / f"{part}.txt", [names[row] for row in np.flatnonzero(rows).tolist()])
+            chosen[part] = {"list_file": folder / f"{part}.txt"}
+        kind = f"videos with tubes, split by video ({(~in_val).sum()} for train and {in_val.sum()} for val)"
+    for part, choice in chosen.items():
+        write_description(folder / f"{part}.yaml", {**settings, **choice}, format="tubes", force=True)
+    return _two_parts("detection", folder, kind)
+
+
+def _videos_of(data: Path) -> Path:
+    return data / "videos" if (data / "videos").is_dir() else data
 
 
 def _split_classes(data: Path, folder: Path, seed: int) -> FoundData:

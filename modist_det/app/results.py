@@ -77,9 +77,12 @@ class VideoResult(ABC):
             raise UserError(f"a result is not saved as {path.name!r}; its name ends in {', '.join(kinds)}")
         if path.resolve() == self.video.resolve():
             raise UserError(f"{path} is the video itself; save its annotated copy under another name")
+        return self._write(path, kinds[path.suffix.lower()], top=top, min_score=min_score)
+
+    def _write(self, path: Path, kind: str, **drawing: Any) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        outputs: dict[str, Any] = {kinds[path.suffix.lower()]: path}
-        self.write(Outputs(**outputs, top=top, min_score=min_score))
+        outputs: dict[str, Any] = {kind: path}
+        self.write(Outputs(**outputs, **drawing))
         return path
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,8 +91,8 @@ class VideoResult(ABC):
             return read_json(self.save(Path(folder) / "result.json"))
 
     def to_json(self, path: str | Path) -> Path:
-        """Write all results as JSON (docs/RESULT_FILES.md)."""
-        return self.save(Path(path).with_suffix(".json"))
+        """Write all results as JSON (docs/RESULT_FILES.md), whatever the name's end."""
+        return self._write(Path(path), "json")
 
     def __str__(self) -> str:
         header, rows = self.rows()

@@ -15,9 +15,9 @@ from ..modeling.methods import backbone_prefixes
 from ..utils.errors import UserError, nearest
 from .caffe2 import from_caffe2, is_caffe2, is_training_blob, to_caffe2, with_statistics
 from .context_heads import context_head_format, from_acar, from_feature_bank
-from .hiera import from_hiera, is_hiera, to_hiera
+from .hiera import from_hiera, is_hiera
 from .image_resnet import from_image_resnet, is_image_resnet, to_image_resnet
-from .mvit import from_mvit, is_mvit, to_mvit
+from .mvit import from_mvit, is_mvit
 from .pyslowfast import from_pyslowfast, has_two_pathways, to_pyslowfast
 from .pytorchvideo import from_pytorchvideo, is_pytorchvideo, to_pytorchvideo
 from .torchvision_video import from_torchvision_video, to_torchvision_video, torchvision_family
@@ -90,11 +90,10 @@ def names_in_format(
         "modist_det": str,
         **dict.fromkeys(("pyslowfast", "modist", "caffe2"), to_pyslowfast),
         "torchvision": to_image_resnet,
-        "hiera": to_hiera,
-        "pyslowfast_mvit": to_mvit,
-        # The encoders of pretraining files.
-        "mae_st": lambda name: name.removeprefix("backbone."),
-        "vjepa": lambda name: name.removeprefix("backbone."),
+        # Our backbones have their names; of mae_st and vjepa, those of the encoders of pretraining files.
+        **dict.fromkeys(
+            ("hiera", "pyslowfast_mvit", "mae_st", "vjepa"), lambda name: name.removeprefix("backbone.")
+        ),
     }
     if format not in one_by_one:
         raise UserError(f"there is no checkpoint format {format!r}{nearest(format, FORMATS)}")

@@ -13,20 +13,19 @@ from torch import Tensor
 
 from .weights import Weights
 
-__all__ = ["from_hiera", "is_hiera", "to_hiera"]
+__all__ = ["from_hiera", "is_hiera"]
 
 _WIDENING = re.compile(r"blocks\.\d+\.proj\.weight")
 _DECODER = ("multi_scale_fusion_heads.", "decoder_", "mask_token")
 
 
 def is_hiera(names: Iterable[str]) -> bool:
-    """Whether these are Hiera's: blocks that widen, but no pooling by convolutions, which MViT has."""
+    """Whether these are Hiera's, if they are not MViT's (:func:`~.mvit.is_mvit`): blocks that widen."""
     names = list(names)
     return (
         "blocks.0.attn.qkv.weight" in names
         and any(name in names for name in ("pos_embed", "pos_embed_spatial"))
         and any(_WIDENING.fullmatch(name) for name in names)
-        and not any(".attn.pool_" in name for name in names)
     )
 
 
@@ -39,8 +38,3 @@ def from_hiera(state_dict: Mapping[str, Tensor]) -> Weights:
         ours = source.startswith(("head.", *_DECODER))
         weights.add(source if ours else f"backbone.{source.removeprefix('encoder_')}", source, tensor)
     return weights
-
-
-def to_hiera(name: str) -> str | None:
-    """Hiera's name for our ``name``."""
-    return name.removeprefix("backbone.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["from_mvit", "is_mvit", "to_mvit"]
+__all__ = ["from_mvit", "is_mvit"]
 
 _POOL = re.compile(r"blocks\.\d+\.attn\.pool_[qkv]\.weight")
 
@@ -21,8 +21,3 @@ def is_mvit(names: Iterable[str]) -> bool:
 def from_mvit(name: str) -> str:
     """Our name for MViT's parameter ``name``."""
     return name if name.startswith("head.") else f"backbone.{name}"
-
-
-def to_mvit(name: str) -> str | None:
-    """The inverse of :func:`from_mvit`."""
-    return name.removeprefix("backbone.")

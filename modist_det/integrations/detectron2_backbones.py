@@ -102,7 +102,8 @@ def use_backbone(
     """
     own = get_cfg(config)
     if fpn:
-        network = build_backbone(own)
+        with torch.device("meta"):  # only its strides are of interest
+            network = build_backbone(own)
         if not isinstance(network, HasStages) or network.stage_strides != (4, 8, 16, 32):
             raise UserError(
                 f"{config}: a feature pyramid needs MODEL.BACKBONE.NAME ResNet3D with MODEL.RESNET3D.DILATE_RES5 False "

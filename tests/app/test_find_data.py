@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import shutil
 
+import numpy as np
 import pytest
 
 from modist_det.app.find_data import find_data
@@ -137,3 +140,55 @@ def test_places_that_cannot_be(tmp_path):
         find_data("a,b,c", tmp_path / "out")
     with pytest.raises(UserError, match="would be written into it; choose another --out"):
         find_data(str(tmp_path), tmp_path)
+
+
+def tubes_file(path, videos):
+    """JSON: in each video one person does ``videos[name]`` for 20 frames."""
+    boxes = [[0.1, 0.1, 0.4, 0.9]] * 20
+    tube = {"start_frame": 0, "end_frame": 20, "boxes": boxes}
+    size = {"width": 64, "height": 48, "fps": 10.0, "num_frames": 20}
+    content = {name: {**size, "tubes": [{**tube, "label": label}]} for name, label in videos.items()}
+    path.write_text(json.dumps(content))
+
+
+def test_videos_with_tubes(clip, tmp_path):
+    """Each class is in both parts, every fifth frame is a keyframe, and a missing video does not count."""
+    videos = {f"{label}{i}": label for label in ("run", "walk") for i in range(5)}
+    data = put(clip, tmp_path / "d" / "videos", *videos).parent
+    tubes_file(data / "tubes.json", videos | {"gone": "run"})
+    (data / "notes.json").write_text('{"of": "somebody"}')
+    found = find_data(str(data), tmp_path / "out")
+    assert found.task == "detection" and "split by video (8 for train and 2 for val)" in found.kind
+    assert found.size == 8 * 4
+    train, val = ids(found.train), ids(found.val)
+    assert train | val == set(videos) and not train & val
+    assert {name[:-1] for name in train} == {name[:-1] for name in val} == {"run", "walk"}
+    assert DatasetCatalog.get(found.val).metadata.class_names == {1: "run", 2: "walk"}
+
+
+def test_the_split_of_a_file_of_tubes_is_taken(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a", "b", "c")
+    box = np.tile(np.float32([1, 5, 5, 30, 40]), (20, 1))
+    box[:, 0] = np.arange(1, 21)
+    names = ["a", "b", "c"]
+    content = {
+        "labels": ["jump"],
+        "gttubes": {name: {0: [box]} for name in names},
+        "nframes": dict.fromkeys(names, 20),
+        "resolution": dict.fromkeys(names, (48, 64)),
+        "train_videos": [["a", "c"]],
+        "test_videos": [["b"]],
+    }
+    (data / "GT.pkl").write_bytes(pickle.dumps(content))
+    found = find_data(str(data), tmp_path / "out")
+    assert (ids(found.train), ids(found.val)) == ({"a", "c"}, {"b"})
+
+
+def test_ambiguous_tubes(clip, tmp_path):
+    data = put(clip, tmp_path / "d", "a")
+    tubes_file(data / "x.json", {"a": "run", "b": "run"})
+    with pytest.raises(UserError, match="has 1 of the videos of .*x.json; a split needs two"):
+        find_data(str(data), tmp_path / "out")
+    tubes_file(data / "y.json", {"a": "run"})
+    with pytest.raises(UserError, match="2 files of tubes: x.json, y.json; leave one"):
+        find_data(str(data), tmp_path / "out")

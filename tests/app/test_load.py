@@ -81,6 +81,8 @@ def test_saved_files(detected, classified, tmp_path):
             assert video.info.num_frames == 20
     with pytest.raises(UserError, match=r"not saved as 'a.gif'"):
         detected.save("a.gif")
+    assert detected.to_json(tmp_path / "a.result") == tmp_path / "a.result"  # the name is the user's
+    assert json.loads((tmp_path / "a.result").read_text()) == detected.to_dict()
 
 
 def test_the_video_is_not_replaced(detected):

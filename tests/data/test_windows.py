@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -60,3 +61,12 @@ def test_durations_of_files(tmp_path, encode):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     given = records(*((path, None, None) for path in (*paths, str(tmp_path / "bad.mp4"), paths[0])))
     np.testing.assert_allclose(measure_durations(given), [2.0, 3.5, np.nan, 2.0])
+
+
+def test_durations_of_frame_folders_follow_their_rate(tmp_path):
+    """One folder at two rates is two videos."""
+    for number in range(1, 13):
+        cv2.imwrite(str(tmp_path / f"img_{number:05d}.jpg"), np.zeros((16, 16, 3), np.uint8))
+    rates = (6.0, 24.0, 6.0)
+    given = VideoRecords.of([VideoRecord(i, f"v{i}", str(tmp_path), fps) for i, fps in enumerate(rates)])
+    np.testing.assert_allclose(measure_durations(given), [2.0, 0.5, 2.0])

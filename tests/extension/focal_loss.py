@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,4 +30,6 @@ class FocalLoss:
         """Logits (N, K) and targets (N, K) of 0 and 1 -> one value per row (N,); their mean is taken elsewhere."""
         logits, targets = logits.float(), targets.float()
         truth = F.logsigmoid(logits * (2 * targets - 1))
-        return (-((1 - truth.exp()) ** self.gamma) * truth).mean(dim=1)
+        # Below a gamma of 1, the power has an infinite slope at 0, where targets are met, and 0 times infinity is NaN.
+        easy = (1 - truth.exp()).clamp(min=torch.finfo(truth.dtype).tiny)
+        return (-(easy**self.gamma) * truth).mean(dim=1)

@@ -114,6 +114,10 @@ def check_focal_loss():
         np.testing.assert_allclose(loss.detach().numpy(), expected, rtol=1e-5)
     loss.sum().backward()
     assert torch.isfinite(logits.grad).all()
+    # Where a target is met exactly, a gamma below 1 has an infinite slope there.
+    met = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    FocalLoss(0.5)(met, torch.tensor([[1, 0]])).sum().backward()
+    assert torch.isfinite(met.grad).all()
 
 
 def test_barlow_twins(follow, folder, backbone_run, apart, tiny_actions):
