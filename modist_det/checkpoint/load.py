@@ -215,7 +215,8 @@ def _adapt_backbone(weights: Weights, backbone: Backbone, prefix: str) -> list[t
 def _adapt_classes(weights: Weights, targets: dict[str, Tensor]) -> list[tuple[str, str]]:
     """Leave out rows of the last layer that stand for no class of the model; (name in the model, how) of each."""
     changes = []
-    for name in (f"{_LAST_LAYER}weight", f"{_LAST_LAYER}bias"):
+    # With a hidden layer before it (MODEL.HEAD.MLP), the last layer is "projection.2".
+    for name in (f"{_LAST_LAYER}{part}{kind}" for part in ("", "2.") for kind in ("weight", "bias")):
         theirs, ours = weights.tensors.get(name), targets.get(name)
         if theirs is None or ours is None or not theirs.dim() or not ours.dim():
             continue

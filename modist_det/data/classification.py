@@ -32,7 +32,8 @@ add_section(
     "INPUT",
     RESIZED_CROP=False,  # random resized crops in training, instead of square crops at a random short side
     # Frames of a "clip" (SAMPLING_RATE apart), the same number spread over all of its "span" (PySlowFast's
-    # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video.
+    # classification: 8 x 8 is 9 frames apart), or one of each of NUM_FRAMES "segments" of the video. Detection: a
+    # "clip" with a frame at the keyframe (PySlowFast), or the "middles" of SAMPLING_RATE frames (VideoMAE, UMT).
     SAMPLING="clip",
     # Training clips per decoded video, each augmented differently (repeated augmentation).
     REPEATS=Key(1, COUNT),

@@ -16,7 +16,7 @@ from ..structures.samples import DetectionSample, Sample
 from ..utils.errors import UserError
 from ..video.frame_cache import OpenVideo, video_opener
 from ..video.reader import open_video
-from ..video.sampling import clip_around
+from ..video.sampling import clip_around, middles_around
 from . import transforms as T
 from .augmentation import Augmentation, View, box_jitter, train_augmentation
 from .datasets.records import DetectionRecord
@@ -36,6 +36,9 @@ add_section(
 )
 # Evaluation of detectors: a score is that of the action times that of the person detector.
 add_section("TEST", TIMES_PERSON_SCORE=False)
+
+
+_SAMPLINGS = {"clip": clip_around, "middles": middles_around}
 
 
 @runtime_checkable
@@ -64,7 +67,8 @@ class DetectionMapper:
 
     In training the augmentation transforms the clip and may drop persons. In evaluation the short side is scaled to
     ``min_size_test``, and the whole frame and all persons are kept. Frames are those nearest in time to
-    ``t + k * sampling_rate / target_fps``; times outside the video repeat its first or last frame.
+    ``t + k * sampling_rate / target_fps``, or later by half a spacing; times outside the video repeat its first or last
+    frame.
 
     Args:
         num_classes: K.
@@ -72,6 +76,7 @@ class DetectionMapper:
         sampling_rate: spacing of the clip's frames, counted in frames at ``target_fps``.
         target_fps: frames per second to which ``sampling_rate`` refers.
         min_size_test: short side in evaluation (pixels).
+        sampling: "clip" (:func:`~modist_det.video.sampling.clip_around`) or "middles" (``middles_around``).
         augmentation: used in training; None in evaluation.
         person_scores: samples have ``person_scores``, by which a detector multiplies its scores.
         open_video: function that opens a video.
@@ -86,6 +91,7 @@ class DetectionMapper:
     sampling_rate: int = 8
     target_fps: float = 30.0
     min_size_test: int = 256
+    sampling: str = "clip"
     augmentation: Augmentation | None = None
     person_scores: bool = False
     open_video: OpenVideo = open_video
@@ -96,7 +102,12 @@ class DetectionMapper:
                 f"a clip of INPUT.NUM_FRAMES {self.num_frames}, SAMPLING_RATE {self.sampling_rate} at TARGET_FPS "
                 f"{self.target_fps} is impossible; all three must be positive"
             )
-        self.offsets = clip_around(self.num_frames, self.sampling_rate) / self.target_fps  # seconds
+        if self.sampling not in _SAMPLINGS:
+            raise UserError(
+                f"INPUT.SAMPLING is {self.sampling!r}; known for detection: {', '.join(_SAMPLINGS)}"
+            )
+        around = _SAMPLINGS[self.sampling]
+        self.offsets = around(self.num_frames, self.sampling_rate) / self.target_fps  # seconds
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> DetectionMapper:
@@ -109,6 +120,7 @@ class DetectionMapper:
             sampling_rate=node.SAMPLING_RATE,
             target_fps=node.TARGET_FPS,
             min_size_test=node.MIN_SIZE_TEST,
+            sampling=node.SAMPLING,
             augmentation=train_augmentation(cfg, *jitter, resized_crop=False) if is_train else None,
             person_scores=cfg.TEST.TIMES_PERSON_SCORE and not is_train,
             open_video=video_opener(cfg),

@@ -67,8 +67,6 @@ add_section(
 )
 add_section(
     "SOLVER",
-    # Clips per optimizer step, over all processes and accumulation steps.
-    IMS_PER_BATCH=Key(64, COUNT),
     ACCUMULATION_STEPS=Key(1, COUNT),
     # Epochs between checkpoints (0: only the last) and number of checkpoints to keep (0: all).
     CHECKPOINT_PERIOD=Key(1.0, NOT_NEGATIVE),

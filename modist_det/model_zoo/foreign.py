@@ -22,7 +22,8 @@ __all__ = ["config_of_file", "from_file"]
 
 logger = logging.getLogger(__name__)
 
-_LAST_LAYER = "head.projection.weight"
+_HEAD = "head.projection."
+_LAST_LAYER = f"{_HEAD}weight"
 _IMAGENET = {"MODEL.PIXEL_MEAN": [0.485, 0.456, 0.406], "MODEL.PIXEL_STD": [0.229, 0.224, 0.225]}
 # What the projects' detectors have and no file shows; VideoMAE's is UMT's, too.
 _DETECTORS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,7 @@ _DETECTORS: dict[str, dict[str, Any]] = {
         "MODEL.HEAD.BOX_EXTENSION": [0.1, 0.05],
         "MODEL.PIXEL_MEAN": [0.48146, 0.45469, 0.40384],
         "MODEL.PIXEL_STD": [0.225, 0.225, 0.225],
+        "INPUT.SAMPLING": "middles",
     },
     "mmaction2_vit": {"MODEL.HEAD.ROI_RESOLUTION": 8},
 }
@@ -60,7 +62,7 @@ def from_file(path: str | os.PathLike, overrides: Sequence[Any] = ()) -> nn.Modu
         UserError: the file is none of docs/TRANSFORMERS.md, or a setting contradicts it.
     """
     cfg, weights = _config_and_weights(os.fspath(path), overrides)
-    has_more = any(name == _LAST_LAYER or name.startswith("decoder.") for name in weights.tensors)
+    has_more = any(name.startswith((_HEAD, "decoder.")) for name in weights.tensors)
     network = build_model(cfg) if has_more else build_backbone(cfg)
     report = load_weights(network, path)
     report.require_complete()
@@ -106,11 +108,12 @@ def _keys_of_task(weights: Weights, format: str, found: Mapping[str, Any]) -> di
     # Frames of the published networks.
     if "MODEL.VIDEO_VIT.NUM_FRAMES" not in found:
         keys["MODEL.VIDEO_VIT.NUM_FRAMES"] = 8 if found["MODEL.VIDEO_VIT.TUBELET"] == 1 else 16
-    last = tensors.get(_LAST_LAYER)
+    hidden = f"{_HEAD}0.weight" in tensors
+    last = tensors.get(f"{_HEAD}2.weight" if hidden else _LAST_LAYER)
     if last is None:
         return {"TASK": "pretraining"} | keys | _keys_of_decoder(tensors, format)
     classes = len(last) - weights.background
-    keys |= {"MODEL.NUM_CLASSES": classes, "MODEL.HEAD.DROPOUT": 0.0}
+    keys |= {"MODEL.NUM_CLASSES": classes, "MODEL.HEAD.DROPOUT": 0.0, "MODEL.HEAD.MLP": hidden}
     if "head.query_tokens" in tensors:
         depth = 1 + len({name.split(".")[2] for name in tensors if name.startswith("head.blocks.")})
         head = {"MODEL.HEAD.NAME": "AttentiveHead", "MODEL.ATTENTIVE_HEAD.DEPTH": depth}

@@ -16,13 +16,18 @@ from fvcore.common.param_scheduler import (
     ParamScheduler,
 )
 
-from ..core import NOT_NEGATIVE, POSITIVE, CfgNode, Key, ListOf, add_section
+from ..core import COUNT, NOT_NEGATIVE, POSITIVE, CfgNode, Key, ListOf, add_section
 from ..utils.errors import UserError, nearest
 
 __all__ = ["RelativeSteps", "build_lr_schedule", "with_warmup"]
 
 add_section(
     "SOLVER",
+    # Clips per optimizer step, over all processes and accumulation steps.
+    IMS_PER_BATCH=Key(64, COUNT),
+    # Clips a step for which the learning rates are given; for IMS_PER_BATCH clips they are larger or smaller in
+    # proportion. 0: they are as given. Schedules count epochs, so they scale by themselves.
+    REFERENCE_BATCH=Key(0, NOT_NEGATIVE),
     MAX_EPOCH=Key(20.0, POSITIVE),  # may be fractional
     LR_POLICY="cosine",  # or "steps_with_relative_lrs"
     COSINE_END_LR=Key(0.0, NOT_NEGATIVE),
@@ -85,6 +90,10 @@ def build_lr_schedule(cfg: CfgNode) -> ParamScheduler:
             f"SOLVER.LR_POLICY is {solver.LR_POLICY!r}{nearest(solver.LR_POLICY, _POLICIES)} "
             f"(known: {', '.join(_POLICIES)})"
         )
+    if solver.REFERENCE_BATCH:
+        solver = solver.clone()
+        for key in ("BASE_LR", "COSINE_END_LR", "WARMUP_START_LR"):
+            solver[key] *= solver.IMS_PER_BATCH / solver.REFERENCE_BATCH
     policy = _POLICIES[solver.LR_POLICY](solver)
     if solver.WARMUP_EPOCHS >= solver.MAX_EPOCH:
         raise UserError(

@@ -16,6 +16,7 @@ __all__ = [
     "clip_indices",
     "clip_span",
     "draw_clips",
+    "middles_around",
     "random_clip_start",
     "segment_indices",
     "spatial_crop_offset",
@@ -33,6 +34,15 @@ def clip_around(num_frames: int, stride: int) -> NDArray[np.int64]:
     array([-4, -2,  0,  2])
     """
     return np.arange(num_frames, dtype=np.int64) * stride - num_frames * stride // 2
+
+
+def middles_around(num_frames: int, stride: int) -> NDArray[np.int64]:
+    """As :func:`clip_around`, but each frame is the middle of its ``stride`` frames, rounded down (VideoMAE, UMT).
+
+    >>> middles_around(4, 2), middles_around(4, 3)
+    (array([-4, -2,  0,  2]), array([-5, -2,  1,  4]))
+    """
+    return clip_around(num_frames, stride) + (stride - 1) // 2
 
 
 def clip_span(num_frames: int, stride: float, source_fps: float, target_fps: float) -> float:

@@ -154,6 +154,29 @@ def test_detectors(reference, case):
     torch.testing.assert_close(scores, io["output"].sigmoid(), rtol=0, atol=1e-4)
 
 
+def test_mmaction2s_hidden_layer_of_the_head(reference, tmp_path):
+    """With the identity in it, and features that no ReLU cuts, it changes nothing."""
+    content = torch.load(reference / "mmaction_ava_vit.pyth", weights_only=True)
+    state = content["state_dict"]
+    last = "roi_head.bbox_head.fc_cls."
+    weight, bias = state.pop(f"{last}weight"), state.pop(f"{last}bias")
+    width, shift = weight.shape[1], 100.0
+    state |= {f"{last}0.weight": torch.eye(width), f"{last}0.bias": torch.full((width,), shift)}
+    state |= {f"{last}2.weight": weight, f"{last}2.bias": bias - shift * weight.sum(dim=1)}
+    torch.save(content, tmp_path / "mlp.pth")
+    io = torch.load(reference / "mmaction_ava_vit_io.pt", weights_only=True)
+    overrides = ["MODEL.VIDEO_VIT.HEADS", io["arch"]["num_heads"]]
+    plain, mlp = (
+        from_file(path, overrides).double()
+        for path in (reference / "mmaction_ava_vit.pyth", tmp_path / "mlp.pth")
+    )
+    clip, boxes = clip_of(io).double(), io["boxes"].double()
+    with torch.no_grad():
+        logits = [model.logits(clip, boxes) for model in (plain, mlp)]
+    assert logits[1].shape[1] == 80
+    torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=1e-4)
+
+
 def test_boxes_are_larger_only_in_testing():
     backbone = VideoViT(24, 1, 2, image_size=64, num_frames=2)
     head = RoIActionHead([24], 3, 16, dropout=0.0, **VIDEOMAE_AD)

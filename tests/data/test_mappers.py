@@ -79,6 +79,12 @@ def test_frames_lie_around_the_keyframe(clock) -> None:
     assert indices(mapper(record(clock, 1.0), rng())) == [6, 8, 10, 12]
 
 
+def test_frames_may_be_the_middles_of_their_parts(clock) -> None:
+    # 2 thirtieths later: -10, -4, 2, 8 of them.
+    mapper = DetectionMapper(3, num_frames=4, sampling_rate=6, target_fps=30, sampling="middles")
+    np.testing.assert_allclose(mapper.offsets * 30, [-10, -4, 2, 8])
+
+
 def test_target_fps_says_what_a_frame_is(clock) -> None:
     mapper = DetectionMapper(3, num_frames=4, sampling_rate=2, target_fps=10, min_size_test=32)
     assert indices(mapper(record(clock, 1.0), rng())) == [6, 8, 10, 12]
@@ -271,6 +277,7 @@ def test_from_config() -> None:
         ("MIN_SIZE_TRAIN", [256], r"MIN_SIZE_TRAIN is \[256\]"),
         ("NUM_FRAMES", 0, "NUM_FRAMES 0"),
         ("TARGET_FPS", 0.0, "TARGET_FPS 0.0"),
+        ("SAMPLING", "segments", "SAMPLING is 'segments'; known for detection: clip, middles"),
     ],
 )
 def test_impossible_settings(key, value, message) -> None:

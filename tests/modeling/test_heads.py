@@ -11,6 +11,8 @@ from torch import Tensor
 from modist_det.config import get_cfg
 from modist_det.modeling import ClassificationHead, ResNet3D, RoIActionHead, build_head
 from modist_det.modeling.heads.projection import ProjectionHead
+from modist_det.modeling.heads.roi import exclusive_logits
+from modist_det.modeling.losses import bce_with_logits
 from modist_det.utils.errors import UserError
 
 
@@ -235,3 +237,32 @@ def test_projection_head_against_its_formula(norm):
         ] + scale[1]
     expected = hidden.clamp(min=0) @ last.T + bias
     torch.testing.assert_close(head(maps), expected / expected.norm(dim=1, keepdim=True))
+
+
+def test_exclusive_classes_have_a_softmax_and_its_loss():
+    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
+    changed = exclusive_logits(logits, 3)
+    expected = torch.cat([logits[:, :3].softmax(dim=1), logits[:, 3:].sigmoid()], dim=1)
+    torch.testing.assert_close(changed.sigmoid(), expected)
+    targets = torch.tensor([1.0, 0, 0, 1, 0, 0, 1]).expand(4, 7)
+    loss = torch.nn.functional.binary_cross_entropy(expected, targets, reduction="none").mean(dim=1)
+    torch.testing.assert_close(bce_with_logits(changed, targets), loss)
+    assert exclusive_logits(logits, 0) is logits
+
+
+def test_exclusive_classes_and_hidden_layers_by_config():
+    cfg = get_cfg()
+    cfg.merge_from_list(["MODEL.NUM_CLASSES", 5, "MODEL.HEAD.EXCLUSIVE_CLASSES", 3, "MODEL.HEAD.MLP", True])
+    torch.manual_seed(0)
+    backbone = ResNet3D(depth=18, width=4)
+    head = build_head(cfg, backbone).eval()
+    rois = torch.tensor([[0.0, 0, 0, 32, 32], [0.0, 8, 8, 40, 60]])
+    maps = [torch.randn(1, backbone.out_channels[0], 2, 4, 4)]
+    hidden, _, last = head.projection
+    logits = last(hidden(head.pooled(maps, rois)).relu())
+    torch.testing.assert_close(head(maps, rois), exclusive_logits(logits, 3))
+    scores = head.scores(head(maps, rois))
+    torch.testing.assert_close(scores[:, :3].sum(dim=1), torch.ones(2))
+    cfg.MODEL.HEAD.EXCLUSIVE_CLASSES = 6
+    with pytest.raises(UserError, match="EXCLUSIVE_CLASSES is 6, but must be 0 or from 2 to the 5 classes"):
+        build_head(cfg, backbone)

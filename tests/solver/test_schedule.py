@@ -73,3 +73,16 @@ def test_steps_beyond_the_end_are_ignored():
 def test_settings_that_make_no_schedule(solver, message):
     with pytest.raises(UserError, match=message):
         schedule(**solver)
+
+
+def test_rates_for_a_reference_batch():
+    cfg = get_cfg()
+    cfg.SOLVER.update({"BASE_LR": 0.4, "COSINE_END_LR": 0.04, "WARMUP_START_LR": 0.02, "WARMUP_EPOCHS": 1.0})
+    cfg.SOLVER.update({"MAX_EPOCH": 10.0, "IMS_PER_BATCH": 64})
+    given = build_lr_schedule(cfg)
+    cfg.SOLVER.REFERENCE_BATCH = 256
+    scaled = build_lr_schedule(cfg)
+    assert (scaled(0), scaled(1.0)) == pytest.approx((0.005, 0.01))
+    for where in (0.05, 0.1, 0.5, 0.9):
+        assert scaled(where) == pytest.approx(given(where) / 4)
+    assert cfg.SOLVER.BASE_LR == 0.4

@@ -11,6 +11,7 @@ from modist_det.video.sampling import (
     clip_around,
     clip_indices,
     clip_span,
+    middles_around,
     random_clip_start,
     segment_indices,
     spatial_crop_offset,
@@ -24,6 +25,12 @@ def test_clip_around_by_hand():
     assert clip_around(3, 5).tolist() == [-7, -2, 3]
     assert clip_around(1, 1).tolist() == [0]
     assert clip_around(3, 1).tolist() == [-1, 0, 1]
+
+
+def test_middles_around_are_those_of_videomae_and_umt():
+    # VideoMAE: 16 of 64 frames, the keyframe is number 32: 1, 5, 9, ... UMT: 8 of 300 frames around number 150.
+    assert (middles_around(16, 4) + 32).tolist() == list(range(1, 64, 4))
+    assert (middles_around(8, 8) + 150).tolist() == list(range((300 - 64) // 2 + 3, 185, 8))
 
 
 @given(frames=st.integers(1, 64), stride=st.integers(1, 16))

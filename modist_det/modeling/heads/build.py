@@ -23,6 +23,9 @@ add_section(
     # At test time, boxes grow by these shares of width and height: [0.1, 0.05] for VideoMAE's and UMT's detectors.
     BOX_EXTENSION=Key([0.0, 0.0], ListOf(float, 2, NOT_NEGATIVE)),
     INIT_STD=Key(0.01, NOT_NEGATIVE),
+    MLP=False,  # of heads for boxes: a hidden layer before the last one (mmaction2's mlp_head)
+    # Of heads for boxes: a person has one of the first classes, whose scores are a softmax (ACAR-Net's 13 poses).
+    EXCLUSIVE_CLASSES=Key(0, NOT_NEGATIVE),
 )
 
 

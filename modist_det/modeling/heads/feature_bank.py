@@ -18,6 +18,7 @@ from ...utils.errors import UserError
 from ...utils.paths import local_path
 from ..backbone import Backbone
 from ..registry import HEAD_REGISTRY
+from .linear import projection_layers
 from .roi_action import RoIActionHead
 
 __all__ = ["OPERATORS", "FeatureBank", "FeatureBankHead", "NonLocalOperator"]
@@ -182,14 +183,12 @@ class FeatureBankHead(RoIActionHead):
         self.bank_channels = bank_channels
         self.window = window
         self.per_second = per_second
-        channels = self.projection.in_features
         if operator == "nonlocal":
-            self.fbo = NonLocalOperator(channels, bank_channels, latent_dim, layers, bank_dropout)
+            self.fbo = NonLocalOperator(self.channels, bank_channels, latent_dim, layers, bank_dropout)
         added = latent_dim if operator == "nonlocal" else bank_channels
-        std = roi.get("init_std", 0.01)
-        self.projection = nn.Linear(channels + added, num_classes)
-        nn.init.normal_(self.projection.weight, std=std)
-        nn.init.zeros_(self.projection.bias)
+        self.projection = projection_layers(
+            self.channels + added, num_classes, roi.get("init_std", 0.01), roi.get("mlp", False)
+        )
 
     @classmethod
     def arguments(cls, cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ...utils.errors import UserError
 
-__all__ = ["ACTIVATIONS", "LinearHead"]
+__all__ = ["ACTIVATIONS", "LinearHead", "projection_layers"]
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
@@ -20,10 +20,17 @@ class LinearHead(nn.Module):
         dropout: probability in training.
         activation: "sigmoid" (independent classes) or "softmax" (exactly one class).
         init_std: standard deviation of the initial weights (normal, mean 0); biases start at 0.
+        mlp: another linear layer and ReLU come before, as in mmaction2's ``mlp_head``: ``projection`` is a sequence.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, dropout: float, activation: str, init_std: float
+        self,
+        in_channels: int,
+        num_classes: int,
+        dropout: float,
+        activation: str,
+        init_std: float,
+        mlp: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -33,9 +40,7 @@ class LinearHead(nn.Module):
         self.num_classes = num_classes
         self.activation = activation
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(in_channels, num_classes)
-        nn.init.normal_(self.projection.weight, std=init_std)
-        nn.init.zeros_(self.projection.bias)
+        self.projection = projection_layers(in_channels, num_classes, init_std, mlp)
 
     def classify(self, features: Tensor) -> Tensor:
         """(..., ``in_channels``) -> logits (..., K)."""
@@ -45,3 +50,11 @@ class LinearHead(nn.Module):
         """Logits (..., K) -> scores in [0, 1], float32."""
         logits = logits.float()
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=-1)
+
+
+def projection_layers(in_channels: int, num_classes: int, init_std: float, mlp: bool = False) -> nn.Module:
+    """The layers of :class:`LinearHead` from features to logits."""
+    last = nn.Linear(in_channels, num_classes)
+    nn.init.normal_(last.weight, std=init_std)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(in_channels, in_channels), nn.ReLU(), last) if mlp else last

@@ -48,6 +48,8 @@ class RoIActionHead(RoIHead):
         temporal_pool: str = "avg",
         global_feature: bool = False,
         box_extension: Sequence[float] = (0.0, 0.0),
+        mlp: bool = False,
+        exclusive_classes: int = 0,
     ) -> None:
         channels = sum(in_channels) * (2 if global_feature else 1)
         super().__init__(
@@ -60,9 +62,12 @@ class RoIActionHead(RoIHead):
             dropout,
             activation,
             init_std,
+            mlp,
+            exclusive_classes,
         )
         if temporal_pool not in ("avg", "max"):
             raise UserError(f"MODEL.HEAD.TEMPORAL_POOL is {temporal_pool!r}; known: 'avg', 'max'")
+        self.channels = channels
         self.temporal_pool = temporal_pool
         self.global_feature = global_feature
         self.box_extension = tuple(box_extension)
