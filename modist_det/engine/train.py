@@ -332,11 +332,15 @@ def _is_sharded(cfg: CfgNode) -> bool:
         raise UserError(f"DISTRIBUTED.STRATEGY is {strategy!r}; known: 'ddp', 'fsdp'")
     if strategy == "ddp" or comm.get_world_size() == 1:
         return False
-    if cfg.PICTURE_PERIOD > 0:
-        raise UserError(
-            "PICTURE_PERIOD draws images on the main process alone, which with DISTRIBUTED.STRATEGY fsdp does not have "
-            "all weights: set it to 0"
-        )
+    for key, value, off in (
+        ("PICTURE_PERIOD", cfg.PICTURE_PERIOD, "0"),
+        ("SOLVER.BEST_METRIC", cfg.SOLVER.BEST_METRIC, "''"),
+    ):
+        if value:
+            raise UserError(
+                f"{key} is for the main process alone, which with DISTRIBUTED.STRATEGY fsdp does not have all weights: "
+                f"set it to {off}"
+            )
     return True
 
 
