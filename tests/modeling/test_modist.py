@@ -320,10 +320,11 @@ def test_the_number_of_clips_at_once_is_that_of_the_config():
 
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_keys_are_shuffled_within_the_machine_or_everywhere(everywhere, monkeypatch):
-    groups = []
+    groups, channels = [], []
 
     def shuffle(clips, group):
         groups.append(group)
+        channels.append(clips.shape[1])
         return clips, torch.arange(len(clips))
 
     def unshuffle(keys, order, group):
@@ -336,3 +337,4 @@ def test_keys_are_shuffled_within_the_machine_or_everywhere(everywhere, monkeypa
     model = tiny_method("MoDist", SHUFFLE_ALL=everywhere, SHUFFLE_BN=True)
     model(tiny_batch())
     assert groups and set(groups) == {None if everywhere else "this machine"}
+    assert sorted(channels) == [1, 3]  # of motion one, although its pathway sees three
