@@ -265,7 +265,7 @@ class ViTAutoencoder(MaskedAutoencoder):
 
     def losses(self, clip: Tensor, batch: PretrainingBatch) -> Losses:
         """``loss_pixels`` and ``loss_motion``, mean squared errors over the hidden patches; and for the log
-        ``explained``, the share of the motion's variance that is predicted (0: as good as the mean)."""
+        ``explained``, 1 minus the motion's error in units of its variance over all patches, hidden or not."""
         maps = None
         if self.motion_weight > 0 or self.motion_focus > 0:
             maps = batch["motion"].to(clip.device, non_blocking=True).flatten(0, 1)
