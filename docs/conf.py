@@ -111,6 +111,7 @@ _CONTENTS = {
         "docs/FIRST_STEPS",
         "docs/VISUALIZATION",
         "docs/CHECKPOINTS",
+        "docs/CLUSTERS",
         "docs/ANNOTATIONS",
         "docs/RESULT_FILES",
         "docs/METRICS",

@@ -93,7 +93,7 @@ def _significance(name: str, folders: dict[str, Path], config: dict[str, Any]) -
         files = {run: result_file(folder, name) for run, folder in folders.items()}
     except UserError:
         return ""
-    if not isinstance(dataset, AVADataset):
+    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
         return ""
     limit = detection_limit(dataset.metadata.class_names, config.get("TEST.AVA.MAX_DETECTIONS", -1))
     mode = config.get("TEST.AVA.MODE", "official")
