@@ -82,6 +82,16 @@ def test_misses_and_false_positives(match):
     assert (only.score, only.kind, matched.keyframe(only.keyframe)) == (0.5, "action", ("a", 2.0))
 
 
+def test_classes_without_ground_truth_are_among_the_false_positives(match):
+    """Their threshold is the median of 0.8 and 0.5."""
+    flies = [f"a,2,{LEFT},5,0.66", f"a,4,{LOW},5,0.64"]
+    matched = match(TRUTH[:4] + TRUTH[5:], DETECTIONS + flies)
+    points = operating_points(matched)
+    assert 2 not in points
+    found = {(f.class_index, f.score, f.kind) for f in false_positives(matched, points, 10)}
+    assert found == {(1, 0.5, "action"), (2, 0.66, "action")}
+
+
 def test_kinds_of_false_positives(match):
     # With a second walker found at 0.3 all detections down to there are wanted.
     matched = match(TRUTH[:2], [DETECTIONS[0], DETECTIONS[2], f"a,1,{RIGHT},1,0.65", f"a,1,{LOW},1,0.66"])
@@ -296,7 +306,9 @@ def test_a_classifier_s_report(labelled, tmp_path, caplog):
     assert (jump["threshold"], jump["precision"], jump["recall"]) == (0.2, 1.0, 1.0)
     assert (run["threshold"], run["precision"], run["recall"]) == (0.6, 0.5, 1.0)
     assert labelled["misses"] == []
-    (wrong,) = labelled["false_positives"]
+    # "walk" has no ground truth: it counts from 0.4, the median of 0.2 and 0.6.
+    wrong, walks = labelled["false_positives"]
+    assert (walks["class"], walks["score"]) == (2, 0.4)
     shown = labelled["keyframes"][wrong["keyframe"]]
     assert (shown["video"], wrong["class"], wrong["score"], wrong["kind"]) == ("jump/b.mp4", 1, 0.8, "action")
     assert shown["truth"] == [{"box": [0, 0, 1, 1], "actions": [[0, 0.2]]}]

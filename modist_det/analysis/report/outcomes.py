@@ -45,7 +45,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class FalsePositive:
-    """A detection at or above its class's threshold that matches no ground truth.
+    """A detection at or above its class's threshold that matches no ground truth, also of a class without any.
 
     Attributes:
         keyframe, class_index: as in :class:`Miss`.
@@ -112,8 +112,9 @@ def select_keyframes(num_keyframes: int, wanted: list[int], limit: int) -> list[
 
 
 def _thresholds(points: dict[int, OperatingPoint], num_classes: int) -> NDArray[np.float64]:
-    """By class; infinite where a class has none, so that all its boxes are missed."""
-    thresholds = np.full(num_classes, np.inf)
+    """By class; a class without ground truth has the median of the others, infinite if there are none."""
+    known = [point.threshold for point in points.values()]
+    thresholds = np.full(num_classes, np.median(known) if known else np.inf)
     for c, point in points.items():
         thresholds[c] = point.threshold
     return thresholds

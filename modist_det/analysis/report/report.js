@@ -27,12 +27,12 @@ const words = isDetection
   ? {
       items: "keyframes", none: "No such keyframe.", labels: "annotated actions", guesses: "detections",
       missed: "Annotated actions that no detection at the class's threshold finds; first those that nothing finds at all.",
-      wrong: "Detections at or above the class's threshold that find nothing, the highest scores first.",
+      wrong: "Detections at or above the class's threshold (of a class without ground truth: the median of the others) that find nothing, the highest scores first.",
     }
   : {
       items: "videos", none: "No such video.", labels: "labels", guesses: "listed classes",
       missed: "Labels whose class scores below its threshold; first those that are not among the listed classes at all.",
-      wrong: "Classes at or above their threshold that are no label of the video, the highest scores first.",
+      wrong: "Classes at or above their threshold (of a class without videos: the median of the others) that are no label of the video, the highest scores first.",
     };
 
 function showWords() {
