@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
-from .networks import as_function
+from .networks import as_function, fold_norms
 
 __all__ = ["TOLERANCE", "check_onnx", "check_program", "export_onnx", "export_program"]
 
@@ -109,7 +109,7 @@ def _trace(function: nn.Module, clip: tuple[int, int, int]) -> torch.export.Expo
     free = {"video": {0: torch.export.Dim("batch")}, "rois": {0: torch.export.Dim("boxes")}}
     with torch.no_grad(), _quiet():
         program = torch.export.export(
-            function,
+            fold_norms(function),
             tuple(inputs.values()),
             dynamic_shapes={name: free[name] for name in inputs},
             strict=False,

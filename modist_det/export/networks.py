@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..modeling import ActionDetector, VideoClassifier
+from ..modeling.backbone.convolution import Conv3d
 from ..modeling.registry import UsesContext
 from ..utils.errors import UserError
 
-__all__ = ["ClassifierFunction", "DetectorFunction", "as_function"]
+__all__ = ["ClassifierFunction", "DetectorFunction", "as_function", "fold_norms"]
 
 
 class ClassifierFunction(nn.Module):
@@ -61,3 +66,20 @@ def as_function(model: nn.Module) -> ClassifierFunction | DetectorFunction:
     if isinstance(model, VideoClassifier):
         return ClassifierFunction(model).eval()
     raise UserError(f"only classifiers and detectors can be exported, not a {type(model).__name__}")
+
+
+def fold_norms(network: nn.Module) -> nn.Module:
+    """A copy in which each batch norm is a part of the convolution before it.
+
+    The convolutions are those that are called together with their norms (``Conv3d`` of the backbones). By their names,
+    ``norm_a`` belongs to ``conv_a`` and ``shortcut_norm`` to ``shortcut``.
+    """
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, conv in list(module.named_children()):
+            norm_name = name.replace("conv", "norm") if "conv" in name else f"{name}_norm"
+            norm = getattr(module, norm_name, None)
+            if isinstance(conv, Conv3d) and isinstance(norm, _BatchNorm):
+                setattr(module, name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network

@@ -7,9 +7,12 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from modist_det.export import TOLERANCE, check_onnx, check_program, export_onnx, export_program
+from modist_det.export.networks import fold_norms
 from modist_det.modeling import (
+    X3D,
     ACARHead,
     ActionDetector,
     ClassificationHead,
@@ -156,3 +159,23 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
         export_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
     with pytest.raises(UserError, match="ONNX export needs onnxruntime"):
         check_onnx(MODELS["classifier"](), tmp_path / "x.onnx", CLIP)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "backbone", [ResNet3D(50, 8), SlowFast(18, 8), X3D(width_factor=1.0, depth_factor=1.0)]
+)
+def test_exported_networks_have_no_batch_norms(backbone):
+    model = _classifier(backbone)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.bias.normal_(0, 0.1)
+    names = list(model.state_dict())
+    folded = fold_norms(model)
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in folded.modules())
+    assert list(model.state_dict()) == names
+    batch, _ = _inputs(model, 2, 0)
+    for before, after in zip(model(batch), folded(batch), strict=True):
+        torch.testing.assert_close(after["scores"], before["scores"], rtol=1e-5, atol=1e-6)

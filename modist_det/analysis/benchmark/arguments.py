@@ -138,6 +138,26 @@ _COMMANDS = {
             "overrides": _OVERRIDES,
         },
     ),
+    "pyslowfast": _Command(
+        "Slow and SlowFast R50 8x8 against PySlowFast's own modules",
+        "One clip through the same networks with the same weights, in pairs: the forward pass in evaluation mode, and\n"
+        "a training step with SGD. Modules that PySlowFast imports but that are not installed are replaced by empty\n"
+        "ones.",
+        """\
+  git clone https://github.com/facebookresearch/SlowFast path/to/SlowFast
+  python tools/benchmark.py pyslowfast --source path/to/SlowFast --threads 2""",
+        {
+            "--source": {
+                "required": True,
+                "metavar": "PATH",
+                "help": "checkout of github.com/facebookresearch/SlowFast",
+            },
+            "--crop": _number("side of the clip", 224, least=32, metavar="PX"),
+            "--threads": _THREADS,
+            "--repeat": _REPEAT,
+            "--json": _JSON,
+        },
+    ),
     "evaluator": _Command(
         "AVA's mAP of generated detections",
         "Reading both csv files and computing the official mAP. The baseline is one pass of Python's csv reader over\n"
@@ -159,8 +179,8 @@ _COMMANDS = {
 def benchmark_parser() -> argparse.ArgumentParser:
     """The parser, with a subcommand per benchmark in ``command``."""
     parser = make_parser(
-        "Benchmark data loading, a model's step, motion or the evaluator: medians, their range, and ratios to a\n"
-        "baseline measured in the same run.",
+        "Benchmark data loading, a model's step, motion, the evaluator, or networks of PySlowFast: medians, their\n"
+        "range, and ratios to a baseline measured in the same run.",
         "\n".join(command.example for command in _COMMANDS.values()),
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...utils.errors import UserError
+from .convolution import Conv3d
 
 __all__ = [
     "NONLOCAL_KINDS",
@@ -57,7 +58,7 @@ def conv3d(
     dilation: int = 1,
     norm: str = "BN",
     groups: int = 1,
-) -> nn.Conv3d:
+) -> Conv3d:
     """A convolution that keeps the size of its input, apart from ``stride``.
 
     Args:
@@ -68,7 +69,7 @@ def conv3d(
     if any(size % 2 == 0 for size in kernel):
         raise UserError(f"convolution kernels must have odd sizes, not {tuple(kernel)}")
     time, height, width = kernel
-    return nn.Conv3d(
+    return Conv3d(
         in_channels,
         out_channels,
         (time, height, width),
@@ -93,7 +94,7 @@ class Stem(nn.Module):
         self.pool = nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.pool(self.relu(self.norm(self.conv(clip))))
+        return self.pool(self.conv.then(clip, self.norm, self.relu))
 
 
 class ResidualBlock(nn.Module):
@@ -116,7 +117,7 @@ class ResidualBlock(nn.Module):
         self.nonlocal_block: nn.Module = nn.Identity()
 
     def skip(self, x: Tensor) -> Tensor:
-        return self.shortcut_norm(self.shortcut(x))
+        return self.shortcut.then(x, self.shortcut_norm) if isinstance(self.shortcut, Conv3d) else x
 
     def last_layer(self) -> nn.Module:
         """The layer whose weight, if zero, makes the block the identity (except for the ReLU)."""
@@ -140,9 +141,9 @@ class BottleneckBlock(ResidualBlock):
         self.norm_c = make_norm(norm, inner * self.expansion)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm_a(self.conv_a(x)))
-        out = self.relu(self.norm_b(self.conv_b(out)))
-        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_c(self.conv_c(out))))
+        out = self.conv_a.then(x, self.norm_a, self.relu)
+        out = self.conv_b.then(out, self.norm_b, self.relu)
+        return self.nonlocal_block(self.conv_c.then(out, self.norm_c, self.relu, self.skip(x)))
 
     def last_layer(self) -> nn.Module:
         return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
@@ -163,8 +164,8 @@ class BasicBlock(ResidualBlock):
         self.norm_b = make_norm(norm, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm_a(self.conv_a(x)))
-        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_b(self.conv_b(out))))
+        out = self.conv_a.then(x, self.norm_a, self.relu)
+        return self.nonlocal_block(self.conv_b.then(out, self.norm_b, self.relu, self.skip(x)))
 
     def last_layer(self) -> nn.Module:
         return self.conv_b if isinstance(self.norm_b, nn.Identity) else self.norm_b

@@ -64,7 +64,7 @@ class FuseFastToSlow(nn.Module):
 
     def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
         """``slow`` with the fused channels appended."""
-        return torch.cat([slow, self.relu(self.norm(self.conv(fast)))], dim=1)
+        return torch.cat([slow, self.conv.then(fast, self.norm, self.relu)], dim=1)
 
 
 @BACKBONE_REGISTRY.register()

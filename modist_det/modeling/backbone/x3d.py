@@ -50,7 +50,7 @@ class X3DStem(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.relu(self.norm(self.conv(self.conv_xy(clip))))
+        return self.conv.then(self.conv_xy(clip), self.norm, self.relu)
 
 
 class SqueezeExcite(nn.Module):
@@ -97,9 +97,9 @@ class X3DBlock(ResidualBlock):
         self.norm_c = make_norm(norm, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.norm_a(self.conv_a(x)))
-        out = self.swish(self.se(self.norm_b(self.conv_b(out))))
-        return self.nonlocal_block(self.relu(self.skip(x) + self.norm_c(self.conv_c(out))))
+        out = self.conv_a.then(x, self.norm_a, self.relu)
+        out = self.swish(self.se(self.conv_b.then(out, self.norm_b)))
+        return self.nonlocal_block(self.conv_c.then(out, self.norm_c, self.relu, self.skip(x)))
 
     def last_layer(self) -> nn.Module:
         return self.conv_c if isinstance(self.norm_c, nn.Identity) else self.norm_c
