@@ -347,6 +347,8 @@ def report(args: argparse.Namespace) -> None:
         cells = " | ".join(spread(values) if values else "-" for values in found)
         print(f"| {row} | {len(seeds)} | {cells} | {np.mean([seed['cpu_seconds'] for seed in seeds]):.0f} |")
     for first, second in args.minus:
+        if missing := {first, second} - rows.keys():
+            raise UserError(f"{args.out} has no results of {', '.join(missing)}; it has {', '.join(rows)}")
         for name in NEIGHBOURS:
             sides = [
                 [seed["results"][name]["right"] for seed in rows[row] if name in seed["results"]]
