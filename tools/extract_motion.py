@@ -12,7 +12,7 @@ import math
 import os
 import sys
 
-from modist_det.utils.cli import add_shards, check_shard, make_parser, parse_options, run_cli
+from modist_det.utils.cli import add_shards, add_videos, check_shard, make_parser, parse_options, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -26,12 +26,7 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="VIDEOS",
-        help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
-    )
+    add_videos(parser)
     add("--out", metavar="FOLDER", help="output folder of the maps")
     add("--sheet", metavar="PNG", help="draw a few of the videos, their flow and their maps in one image")
     add(

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from modist_det.utils.cli import at_least, make_parser, number_from, run_cli
+from modist_det.utils.cli import add_videos, at_least, make_parser, number_from, run_cli
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -24,12 +24,7 @@ EXAMPLE = """\
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="VIDEOS",
-        help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
-    )
+    add_videos(parser)
     add("--out", required=True, metavar="FOLDER", help="folder of the shards")
     add(
         "--shard-size",

@@ -13,7 +13,15 @@ import os
 import sys
 from dataclasses import asdict
 
-from modist_det.utils.cli import add_shards, at_least, check_shard, make_parser, number_from, run_cli
+from modist_det.utils.cli import (
+    add_shards,
+    add_videos,
+    at_least,
+    check_shard,
+    make_parser,
+    number_from,
+    run_cli,
+)
 from modist_det.utils.errors import UserError
 
 EXAMPLE = """\
@@ -28,12 +36,7 @@ _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 def get_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__, EXAMPLE)
     add = parser.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="VIDEOS",
-        help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
-    )
+    add_videos(parser)
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", metavar="FOLDER", help="folder of the new videos")
     target.add_argument(

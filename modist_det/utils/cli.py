@@ -23,6 +23,7 @@ from .signals import stop_on_signals
 
 __all__ = [
     "add_shards",
+    "add_videos",
     "at_least",
     "check_shard",
     "make_parser",
@@ -63,6 +64,16 @@ def number_from(lowest: float, highest: float = math.inf, above: bool = False) -
         return value
 
     return number
+
+
+def add_videos(parser: argparse.ArgumentParser) -> None:
+    """Add the argument ``inputs`` for ``data.motion_sources.find_sources``."""
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="VIDEOS",
+        help="folders of videos, video files, text files with a path on each line, or datasets (name or *.yaml)",
+    )
 
 
 def add_shards(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from modist_det.analysis.benchmark.data import (
     video_files,
 )
 from modist_det.analysis.benchmark.evaluator import benchmark_evaluator, csv_pass
+from modist_det.analysis.benchmark.large_list import benchmark_large_list
 from modist_det.analysis.benchmark.model import PeakMemory, benchmark_model, random_batch
 from modist_det.analysis.benchmark.report import Series
 from modist_det.config import get_cfg
@@ -300,3 +301,13 @@ def test_evaluator_report():
     )
     assert report.settings["keyframes"] == 60
     assert 0 < report.settings["mAP"] < 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_long_list(packed):
+    report = benchmark_large_list(150, 1, packed=packed)
+    assert [series.items for series in report.series] == [150, 150]
+    assert all(series.wall[0] > 0 for series in report.series)
+    memory = report.settings["private memory of a worker"]
+    assert 1 < int(memory.split()[0]) < 1000
+    assert "with 100 rows" in memory

@@ -158,6 +158,20 @@ _COMMANDS = {
             "--json": _JSON,
         },
     ),
+    "large_list": _Command(
+        "a list of many videos: start and memory",
+        "A generated list of as many videos as Kinetics-700 has, each a small file of its own: reading and checking\n"
+        "it, starting a loader's workers, and the memory of a worker, beside that with a short list.",
+        """\
+  python tools/benchmark.py large_list
+  python tools/benchmark.py large_list --packed --workers 4""",
+        {
+            "--rows": _number("videos", 650_000),
+            "--workers": _number("workers of the loader", 2),
+            "--packed": {"action": "store_true", "help": "in a folder of tools/pack_videos.py"},
+            "--json": _JSON,
+        },
+    ),
     "evaluator": _Command(
         "AVA's mAP of generated detections",
         "Reading both csv files and computing the official mAP. The baseline is one pass of Python's csv reader over\n"
