@@ -1,7 +1,7 @@
 """Training with sharded weights (FSDP2): each process keeps a share of all weights, gradients and optimizer states.
 
 The others' weights are gathered block by block, for the block's forward and backward pass. Checkpoints are those of
-unsharded models.
+unsharded models. What earlier versions of torch lack is imported where it is used.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..modeling.methods.pathways import MomentumMethod
 from ..utils import comm
@@ -31,6 +29,7 @@ def shard_model(model: nn.Module) -> None:
         UserError: the model changes weights outside of the optimizer, or torch is too old.
     """
     try:
+        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
     except ImportError as error:
         raise UserError(
@@ -60,6 +59,8 @@ def shard_optimizer_state(saved: dict[str, Any], optimizer: torch.optim.Optimize
 
 
 def _shard_like(value: Any, parameter: Tensor) -> Any:
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     if isinstance(value, Tensor) and isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(value.to(parameter.device), parameter.device_mesh, parameter.placements)
     return value
@@ -68,6 +69,8 @@ def _shard_like(value: Any, parameter: Tensor) -> Any:
 def whole(state: Any) -> Any:
     """A nested ``state`` with whole tensors in place of shares, on the CPU; all processes call this, and the main
     process gets the tensors (the others ``None`` in their places)."""
+    from torch.distributed.tensor import DTensor
+
     if isinstance(state, DTensor):
         tensor = state.full_tensor()
         return tensor.detach().cpu() if comm.is_main_process() else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+import sys
 
 import pytest
 import torch
 
+from modist_det.engine import sharding
 from modist_det.engine.run import run
 from modist_det.engine.sharding import shard_model
 from modist_det.engine.train import _is_sharded
@@ -76,6 +79,15 @@ def forget_second_half(folder):
     assert len(checkpoints) == 2
     checkpoints[1].unlink()
     shutil.rmtree(folder / "inference")
+
+
+def test_earlier_versions_of_torch_train_without_shares(monkeypatch):
+    """torch 2.4 has no ``torch.distributed.tensor.DTensor``, 2.5 no ``fully_shard``."""
+    for name in ("torch.distributed.tensor", "torch.distributed.fsdp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    importlib.reload(sharding)
+    with pytest.raises(UserError, match=r"DISTRIBUTED.STRATEGY fsdp needs torch 2.6 or later; this is \d"):
+        sharding.shard_model(torch.nn.Linear(2, 2))
 
 
 def test_what_cannot_be_sharded_is_refused(write_config, tmp_path, monkeypatch):
