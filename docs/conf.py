@@ -104,28 +104,39 @@ def _undocumented(
     return content if node.get("found") else None
 
 
-# The contents at the side, which the pages themselves do not need.
+# The contents at the side, by a page's job, as in the README.
 _CONTENTS = {
-    "Guides": ["INSTALL", "GETTING_STARTED", "datasets/README", "docs/MODIST", "docs/LARGE_SETS"],
-    "Tools": [
-        "docs/FIRST_STEPS",
-        "docs/VISUALIZATION",
+    "Tutorials": ["docs/FIRST_STEPS", "GETTING_STARTED", "docs/ANNOTATIONS"],
+    "How-to guides": [
+        "INSTALL",
+        "datasets/README",
         "docs/CHECKPOINTS",
+        "docs/VISUALIZATION",
+        "docs/LARGE_SETS",
         "docs/CLUSTERS",
-        "docs/ANNOTATIONS",
-        "docs/RESULT_FILES",
+        "docs/EXTENDING",
+        "CONTRIBUTING",
+    ],
+    "Reference": [
+        "docs/API",
+        "MODEL_ZOO",
+        "docs/BACKBONES",
+        "docs/TRANSFORMERS",
         "docs/METRICS",
-    ],
-    "Reference": ["docs/API", "MODEL_ZOO", "docs/BACKBONES", "docs/TRANSFORMERS", "docs/GLOSSARY"],
-    "Measurements": [
+        "docs/RESULT_FILES",
+        "docs/GLOSSARY",
         "docs/RESULTS",
-        "docs/STUDY",
-        "docs/STUDY_LOG",
-        "docs/study/tables",
         "docs/BENCHMARKS",
-        "docs/RELIABILITY",
+        "CHANGELOG",
     ],
-    "Development": ["CONTRIBUTING", "docs/ARCHITECTURE", "docs/EXTENDING", "CHANGELOG"],
+    "Explanation": [
+        "docs/ARCHITECTURE",
+        "docs/MODIST",
+        "docs/RELIABILITY",
+        "docs/STUDY",
+        "docs/study/tables",
+        "docs/STUDY_LOG",
+    ],
 }
 
 

@@ -48,10 +48,25 @@ def test_links_of_a_page(page):
     assert broken == []
 
 
+def test_links_by_name_of_the_readme_are_defined_and_used():
+    text = (ROOT / "README.md").read_text()
+    defined = re.findall(r"^\[([\w-]+)\]: http", text, re.MULTILINE)
+    assert sorted(defined) == sorted(set(re.findall(r"\]\[([\w-]+)\]", text)))
+
+
 def test_the_site_lists_every_page():
     contents = re.findall(r'"([\w/]+)"', (ROOT / "docs" / "conf.py").read_text().split("_CONTENTS = {")[1])
     shown = {page.removesuffix(".md") for page in pages() if not page.startswith("tests/")}
     assert shown - {"README", *contents} == set()
+
+
+def test_the_readme_lists_the_pages_of_the_site():
+    """In the same groups and order."""
+    contents = (ROOT / "docs" / "conf.py").read_text().split("_CONTENTS = ")[1].split("\n}\n")[0] + "\n}"
+    listed = (ROOT / "README.md").read_text().split("## Documentation")[1].split("## Licence")[0]
+    groups = re.findall(r"^- \*\*(.+?)\*\*: (.*?)(?=^- |^$)", listed, re.MULTILINE | re.DOTALL)
+    found = {group: [page.removesuffix(".md") for page in _LINK.findall(text)] for group, text in groups}
+    assert list(found.items()) == list(ast.literal_eval(contents).items())
 
 
 def test_docstrings_have_whole_literals():
