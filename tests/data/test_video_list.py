@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from modist_det.data.datasets import ClassFolders, VideoListDataset
@@ -96,6 +98,13 @@ class TestClassFolders:
             ("run/a.mp4", (1,)),
             ("run/part 2/b.avi", (1,)),
         ]
+
+    def test_the_current_folder(self, tmp_path, monkeypatch):
+        write(tmp_path, {"run/a.mp4": "", "walk/part 2/b.mp4": ""})
+        monkeypatch.chdir(tmp_path)
+        records = ClassFolders("f", ".").records()
+        assert [r.video_id for r in records] == ["run/a.mp4", "walk/part 2/b.mp4"]
+        assert all(Path(r.video).is_file() for r in records)
 
     def test_videos_beside_the_folders_are_named(self, tmp_path, caplog):
         write(

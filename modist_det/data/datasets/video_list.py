@@ -188,7 +188,7 @@ class ClassFolders(ClassificationDataset):
         unknown: list[str] = []
         for folder in self._class_folders():
             label = class_index(indices, folder.name, str(folder), str(self.classes))
-            root = f"{folder.parent}{os.sep}"
+            root = str(folder)[: -len(folder.name)]  # "" in the current folder
             paths = []
             for entry, _ in walk(folder):
                 if extension(entry.name) in VIDEO_EXTENSIONS:
