@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..formats.annotations import FORMATS, TrackAnnotations, from_tubes, thinned
+from ..formats.annotations import FORMATS, TrackAnnotations, find_format, from_tubes, thinned
 from ..utils.cli import number_from
-from ..utils.errors import UserError, nearest
+from ..utils.errors import UserError
 from ..utils.json_reading import read_json
 from . import demo
 
@@ -44,9 +44,7 @@ def export_annotations(
     Raises:
         UserError: there is no such format, or a file is of neither kind.
     """
-    if name not in FORMATS:
-        raise UserError(f"unknown format {name!r}{nearest(name, FORMATS)} (formats are {', '.join(FORMATS)})")
-    entry = FORMATS[name]
+    entry = find_format(name)
     written: list[Path] = []
     for path in paths:
         for found in _videos(path, min_score):
@@ -81,15 +79,9 @@ def _videos(path: Path, min_score: float) -> Iterator[TrackAnnotations]:
 
 def annotate_videos(args: argparse.Namespace) -> int:
     """``modist-det annotate``: detect people and actions in videos, then :func:`export_annotations`."""
-    from ..inference.choose import find_inputs
-
+    find_format(args.format)  # before hours of work
     out, args.out, args.no_video = args.out, args.out / "results", True
-    if args.format not in FORMATS:  # before hours of work
-        raise UserError(f"unknown format {args.format!r}{nearest(args.format, FORMATS)}")
-    results = [args.out / f"{name}.json" for name in find_inputs(args.inputs)]
-    for path in results:
-        path.unlink(missing_ok=True)  # a failed video must not be exported from an earlier run
-    status = demo.main(args)
-    written = export_annotations(filter(Path.is_file, results), args.format, out, args.tolerance)
+    status, results = demo.predict(args, "detection")
+    written = export_annotations(results, args.format, out, args.tolerance)
     print(f"wrote {len(written)} files of {args.format} to {out}")
     return status

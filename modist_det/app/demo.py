@@ -195,6 +195,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    return predict(args)[0]
+
+
+def predict(args: argparse.Namespace, task: str | None = None) -> tuple[int, list[Path]]:
+    """Write the results of all inputs; one of several that fails does not stop the others.
+
+    Args:
+        task: which the model must be for; None: any.
+
+    Returns:
+        The exit status, and the JSON files of the inputs that did not fail.
+    """
     from ..engine.setup import setup_logger
     from ..inference import ActionPredictor, PipelineSettings
     from ..inference.choose import (
@@ -214,6 +226,8 @@ def main(args: argparse.Namespace) -> int:
     class_names = read_names(args.label_map) if args.label_map else None
     options = parse_options("--person-option", args.person_option)
     cfg = choose_config(args.checkpoint, args.zoo, args.cfg, ["MODEL.DEVICE", args.device])
+    if task not in (None, cfg.TASK):
+        raise UserError(f"{cfg.MODEL.WEIGHTS} is for TASK {cfg.TASK}; name a model for TASK {task}")
     if (names := _WITHOUT_EFFECT.get(cfg.TASK)) is not None:
         refuse_options(args, names, f"{cfg.MODEL.WEIGHTS}, which is for {cfg.TASK}")
     check_available(cfg, args.persons, options)
@@ -228,16 +242,16 @@ def main(args: argparse.Namespace) -> int:
     else:
         print(f"classes: {predictor.source} on {predictor.device}")
         work = functools.partial(classify_one, predictor=predictor, args=args)
-    failed = 0
+    written = []
     for name, place in inputs.items():
         try:
             work(name, place)
+            written.append(args.out / f"{name}.json")
         except UserError as error:
             if len(inputs) == 1:
                 raise
-            failed += 1
             print(f"failed: {error}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if len(written) < len(inputs) else 0, written
 
 
 def refuse_options(args: argparse.Namespace, names: Sequence[str], model: str) -> None:

@@ -168,6 +168,7 @@ def test_a_config_is_run_as_it_is(home, capsys):
             ["train", "--data", "clips", "--from", "x3d_xs_k400"],
             "the model zoo has no such name; did you mean",
         ),
+        (["train", "--data", "clips", "--out", "a.mp4"], "there can be no folder a.mp4"),
         (["train", "--data", "clips", "--resume"], "there is no run in output/clips to resume"),
         (["evaluate", "."], "is a folder without a checkpoint"),
         (["predict", "a.mp4", "--model", "none"], "does not exist"),
@@ -309,3 +310,22 @@ def test_annotate(tmp_path, monkeypatch, clip, boxes, detector_run, capsys):
     assert track.drawn.tolist() == [True] + [False] * 14 + [True]
     assert main([*words, "--format", "coco"]) == 1
     assert "unknown format 'coco'" in capsys.readouterr().err
+
+
+def test_annotate_writes_only_what_this_run_detected(
+    tmp_path, monkeypatch, clip, boxes, detector_run, classifier_run, capsys
+):
+    """The result of an earlier run stays as it is, but is not exported for a video that now fails."""
+    monkeypatch.chdir(tmp_path)
+    earlier = tmp_path / "pre" / "results" / "bad.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("{}")
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    words = ["annotate", "bad.mp4", str(clip), "--persons", str(boxes), "--out", "pre", "--model"]
+    assert main([*words, str(detector_run)]) == 1
+    said = capsys.readouterr()
+    assert "wrote 1 files of cvat to pre" in said.out and "failed: " in said.err
+    assert {path.name for path in (tmp_path / "pre").iterdir()} == {"results", "clip.xml"}
+    assert earlier.read_text() == "{}"
+    assert main([*words, str(classifier_run)]) == 1
+    assert "is for TASK classification; name a model for TASK detection" in capsys.readouterr().err

@@ -35,6 +35,7 @@ __all__ = [
     "Shape",
     "Sizes",
     "TrackAnnotations",
+    "find_format",
     "from_tubes",
     "interpolate_shapes",
     "read_annotations",
@@ -85,6 +86,13 @@ FORMATS = {
 }
 
 
+def find_format(name: str) -> AnnotationFormat:
+    """The format of this name; ``UserError`` if there is none."""
+    if name not in FORMATS:
+        raise UserError(f"unknown format {name!r}{nearest(name, FORMATS)} (formats are {', '.join(FORMATS)})")
+    return FORMATS[name]
+
+
 def recognize(path: Path) -> str:
     """The format of a file.
 
@@ -108,8 +116,5 @@ def read_annotations(path: Path, name: str = "", sizes: Sizes = unknown_size) ->
     Raises:
         UserError: as for :func:`recognize`, there is no such format, or the file is missing or malformed.
     """
-    name = name or recognize(path)
-    if name not in FORMATS:
-        raise UserError(f"unknown format {name!r}{nearest(name, FORMATS)} (formats are {', '.join(FORMATS)})")
-    entry = FORMATS[name]
+    entry = find_format(name or recognize(path))
     return entry.read(path, sizes) if entry.sized else entry.read(path)
