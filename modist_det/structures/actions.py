@@ -185,7 +185,8 @@ def top_actions(
     Args:
         min_score: one for all classes, or (C,).
     """
-    best = [i for i in np.argsort(-scores, kind="stable") if (scores >= min_score)[i]]
+    best = np.argsort(-scores, kind="stable")
+    best = best[(scores >= min_score)[best]]
     return [(names[i], float(scores[i])) for i in best[:k]]
 
 
