@@ -13,6 +13,7 @@ from pathlib import Path
 from ..engine.arguments import run_net_parser
 from ..utils.cli import at_least, make_parser, number_from, run_cli
 from ..utils.errors import UserError
+from ..utils.files import check_is_folder
 from . import demo, run_net
 from .annotate import add_export_options, annotate_videos
 
@@ -49,8 +50,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--data",
         required=True,
         metavar="FOLDER_OR_YAML",
-        help="a folder per class; train and val of such folders; videos with a csv of boxes; videos; a description "
-        "file or dataset name (or two: TRAIN,VAL); a config",
+        help="a folder per class; train and val of such folders; videos with a csv of boxes or a file of tubes; "
+        "videos; a description file or dataset name (or two: TRAIN,VAL); a config",
     )
     train.add_argument("--task", choices=_TASKS, help="what to train (default: what the data is for)")
     train.add_argument(
@@ -168,6 +169,7 @@ def _train(args: argparse.Namespace) -> int:
     if recipe.exists():
         raise UserError(f"{out} has a run already; --resume continues it, --out names another folder")
     setup_logger(None)
+    check_is_folder(out)
     found = find_data(args.data, out / "data", args.task, args.seed or 0)
     machine = this_machine()
     print(

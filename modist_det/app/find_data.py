@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import logging
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.catalog import DatasetCatalog
 from ..data.datasets import AVADataset, ClassificationDataset
@@ -32,9 +32,7 @@ logger = logging.getLogger(__name__)
 
 _TRAIN, _VAL = ("train", "training"), ("val", "validation", "valid", "test")
 _VAL_SHARE = 0.2
-_TUBE_FRAMES = (
-    5  # a keyframe at each of so many annotated frames, since neighbouring ones are near-duplicates
-)
+_TUBE_FRAMES = 5  # a keyframe at every fifth annotated frame; neighbouring frames are near-duplicates
 _MAX_MISSING = 0.5  # of the videos in a csv; missing ones are named
 
 
@@ -89,6 +87,8 @@ def find_data(where: str, folder: Path, task: str | None = None, seed: int = 0) 
     Raises:
         UserError: nothing there is recognized, or it is not for ``task``.
     """
+    if not where:
+        raise UserError("the data has no name; give a folder, a description file or a dataset name")
     if Path(where).resolve() == folder.resolve():
         raise UserError(f"what describes the data {where} would be written into it; choose another --out")
     if task == "pretraining" and Path(where).is_dir():
@@ -103,12 +103,11 @@ def find_data(where: str, folder: Path, task: str | None = None, seed: int = 0) 
 
 
 def _in_folder(data: Path, folder: Path, seed: int) -> FoundData:
-    csvs = sorted(
-        entry.path for entry in scan(data) if extension(entry.name) == ".csv" and _is_ava(entry.path)
-    )
+    csvs, others = _csv_files(data)
     if csvs:
-        return _videos_and_csv(data, [Path(path) for path in csvs], folder, seed)
-    if tubes := _tube_files(data):
+        return _videos_and_csv(data, csvs, folder, seed)
+    tubes, damaged = _tube_files(data)
+    if tubes:
         return _videos_and_tubes(data, tubes, folder, seed)
     parts = {entry.name.lower(): Path(entry.path) for entry in scan(data) if entry.is_dir()}
     train = next((parts[name] for name in _TRAIN if name in parts), None)
@@ -123,6 +122,8 @@ def _in_folder(data: Path, folder: Path, seed: int) -> FoundData:
     if len(_class_folders(data)) > 1:
         return _split_classes(data, folder, seed)
     if next((entry for entry, _ in walk(data) if extension(entry.name) in VIDEO_EXTENSIONS), None):
+        for reason in (*others, *damaged):
+            logger.warning("the videos count as unlabelled: %s", reason)
         return _unlabelled(data, folder)
     raise UserError(
         f"{data} is not recognized: give a folder with a folder of videos per class, such folders in train and val, "
@@ -188,15 +189,25 @@ def _videos_and_csv(data: Path, csvs: list[Path], folder: Path, seed: int) -> Fo
     return _two_parts("detection", folder, f"videos with a csv of boxes, split by video ({counts})")
 
 
-def _tube_files(data: Path) -> list[Path]:
-    """The files of tubes beside the videos."""
-    found = []
-    for entry in scan(data):
+def _csv_files(data: Path) -> tuple[list[Path], list[str]]:
+    """The csv files of boxes beside the videos, and why others are not."""
+    files = [Path(entry.path) for entry in scan(data) if extension(entry.name) == ".csv"]
+    found = sorted(path for path in files if _is_ava(path))
+    reason = "is not in AVA's style (video,second,x1,y1,x2,y2,action, corners in [0, 1])"
+    return found, [f"{path} {reason}" for path in sorted(set(files) - set(found))]
+
+
+def _tube_files(data: Path) -> tuple[list[Path], list[str]]:
+    """The files of tubes beside the videos, and why others are not."""
+    found, reasons = [], []
+    for entry in sorted(scan(data), key=lambda entry: entry.name):
         if extension(entry.name) in (".json", ".pkl", ".mat"):
-            with contextlib.suppress(UserError):  # something else
+            try:
                 read_tube_annotations(entry.path)
                 found.append(Path(entry.path))
-    return sorted(found)
+            except UserError as error:  # perhaps something else
+                reasons.append(str(error))
+    return found, reasons
 
 
 def _videos_and_tubes(data: Path, files: list[Path], folder: Path, seed: int) -> FoundData:
@@ -207,9 +218,9 @@ def _videos_and_tubes(data: Path, files: list[Path], folder: Path, seed: int) ->
     settings: dict[str, Any] = {"videos": _videos_of(data), "annotations": files[0], "every": _TUBE_FRAMES}
     dataset = TubesDataset(data.name, settings["videos"], files[0])
     annotations = dataset.annotations
-    chosen: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, dict[str, Any]]
     if {(1, "train"), (1, "test")} <= annotations.splits.keys():
-        chosen |= {"train": {"subset": "train"}, "val": {"subset": "test"}}
+        chosen = {"train": {"subset": "train"}, "val": {"subset": "test"}}
         kind = "videos with tubes, split as their file says"
     else:
         names = list(dataset.find_videos(list(annotations.videos)))
@@ -222,12 +233,10 @@ def _videos_and_tubes(data: Path, files: list[Path], folder: Path, seed: int) ->
         for tube in annotations.tubes:
             if tube.video in rows_of:
                 has_class[rows_of[tube.video], tube.label] = True
-        in_val = choose_validation(has_class, _VAL_SHARE, seed)
-        warn_of_one_sided(has_class, in_val, dict(enumerate(annotations.classes)))
-        for part, rows in (("train", ~in_val), ("val", in_val)):
-            _write_lines(folder / f"{part}.txt", [names[row] for row in np.flatnonzero(rows).tolist()])
-            chosen[part] = {"list_file": folder / f"{part}.txt"}
-        kind = f"videos with tubes, split by video ({(~in_val).sum()} for train and {in_val.sum()} for val)"
+        lists = _split_lists(names, has_class, annotations.classes, folder, seed)
+        chosen = {part: {"list_file": path} for part, (path, _) in lists.items()}
+        counts = " and ".join(f"{count} for {part}" for part, (_, count) in lists.items())
+        kind = f"videos with tubes, split by video ({counts})"
     for part, choice in chosen.items():
         write_description(folder / f"{part}.yaml", {**settings, **choice}, format="tubes", force=True)
     return _two_parts("detection", folder, kind)
@@ -243,24 +252,30 @@ def _split_classes(data: Path, folder: Path, seed: int) -> FoundData:
     entries = dataset.entries()
     labels = np.array([entries.labels_of(row)[0] for row in range(len(entries))])
     has_class = np.eye(len(names), dtype=bool)[labels]
-    in_val = choose_validation(has_class, _VAL_SHARE, seed)
-    warn_of_one_sided(has_class, in_val, dict(enumerate(names)))
     _write_lines(folder / "classes.txt", names)
-    files = [entries.files(row)[0] for row in range(len(entries))]
-    for part, chosen in (("train", ~in_val), ("val", in_val)):
-        rows = [f"{files[row]} {labels[row]}" for row in np.flatnonzero(chosen).tolist()]
-        _write_lines(folder / f"{part}.txt", rows)
-        settings = {
-            "videos": data,
-            "annotations": folder / f"{part}.txt",
-            "classes": folder / "classes.txt",
-        }
+    rows = [f"{entries.files(row)[0]} {labels[row]}" for row in range(len(entries))]
+    for part, (path, _) in _split_lists(rows, has_class, names, folder, seed).items():
+        settings = {"videos": data, "annotations": path, "classes": folder / "classes.txt"}
         write_description(folder / f"{part}.yaml", settings, format="video_list", force=True)
     logger.warning(
         "a fifth of the videos of each class is for validation; if several are cut from one film, put films into "
         "folders train and val by hand, since parts of one film in both make the result too good"
     )
     return _two_parts("classification", folder, "a folder per class, split by class")
+
+
+def _split_lists(
+    lines: Sequence[str], has_class: NDArray[np.bool_], classes: Sequence[str], folder: Path, seed: int
+) -> dict[str, tuple[Path, int]]:
+    """Write ``train.txt`` and ``val.txt`` with a line per video; returns both with their numbers of videos."""
+    in_val = choose_validation(has_class, _VAL_SHARE, seed)
+    warn_of_one_sided(has_class, in_val, dict(enumerate(classes)))
+    lists = {}
+    for part, chosen in (("train", ~in_val), ("val", in_val)):
+        rows = np.flatnonzero(chosen).tolist()
+        _write_lines(folder / f"{part}.txt", [lines[row] for row in rows])
+        lists[part] = (folder / f"{part}.txt", len(rows))
+    return lists
 
 
 def _unlabelled(data: Path, folder: Path) -> FoundData:
@@ -282,9 +297,9 @@ def _class_folders(folder: Path) -> list[str]:
     )
 
 
-def _is_ava(path: str) -> bool:
+def _is_ava(path: Path) -> bool:
     """Whether the first row of a csv looks like one of AVA's: a name, a second, four corners, an action or none."""
-    with Path(path).open(encoding="utf-8", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         row = next((row for row in csv.reader(file) if len(row) >= 7 and row[2].strip()), None)
     if row is None:
         return False

@@ -103,9 +103,12 @@ class Catalog:
             return self._factories[name]()
         if Path(name).suffix.lower() in (".yaml", ".yml"):
             return load_description(name)
+        exists = (
+            "it is no description file" if Path(name).exists() else "there is no such folder or file either"
+        )
         raise UserError(
             f"there is no dataset named {name!r}{nearest(name, self._factories)} "
-            f"(names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
+            f"({exists}; names are {', '.join(self.list())}; or give the path of a description file, *.yaml)"
         )
 
     def get_as(self, name: str | os.PathLike, contract: type[_Contract], needs: str) -> _Contract:

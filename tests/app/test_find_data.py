@@ -60,10 +60,14 @@ def test_a_class_of_one_video_is_a_warning(clip, tmp_path, caplog):
     assert "1 of 2 classes are there for training only" in caplog.text and "run" in caplog.text
 
 
-def test_boxes_in_pixels_are_not_ava_s(clip, tmp_path):
+def test_annotations_that_cannot_be_used_are_named(clip, tmp_path, caplog):
     data = put(clip, tmp_path / "d", "a")
-    (data / "boxes.csv").write_text("a,0,10,20,30,40,1\n")
+    (data / "boxes.csv").write_text("a,0,10,20,30,40,1\n")  # in pixels
+    (data / "tubes.json").write_text('{"a": {"tubes": [')
     assert find_data(str(data), tmp_path / "out").task == "pretraining"
+    assert "the videos count as unlabelled: " in caplog.text
+    assert f"{data / 'boxes.csv'} is not in AVA's style" in caplog.text
+    assert f"{data / 'tubes.json'} is not JSON" in caplog.text
 
 
 def test_one_description_of_boxes_is_split(clip, tmp_path):
@@ -138,6 +142,10 @@ def test_what_is_not_clear_is_asked(tmp_path, files, message):
 def test_places_that_cannot_be(tmp_path):
     with pytest.raises(UserError, match="names 3 datasets"):
         find_data("a,b,c", tmp_path / "out")
+    with pytest.raises(UserError, match="the data has no name; give a folder"):
+        find_data("", tmp_path / "out")
+    with pytest.raises(UserError, match="no dataset named 'nowhere' .there is no such folder or file either"):
+        find_data("nowhere", tmp_path / "out")
     with pytest.raises(UserError, match="would be written into it; choose another --out"):
         find_data(str(tmp_path), tmp_path)
 
