@@ -7,6 +7,7 @@ Files are kept in huggingface_hub's own cache, and its environment variables app
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,13 @@ _PATH = re.compile(rf"{HUB_PREFIX}([^/@]+/[^/@]+)(?:/([^@]+))?(?:@(.+))?")
 _COMMON_NAMES = ("model.safetensors", "pytorch_model.bin")
 _OF_RUN = re.compile(rf"(checkpoints/)?({re.escape(BEST)}|model_\d{{7}}\.pth)")
 _WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".pyth", ".ckpt", ".pkl")
+_OF_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+)  # errors of the cache's folder
 _PATIENCE = 5.0  # seconds in which the hub must answer
 
 
@@ -105,6 +113,8 @@ def explained(place: HubPath) -> Iterator[None]:
         advice = "; try again later" if status >= 500 else advice
         raise UserError(f"{place}: {_first_line(error)}{advice}") from error
     except Exception as error:  # that of the HTTP client, which depends on the version of huggingface_hub
+        if isinstance(error, OSError) and error.errno in _OF_DISK:
+            raise UserError(f"{place}: {error}") from error
         raise _Unreachable(
             f"{constants.ENDPOINT} cannot be reached ({_first_line(error)}); check the connection"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import sys
@@ -102,6 +103,15 @@ def test_errors_of_the_hub(repo):
         assert "\n" not in str(caught.value)
     repo.failing = True
     with pytest.raises(UserError, match="hf://org/net: .*500.*try again later"):
+        local_path("hf://org/net")
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter_of_the_connection(repo, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/x")
+
+    monkeypatch.setattr(hub, "hf_hub_download", full)
+    with pytest.raises(UserError, match=r"^hf://org/net: \[Errno 28\] No space left on device: '/cache/x'$"):
         local_path("hf://org/net")
 
 
