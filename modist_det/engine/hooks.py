@@ -146,7 +146,6 @@ class EvaluationHook(PeriodicHook):
         self.evaluate = evaluate
         self.writers = writers
         self.results: dict[str, dict[str, Any]] = {}
-        self.evaluated_at = -1  # steps before the latest evaluation
 
     def before_train(self, trainer: Trainer) -> None:
         if self.missing:
@@ -162,7 +161,7 @@ class EvaluationHook(PeriodicHook):
         trainer.losses.flush()
         with trainer.stoppable():
             self.results = self.evaluate(trainer.iteration)
-        self.evaluated_at = trainer.iteration
+        self.use(trainer)
         values = {
             f"{test_set}/{name}": value
             for test_set, metrics in self.results.items()
@@ -171,6 +170,9 @@ class EvaluationHook(PeriodicHook):
         }
         for writer in self.writers if values else ():
             writer.write(trainer.iteration, values)
+
+    def use(self, trainer: Trainer) -> None:
+        """Called after each evaluation. If this fails or the run is killed here, a resumed run evaluates again."""
 
 
 class LogHook(Hook):
@@ -276,28 +278,34 @@ class CheckpointHook(PeriodicHook):
         self._saved_at = trainer.iteration
 
 
-class BestHook(Hook):
-    """Keeps the checkpoint with the best metric, and ends training if several evaluations in a row bring no better one.
+class BestHook(EvaluationHook):
+    """Evaluates, keeps the checkpoint with the best metric, and ends training if several evaluations in a row bring no
+    better one.
 
-    Place it after the evaluation hook. The record is in the best checkpoint, so a resumed run has it. (If that is ahead
-    of the steps resumed from, they are repeated exactly, and reach it again.)
+    The record is in the best checkpoint, so a resumed run has it. (If that is ahead of the steps resumed from, they are
+    repeated exactly, and reach it again.)
 
     Args:
+        evaluate, period, writers, missing: see :class:`EvaluationHook`.
         metric: ``<test set>/<name>``, or a name alone, of the first test set that has it; "auto": the first metric of
-            the first test set. Higher is better.
+            the first test set. Higher is better. The record of another metric does not count.
         patience: evaluations without a better metric after which training ends; 0: never.
         state: returns the content of a checkpoint; called on the main process only.
     """
 
     def __init__(
         self,
-        evaluation: EvaluationHook,
+        evaluate: Callable[[int], dict[str, dict[str, Any]]],
+        period: float,
+        writers: Sequence[Writer],
+        missing: bool = False,
+        *,
         metric: str,
         patience: int,
         checkpointer: Checkpointer,
         state: Callable[[Trainer], dict[str, Any]],
     ) -> None:
-        self.evaluation = evaluation
+        super().__init__(evaluate, period, writers, missing)
         self.metric = metric
         self.patience = patience
         self.checkpointer = checkpointer
@@ -306,14 +314,11 @@ class BestHook(Hook):
 
     def before_train(self, trainer: Trainer) -> None:
         best = self.checkpointer.load_best() if trainer.iteration and comm.is_main_process() else None
-        if best is not None:
+        if best is not None and _is_meant(self.metric, best["best"]["metric"]):
             self.name, self.value = best["best"]["metric"], best["best"]["value"]
             self.iteration = best["iteration"]
-        self._judge(trainer)
-
-    def after_step(self, trainer: Trainer) -> None:
-        if self.evaluation.evaluated_at == trainer.iteration:
-            self._judge(trainer)
+        super().before_train(trainer)
+        self._end_if_no_better(trainer)
 
     def after_train(self, trainer: Trainer) -> None:
         if self.name:
@@ -325,18 +330,21 @@ class BestHook(Hook):
                 self.checkpointer.folder / BEST,
             )
 
-    def _judge(self, trainer: Trainer) -> None:
-        """Compare an evaluation of now with the record, and end training if that is too old."""
-        if comm.is_main_process() and self.evaluation.evaluated_at == trainer.iteration:
-            name, value = _find_metric(self.evaluation.results, self.metric)
+    def use(self, trainer: Trainer) -> None:
+        if comm.is_main_process():
+            name, value = _find_metric(self.results, self.metric)
             if value > self.value:
+                state = self.state(trainer)
+                _check_finite(state["model"], trainer.iteration)
+                path = self.checkpointer.save_best(state | {"best": {"metric": name, "value": value}})
                 self.name, self.value, self.iteration = name, value, trainer.iteration
-                best = {"metric": name, "value": value}
-                path = self.checkpointer.save_best({**self.state(trainer), "best": best})
                 logger.info("the best %s so far, %.4f: saved %s", name, value, path)
+        self._end_if_no_better(trainer)
+
+    def _end_if_no_better(self, trainer: Trainer) -> None:
         # Whether to go on is decided together.
         self.name, self.value, self.iteration = comm.broadcast_object((self.name, self.value, self.iteration))
-        period = self.evaluation.period
+        period = self.period
         since = math.floor(trainer.iteration / period) - math.floor(self.iteration / period) if period else 0
         if self.patience and self.name and since >= self.patience and trainer.iteration < trainer.max_iter:
             logger.info(
@@ -349,6 +357,11 @@ class BestHook(Hook):
             trainer.max_iter = trainer.iteration
 
 
+def _is_meant(wanted: str, name: str) -> bool:
+    """Whether SOLVER.BEST_METRIC ``wanted`` may mean the metric ``name`` (with test set)."""
+    return wanted in ("auto", name, name.partition("/")[2])
+
+
 def _find_metric(results: Mapping[str, Mapping[str, Any]], wanted: str) -> tuple[str, float]:
     """Name with test set and value of the metric that decides which checkpoint is best."""
     numbers = {
@@ -357,11 +370,11 @@ def _find_metric(results: Mapping[str, Mapping[str, Any]], wanted: str) -> tuple
         for name, value in metrics.items()
         if isinstance(value, (int, float))
     }
-    without_set = {name: name.partition("/")[2] for name in numbers}
-    names = [name for name in numbers if wanted in ("auto", name, without_set[name])]
+    names = [name for name in numbers if _is_meant(wanted, name)]
     if not names:
+        without_set = [name.partition("/")[2] for name in numbers]
         raise UserError(
-            f"SOLVER.BEST_METRIC: the evaluation has no {wanted!r}{nearest(wanted, without_set.values())} (metrics: "
+            f"SOLVER.BEST_METRIC: the evaluation has no {wanted!r}{nearest(wanted, without_set)} (metrics: "
             f"{', '.join(list(numbers)[:12])})"
         )
     return names[0], numbers[names[0]]

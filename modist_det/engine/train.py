@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,7 @@ def train(
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """Train according to ``cfg``; returns the metrics of the last evaluation and the exit status (see ``run``)."""
     _check_best(cfg)
+    sharded = _is_sharded(cfg)
     records, mapper = task.train_data(cfg)
     test_sets = build_test_sets(cfg, task)
     epoch_length = iterations_per_epoch(len(records), cfg.SOLVER.IMS_PER_BATCH)
@@ -221,7 +222,7 @@ def train(
     checkpointer = Checkpointer(checkpoint_folder(cfg), keep=cfg.SOLVER.CHECKPOINTS_KEPT)
     state = TrainingState.build(cfg, device, len(records), task.class_facts())
     _fill_from_checkpoint(cfg, state, checkpointer, resume)
-    if _is_sharded(cfg):
+    if sharded:
         state.shard(cfg)
     write_config(cfg)  # only after it is known to match the checkpoints in OUTPUT_DIR
     logger.info(
@@ -271,13 +272,21 @@ def train(
     evaluation_period = cfg.TEST.EVAL_PERIOD * epoch_length
     missing = _evaluation_is_missing(cfg, state.iteration, max_iter, evaluation_period)
     writers = _build_writers(cfg, max_iter, state.iteration, missing)
-    evaluation = hooks.EvaluationHook(evaluate_now, evaluation_period, writers, missing)
     saving = hooks.CheckpointHook(
         checkpointer,
         lambda trainer: state.state_dict(cfg, trainer.iteration),
         cfg.SOLVER.CHECKPOINT_PERIOD * epoch_length,
     )
-    best = hooks.BestHook(evaluation, cfg.SOLVER.BEST_METRIC, cfg.SOLVER.PATIENCE, checkpointer, saving.state)
+    evaluation_hook: Callable[..., hooks.EvaluationHook] = hooks.EvaluationHook
+    if cfg.SOLVER.BEST_METRIC:
+        evaluation_hook = functools.partial(
+            hooks.BestHook,
+            metric=cfg.SOLVER.BEST_METRIC,
+            patience=cfg.SOLVER.PATIENCE,
+            checkpointer=checkpointer,
+            state=saving.state,
+        )
+    evaluation = evaluation_hook(evaluate_now, evaluation_period, writers, missing)
     pictures = _build_picture_hooks(cfg, task, state, device, cfg.PICTURE_PERIOD * epoch_length, writers)
     averaging = [] if state.averaged is None else [hooks.AverageHook(state.averaged, state.model)]
     clip = cfg.SOLVER.CLIP_GRADIENTS
@@ -303,7 +312,6 @@ def train(
             saving,
             *pictures,
             evaluation,
-            *([best] if cfg.SOLVER.BEST_METRIC else []),
             hooks.ProgressHook(),
         ],
     )

@@ -224,15 +224,23 @@ def test_a_run_without_test_sets_writes_no_line_of_figures(tmp_path):
 
 def keep_best(tmp_path, values, max_iter, *, start=0, patience=0, metric="mAP", period=1, missing=False):
     """A run whose evaluation after n steps gives ``values[n - 1]``; the trainer and the steps that were evaluated."""
-    checkpointer, evaluated = Checkpointer(tmp_path / "checkpoints"), []
+    evaluated = []
 
     def evaluate(iteration):
         evaluated.append(iteration)
-        return {"val": {"mAP": values[iteration - 1], "about": "text"}}
+        return {"val": {"mAP": values[iteration - 1], "AP50": 0.9, "about": "text"}}
 
-    evaluation = hooks.EvaluationHook(evaluate, period, [], missing)
-    best = hooks.BestHook(evaluation, metric, patience, checkpointer, lambda t: {"iteration": t.iteration})
-    return run(max_iter, evaluation, best, start=start), evaluated
+    best = hooks.BestHook(
+        evaluate,
+        period,
+        [JSONWriter(tmp_path / "metrics.json", start, missing)],
+        missing,
+        metric=metric,
+        patience=patience,
+        checkpointer=Checkpointer(tmp_path / "checkpoints"),
+        state=lambda t: {"iteration": t.iteration, "model": t.model.state_dict()},
+    )
+    return run(max_iter, best, start=start), evaluated
 
 
 def best_of(tmp_path):
@@ -288,5 +296,39 @@ def test_patience_counts_evaluations_of_a_fractional_period(tmp_path):
 
 
 def test_a_metric_that_does_not_exist(tmp_path):
-    with pytest.raises(UserError, match=r"no 'mAB'; did you mean 'mAP'\? \(metrics: val/mAP\)"):
+    with pytest.raises(UserError, match=r"no 'mAB'; did you mean 'mAP'\? \(metrics: val/mAP, val/AP50\)"):
         keep_best(tmp_path, [0.5], 1, metric="mAB")
+
+
+def test_the_record_of_another_metric_does_not_count(tmp_path):
+    keep_best(tmp_path, [0.5], 1, metric="AP50")
+    keep_best(tmp_path, [0, 0.2], 2, start=1)
+    assert best_of(tmp_path) == (2, 0.2)
+
+
+def test_an_evaluation_whose_best_checkpoint_was_not_saved_is_repeated(tmp_path, monkeypatch):
+    """metrics.json has an evaluation only when the best checkpoint has it, too."""
+
+    def full(*_):
+        raise UserError("No space left on device")
+
+    keep_best(tmp_path, [0.2], 1)
+    with monkeypatch.context() as patch, pytest.raises(UserError):
+        patch.setattr(Checkpointer, "save_best", full)
+        keep_best(tmp_path, [0.2, 0.5], 3, start=1)
+    assert [row["iteration"] for row in read_metrics(tmp_path / "metrics.json")] == [1]
+
+
+def test_weights_that_are_not_finite_are_not_the_best(tmp_path):
+    best = hooks.BestHook(
+        lambda n: {"val": {"mAP": 0.5}},
+        1,
+        [],
+        metric="auto",
+        patience=0,
+        checkpointer=Checkpointer(tmp_path),
+        state=lambda t: {"iteration": t.iteration, "model": {"w": torch.tensor(float("nan"))}},
+    )
+    with pytest.raises(NonFiniteError):
+        run(1, best)
+    assert not (tmp_path / "model_best.pth").exists()
