@@ -42,15 +42,23 @@ def main(args: argparse.Namespace) -> int:
 
     from modist_det.data.motion_sources import find_sources
     from modist_det.utils.progress import progress_bar
-    from modist_det.video.packed import Video, plan_shards, write_index, write_shard
+    from modist_det.video.packed import Video, part_of, plan_shards, write_index, write_shard
 
     out = Path(args.out)
+    for given in args.inputs:
+        if Path(given).is_dir() and out.resolve().is_relative_to(Path(given).resolve()):
+            raise UserError(
+                f"--out {out} is in the folder of the videos, {given}; choose a folder beside it, so that no video is "
+                "found twice"
+            )
     sources = find_sources(args.inputs, out, target_of=lambda place: place)
     facts = _labels(args.inputs)
     videos = []
     for number in np.random.default_rng(args.seed).permutation(len(sources)).tolist():
         path, _, target = sources[number]
         name = Path(target).relative_to(out).as_posix()
+        if part_of(path) is not None:
+            raise UserError(f"{path} is packed already; name the folder of which that was made")
         if not Path(path).is_file():
             raise UserError(f"{path} is no file; tools/prepare_videos.py makes files of folders of frames")
         stat = Path(path).stat()

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.paths import local_path
+from .errors import VideoError
 
 __all__ = [
     "INDEX",
@@ -51,7 +52,7 @@ __all__ = [
 
 INDEX = "shards.arrow"
 _ADDRESS = "shards.url"  # beside the index of a folder on a server: its address
-_BLOCK = 512  # bytes; of tar files
+_BLOCK, _FACTS = 512, 136  # bytes of a block in a tar file, and of a header's fields up to the size
 
 
 class Part(NamedTuple):
@@ -109,16 +110,20 @@ class PackedFolder:
         path: the folder.
 
     Raises:
-        UserError: the index is damaged.
+        UserError: the index is damaged, or is not one of videos.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path / INDEX))).read_all()
-            columns = [table[name].combine_chunks() for name in ("name", "shard", "offset", "size")]
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise UserError(f"{path / INDEX} is damaged ({error}); pack the videos again") from error
+            # combine_chunks would copy the column out of the mapped file.
+            columns = [table[name].chunk(0) for name in ("name", "shard", "offset", "size")]
+        except (OSError, LookupError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path / INDEX} is damaged or no index of packed videos ({error}); pack the videos again, or give "
+                "the file another name if it is not of tools/pack_videos.py"
+            ) from error
         self._names = columns[0]
         self._shard, self._offset, self._size = (column.to_numpy() for column in columns[1:])
         address = path / _ADDRESS
@@ -135,18 +140,33 @@ class PackedFolder:
         return bisect_left(range(len(self)), os.fsencode(name), start, key=lambda i: self._names[i].as_py())
 
     def part(self, name: str) -> Part | None:
-        """Where the video of that name is; its shard is fetched if it is not here."""
-        index = self._first(name)
-        if index == len(self) or self._name(index) != name:
+        """Where the video of that name is; its shard is fetched if it is not here.
+
+        Raises:
+            VideoError: the shard is missing, cut off, or not the one of which the index was made.
+            UserError: it cannot be fetched.
+        """
+        index = self._find(name)
+        if index is None:
             return None
-        return Part(
+        part = Part(
             self._local_shard(int(self._shard[index])), int(self._offset[index]), int(self._size[index])
         )
+        if reason := _why_unlike(part, name):
+            raise VideoError(
+                self.path / name,
+                f"its shard {part.shard} {reason}; copy the packed folder again, or pack the videos again",
+            )
+        return part
 
     def size(self, name: str) -> int | None:
         """Bytes of the video of that name."""
+        index = self._find(name)
+        return None if index is None else int(self._size[index])
+
+    def _find(self, name: str) -> int | None:
         index = self._first(name)
-        return int(self._size[index]) if index < len(self) and self._name(index) == name else None
+        return index if index < len(self) and self._name(index) == name else None
 
     def has_folder(self, name: str) -> bool:
         index = self._first(f"{name}/")
@@ -206,7 +226,7 @@ def part_of(path: str | os.PathLike[str]) -> Part | None:
     """Where a packed video is; None for all other paths.
 
     Raises:
-        UserError: its shard cannot be fetched.
+        UserError: as for :meth:`PackedFolder.part`.
     """
     if os.path.exists(path):  # noqa: PTH110
         return None
@@ -250,17 +270,17 @@ def shards_of(paths: Sequence[str]) -> NDArray[np.int64]:
     """A number for each video that is equal for videos of one shard; a video that is not packed has its own."""
     numbers = np.arange(len(paths)) + (1 << 40)
     folders: dict[str, tuple[PackedFolder, str] | None] = {}
-    groups: dict[Path, list[int]] = {}
+    groups: dict[PackedFolder, dict[int, str]] = {}
     for i, path in enumerate(paths):
-        folder = path.rpartition(os.sep)[0]
+        folder, _, name = path.rpartition(os.sep)
         if folder not in folders:
             folders[folder] = packed_folder(folder)
         found = folders[folder]
         if found is not None:
-            groups.setdefault(found[0].path, []).append(i)
-    for count, (root, rows) in enumerate(groups.items()):
-        skipped = len(str(root)) + 1
-        shard = _opened(root).shards([paths[i][skipped:].replace(os.sep, "/") for i in rows])
+            groups.setdefault(found[0], {})[i] = f"{found[1]}/{name}" if found[1] else name
+    for count, (packed, names) in enumerate(groups.items()):
+        rows = list(names)
+        shard = packed.shards(list(names.values()))
         numbers[rows] = np.where(shard < 0, numbers[rows], shard + (count << 20))
     return numbers
 
@@ -268,10 +288,12 @@ def shards_of(paths: Sequence[str]) -> NDArray[np.int64]:
 def folder_of_url(url: str) -> str:
     """The local folder that stands for the packed folder at ``url``; only its index is fetched."""
     url = url.rstrip("/")
-    index = Path(local_path(f"{url}/{INDEX}"))
-    with atomic_path(index.parent / _ADDRESS) as temporary:
-        temporary.write_text(url)
-    return str(index.parent)
+    folder = Path(local_path(f"{url}/{INDEX}")).parent
+    address = folder / _ADDRESS
+    if not address.is_file() or address.read_text() != url:
+        with atomic_path(address) as temporary:
+            temporary.write_text(url)
+    return str(folder)
 
 
 def plan_shards(videos: Sequence[Video], size: int) -> list[list[Video]]:
@@ -290,14 +312,17 @@ def plan_shards(videos: Sequence[Video], size: int) -> list[list[Video]]:
 def write_shard(folder: Path, number: int, videos: Sequence[Video]) -> list[int]:
     """Write a shard unless it is there; gives the offset of each video.
 
+    The folder's index is removed before a shard changes, since it would lead to other bytes.
+
     Raises:
         UserError: a video has changed since it was listed.
     """
     path = folder / _shard_name(number)
     wanted = [entry for video in videos for entry in _members(video)]
     found = _list(path) if path.is_file() else []
-    if [_key(info) for info in found] == [_key(info) for info, _ in wanted]:
-        return [info.offset_data for info in found[::2]]
+    if [_key(*entry) for entry in found] == [_key(*entry) for entry in wanted]:
+        return [info.offset_data for info, _ in found[::2]]
+    (folder / INDEX).unlink(missing_ok=True)
     offsets = []
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
         for i, (info, content) in enumerate(wanted):
@@ -353,22 +378,44 @@ def _members(video: Video) -> list[tuple[tarfile.TarInfo, bytes]]:
     return found
 
 
-def _list(path: Path) -> list[tarfile.TarInfo]:
+def _list(path: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """The files of a shard as :func:`_members` gives them; none if it is damaged."""
     try:
         with tarfile.open(path) as tar:
-            return tar.getmembers()
+            return [
+                (info, file.read() if i % 2 and (file := tar.extractfile(info)) else b"")
+                for i, info in enumerate(tar.getmembers())
+            ]
     except (tarfile.TarError, OSError, EOFError):
         return []
 
 
-def _key(info: tarfile.TarInfo) -> tuple[str, int, float]:
-    return info.name, info.size, info.mtime
+def _key(info: tarfile.TarInfo, content: bytes) -> tuple[str, int, float, bytes]:
+    return info.name, info.size, info.mtime, content
+
+
+def _why_unlike(part: Part, name: str) -> str:
+    """What is wrong with a shard if a video of that name and size is not whole at its offset."""
+    (info, _), _ = _members(Video(name, "", part.size, 0, {}))
+    expected = info.tobuf(tarfile.PAX_FORMAT)[-_BLOCK:][:_FACTS]
+    try:
+        with part.shard.open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(part.offset - _BLOCK)
+            found = file.read(_FACTS)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    if size < part.offset + part.size:
+        return f"is cut off after {size} bytes"
+    return "" if found == expected else f"is not the one of which {INDEX} was made"
 
 
 def _packed_above(path: Path) -> tuple[PackedFolder, str] | None:
     """The nearest packed folder above a path that does not exist, and the path's name there."""
     root = _root(path.parent)
-    return (_opened(root), path.relative_to(root).as_posix()) if root is not None else None
+    if root is None:
+        return None
+    return _opened(root), os.path.normpath(path.relative_to(root)).replace(os.sep, "/")
 
 
 _roots: dict[Path, Path] = {}  # packed folder above each folder inside one

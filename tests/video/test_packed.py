@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from modist_det.data.build import build_train_loader
@@ -18,7 +19,18 @@ from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.samplers import TrainSampler
 from modist_det.utils.errors import UserError
 from modist_det.video.listing import scan, walk
-from modist_det.video.packed import INDEX, is_folder, open_bytes, part_of, shards_of, status
+from modist_det.video.packed import (
+    INDEX,
+    PackedFolder,
+    Video,
+    is_folder,
+    open_bytes,
+    part_of,
+    shards_of,
+    status,
+    write_index,
+    write_shard,
+)
 from modist_det.video.reader import VideoError, open_video
 from tests.warm import run_program
 
@@ -171,10 +183,117 @@ def test_a_server(folders, tmp_path, monkeypatch):
 
 
 def test_a_damaged_index(folders, tmp_path):
+    """Or a file of somebody else that is called as the index."""
     shutil.copytree(folders[1], tmp_path / "packed")
-    (tmp_path / "packed" / INDEX).write_bytes(b"ARROW")
+    index = tmp_path / "packed" / INDEX
+    index.write_bytes(b"ARROW")
     with pytest.raises(UserError, match="pack the videos again"):
         list(scan(tmp_path / "packed"))
+    for table in (pa.table({"text": ["a"]}), pa.table({"name": pa.array([], pa.large_binary())})):
+        with pa.ipc.new_file(str(index), table.schema) as writer:
+            writer.write_table(table)
+        with pytest.raises(UserError, match="another name"):
+            list(scan(tmp_path / "packed"))
+
+
+def test_ways_to_write_a_path(folders, tmp_path, monkeypatch):
+    """Relative, with "..", by a link, and from inside the packed folder."""
+    (tmp_path / "link").symlink_to(folders[1])
+    monkeypatch.chdir(folders[1])
+    expected = part_of(folders[1] / "a" / "one.mp4")[1:]
+    for path in (
+        "a/one.mp4",
+        "./a/one.mp4",
+        "b/../a/one.mp4",
+        "../packed/a/one.mp4",
+        tmp_path / "link/a/one.mp4",
+    ):
+        assert part_of(path)[1:] == expected, path
+        with open_video(path) as video:
+            assert video.info.num_frames == 8
+    assert part_of("a/../../plain/a/none.mp4") is None
+    np.testing.assert_array_equal(shards_of(NAMES), shards_of([str(folders[1] / name) for name in NAMES]))
+
+
+def test_names_that_ffmpeg_could_misread(encode, tmp_path):
+    """Its name for a part of a file has commas and colons."""
+    names = [
+        "a,b:c/v w,,:%.mp4",
+        "%2E.mp4",
+        "back\\slash.mp4",
+        "odd\udcff.mp4",
+        "a" * 120 + "/" + "b" * 120 + ".mp4",
+    ]
+    videos = []
+    for number, name in enumerate(names):
+        path = encode(tmp_path / f"{number}.mp4", num_frames=4 + number)
+        videos.append(Video(name, str(path), path.stat().st_size, 0, {}))
+    packed = tmp_path / "pa,ck:ed dir"
+    packed.mkdir()
+    write_index(packed, [videos], [write_shard(packed, 0, videos)])
+    assert sorted(entry.path for entry, _ in walk(packed)) == sorted(str(packed / name) for name in names)
+    for number, name in enumerate(names):
+        with open_video(packed / name) as video:
+            assert video.info.num_frames == 4 + number
+
+
+def test_shards_that_do_not_fit_the_index(folders, tmp_path):
+    """The error names the shard: missing, cut off, or of another run."""
+    packed = shutil.copytree(folders[1], tmp_path / "packed")
+    video = packed / "a" / "one.mp4"
+    shard, offset, size = part_of(video)
+    content = shard.read_bytes()
+    shard.write_bytes(content[: offset + size - 1])
+    with pytest.raises(
+        VideoError, match=rf"one\.mp4.*{shard.name} is cut off after {offset + size - 1} bytes"
+    ):
+        open_video(video)
+    for other in (content[512:], content.replace(b"a/one.mp4", b"a/two.mp4", 1)):
+        shard.write_bytes(other)
+        with pytest.raises(VideoError, match=rf"{shard.name} is not the one of which {INDEX} was made"):
+            open_video(video)
+    shard.unlink()
+    with pytest.raises(VideoError, match=rf"{shard.name} cannot be read \(No such file"):
+        open_video(video)
+
+
+def test_no_index_leads_into_other_shards(tmp_path):
+    """Whoever stops while shards are written again leaves no index; labels of the same length are a change, too."""
+    path = tmp_path / "v.mp4"
+    path.write_bytes(bytes(2000))
+    video = Video("v.mp4", str(path), 2000, 0, {"labels": [1]})
+    write_index(tmp_path, [[video]], [write_shard(tmp_path, 0, [video])])
+    write_shard(tmp_path, 0, [video])
+    assert (tmp_path / INDEX).exists()
+    changed = video._replace(facts={"labels": [2]})
+    write_shard(tmp_path, 0, [changed])
+    assert not (tmp_path / INDEX).exists()
+    assert b'"labels": [2]' in (tmp_path / "00000.tar").read_bytes()
+    path.write_bytes(bytes(2001))
+    with pytest.raises(UserError, match=r"v\.mp4 has grown"):
+        write_shard(tmp_path, 0, [video])
+
+
+def test_the_index_stays_in_its_file(tmp_path):
+    videos = [Video(f"{number:06}.mp4", "", 10, 0, {}) for number in range(5000)]
+    write_index(tmp_path, [videos], [[1024 * number for number in range(5000)]])
+    before = pa.total_allocated_bytes()
+    packed = PackedFolder(tmp_path)
+    assert packed.size("004999.mp4") == 10
+    assert pa.total_allocated_bytes() == before
+
+
+def test_inputs_that_would_be_found_again(folders, root, tmp_path):
+    plain = shutil.copytree(folders[0], tmp_path / "plain")
+    for inputs, out, reason in (
+        ("plain", "plain", "in the folder of the videos"),
+        ("plain", "plain/packed", "in the folder of the videos"),
+        (folders[1], "out", "packed already"),
+    ):
+        done = run_program([root / "tools" / "pack_videos.py", inputs, "--out", out], cwd=tmp_path)
+        assert done.returncode == 1
+        assert reason in done.stderr
+    assert not (plain / INDEX).exists()
 
 
 def test_shards_at_a_time():
