@@ -10,14 +10,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..core.node import flatten
+from ..core.node import flatten, read_config
 from ..data.catalog import DatasetCatalog
 from ..data.datasets import AVADataset
 from ..engine.metrics import is_evaluation, read_metrics
 from ..evaluation.ava import detection_limit, match_ava
 from ..evaluation.bootstrap import ava_hits
 from ..utils.errors import UserError
-from ..utils.yaml_reading import read_yaml
 from .compare_runs import compare_results, comparison_text
 from .result_files import result_file
 
@@ -72,8 +71,7 @@ def _config_of(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the output folders of runs")
-    config = flatten(read_yaml(path))
-    return {"DATASETS.TEST": []} | config
+    return {"DATASETS.TEST": []} | flatten(read_config(path))
 
 
 def _last_evaluation(folder: Path) -> dict[str, Any]:
@@ -87,19 +85,16 @@ def _shown(value: Any) -> str:
 
 
 def _significance(name: str, folders: dict[str, Path], config: dict[str, Any]) -> str:
-    """Whether the differences of AVA's mAP on a test set are significant; "" where it cannot be computed."""
+    """Whether the differences of AVA's mAP on a test set are significant, or why that is unknown; "" for other data."""
     try:
         dataset = DatasetCatalog.get(name)
+        if not isinstance(dataset, AVADataset) or dataset.annotations is None:
+            return ""
         files = {run: result_file(folder, name) for run, folder in folders.items()}
-    except UserError:
-        return ""
-    if not isinstance(dataset, AVADataset) or dataset.annotations is None:
-        return ""
-    limit = detection_limit(dataset.metadata.class_names, config.get("TEST.AVA.MAX_DETECTIONS", -1))
-    mode = config.get("TEST.AVA.MODE", "official")
-    truth = (dataset.label_map, dataset.exclusions, mode, limit)
-    hits = {run: ava_hits(match_ava(dataset.annotations, path, *truth)) for run, path in files.items()}
-    try:
+        limit = detection_limit(dataset.metadata.class_names, config.get("TEST.AVA.MAX_DETECTIONS", -1))
+        mode = config.get("TEST.AVA.MODE", "official")
+        truth = (dataset.label_map, dataset.exclusions, mode, limit)
+        hits = {run: ava_hits(match_ava(dataset.annotations, path, *truth)) for run, path in files.items()}
         return comparison_text(next(iter(hits)), compare_results(hits))
-    except UserError as error:  # too few videos
+    except UserError as error:  # no data, no results, too few videos
         return f"whether the difference is significant is unknown: {error}"

@@ -12,7 +12,7 @@ from ..checkpoint.handlers import PREFIX, list_names
 from ..config import CfgNode, get_cfg
 from ..utils.errors import UserError, nearest
 from ..utils.paths import is_remote, why_missing
-from ..video.listing import videos_in
+from ..video.listing import IMAGE_EXTENSIONS, extension, scan, videos_in
 from .classifier import ClassPredictor
 from .persons import PersonDetector, build_person_detector
 from .persons.base import why_no_detector
@@ -200,14 +200,18 @@ def find_inputs(inputs: Iterable[str]) -> dict[str, str]:
     A folder with videos is expanded to these videos; any other folder is a frame folder.
 
     Raises:
-        UserError: an input does not exist, or two inputs have the same name.
+        UserError: an input does not exist, a folder is empty, or two inputs have the same name.
     """
     found: dict[str, str] = {}
     for text in inputs:
         path = Path(text)
         places = [text]
         if path.is_dir():
-            places = videos_in(path) or [text]
+            places = videos_in(path)
+            if not places:
+                if not any(extension(entry.name) in IMAGE_EXTENSIONS for entry in scan(path)):
+                    raise UserError(f"{text} has neither videos nor frames ({', '.join(IMAGE_EXTENSIONS)})")
+                places = [text]
         elif not (path.exists() or is_camera(text) or "://" in text):
             # Checked before models are loaded or downloaded.
             raise UserError(f"{text} does not exist; give a video, a folder, a camera number or a URL")

@@ -54,7 +54,8 @@ def test_significance_where_the_data_is_here(runs, tiny_puppets):
     text = compare_folders([runs / "slow", runs / "fast"])
     assert re.search(r"\nmAP +0\.\d+ +1\.0000 +\+0\.\d+", text)
     (runs / "fast" / "inference" / "puppets_train_detections.csv").unlink()
-    assert "\nmAP " not in compare_folders([runs / "slow", runs / "fast"])
+    text = compare_folders([runs / "slow", runs / "fast"])
+    assert "\nmAP " not in text and re.search("unknown: .*fast has no results on puppets_train", text)
 
 
 def test_too_few_videos_for_significance(runs, tiny_puppets):
@@ -74,3 +75,6 @@ def test_what_is_no_comparison(runs, tmp_path):
         compare_folders([runs / "slow", runs / "slow"])
     with pytest.raises(UserError, match="config.yaml does not exist; give the output folders of runs"):
         compare_folders([runs / "slow", tmp_path / "nothing"])
+    (runs / "fast" / "config.yaml").write_text("- a list\n")
+    with pytest.raises(UserError, match="fast/config.yaml.*mapping"):
+        compare_folders([runs / "slow", runs / "fast"])

@@ -84,6 +84,13 @@ def test_results_must_have_a_place(predict, classifier_run, clip, monkeypatch, t
     assert status == 1 and f"there can be no folder out, since {tmp_path / 'out'} is a file" in text
 
 
+def test_a_folder_without_videos_is_named_before_the_model(predict, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    status, text = predict("mine", "--model", "none")
+    assert status == 1 and text == "error: mine has neither videos nor frames (.jpg, .jpeg, .png)\n"
+
+
 def test_a_pretrained_backbone_predicts_nothing(predict, clip, tmp_path):
     (tmp_path / "c.yaml").write_text("TASK: pretraining\n")
     status, text = predict(clip, "--cfg", "c.yaml", "--checkpoint", "c.yaml")
