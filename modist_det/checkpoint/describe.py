@@ -22,15 +22,22 @@ def describe_backbone(tensors: Mapping[str, Tensor]) -> str:
     return description_of(_of_backbone(tensors)) or "a network that no backbone here knows as its own"
 
 
-def fitting_config(tensors: Mapping[str, Tensor]) -> str:
-    """A sentence that says which config has a backbone with these parameters: the zoo's, or else keys to set."""
-    keys = fitting_keys(tensors)
+def fitting_config(tensors: Mapping[str, Tensor], known: Mapping[str, Any]) -> str:
+    """A sentence that says which config has a backbone with these parameters: the zoo's, or else keys to set.
+
+    Args:
+        known: keys that the file itself contains; the others follow from the shapes.
+    """
+    of_shapes = fitting_keys(tensors)
+    keys = of_shapes | dict(known)
     if not keys:
         return "No config of this release has such a backbone"
     words = " ".join(f"{key} {str(value).replace(' ', '')}" for key, value in keys.items())
-    configs = configs_with(keys)
+    configs = (
+        configs_with(of_shapes) if of_shapes and of_shapes == {key: keys[key] for key in of_shapes} else []
+    )
     shipped = f"{' or '.join(configs)} has it, or set" if configs else "To fit the file, set"
-    return f"{shipped} {words} (strides and dilation leave no trace in a file)"
+    return f"{shipped} {words}{'' if known else ' (strides and dilation leave no trace in a file)'}"
 
 
 def fitting_keys(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

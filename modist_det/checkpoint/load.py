@@ -15,7 +15,9 @@ from ..structures.class_facts import ClassFacts, disagreement, renumbered
 from ..utils.errors import UserError
 from .describe import describe_backbone, fitting_config, fitting_keys
 from .formats import convert, detect_format
-from .reading import classes_inside, config_inside, read_checkpoint, tensors_of
+from .mvit import keys_of_mvit
+from .reading import classes_inside, config_inside, pyslowfast_config, read_checkpoint, tensors_of
+from .settings import unlike
 from .weights import Weights
 
 __all__ = ["LoadReport", "Mismatch", "load_weights"]
@@ -174,6 +176,7 @@ def load_weights(
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
     if isinstance(run := content.get("run"), Mapping):
         report.training = {**run, "iteration": content.get("iteration")}
+    of_file = keys_of_mvit(pyslowfast_config(content), path) if format == "pyslowfast_mvit" else {}
     backbone = dict(model.named_children()).get("backbone", model)
     if isinstance(backbone, Backbone):
         report.untraced = backbone.untraced() if format != "modist_det" else {}
@@ -185,7 +188,8 @@ def load_weights(
     inflated = _inflate(weights.tensors, targets)
     tensors = weights.tensors | inflated
     _compare(tensors, targets, report)
-    _check(report, weights, targets)
+    _check(report, weights, targets, of_file)
+    _compare_settings(report, of_file)
 
     report.unexpected = [weights.sources[name] for name in report.unexpected]
     chosen = {name.removeprefix(prefix): tensors[name] for name in report.loaded}
@@ -196,6 +200,13 @@ def load_weights(
     if initial:
         logger.warning("not loaded from %s, so left at their initial values: %s", report.path, _some(initial))
     return report
+
+
+def _compare_settings(report: LoadReport, of_file: Mapping[str, Any]) -> None:
+    """Warn of settings that the file's config shows and the model does not have; the others stay ``untraced``."""
+    for key in report.untraced.keys() & of_file.keys():
+        if (here := report.untraced.pop(key)) != of_file[key]:
+            logger.warning("%s: %s", report.path, unlike(key, here, of_file[key]))
 
 
 def _adapt_backbone(weights: Weights, backbone: Backbone, prefix: str) -> list[tuple[str, str]]:
@@ -274,7 +285,9 @@ def _compare(tensors: dict[str, Tensor], targets: dict[str, Tensor], report: Loa
     ]
 
 
-def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> None:
+def _check(
+    report: LoadReport, weights: Weights, targets: dict[str, Tensor], of_file: Mapping[str, Any]
+) -> None:
     """Reject files with nothing for the model or with another backbone."""
     if not report.loaded and not report.mismatched and not fitting_keys(weights.tensors):
         sources = list(weights.sources.values()) + [name for name, _ in weights.dropped]
@@ -294,7 +307,7 @@ def _check(report: LoadReport, weights: Weights, targets: dict[str, Tensor]) -> 
                 f"{report.path} (format {report.format}) has another backbone than the model: "
                 f"{len(in_backbone)} tensors {problem} ({_some(in_backbone)}). "
                 f"The file: {describe_backbone(weights.tensors)}. The model: {describe_backbone(targets)}. "
-                f"{fitting_config(weights.tensors)}"
+                f"{fitting_config(weights.tensors, of_file)}"
             )
 
 

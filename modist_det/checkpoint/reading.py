@@ -27,7 +27,14 @@ from .run_folder import checkpoint_in
 from .safetensors_file import is_safetensors, read_safetensors
 from .unpickler import ForbiddenPickle, read_array_pickle
 
-__all__ = ["classes_inside", "config_inside", "read_checkpoint", "read_state_dict", "tensors_of"]
+__all__ = [
+    "classes_inside",
+    "config_inside",
+    "pyslowfast_config",
+    "read_checkpoint",
+    "read_state_dict",
+    "tensors_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +95,23 @@ def config_inside(content: Mapping[str, Any]) -> str:
     """The config (YAML) inside a checkpoint of this project; ``""`` if there is none."""
     metadata = content.get("metadata")
     text = content.get("config", metadata.get("config") if isinstance(metadata, Mapping) else None)
+    return text if _parsed(text) else ""
+
+
+def pyslowfast_config(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The config inside a checkpoint of PySlowFast, with its keys; ``{}`` if there is none."""
+    return _parsed(content.get("cfg"))
+
+
+def _parsed(text: object) -> dict[str, Any]:
     if not isinstance(text, str) or not text:
-        return ""
+        return {}
     try:
-        return text if isinstance(parse_yaml(text, "the config in the weights file"), dict) else ""
+        config = parse_yaml(text, "the config in the weights file")
     except UserError as error:
         logger.warning("%s; it is ignored", error)
-        return ""
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def classes_inside(content: Mapping[str, Any], path: str) -> ClassFacts | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..core import CfgNode
 from ..core.node import flatten
 from ..modeling.backbone import Backbone, backbone_classes
 from ..utils.yaml_reading import parse_yaml
 
-__all__ = ["unlike_settings"]
+__all__ = ["unlike", "unlike_settings"]
 
 _OF_INPUT = ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.INPUT_FORMAT", "MODEL.FRAME_DIFFERENCES")
 
@@ -25,8 +27,15 @@ def unlike_settings(cfg: CfgNode, config: str) -> list[str]:
     here = flatten(cfg)
     backbone = dict(backbone_classes()).get(cfg.MODEL.BACKBONE.NAME, Backbone)
     return [
-        f"{key} is {here[key]}, but the weights were trained with {of_weights[key]}: they load, but compute "
-        f"something else; set {key} to that, unless this is meant"
+        unlike(key, here[key], of_weights[key])
         for key in (*backbone.untraced_keys, *_OF_INPUT)
         if of_weights.get(key) not in (None, here[key])
     ]
+
+
+def unlike(key: str, here: Any, of_weights: Any) -> str:
+    """The line for one setting."""
+    return (
+        f"{key} is {here}, but the weights were trained with {of_weights}: they load, but compute "
+        f"something else; set {key} to that, unless this is meant"
+    )

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_weights
 from ..checkpoint.formats import convert, detect_format
-from ..checkpoint.reading import classes_inside, config_inside, read_checkpoint, read_state_dict, tensors_of
+from ..checkpoint.reading import (
+    classes_inside,
+    config_inside,
+    pyslowfast_config,
+    read_checkpoint,
+    tensors_of,
+)
 from ..checkpoint.video_vit import VIT_FORMATS
 from ..checkpoint.writing import WRITTEN_FORMATS, write_weights
 from ..config import CfgNode, get_cfg
@@ -64,10 +70,12 @@ def find_config(source: str, file: str = "", overrides: Sequence[str] = ()) -> C
         from ..model_zoo import get_config
 
         cfg = get_config(source, trained=False)
-    elif text := config_inside(read_checkpoint(source)):
+    elif text := config_inside(content := read_checkpoint(source)):
         cfg = get_cfg()
         cfg.merge_from_text(text, f"the config in {source}")
-    elif detect_format(read_state_dict(source)) in VIT_FORMATS:
+    elif (format := detect_format(tensors_of(content, source))) in VIT_FORMATS or (
+        format == "pyslowfast_mvit" and pyslowfast_config(content)
+    ):
         return config_of_file(source, overrides)
     if cfg is not None:
         cfg.merge_from_list(list(overrides))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 from ..checkpoint import load_weights
 from ..checkpoint.describe import fitting_keys
 from ..checkpoint.formats import Weights, convert, detect_format
-from ..checkpoint.reading import read_state_dict
+from ..checkpoint.mvit import keys_of_mvit
+from ..checkpoint.reading import pyslowfast_config, read_checkpoint, tensors_of
 from ..checkpoint.video_vit import VIT_FORMATS
 from ..config import CfgNode, get_cfg
+from ..core.node import flatten
 from ..modeling import build_backbone, build_model
 from ..utils.errors import UserError
 
@@ -36,6 +39,12 @@ _DETECTORS: dict[str, dict[str, Any]] = {
     },
     "mmaction2_vit": {"MODEL.HEAD.ROI_RESOLUTION": 8},
 }
+_CLASSIFIER = {
+    "TASK": "classification",
+    "MODEL.LOSS.NAME": "cross_entropy",
+    "MODEL.META_ARCHITECTURE": "VideoClassifier",
+    "MODEL.HEAD.ACTIVATION": "softmax",
+}
 # The same for all networks of a format.
 _FORMATS: dict[str, dict[str, Any]] = {
     "hf_videomae": {
@@ -49,7 +58,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 def from_file(path: str | os.PathLike, overrides: Sequence[Any] = ()) -> nn.Module:
-    """The network of a video transformer's checkpoint, with its weights, on the CPU, in evaluation mode.
+    """The network of a video transformer's checkpoint, with its weights, on the CPU, in evaluation mode. A file of MViT
+    must contain PySlowFast's config, as those that PySlowFast writes do.
 
     A detector or classifier where the file has one, a pretraining method where it has a decoder, else a backbone.
 
@@ -80,26 +90,73 @@ def config_of_file(path: str | os.PathLike, overrides: Sequence[Any] = ()) -> Cf
 
 
 def _config_and_weights(path: str, overrides: Sequence[Any]) -> tuple[CfgNode, Weights]:
-    state = read_state_dict(path)
+    content = read_checkpoint(path)
+    state = tensors_of(content, path)
     format = detect_format(state)
     weights = convert(state, format)
-    keys = fitting_keys(weights.tensors) if format in VIT_FORMATS and not weights.head_only else {}
+    theirs = pyslowfast_config(content) if format == "pyslowfast_mvit" else {}
+    of_mvit = keys_of_mvit(theirs, path)
+    keys = {}
+    if of_mvit:
+        keys = fitting_keys(weights.tensors) | of_mvit
+    elif format in VIT_FORMATS and not weights.head_only:
+        keys = fitting_keys(weights.tensors)
     if not keys or (_LAST_LAYER in weights.tensors and weights.tensors[_LAST_LAYER].dim() != 2):
         raise UserError(
             f"the network of {path} (format {format}) does not follow from the file; give --cfg FILE, or use "
             "load_weights with a model of your own"
         )
-    keys |= _keys_of_task(weights, format, keys)
+    keys |= _task_of_mvit(weights, theirs, path) if of_mvit else _keys_of_task(weights, format, keys)
     cfg = get_cfg()
     cfg.merge_from_list([word for pair in keys.items() for word in pair])
     cfg.merge_from_list([str(word) if isinstance(word, os.PathLike) else word for word in overrides])
-    node = cfg.MODEL.VIDEO_VIT
+    vit, mvit = cfg.MODEL.VIDEO_VIT, cfg.MODEL.MVIT
+    frames, *_, size = mvit.INPUT_SIZE if of_mvit else (vit.NUM_FRAMES, vit.IMAGE_SIZE)
     given = set(overrides[::2])
     if "INPUT.NUM_FRAMES" not in given:
-        cfg.INPUT.NUM_FRAMES = node.NUM_FRAMES
+        cfg.INPUT.NUM_FRAMES = frames
     if "INPUT.CROP_SIZE" not in given:
-        cfg.INPUT.CROP_SIZE = node.IMAGE_SIZE
+        cfg.INPUT.CROP_SIZE = size
     return cfg, weights
+
+
+# PySlowFast's key -> ours.
+_PYSLOWFAST = {
+    "DATA.MEAN": "MODEL.PIXEL_MEAN",
+    "DATA.STD": "MODEL.PIXEL_STD",
+    "DATA.SAMPLING_RATE": "INPUT.SAMPLING_RATE",
+    "MODEL.HEAD_ACT": "MODEL.HEAD.ACTIVATION",
+    "MODEL.DROPOUT_RATE": "MODEL.HEAD.DROPOUT",
+}
+_PYSLOWFAST_ROI = {
+    "DETECTION.ROI_XFORM_RESOLUTION": "MODEL.HEAD.ROI_RESOLUTION",
+    "DETECTION.ALIGNED": "MODEL.HEAD.ROI_ALIGNED",
+}
+
+
+def _task_of_mvit(weights: Weights, config: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The keys of its task, from PySlowFast's config in the file."""
+    theirs = flatten(dict(config))
+    detects = theirs.get("DETECTION.ENABLE", False)
+    names = _PYSLOWFAST | _PYSLOWFAST_ROI if detects else _PYSLOWFAST
+    keys = {ours: theirs[name] for name, ours in names.items() if name in theirs}
+    last = weights.tensors.get(_LAST_LAYER)
+    if last is None:
+        return {"TASK": "pretraining"} | keys
+    keys["MODEL.NUM_CLASSES"] = len(last)
+    if detects:
+        queries = [stride[-1] for stride in theirs.get("MVIT.POOL_Q_STRIDE", ())]
+        stride = math.prod([theirs.get("MVIT.PATCH_STRIDE", [2, 4, 4])[-1], *queries])
+        if (used := theirs.get("DETECTION.SPATIAL_SCALE_FACTOR", stride)) != stride:
+            logger.warning(
+                "%s: its map has a stride of %d pixels, but it was trained with boxes divided by %d "
+                "(DETECTION.SPATIAL_SCALE_FACTOR); here they are divided by the stride, so that results differ",
+                path,
+                stride,
+                used,
+            )
+        return {"TASK": "detection"} | keys
+    return _CLASSIFIER | keys | {"MODEL.HEAD.NAME": "ClassificationHead", "MODEL.MVIT.FEATURES": "pooled"}
 
 
 def _keys_of_task(weights: Weights, format: str, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,8 +180,7 @@ def _keys_of_task(weights: Weights, format: str, found: Mapping[str, Any]) -> di
     else:
         head = {"MODEL.HEAD.NAME": "ClassificationHead"}
         head |= {"MODEL.VIDEO_VIT.NORM": "pooled", "MODEL.VIDEO_VIT.FEATURES": "mean"}
-    classifier = {"MODEL.META_ARCHITECTURE": "VideoClassifier", "MODEL.HEAD.ACTIVATION": "softmax"}
-    return {"TASK": "classification", "MODEL.LOSS.NAME": "cross_entropy", **keys, **classifier, **head}
+    return keys | _CLASSIFIER | head
 
 
 def _keys_of_decoder(tensors: Mapping[str, Tensor], format: str) -> dict[str, Any]:

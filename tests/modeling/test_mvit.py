@@ -10,6 +10,7 @@ import yaml
 
 from modist_det.checkpoint import load_weights
 from modist_det.config import get_cfg
+from modist_det.model_zoo import config_of_file, from_file
 from modist_det.modeling import (
     ActionDetector,
     ClassificationHead,
@@ -73,7 +74,7 @@ def test_outputs_of_pyslowfast(real_data, name, build):
     assert report.format == "pyslowfast_mvit"
     assert (report.missing, report.unexpected, report.mismatched, report.dropped) == ([], [], [], [])
     assert sorted(report.loaded) == sorted(model.state_dict())
-    assert "the config decides: MODEL.MVIT.POOL_Q_STRIDE" in str(report)
+    assert report.untraced == {}  # the config in the file shows all settings
 
     def logits(clip):
         rois = [io["boxes"]] if detects else []
@@ -84,6 +85,105 @@ def test_outputs_of_pyslowfast(real_data, name, build):
     torch.testing.assert_close(model.head.activate(found), io["output"], rtol=0, atol=1e-4)
     model.double()
     torch.testing.assert_close(logits(io["clip"].double()), io["logits_float64"], rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", CASES)
+def test_networks_from_the_config_in_the_file(real_data, name):
+    path = real_data / "reference" / "vit" / f"{name}.pyth"
+    io = torch.load(path.with_name(f"{name}_io.pt"), weights_only=True)
+    model, cfg = from_file(path), config_of_file(path)
+    found = model.head(model.backbone(io["clip"].float()), *([io["boxes"]] if "ava" in name else []))
+    torch.testing.assert_close(
+        model.head.activate(found).view_as(io["output"]), io["output"], rtol=0, atol=1e-4
+    )
+    theirs = yaml.safe_load(torch.load(path, weights_only=True)["cfg"])["DATA"]
+    assert (theirs["NUM_FRAMES"], theirs["TRAIN_CROP_SIZE"]) == (cfg.INPUT.NUM_FRAMES, cfg.INPUT.CROP_SIZE)
+    assert (theirs["MEAN"], theirs["SAMPLING_RATE"]) == (cfg.MODEL.PIXEL_MEAN, cfg.INPUT.SAMPLING_RATE)
+
+
+def _pyslowfast_file(path, network: MViT, **changes):
+    """A checkpoint of a detector as PySlowFast writes it; its config is ``UNUSUAL`` and ``changes``."""
+    keys = {key: UNUSUAL.get(key.lower()) for key in SHARED.split() if key.lower() in UNUSUAL}
+    config = {
+        "MVIT": keys | changes,
+        "DATA": {"NUM_FRAMES": 4, "TRAIN_CROP_SIZE": 32},
+        "DETECTION": {"ENABLE": True, "SPATIAL_SCALE_FACTOR": 16},
+    }
+    weights = network.state_dict() | {
+        "head.projection.weight": torch.randn(5, network.out_channels[0]),
+        "head.projection.bias": torch.randn(5),
+    }
+    torch.save({"epoch": 1, "model_state": weights, "cfg": yaml.safe_dump(config)}, path)
+    return path
+
+
+# What no shape shows: queries are pooled where heads do not double, and in time; keys and values down to another size.
+UNUSUAL = {
+    "depth": 3,
+    "embed_dim": 8,
+    "dim_mul": [[1, 2.0]],
+    "head_mul": [[1, 2.0]],
+    "dim_mul_in_att": False,
+    "pool_q_stride": [[0, 2, 1, 1], [2, 1, 2, 2]],
+    "pool_kv_stride_adaptive": [2, 4, 4],
+    "residual_pooling": False,
+    "rel_pos_spatial": False,
+    "rel_pos_temporal": False,
+    "use_abs_pos": True,
+    "sep_pos_embed": True,
+    "patch_stride": [1, 4, 4],
+    "patch_padding": [1, 1, 1],
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lists_all", [False, True])
+def test_strides_come_from_the_config_in_the_file(tmp_path, caplog, lists_all):
+    torch.manual_seed(0)
+    network = MViT((4, 32, 32), **UNUSUAL).eval()
+    # The same strides of keys and values for each block, as configs have them that do not use the adaptive key.
+    listed = {
+        "POOL_KV_STRIDE_ADAPTIVE": None,
+        "POOL_KV_STRIDE": [[0, 1, 4, 4], [1, 1, 4, 4], [2, 1, 2, 2]],
+    }
+    path = _pyslowfast_file(tmp_path / "mvit.pyth", network, **(listed if lists_all else {}))
+    found = from_file(path)
+    clip = torch.randn(1, 3, 4, 36, 40)
+    assert torch.equal(found.backbone(clip)[0], network(clip)[0])
+    assert found.head.projection.out_features == 5
+    # The network that its shapes suggest loads as well, but is another one.
+    assert "stride of 8 pixels, but it was trained with boxes divided by 16" in caplog.text
+    caplog.clear()
+    guess = MViT((4, 32, 32), **UNUSUAL | {"pool_q_stride": [[0, 1, 1, 1], [2, 1, 2, 2]]})
+    report = load_weights(guess, path)
+    assert "POOL_Q_STRIDE is [[0, 1, 1, 1], [2, 1, 2, 2]], but the weights were trained with" in caplog.text
+    assert "[[0, 2, 1, 1], [2, 1, 2, 2]]" in caplog.text
+    assert list(report.untraced) == ["MODEL.MVIT.USE_MEAN_POOLING"]  # not in the config of this file
+
+
+def test_an_error_names_the_strides_of_the_file(tmp_path):
+    path = _pyslowfast_file(tmp_path / "mvit.pyth", MViT((4, 32, 32), **UNUSUAL))
+    with pytest.raises(
+        UserError, match=r"another backbone.*PATCH_STRIDE \[1,4,4\] MODEL.MVIT.PATCH_PADDING \[1,1,1\]"
+    ):
+        load_weights(_tiny("v2"), path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"POOL_KV_STRIDE_ADAPTIVE": None, "POOL_KV_STRIDE": [[0, 1, 4, 4], [1, 1, 2, 2], [2, 1, 2, 2]]},
+            r"POOL_KV_STRIDE of its config is \[1, 2, 2\] in block 1.*there: \[1, 4, 4\]",
+        ),
+        ({"POOL_KV_STRIDE_ADAPTIVE": None, "POOL_KV_STRIDE": 3}, "MVIT and DATA of its config are not"),
+    ],
+)
+def test_configs_that_no_network_here_has(tmp_path, changes, message):
+    path = _pyslowfast_file(tmp_path / "mvit.pyth", MViT((4, 32, 32), **UNUSUAL), **changes)
+    with pytest.raises(UserError, match=message):
+        from_file(path)
 
 
 # Version 2: projects/mvitv2 of PySlowFast, for Something-Something, since 217.6 million of L for Kinetics do not follow
