@@ -53,7 +53,8 @@ class LoadReport:
         adapted: (name in the model, how) of each tensor that was changed to fit the model.
         config: the config (YAML) inside a checkpoint of this project, or "".
         classes: the classes of its outputs, if the file names them.
-        training: of a checkpoint that a run has saved: its ``iteration``, number of ``samples`` and ``clips a step``.
+        training: of a checkpoint that a run has saved, but for the best one, which need not be the last: its
+            ``iteration``, number of ``samples`` and ``clips a step``.
     """
 
     path: str
@@ -174,7 +175,7 @@ def load_weights(
         if name in weights.tensors and name not in targets:
             weights.drop(name, reason)
     report = LoadReport(path, format, dropped=weights.dropped, config=config_inside(content))
-    if isinstance(run := content.get("run"), Mapping):
+    if isinstance(run := content.get("run"), Mapping) and "best" not in content:
         report.training = {**run, "iteration": content.get("iteration")}
     of_file = keys_of_mvit(pyslowfast_config(content), path) if format == "pyslowfast_mvit" else {}
     backbone = dict(model.named_children()).get("backbone", model)

@@ -314,6 +314,14 @@ def test_format_can_be_given(save):
         load_weights(target, save(_pyslowfast(source)), format="pyslowfst")
 
 
+@pytest.mark.parametrize("best", [{}, {"best": {"metric": "val/mAP", "value": 0.5}}])
+def test_how_far_a_run_was_is_not_said_of_its_best_checkpoint(save, best):
+    model = _backbone()
+    run = {"samples": 9, "clips a step": 2}
+    report = load_weights(model, save({"model": model.state_dict(), "run": run, "iteration": 7, **best}))
+    assert report.training == ({} if best else {**run, "iteration": 7})
+
+
 def test_summary(save):
     path = save({"model_state": _pyslowfast(_detector())})
     assert str(load_weights(_detector(), path)) == f"loaded 122 tensors from {path} (format pyslowfast)"
