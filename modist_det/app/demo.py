@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..puppets.tracks import is_generated
 from ..utils.cli import at_least, make_parser, number_from, parse_options
 from ..utils.errors import UserError
 from ..utils.files import check_is_folder
@@ -268,7 +267,11 @@ def warn_of_doubts(predictor: ActionPredictor | ClassPredictor, places: Iterable
         logger.warning(
             "%s was saved after %s of its training; finish it with --resume", predictor.source, steps
         )
-    if predictor.knows_puppets and (other := [place for place in places if not is_generated(place)]):
+    if not predictor.knows_puppets:
+        return
+    from ..puppets.tracks import is_generated  # loads OpenCV
+
+    if other := [place for place in places if not is_generated(place)]:
         logger.warning(
             "%s was trained on generated people (Puppets), so what it says about %s is worth little; name another "
             "model, or train on your data: modist-det train --data DATA",
