@@ -18,8 +18,9 @@ import yaml
 from modist_det.analysis.report import report_page, write_report
 from modist_det.analysis.report.outcomes import false_positives, misses, operating_points, select_keyframes
 from modist_det.evaluation.ava import match_ava
+from modist_det.evaluation.bootstrap import ava_hits, map_interval
 from modist_det.evaluation.predictions_file import read_predictions
-from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, write_detections
+from modist_det.formats.ava.files import LabelEntry, read_ava_boxes, read_label_map, write_detections
 from modist_det.utils.errors import UserError
 from modist_det.video.writer import VideoWriter
 from tests.warm import run_program
@@ -199,6 +200,32 @@ def test_the_worst_have_the_clips(written, tiny_puppets):
     assert content["keyframes"][content["misses"][0]["keyframe"]] == clip
 
 
+def test_intervals_are_those_of_resampled_videos(written, tiny_puppets):
+    """Of the bootstrap's own call, within [0, 1]; without enough videos there are none."""
+    truth = read_ava_boxes(tiny_puppets / "train.csv")
+    # Every other box is found with another action.
+    table = dataclasses.replace(
+        truth,
+        action=np.where(np.arange(len(truth)) % 2, truth.action, truth.action % 12 + 1).astype(np.int32),
+        score=np.linspace(0.9, 0.1, len(truth)),
+    )
+    content, _ = written(table, tiny_puppets / "train.yaml", num_clips=0)
+    (name,) = [name for name in content["summary"]["metrics"] if name.startswith("mAP at")]
+    low, high = content["summary"]["intervals"][name]
+    assert low < content["summary"]["mAP"] < high
+    labels = read_label_map(tiny_puppets / "label_map.pbtxt")
+    expected = map_interval(ava_hits(match_ava(truth, table, labels)))
+    assert (low, high) == (expected["low"], expected["high"])
+    for row in content["classes"]:
+        if row["name"] in expected["per_class"] and np.isfinite(expected["per_class"][row["name"]][1]):
+            ends = np.clip(expected["per_class"][row["name"]][1:], 0, 1)
+            assert row["interval"] == pytest.approx(ends.tolist())
+        else:
+            assert row["interval"] is None
+    content, _ = written(num_clips=0)
+    assert content["summary"]["intervals"] == {} and all(c["interval"] is None for c in content["classes"])
+
+
 def test_fewer_keyframes(written):
     content, _ = written(num_keyframes=4)
     assert len(content["keyframes"]) == 4 == content["summary"]["num_keyframes_shown"]
@@ -298,7 +325,10 @@ def test_a_classifier_s_report(labelled, tmp_path, caplog):
     assert labelled["summary"]["metrics"] == pytest.approx(
         {"top1": 2 / 3, "top3": 1.0, "mean_class_accuracy": 0.75}
     )
+    # Wilson's intervals of 2 of 3, and of 1 of 2, by his formula with z = 1.959964.
+    assert labelled["summary"]["intervals"]["top1"] == pytest.approx((0.20766, 0.93851), abs=1e-5)
     jump, run, walk = labelled["classes"]
+    assert jump["interval"] == pytest.approx((0.09453, 0.90547), abs=1e-5) and walk["interval"] is None
     assert (jump["accuracy"], jump["taken_for"]) == (0.5, "run (1)")
     assert (run["accuracy"], run["taken_for"]) == (1.0, "")
     assert (walk["accuracy"], walk["num_groundtruth"], walk["num_detections"]) == (None, 0, 1)

@@ -50,7 +50,7 @@ def driver(tmp_path_factory):
 def report(tiny_puppets, tmp_path_factory):
     """Path of a report of detections of which some are wrong, and its data."""
     folder = tmp_path_factory.mktemp("report")
-    truth = read_ava_boxes(tiny_puppets / "val.csv")
+    truth = read_ava_boxes(tiny_puppets / "train.csv")
     # Every box with an action of others, two of three with their own, too; scores are random.
     own = np.flatnonzero(np.arange(len(truth)) % 3)
     rows = np.concatenate([own, np.arange(len(truth))])
@@ -64,7 +64,13 @@ def report(tiny_puppets, tmp_path_factory):
         **{name: getattr(truth, name)[rows] for name in columns},
     )
     write_detections(folder / "d.csv", table)
-    write_report(str(tiny_puppets / "val.yaml"), folder / "d.csv", folder / "report.html", num_clips=3)
+    write_report(
+        str(tiny_puppets / "train.yaml"),
+        folder / "d.csv",
+        folder / "report.html",
+        num_clips=3,
+        num_keyframes=150,
+    )
     page = (folder / "report.html").read_text()
     return folder / "report.html", json.loads(
         re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)[1]
@@ -121,9 +127,11 @@ def wait_for(page, script):
 
 def test_header(page, report):
     content = report[1]
-    assert page.title == f"puppets_val: mAP {content['summary']['mAP']:.4f}"
+    assert page.title == f"puppets_train: mAP {content['summary']['mAP']:.4f}"
     figures = {dt.text: dd.text for dt, dd in zip(find(page, "dt"), find(page, "dd"), strict=True)}
-    assert figures["mAP at IoU 0.5 (official)"] == f"{content['summary']['mAP']:.4f}"
+    ends = content["summary"]["intervals"].get("mAP at IoU 0.5 (official)")
+    interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+    assert figures["mAP at IoU 0.5 (official)"] == f"{content['summary']['mAP']:.4f}{interval}"
     assert figures["annotated actions"] == str(content["summary"]["num_groundtruth"])
 
 
@@ -135,6 +143,8 @@ def test_table_sorts_by_any_column(page, report):
     classes = report[1]["classes"]
     known = sorted((c for c in classes if c["AP"] is not None), key=lambda c: (-c["AP"], c["id"]))
     unknown = [c["name"] for c in classes if c["AP"] is None]
+    assert unknown and names_in_table(page) == [c["name"] for c in known]
+    click(page, "#unlabelled")
     assert names_in_table(page) == [c["name"] for c in known] + unknown
     heading = one(page, 'th[data-key="AP"]')
     assert heading.get_attribute("aria-sort") == "descending"
@@ -150,6 +160,61 @@ def test_table_sorts_by_any_column(page, report):
     click(page, 'th[data-key="num_groundtruth"] button')
     counts = [int(cell.text) for cell in find(page, "#class-table tbody td:nth-child(6)")]
     assert counts == sorted((c["num_groundtruth"] for c in classes), reverse=True)
+
+
+def test_classes_are_found_by_name(page, report):
+    known = [c["name"] for c in report[1]["classes"] if c["num_groundtruth"]]
+    wanted = known[0]
+    one(page, "#find-class").send_keys(wanted.upper())
+    assert sorted(names_in_table(page)) == sorted(name for name in known if wanted in name)
+    assert one(page, "#class-count").text.startswith(f"{len(names_in_table(page))} of ")
+
+
+def test_intervals_are_drawn_in_the_bars(page, report):
+    """Measured on the screen, in the scale of the bar of AP."""
+    with_interval = {c["name"]: c for c in report[1]["classes"] if c["interval"]}
+    assert with_interval
+    for row in find(page, "#class-table tbody tr"):
+        cells = row.find_elements("css selector", "td")
+        if (facts := with_interval.pop(cells[2].text, None)) is None:
+            continue
+        (cell,) = row.find_elements("css selector", "td.interval")
+        left, width, bar, room = page.execute_script(
+            """const at = (part) => getComputedStyle(arguments[0], part);
+            return [at("::after").left, at("::after").width, at("::before").width].map(parseFloat)
+              .concat(7 * parseFloat(getComputedStyle(document.documentElement).fontSize));""",
+            cell,
+        )
+        low, high = facts["interval"]
+        shown = [left / room, (left + width) / room, bar / room]
+        np.testing.assert_allclose(shown, [low, high, facts["AP"]], atol=0.01)
+    assert not with_interval
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes(page, scheme):
+    """Contrast of at least 4.5, as WCAG 2.1 asks."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        back, *inks = page.execute_script(
+            """const color = (selector, name) => getComputedStyle(document.querySelector(selector))[name];
+            return [color("body", "backgroundColor"), color("body", "color"), color("dt", "color"),
+                    color(".truth-key", "color"), color(".detection-key", "color")];"""
+        )
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert (luminance(back) < 0.1) == (scheme == "dark")
+    for ink in inks:
+        low, high = sorted([luminance(ink), luminance(back)])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, ink
+
+
+def luminance(color):
+    """Relative luminance of "rgb(r, g, b)", as WCAG 2.1 defines it."""
+    channels = np.array([int(value) for value in re.findall(r"\d+", color)[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_curves_follow_the_ticks(page, report):
@@ -211,6 +276,7 @@ def test_browser_shows_the_boxes_of_a_keyframe(page, report):
     assert boxes_on_stage(page, "detection") == []
     click(page, "#show-detections")
     best = max(score for person in keyframe["people"] for _, score, _ in person["actions"])
+    best = np.floor(best * 100) / 100  # the slider's steps
     set_lowest_score(page, best)
     reached = [p for p in keyframe["people"] if any(score >= best for _, score, _ in p["actions"])]
     assert len(boxes_on_stage(page, "detection")) == len(reached) == 1
@@ -239,8 +305,8 @@ def test_walking_through_and_filtering_keyframes(page, report):
     ]
     assert [int(o.get_attribute("value")) for o in find(page, "#keyframe-list option")] == having
     choose(page, "filter-class", "")
-    one(page, "#filter-video").send_keys("VAL_0002")
-    of_video = [n for n, k in enumerate(keyframes) if k["video"] == "val_0002"]
+    one(page, "#filter-video").send_keys("TRAIN_0002")
+    of_video = [n for n, k in enumerate(keyframes) if k["video"] == "train_0002"]
     assert [int(o.get_attribute("value")) for o in find(page, "#keyframe-list option")] == of_video
     one(page, "#filter-video").send_keys("nonsense")
     assert one(page, "#keyframe-count").text == "No such keyframe."
@@ -276,7 +342,15 @@ def test_mistakes_lead_to_their_keyframe(page, report, cards, select, key):
     content = report[1]
     items = content[key]
     assert len(items) > 2
+    more = f"#more-{select.removesuffix('-class')}"
+    assert len(find(page, f"{cards} li")) == 10 < len(items)
+    while one(page, more).is_displayed():
+        click(page, more)
     shown = find(page, f"{cards} li")
+    # One strong box, of the mistake, is on top of those of the other kind.
+    kind, other = ("truth", "detection") if key == "misses" else ("detection", "truth")
+    assert shown[0].find_elements("css selector", f"rect.{kind}.strong:last-child")
+    assert find(page, f"{cards} rect.{other}") and not find(page, f"{cards} rect.{other}.strong")
     names = [content["classes"][item["class"]]["name"] for item in items]
     assert len(shown) == len(items) and all(
         card.text.startswith(name) for card, name in zip(shown, names, strict=True)

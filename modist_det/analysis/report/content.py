@@ -59,7 +59,11 @@ def report_content(
         "task": subject.task,
         "dataset": subject.name,
         "detections": Path(detections).name,
-        "summary": {"metrics": subject.headline(result), **_summary(result, len(chosen))},
+        "summary": {
+            "metrics": subject.headline(result),
+            "intervals": subject.intervals(result),
+            **_summary(result, len(chosen)),
+        },
         "classes": _classes(result, subject, points),
         "keyframes": keyframes,
         "misses": [

@@ -48,22 +48,24 @@ function showHeader() {
   byId("title").textContent = report.dataset;
   byId("subtitle").textContent = `${isDetection ? "Detections" : "Predictions"} of ${report.detections}`;
   const facts = [
-    ...Object.entries(summary.metrics).map(([name, value]) => [name, decimals(value, 4)]),
+    ...Object.entries(summary.metrics).map(([name, value]) => [name, decimals(value, 4), summary.intervals[name]]),
     ["classes with ground truth", `${summary.num_classes_evaluated} of ${summary.num_classes}`],
     [`${words.items} (shown here)`, `${summary.num_keyframes} (${summary.num_keyframes_shown})`],
     [words.labels, summary.num_groundtruth],
     [`${words.guesses} that count`, summary.num_detections],
   ];
-  for (const [name, value] of facts) {
-    byId("metrics").append(
-      element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value })),
-    );
+  for (const [name, value, interval] of facts) {
+    const shown = element("dd", { textContent: value });
+    if (interval) shown.append(element("small", { textContent: ` (${intervalWords(interval)})` }));
+    byId("metrics").append(element("div", {}, element("dt", { textContent: name }), shown));
   }
   for (const warning of summary.warnings) byId("warnings").append(element("li", { textContent: warning }));
 }
 
 // ---- classes -----------------------------------------------------------------------------------
 
+const intervalWords = ([low, high]) => `${low.toFixed(3)} to ${high.toFixed(3)}`;
+const barKey = "accuracy" in report.classes[0] ? "accuracy" : "AP"; // the metric of the intervals
 const columns = [
   { key: "drawn", title: "curve", text: true },
   { key: "id", title: "id" },
@@ -78,7 +80,7 @@ const columns = [
   { key: "precision", title: "precision", digits: 3 },
   { key: "recall", title: "recall", digits: 3 },
   { key: "note", title: "note", text: true },
-].filter(({ key }) => key === "drawn" || key in report.classes[0]);
+].filter(({ key }) => key === "drawn" || report.classes.some((row) => ![undefined, ""].includes(row[key])));
 const drawn = new Set(
   report.classes.flatMap((row, index) => (row.AP === null ? [] : [index])).slice(0, 12),
 );
@@ -118,13 +120,39 @@ function showClassRows() {
     const sorted = heading.dataset.key === sorting.key;
     heading.setAttribute("aria-sort", sorted ? (sorting.descending ? "descending" : "ascending") : "none");
   }
-  document.querySelector("#class-table tbody").replaceChildren(...sortedClasses().map(classRow));
+  const wanted = byId("find-class").value.trim().toLowerCase();
+  const all = byId("unlabelled").ariaPressed === "true";
+  const shown = sortedClasses().filter((index) => {
+    const { name, type, num_groundtruth } = report.classes[index];
+    return (all || num_groundtruth) && `${name} ${type ?? ""}`.toLowerCase().includes(wanted);
+  });
+  document.querySelector("#class-table tbody").replaceChildren(...shown.map(classRow));
+  byId("class-table").classList.toggle("without-notes", shown.every((index) => !report.classes[index].note));
+  byId("class-count").textContent = `${shown.length} of ${report.classes.length} classes`;
+}
+
+function prepareClassControls() {
+  const without = report.classes.filter((row) => !row.num_groundtruth);
+  const detected = without.filter((row) => row.num_detections).length;
+  const button = byId("unlabelled");
+  button.hidden = !without.length;
+  button.textContent = `Show ${without.length} without ${isDetection ? "ground truth" : "videos"} (${detected} with ${words.guesses})`;
+  button.onclick = () => {
+    button.ariaPressed = String(button.ariaPressed !== "true");
+    showClassRows();
+  };
+  byId("find-class").oninput = showClassRows;
+  if (report.classes.some((row) => row.interval)) {
+    const source = isDetection ? " of AP, from resampled videos" : " of the accuracy";
+    byId("interval-words").textContent = `The line in a bar is the 95 % interval${source}.`;
+  }
 }
 
 function classRow(index) {
   const row = report.classes[index];
   const cells = columns.map((column) => {
     const cell = element("td", { className: column.text ? "text" : "" });
+    cell.dataset.key = column.key;
     if (column.key === "drawn") {
       const box = element("input", { type: "checkbox", checked: drawn.has(index), disabled: row.AP === null });
       box.setAttribute("aria-label", `draw the curve of ${row.name}`);
@@ -139,7 +167,14 @@ function classRow(index) {
       cell.textContent = column.digits && value !== null ? value.toFixed(column.digits) : (value ?? "–");
       if (column.bar) {
         cell.classList.add("bar");
-        cell.style.setProperty("--share", `${100 * (value ?? 0)}%`);
+        cell.style.setProperty("--share", value ?? 0);
+        if (column.key === barKey && row.interval) {
+          const [low, high] = row.interval;
+          cell.title = `95 % interval: ${intervalWords(row.interval)}`;
+          cell.classList.add("interval");
+          cell.style.setProperty("--low", low);
+          cell.style.setProperty("--width", high - low);
+        }
       }
     }
     return cell;
@@ -223,9 +258,9 @@ function frameView(keyframe, boxes, description) {
     if (!lines.length) continue;
     const label = element("div", { className: `label ${kind}` });
     label.append(...lines.map((line) => element("div", { textContent: line })));
-    // Ground truth is written up from the bottom of its box, detections down from its top; never over the right edge.
-    if (kind === "truth") label.style.bottom = `${100 * (1 - y2)}%`;
-    else label.style.top = `${100 * y1}%`;
+    // Detections are named above their box, ground truth below, if there is room; otherwise inside. Never over the right edge.
+    if (kind === "truth") Object.assign(label.style, y2 < 0.85 ? { top: `${100 * y2}%` } : { bottom: `${100 * (1 - y2)}%` });
+    else Object.assign(label.style, y1 > 0.15 ? { bottom: `${100 * (1 - y1)}%` } : { top: `${100 * y1}%` });
     if (x1 > 0.6) label.style.right = `${100 * (1 - x2)}%`;
     else label.style.left = `${100 * x1}%`;
     view.append(label);
@@ -383,8 +418,12 @@ function missWords(miss) {
 function card(item, kind, words) {
   const keyframe = report.keyframes[item.keyframe];
   const person = (kind === "truth" ? keyframe.truth : keyframe.people)[item.person];
-  const boxes = [{ box: person.box, kind, strong: true }];
-  if (kind === "detection") boxes.push(...keyframe.truth.map(({ box }) => ({ box, kind: "truth" })));
+  const boxes = [];
+  if (isDetection) {
+    const [others, otherKind] = kind === "detection" ? [keyframe.truth, "truth"] : [shownPeople(keyframe), "detection"];
+    boxes.push(...others.map(({ box }) => ({ box, kind: otherKind })));
+  }
+  boxes.push({ box: person.box, kind, strong: true }); // on top of the others
   const title = className(item.class) + (kind === "detection" ? ` ${item.score.toFixed(3)}` : "");
   const button = element("button", { type: "button", textContent: `Show ${isDetection ? "keyframe" : "video"}`, onclick: () => openKeyframe(item.keyframe) });
   button.setAttribute("aria-label", `${button.textContent} ${keyframeTitle(keyframe)}`);
@@ -396,16 +435,24 @@ function card(item, kind, words) {
   );
 }
 
-function showList(listId, selectId, items, kind, words) {
-  const wanted = byId(selectId).value;
-  const shown = items.filter((item) => wanted === "" || item.class === Number(wanted));
-  const cards = shown.map((item) => card(item, kind, words(item)));
-  byId(listId).replaceChildren(...(cards.length ? cards : [element("li", { textContent: "None." })]));
+const CARDS = 10; // shown at once: images of hundreds would make the page slow
+
+function showList(listId, name, items, kind, words) {
+  const wanted = byId(`${name}-class`).value;
+  const rest = items.filter((item) => wanted === "" || item.class === Number(wanted));
+  const list = byId(listId);
+  const more = byId(`more-${name}`);
+  list.replaceChildren(...(rest.length ? [] : [element("li", { textContent: "None." })]));
+  more.onclick = () => {
+    list.append(...rest.splice(0, CARDS).map((item) => card(item, kind, words(item))));
+    more.hidden = !rest.length;
+  };
+  more.onclick();
 }
 
-const showMisses = () => showList("miss-list", "misses-class", report.misses, "truth", missWords);
+const showMisses = () => showList("miss-list", "misses", report.misses, "truth", missWords);
 const showFalsePositives = () =>
-  showList("false-positive-list", "false-positives-class", report.false_positives, "detection", (item) => kinds[item.kind]);
+  showList("false-positive-list", "false-positives", report.false_positives, "detection", (item) => kinds[item.kind]);
 
 function fillClassSelect(id, indices, onchange) {
   const select = byId(id);
@@ -419,6 +466,7 @@ const classesOf = (items) => [...new Set(items.map((item) => item.class))].sort(
 
 showWords();
 showHeader();
+prepareClassControls();
 showClassHeadings();
 showClassRows();
 showCurves();

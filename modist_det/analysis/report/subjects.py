@@ -5,6 +5,7 @@ Labelled videos are shown as keyframes in which one person fills the frame, so t
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from ...data.datasets.classification import ClassificationDataset
 from ...data.datasets.detection import DetectionDataset
-from ...evaluation.accuracy import confusion_matrix, mean_class_accuracy, worst_confusions
+from ...evaluation.accuracy import confusion_matrix, interval_of_share, mean_class_accuracy, worst_confusions
 from ...evaluation.ava import AVAMatch, detection_limit, match_ava
+from ...evaluation.bootstrap import ava_hits, map_interval
 from ...evaluation.predictions_file import Prediction, read_predictions
 from ...formats.ava.files import LabelEntry
 from ...structures.tables import BoxTable
@@ -28,6 +30,8 @@ from ...video.info import VideoInfo
 __all__ = ["DetectionSubject", "Subject", "VideoSubject"]
 
 logger = logging.getLogger(__name__)
+
+Interval = tuple[float, float]
 
 _WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 
@@ -57,9 +61,16 @@ class Subject(ABC):
     def moment(self, video: str, second: float, info: VideoInfo) -> float:
         """Seconds from the video's first frame to a keyframe."""
 
+    @abstractmethod
+    def intervals(self, result: dict[str, Any]) -> dict[str, Interval]:
+        """95 % confidence intervals of some metrics of the headline, by their names."""
+
     def class_facts(self) -> list[dict[str, Any]]:
-        """More facts about each class, in order of ``matched.class_ids``."""
-        return [{} for _ in self.matched.class_ids]
+        """More facts about each class, in order of ``matched.class_ids``.
+
+        ``interval`` is the 95 % confidence interval of its first metric, None if there is none.
+        """
+        return [{"interval": None} for _ in self.matched.class_ids]
 
 
 class DetectionSubject(Subject):
@@ -86,11 +97,26 @@ class DetectionSubject(Subject):
         limit = detection_limit(facts.class_names, max_detections)
         self.matched = match_ava(dataset.ground_truth(), detections, labels, facts.exclusions, mode, limit)
         self._own = _own_metrics(Path(detections))
+        # By index, as two classes may have the same name.
+        hits = ava_hits(self.matched)
+        self._interval = map_interval(dataclasses.replace(hits, names=tuple(range(len(hits.names)))))
 
     def headline(self, result: dict[str, Any]) -> dict[str, float | None]:
         by_type = {f"mAP of {name}": value for name, value in result["mAP_by_type"].items()}
-        name = f"mAP at IoU {result['iou_threshold']} ({result['mode']})"
-        return {**self._own, name: result["mAP"], **by_type}
+        return {**self._own, _map_name(result): result["mAP"], **by_type}
+
+    def intervals(self, result: dict[str, Any]) -> dict[str, Interval]:
+        if self._interval is None:
+            return {}
+        return {_map_name(result): (self._interval["low"], self._interval["high"])}
+
+    def class_facts(self) -> list[dict[str, Any]]:
+        """``interval`` of AP, from resampled videos."""
+        known = {} if self._interval is None else self._interval["per_class"]
+        ends = [known.get(c, (0.0, np.nan, np.nan))[1:] for c in range(len(self.matched.class_ids))]
+        return [
+            {"interval": None if np.isnan(low) else (max(low, 0.0), min(high, 1.0))} for low, high in ends
+        ]
 
     def find_videos(self, names: Sequence[str]) -> dict[str, tuple[str, float | None]]:
         found = self._dataset.find_videos(names)
@@ -98,6 +124,10 @@ class DetectionSubject(Subject):
 
     def moment(self, video: str, second: float, info: VideoInfo) -> float:
         return second - self._dataset.metadata.first_second
+
+
+def _map_name(result: dict[str, Any]) -> str:
+    return f"mAP at IoU {result['iou_threshold']} ({result['mode']})"
 
 
 def _own_metrics(detections: Path) -> dict[str, float | None]:
@@ -152,8 +182,15 @@ class VideoSubject(Subject):
             return {**found, f"mAP of the {len(self._predictions[0].best)} best classes": result["mAP"]}
         return {**found, "mean_class_accuracy": mean_class_accuracy(*pair)}
 
+    def intervals(self, result: dict[str, Any]) -> dict[str, Interval]:
+        hits = sum(prediction.rank <= 1 for prediction in self._predictions)
+        return {"top1": interval_of_share(hits, len(self._predictions))}
+
     def class_facts(self) -> list[dict[str, Any]]:
-        """``accuracy``, and the class that it is most often taken for, if videos have one label each."""
+        """``accuracy`` and its ``interval``, and the class that it is most often taken for.
+
+        Only if videos have one label each.
+        """
         if (pair := self._single_labels()) is None:
             return super().class_facts()
         matrix = confusion_matrix(*pair, len(self._class_names))
@@ -162,7 +199,11 @@ class VideoSubject(Subject):
             worst.setdefault(confusion.label, f"{confusion.predicted} ({confusion.rows})")
         counts, right = matrix.sum(axis=1).tolist(), np.diag(matrix).tolist()
         return [
-            {"accuracy": right[i] / counts[i] if counts[i] else None, "taken_for": worst.get(name, "")}
+            {
+                "accuracy": right[i] / counts[i] if counts[i] else None,
+                "interval": interval_of_share(right[i], counts[i]) if counts[i] else None,
+                "taken_for": worst.get(name, ""),
+            }
             for i, name in enumerate(self._class_names)
         ]
 
