@@ -7,6 +7,7 @@ frames of any size, so most of what is decoded is thrown away. Here frames keep 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import zlib
@@ -30,8 +31,8 @@ from .container import ANY_TITLES
 from .errors import PYAV_ERRORS, VideoError
 from .frame_times import nearest
 from .info import VideoInfo
-from .listing import Source
-from .packed import ffmpeg_name, status
+from .listing import VIDEO_EXTENSIONS, Source, extension
+from .packed import ffmpeg_name, part_of, status
 from .reader import FrameFolder, VideoReader, describe_source, open_video
 from .writer import VideoWriter
 
@@ -135,7 +136,8 @@ def prepare_videos(
 
     Args:
         workers: processes; 0: this one.
-        replace: delete each source when its target is complete.
+        replace: put each new video in the place of its source, which is gone when the new one is complete. Without it,
+            sources are never changed. A target that is another video is never replaced.
         show_progress: draw a progress bar and print failures as they occur.
 
     Returns:
@@ -155,8 +157,9 @@ def prepare_videos(
 
 
 def prepared_name(place: Path) -> Path:
-    """Where the video at ``place`` goes: its name with the ending ``.mp4``; a folder of frames has none."""
-    return place.with_name(place.name + ".mp4") if place.is_dir() else place.with_suffix(".mp4")
+    """Where the video at ``place`` goes: its name with the ending ``.mp4`` in place of that of a video, if any."""
+    is_video = extension(place.name) in VIDEO_EXTENSIONS and not place.is_dir()
+    return place.with_suffix(".mp4") if is_video else place.with_name(place.name + ".mp4")
 
 
 def constant_rate(text: str) -> Fraction:
@@ -210,18 +213,26 @@ def _prepare(source: Source, settings: PreparationSettings, replace: bool) -> Pr
 
 def _make(source: Source, settings: PreparationSettings, replace: bool) -> PreparedFile:
     given, target = Path(source.video), Path(source.target)
+    same = target.exists() and given.exists() and given.samefile(target)
     note = {"modist_det": asdict(settings)}
-    if _note_of(given).get("modist_det") == note["modist_det"] and given == target:
+    if replace and part_of(given) is not None:
+        raise UserError("it is in a packed folder, which cannot be changed; give --out FOLDER")
+    if same and not replace:
+        raise UserError("the new video would replace it; choose another --out, or --in-place")
+    if replace and _note_of(given).get("modist_det") == note["modist_det"]:
+        if not same:  # stopped before its name was changed
+            _rename(given, target)
         return PreparedFile(source.video, source.target, "kept")
     with open_video(source.video, source.fps) as video:
         note["source"] = {"is": describe_source(video)}
-        if given != target and _note_of(target) == note:
-            if replace:
-                _remove(given)
+        if not replace and _note_of(target) == note:
             return PreparedFile(source.video, source.target, "kept")
+        if not same and target.exists() and (replace or _is_other_video(target)):
+            raise UserError(f"{target} is another video; rename one of them")
         frames, seconds = _schedule(video.info, settings.fps)
         size = _size(video.info, settings.short_side)
-        with atomic_path(target) as temporary:
+        # In its source's place the new video needs no second name, of which a stop could leave both.
+        with atomic_path(given if replace else target) as temporary:
             samples = _encode(video, temporary, frames, seconds, size, settings, json.dumps(note))
             with VideoReader(temporary) as new:
                 _verify(new, seconds)
@@ -240,7 +251,7 @@ def _make(source: Source, settings: PreparationSettings, replace: bool) -> Prepa
                     clip_after=_clip_time(str(temporary), None, size, video.info.duration),
                 )
     if replace and given != target:
-        _remove(given)
+        _rename(given, target)
     return outcome
 
 
@@ -314,7 +325,7 @@ def _verify(new: VideoReader, seconds: NDArray[np.float64]) -> None:
 
 def _clip_time(path: str, fps: float | None, size: tuple[int, int], duration: float) -> float:
     """Seconds to open a video and read a clip at a place that depends on its name."""
-    share = zlib.crc32(Path(path).name.encode()) / 2**32
+    share = zlib.crc32(os.fsencode(Path(path).name)) / 2**32
     start = time.process_time()
     with open_video(path, fps) as video:
         video.frames_at_times(share * max(duration - _CLIP[-1], 0.0) + _CLIP, size)
@@ -337,8 +348,19 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
 
 
-def _remove(video: Path) -> None:
+def _is_other_video(path: Path) -> bool:
+    """Whether a file is a video, and none that was made here."""
+    if "modist_det" in _note_of(path):
+        return False
     try:
-        video.unlink()
+        open_video(path).close()
+    except VideoError:
+        return False
+    return True
+
+
+def _rename(video: Path, target: Path) -> None:
+    try:
+        video.rename(target)
     except OSError as error:
-        raise UserError(f"{video} cannot be deleted: {error.strerror or error}") from error
+        raise UserError(f"{video} cannot be renamed to {target}: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.motion_sources import find_sources
 from modist_det.utils.errors import UserError
 from modist_det.video.listing import Source
+from modist_det.video.packed import Video, write_index, write_shard
 from modist_det.video.prepare import PreparationSettings, prepare_videos, prepared_name, psnr, ssim
 from modist_det.video.reader import open_video
 
@@ -107,6 +108,73 @@ def test_in_place(encode, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["one.mp4", "two.mp4"]
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_no_other_video_is_replaced(encode, tmp_path, replace):
+    source, other = encode(tmp_path / "clip.avi", "mpeg4", 12), encode(tmp_path / "clip.mp4", num_frames=9)
+    before = source.read_bytes(), other.read_bytes()
+    outcome = _prepare(source, other, replace=replace)
+    assert (outcome.status, outcome.reason) == (
+        "failed",
+        f"{source}: {other} is another video; rename one of them",
+    )
+    assert (source.read_bytes(), other.read_bytes()) == before
+    outcome = _prepare(other, other)
+    assert outcome.status == "failed"
+    assert "would replace it" in outcome.reason
+    assert (source.read_bytes(), other.read_bytes()) == before
+
+
+def test_in_place_after_a_stop(encode, tmp_path, monkeypatch):
+    """There is one file at all times, so the next run finds no second one of that name."""
+    source = encode(tmp_path / "clip.avi", "mpeg4", 12)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
+        _prepare(source, tmp_path / "clip.mp4", replace=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.avi"]
+    (again,) = find_sources([str(tmp_path)], None, target_of=prepared_name)
+    assert _prepare(Path(again.video), Path(again.target), replace=True).status == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    with open_video(tmp_path / "clip.mp4") as video:
+        assert video.info.num_frames == 12
+
+
+def test_in_place_of_links_and_packed_videos(encode, tmp_path):
+    """A link's video stays, and a packed folder gets no folder of its own, which would hide what it holds."""
+    store = encode(tmp_path / "store.avi", "mpeg4", 12)
+    content = store.read_bytes()
+    link = tmp_path / "link.avi"
+    link.symlink_to(store)
+    assert _prepare(link, tmp_path / "link.mp4", replace=True).status == "made"
+    assert store.read_bytes() == content
+    assert not link.is_symlink()
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    videos = [Video("a/v.avi", str(store), len(content), 0, {})]
+    write_index(packed, [videos], [write_shard(packed, 0, videos)])
+    outcome = _prepare(packed / "a" / "v.avi", packed / "a" / "v.mp4", replace=True)
+    assert outcome.status == "failed"
+    assert "packed folder" in outcome.reason
+    assert not (packed / "a").exists()
+    assert _prepare(packed / "a" / "v.avi", tmp_path / "out" / "v.mp4").status == "made"
+
+
+def test_new_names(tmp_path):
+    (tmp_path / "frames.mp4").mkdir()
+    for name, new in (
+        ("v.avi", "v.mp4"),
+        ("v.1.MP4", "v.1.mp4"),
+        ("talk.2020", "talk.2020.mp4"),
+        ("frames.mp4", "frames.mp4.mp4"),
+    ):
+        assert prepared_name(tmp_path / name) == tmp_path / new
+
+
+def test_a_name_that_is_no_text(encode, tmp_path):
+    source = tmp_path / "odd\udcff.mp4"
+    encode(tmp_path / "v.mp4", num_frames=4).rename(source)
+    assert _prepare(source, tmp_path / "out" / source.name).status == "made"
+
+
 def test_damaged_videos_are_failures_and_leave_nothing(encode, tmp_path):
     source = encode(tmp_path / "clip.mp4", num_frames=30, options={"g": "5"})
     data = bytearray(source.read_bytes())
@@ -117,7 +185,7 @@ def test_damaged_videos_are_failures_and_leave_nothing(encode, tmp_path):
     assert outcome.status == "failed"
     assert str(source) in outcome.reason
     assert source.exists()
-    assert not any((tmp_path / "new").iterdir())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [source]
 
 
 def test_a_dataset_goes_on_with_the_new_folder(encode, tmp_path):
