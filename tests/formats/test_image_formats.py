@@ -207,6 +207,18 @@ def test_label_studio_labels_of_another_tag(file):
     assert list(found.videos) == ["clip"] and found.tracks[0].label == "walker"
 
 
+def test_label_studio_keeps_people_apart(file):
+    """A region drawn beside those that were written here is a track of its own; parts of one may not overlap."""
+    content = json.loads(json.dumps(LABEL_STUDIO))
+    result = content[0]["annotations"][1]["result"]
+    drawn = result[0]
+    result[:] = [{**drawn, "id": "track1.0"}, drawn]
+    assert sorted(track.number for track in read(file(content), "label-studio").tracks) == [1, 2]
+    result[1] = {**drawn, "id": "track1.1"}
+    with pytest.raises(UserError, match=r"two regions track1 of video clip are both there at frame 1"):
+        read(file(content), "label-studio")
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_mot(file, tmp_path, named):
     path = file(MOT)

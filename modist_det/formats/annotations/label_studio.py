@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,6 +50,9 @@ def read_label_studio(path: Path, sizes: Sizes = unknown_size) -> TrackAnnotatio
             if name in videos:
                 raise UserError(f"{where}: another task is of video {name}, too; export one of them")
             size = videos[name] = sizes(name)
+            parts = [_ID.match(str(region.get("id", ""))) for region in regions]
+            taken = {int(part[1]) for part in parts if part}
+            free = (number for number in itertools.count(1) if number not in taken)
             for number, region in enumerate(regions):
                 if str(region["type"]).lower() == "videorectangle":
                     here = f"{where}, region {region.get('id', number)}"
@@ -61,10 +65,10 @@ def read_label_studio(path: Path, sizes: Sizes = unknown_size) -> TrackAnnotatio
                             )
                         labels, texts = _labels(region, regions)
                         shapes = list(_shapes(values["sequence"], size, texts, here))
-                    known = _ID.match(str(region.get("id", "")))
-                    track_number = int(known[1]) if known else number + 1
+                    part = parts[number]
+                    track_number = int(part[1]) if part else next(free)
                     tracks.append(interpolate_shapes(name, track_number, labels, shapes, here, frames))
-    return TrackAnnotations(videos, _joined([track for track in tracks if len(track.frames)]))
+    return TrackAnnotations(videos, _joined([track for track in tracks if len(track.frames)], path))
 
 
 def _video(data: Mapping[str, Any], where: str) -> str:
@@ -127,14 +131,24 @@ def _shapes(
             yield Shape(frame, box, texts, True)
 
 
-def _joined(tracks: list[AnnotatedTrack]) -> list[AnnotatedTrack]:
-    """Parts of one track as one."""
+def _joined(tracks: list[AnnotatedTrack], path: Path) -> list[AnnotatedTrack]:
+    """Parts of one track as one.
+
+    Raises:
+        UserError: two parts are at one frame.
+    """
     groups: dict[tuple[str, int, str], list[AnnotatedTrack]] = {}
     for track in tracks:
         groups.setdefault((track.video, track.number, track.label), []).append(track)
     joined = []
     for (video, number, label), parts in groups.items():
         parts.sort(key=lambda part: int(part.frames[0]))
+        for first, second in itertools.pairwise(parts):
+            if second.frames[0] <= first.frames[-1]:
+                raise UserError(
+                    f"{path}: two regions track{number} of video {video} are both there at frame "
+                    f"{second.frames[0] + 1}; end one before the other begins"
+                )
         names = dict.fromkeys(name for part in parts for name in part.attributes)
         joined.append(
             AnnotatedTrack(

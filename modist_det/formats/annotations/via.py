@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _LABELS = ("label", "class")  # attributes with the class of the object
 _RECTANGLE = 2  # VIA 3's numbers of shapes, types of attributes and types of files
-_CHECKBOX, _SELECT, _TEXT = 2, 4, 1
+_CHECKBOX, _TEXT = 2, 1
 _VIDEO = 4
 
 
