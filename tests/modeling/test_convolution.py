@@ -113,6 +113,17 @@ def test_training_after_inference(layer):
     torch.testing.assert_close(after, _separate(layer))
 
 
+def test_fused_optimizer_in_evaluation_mode(layer):
+    """Its steps do not raise the versions of weights."""
+    conv, norm, x = layer
+    before = _packed(layer)
+    conv.then(x, norm).square().sum().backward()
+    torch.optim.AdamW(conv.parameters(), 0.1, fused=True).step()
+    after = _packed(layer)
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, _separate(layer))
+
+
 def test_state_copies_and_files_are_those_of_ordinary_layers(layer):
     conv = layer[0]
     ordinary = nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0), bias=False)
@@ -123,6 +134,20 @@ def test_state_copies_and_files_are_those_of_ordinary_layers(layer):
     file.seek(0)
     for twin in (copy.deepcopy(conv), torch.load(file, weights_only=False)):
         assert torch.equal(_packed((twin, *layer[1:])), _packed(layer))
+
+
+@pytest.mark.parametrize("place", range(3), ids=["convolution", "norm", "relu"])
+def test_hooks_of_all_layers_are_called(layer, place):
+    relu = nn.ReLU(inplace=True)
+    seen = []
+    (*layer[:2], relu)[place].register_forward_hook(
+        lambda module, inputs, output: seen.append(output.clone())
+    )
+    final = _packed(layer, relu=relu)
+    conv, norm, x = layer
+    between = nn.functional.conv3d(x, conv.weight, None, 1, (1, 0, 0))
+    assert len(seen) == 1
+    torch.testing.assert_close(seen[0], (between, _separate(layer), final)[place])
 
 
 def test_gradients_hooks_double_precision_and_autocast_get_the_separate_layers(layer):
@@ -147,3 +172,5 @@ def test_inference_mode(layer):
         twin, norm_twin = copy.deepcopy(conv), copy.deepcopy(norm)
         for _ in range(2):
             assert torch.equal(twin.then(x, norm_twin), _packed(layer))
+        twin.weight.mul_(2), norm_twin.running_mean.add_(1)
+        torch.testing.assert_close(twin.then(x, norm_twin), _separate((twin, norm_twin, x)))

@@ -3,8 +3,9 @@
 oneDNN has its best kernels for channels-last maps and for weights in an order of its own. Where no gradient is needed,
 :class:`Conv3d` therefore folds the batch norm that follows it into its weights, keeps these in oneDNN's order, and
 lets the convolution add the residual and apply the ReLU while it writes its result. Parameters and state dict are those
-of the ordinary layers: what is kept is made anew as soon as one of them changes, and after each ``train()`` or
-``eval()``. (Only ``parameter.data.mul_()`` and the like, which PyTorch does not count as changes, need such a call.)
+of the ordinary layers: what is kept is made anew as soon as one of them changes, after each ``train()`` or ``eval()``,
+and after each call with gradients. (Changes that PyTorch does not count, by ``parameter.data.mul_()`` or by a fused
+optimizer, are not noticed otherwise.)
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ class Conv3d(nn.Conv3d):
         Args:
             relu: an ``nn.ReLU``.
         """
-        if self._can_pack(x, norm):
+        if self._can_pack(x, [self, norm] if relu is None else [self, norm, relu]):
             return self._packed(self, norm, x, relu is not None, residual)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # The optimizer's step may follow, and fused optimizers do not raise the versions of tensors.
+            self._packed = _Packed()
         x = norm(self(x))
         if residual is not None:
             x = residual + x
@@ -48,7 +52,8 @@ class Conv3d(nn.Conv3d):
         self._packed = _Packed()
         return super().train(mode)
 
-    def _can_pack(self, x: Tensor, norm: nn.Module) -> bool:
+    def _can_pack(self, x: Tensor, layers: list[nn.Module]) -> bool:
+        norm = layers[1]
         return bool(
             not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
@@ -64,7 +69,7 @@ class Conv3d(nn.Conv3d):
             and not (self.training or norm.training or torch.is_grad_enabled())
             and (isinstance(norm, nn.Identity) or (isinstance(norm, _BatchNorm) and norm.track_running_stats))
             # Somebody wants to see the maps in between.
-            and not any(m._forward_hooks or m._forward_pre_hooks for m in (self, norm))
+            and not any(m._forward_hooks or m._forward_pre_hooks for m in layers)
         )
 
 
@@ -72,8 +77,9 @@ class _Packed:
     """The weights of a convolution and of its norm in oneDNN's order; not a part of the module's state."""
 
     def __init__(self) -> None:
-        # Tensors and their versions. Kept, so that no other tensor can be at the same address.
-        self.made_of: list[tuple[Tensor, int]] = []
+        # Addresses and versions of tensors; and the tensors, so that no other one can be at the same address.
+        self.state: list[tuple[int, int]] | None = None
+        self.made_of: list[Tensor] = []
 
     def __reduce__(self) -> tuple[type[_Packed], tuple[()]]:
         return _Packed, ()  # copies and files of the module start without
@@ -83,13 +89,12 @@ class _Packed:
     ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last_3d)
         tensors = [*conv.parameters(), *norm.parameters(), *norm.buffers()]
-        versions = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
-        state = [(tensor.data_ptr(), version) for tensor, version in zip(tensors, versions, strict=True)]
-        if [(tensor.data_ptr(), version) for tensor, version in self.made_of] != state:
+        # Tensors made in inference mode have no versions.
+        counted = not any(tensor.is_inference() for tensor in tensors)
+        state = [(tensor.data_ptr(), tensor._version) for tensor in tensors] if counted else None
+        if state is None or state != self.state:
             self._make(conv, norm, list(x.shape))
-            self.made_of = [
-                (tensor.detach(), version) for tensor, version in zip(tensors, versions, strict=True)
-            ]
+            self.state, self.made_of = state, [tensor.detach() for tensor in tensors]
         ops = torch.ops.mkldnn._convolution_pointwise
         geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
         activation = "relu" if relu else None
