@@ -198,7 +198,7 @@ class MapFile(contextlib.AbstractContextManager):
             raise MapFileError(self.path, "its table is damaged")
         description = json.loads(footer[table_bytes:])
         description.setdefault("reference_side", 0)
-        if description["kind"] in MOTION_KINDS:
+        if description.get("kind") in MOTION_KINDS:
             description.setdefault("limit", MOTION_KINDS[description["kind"]].limit)
         names = {field.name for field in fields(MapFileInfo)}
         if description.pop("version") != FORMAT_VERSION or description.keys() != names:

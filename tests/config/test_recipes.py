@@ -41,6 +41,9 @@ def test_a_warm_up_begins_below_the_rate_and_scales_with_it(path):
     before = config(base).SOLVER
     start, scale = solver.WARMUP_START_LR, solver.BASE_LR / before.BASE_LR
     assert start == pytest.approx(scale * before.WARMUP_START_LR)
+    # Rates for REFERENCE_BATCH clips are scaled already.
+    if before.REFERENCE_BATCH and solver.IMS_PER_BATCH != before.IMS_PER_BATCH:
+        assert scale == solver.REFERENCE_BATCH / before.REFERENCE_BATCH
 
 
 def test_rates_are_per_clip_of_a_step():
