@@ -25,7 +25,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from modist_det.analysis.study import Recipe
-from modist_det.analysis.study_report import paired_bootstrap
+from modist_det.analysis.study_report import paired_bootstrap, spread
 from modist_det.core import CfgNode
 from modist_det.data import transforms as T
 from modist_det.data.augmentation import Sometimes, View, blur, train_augmentation
@@ -326,11 +326,6 @@ def save(args: argparse.Namespace, name: str, content: Mapping[str, Any]) -> Non
 # ---- tables -----------------------------------------------------------------------------------
 
 
-def spread(values: Sequence[float]) -> str:
-    mean = f"{np.mean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
-
-
 def report(args: argparse.Namespace) -> None:
     """Print the tables of docs/STUDY.md of the results in ``args.out``."""
     rows: dict[str, list[Any]] = {}
@@ -344,7 +339,7 @@ def report(args: argparse.Namespace) -> None:
             [seed["results"][name][metric] for seed in seeds if metric in seed["results"].get(name, {})]
             for name, metric in columns
         ]
-        cells = " | ".join(spread(values) if values else "-" for values in found)
+        cells = " | ".join(map(spread, found))
         print(f"| {row} | {len(seeds)} | {cells} | {np.mean([seed['cpu_seconds'] for seed in seeds]):.0f} |")
     for first, second in args.minus:
         if missing := {first, second} - rows.keys():

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from ..utils.files import atomic_path
 
-__all__ = ["draw_study", "paired_bootstrap", "study_tables"]
+__all__ = ["draw_study", "paired_bootstrap", "spread", "study_tables"]
 
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]  # dataset -> row -> one dict a seed
 
@@ -55,7 +55,10 @@ def study_tables(results: Results, compare: Sequence[tuple[str, str]] = ()) -> s
                 if n.startswith(("fine", "motion encoder"))
             }
         )
-        body = [[row, *(_spread(seeds, name) for name in names), len(seeds)] for row, seeds in rows.items()]
+        body = [
+            [row, *(spread([seed[name] for seed in seeds if name in seed]) for name in names), len(seeds)]
+            for row, seeds in rows.items()
+        ]
         count = len(next(iter(rows.values()))[0]["right"]) if rows else 0
         text += [f"## {dataset} ({count} test videos)", ""]
         text += [tabulate(body, ["", *names, "seeds"], tablefmt="github", disable_numparse=True), ""]
@@ -81,8 +84,8 @@ def _difference(
     return paired_bootstrap(one, other)
 
 
-def _spread(seeds: Sequence[Mapping[str, Any]], name: str) -> str:
-    values = [seed[name] for seed in seeds if name in seed]
+def spread(values: Sequence[float]) -> str:
+    """Mean, with the range in parentheses if there are several values; "-" if there are none."""
     if not values:
         return "-"
     mean = f"{np.mean(values):.3f}"
