@@ -90,7 +90,7 @@ def by_hand(maps, still=0.0):
 
 @pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])
 def test_pixels_and_motion_of_hidden_patches_are_predicted(name):
-    cfg, model = with_motion(name)
+    cfg, model = with_motion(name, "PIXEL_WEIGHT", 0.5)
     batch = type(model).random_batch(cfg, 3, 0)
     assert batch["motion"].shape == (3, 1, 1, 8, 64, 64)
     batch["motion"] //= torch.arange(1, 65)  # more on the left
@@ -101,7 +101,7 @@ def test_pixels_and_motion_of_hidden_patches_are_predicted(name):
     torch.manual_seed(5)
     clip, maps = model.normalizer(batch["video"][:, 0]), batch["motion"][:, 0]
     parts = model.draw(clip, maps)
-    torch.testing.assert_close(numbers["loss_pixels"], model.loss(clip, parts))
+    torch.testing.assert_close(numbers["loss_pixels"], 0.5 * model.loss(clip, parts))
     wanted = by_hand(maps)
     wanted = (wanted - wanted.mean()) / wanted.std()
     predicted = model.predict(clip, parts).detach()[..., -4:].double().numpy()
@@ -140,6 +140,16 @@ def test_masks_follow_the_motion(name):
     else:  # weights 1 + 3 x 8 and 1; of the first of the two draws
         assert moving[1, :2, :2].mean() > 20 * moving[0].mean() > 0
         assert moving[0].mean().item() == pytest.approx(moving[1, 2:].mean().item(), abs=0.02)
+
+
+def test_masks_follow_the_mean_motion_of_all_channels():
+    """A quarter of the places moves, in the second channel alone; weights 1 + 3 x 4 and 1."""
+    _, model = with_motion("VideoMAE", "MASK_RATIO", 1 / 16)
+    model.still = torch.zeros(2)
+    maps = torch.zeros(2000, 2, 2, 64, 64, dtype=torch.uint8)
+    maps[:, 1, :, :32, :32] = 255
+    masks = model.draw(torch.zeros(2000, 3, 4, 64, 64), maps).view(2000, 2, 4, 4).float()
+    assert masks[:, :, :2, :2].mean().item() == pytest.approx(13 / (4 * 13 + 12), abs=0.03)
 
 
 def test_motion_is_asked_for_only_where_it_is_used():
