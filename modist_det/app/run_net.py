@@ -15,6 +15,12 @@ def main(args: argparse.Namespace) -> int:
     from ..engine.launch import Timeouts, launch
     from ..engine.run import run
 
+    if args.slurm:
+        from .slurm import submit_run
+
+        job = submit_run(args)
+        print(f"submitted job {job.job_id}; its log: {job.paths.stdout}")
+        return 0
     cfg = get_cfg(args.cfg, args.overrides)
     if args.num_gpus == 0:
         cfg.MODEL.DEVICE = "cpu"

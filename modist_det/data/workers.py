@@ -85,7 +85,7 @@ class _Flag:
 
 def init_worker(worker_id: int) -> None:
     """Use one thread per worker, and ignore signals: the main process handles them and ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):  # the last: of submitit
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -12,7 +12,8 @@ _EXAMPLE = """\
   python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml
   python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml --resume SOLVER.MAX_EPOCH 20
   python tools/run_net.py --cfg configs/Puppets/Slow_R18.yaml --eval-only MODEL.WEIGHTS model.pth
-  torchrun --nproc_per_node 8 tools/run_net.py --cfg configs/AVA/Slow_R50_8x8.yaml"""
+  torchrun --nproc_per_node 8 tools/run_net.py --cfg configs/AVA/Slow_R50_8x8.yaml
+  python tools/run_net.py --cfg configs/AVA/Slow_R50_8x8.yaml --slurm partition=gpu time=240 nodes=2 gpus=8"""
 
 
 def run_net_parser() -> argparse.ArgumentParser:
@@ -35,6 +36,14 @@ def run_net_parser() -> argparse.ArgumentParser:
         default=None,
         metavar="N",
         help="processes on this machine, one per GPU; 0 runs on the CPU (default: 1 with a GPU, else 0)",
+    )
+    parser.add_argument(
+        "--slurm",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="submit the run as a job of a Slurm cluster, which is queued again when it is preempted or out of time: "
+        "time (minutes), nodes, gpus and tasks (per node), cpus (per task), mem (GB per node), partition, account, ... "
+        "(docs/CLUSTERS.md)",
     )
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY VALUE", help="config keys to set, e.g. SOLVER.BASE_LR 0.1"
