@@ -42,9 +42,7 @@ def children(process: int) -> list[int]:
     [(1, [signal.SIGTERM, signal.SIGUSR2]), (2, [signal.SIGUSR2])],
     ids=["preempted", "timed_out_in_two_processes"],
 )
-def test_a_job_queued_again_gives_the_same_weights(
-    write_config, tmp_path, root, monkeypatch, tasks, signals
-):
+def test_a_job_queued_again_gives_the_same_weights(write_config, tmp_path, root, monkeypatch, tasks, signals):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config, output, straight = write_config(), tmp_path / "job", tmp_path / "straight"
     common = ("--cfg", config, "--num-gpus", 0, *LONG)
