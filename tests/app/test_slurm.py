@@ -25,8 +25,6 @@ from tests.engine.test_run import (
 
 submitit = pytest.importorskip("submitit", reason="needs submitit (the extra slurm)")
 
-LONG = ("SOLVER.MAX_EPOCH", "15")
-
 
 def parsed(*words):
     return run_net_parser().parse_intermixed_args([str(word) for word in words])
@@ -45,12 +43,10 @@ def children(process: int) -> list[int]:
 def test_a_job_queued_again_gives_the_same_weights(write_config, tmp_path, root, monkeypatch, tasks, signals):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     config, output, straight = write_config(), tmp_path / "job", tmp_path / "straight"
-    common = ("--cfg", config, "--num-gpus", 0, *LONG)
+    common = ("--cfg", config, "--num-gpus", 0, "SOLVER.MAX_EPOCH", 5)
     job = submit_run(
         parsed(*common, "OUTPUT_DIR", output, "--slurm", "cluster=local", "time=5", f"tasks={tasks}")
     )
-    for done in in_processes(tasks, root, *common, "OUTPUT_DIR", straight):
-        assert done.returncode == 0, done.stderr
     try:
         while not newest_checkpoint(output) and not job.done():
             time.sleep(0.02)
@@ -66,6 +62,8 @@ def test_a_job_queued_again_gives_the_same_weights(write_config, tmp_path, root,
     log = (output / "log.txt").read_text()
     assert "continue with --resume" in log and log.count("resumed ") == 1
     assert "Requeued job" in job.stdout()
+    for done in in_processes(tasks, root, *common, "OUTPUT_DIR", straight):
+        assert done.returncode == 0, done.stderr
     assert_equal_states(last_checkpoint(output), last_checkpoint(straight))
 
 
@@ -87,7 +85,7 @@ def test_a_cancelled_job_is_not_queued_again(write_config, tmp_path, monkeypatch
 def test_a_mistake_is_one_line_in_the_log(tmp_path, write_config):
     output = tmp_path / "job"
     words = ("--cfg", write_config(), "OUTPUT_DIR", output, "DATASETS.TRAIN", "[absent.yaml]")
-    job = submit_run(parsed(*words, "--slurm", "cluster=local", "time=1"))
+    job = submit_run(parsed(*words, "--slurm", "cluster=local", "time=5"))
     with pytest.raises(submitit.core.utils.UncompletedJobError):
         job.result()
     lines = [line for line in job.stdout().splitlines() if "rror" in line and "submitit" not in line]
