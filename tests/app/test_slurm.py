@@ -82,16 +82,6 @@ def test_a_cancelled_job_is_not_queued_again(write_config, tmp_path, monkeypatch
     assert ended.value.code == 128 + signal.SIGTERM
 
 
-def test_a_mistake_is_one_line_in_the_log(tmp_path, write_config):
-    output = tmp_path / "job"
-    words = ("--cfg", write_config(), "OUTPUT_DIR", output, "DATASETS.TRAIN", "[absent.yaml]")
-    job = submit_run(parsed(*words, "--slurm", "cluster=local", "time=5"))
-    with pytest.raises(submitit.core.utils.UncompletedJobError):
-        job.result()
-    lines = [line for line in job.stdout().splitlines() if "rror" in line and "submitit" not in line]
-    assert len(lines) == 1 and lines[0].startswith("error: ") and "absent.yaml" in lines[0]
-
-
 @pytest.fixture
 def sbatch(tmp_path, monkeypatch):
     """``sbatch`` and ``srun`` as far as submitit calls them: one keeps the script that it gets."""
