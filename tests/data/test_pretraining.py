@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -250,6 +251,9 @@ def test_maps_may_be_at_another_time_than_their_clip(numbers, read_number):
     make = mapper(RedIsMotion(), motion_frames=4, motion_shift=(-1.0, -1.0))
     clips, maps = windows(make, numbers, read_number)
     np.testing.assert_allclose(maps[:, 0], np.maximum(clips[:, 0] - 1.0, 0), atol=0.02)
+    # Not before its part.
+    clips, maps = windows(make, replace(numbers, start=1.0, end=3.0), read_number)
+    np.testing.assert_allclose(maps[:, 0], np.maximum(clips[:, 0] - 1.0, 1.0), atol=0.02)
 
 
 class NumbersAreMotion:
