@@ -58,6 +58,20 @@ def test_significance_where_the_data_is_here(runs, tiny_puppets):
     assert "\nmAP " not in text and re.search("unknown: .*fast has no results on puppets_train", text)
 
 
+def test_results_on_other_data_and_runs_of_one_name(runs):
+    """``evaluate --data`` writes into a folder of its own inside the run."""
+    other = runs / "again" / "fast"
+    (runs / "fast").rename(runs / "moved")
+    other.parent.mkdir()
+    (runs / "moved").rename(other)
+    (runs / "slow").rename(runs / "fast")
+    (other / "on_train").mkdir()
+    (other / "inference").rename(other / "on_train" / "inference")
+    text = compare_folders([runs / "fast", other])
+    assert re.search(rf"result +{runs / 'fast'} +{other}\n", text)
+    assert re.search(r"\nmAP +0\.\d+ +1\.0000 +\+0\.\d+", text)
+
+
 def test_too_few_videos_for_significance(runs, tiny_puppets):
     for name in ("slow", "fast"):
         config = runs / name / "config.yaml"
