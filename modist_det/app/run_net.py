@@ -18,7 +18,7 @@ def main(args: argparse.Namespace) -> int:
     if args.slurm:
         from .slurm import submit_run
 
-        job = submit_run(args)
+        job = submit_run(args, main)
         print(f"submitted job {job.job_id}; its log: {job.paths.stdout}")
         return 0
     cfg = get_cfg(args.cfg, args.overrides)

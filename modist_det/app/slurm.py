@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from ..engine.arguments import run_net_parser
 from ..engine.train import refuse_to_start_over
 from ..utils.cli import parse_options, run_cli
 from ..utils.errors import UserError
-from . import run_net
 
 __all__ = ["SlurmRun", "submit_run"]
 
@@ -40,12 +40,13 @@ _SECOND_SIGNAL = 60.0
 
 @dataclass(frozen=True)
 class SlurmRun:
-    """What each task of a job runs: ``tools/run_net.py`` with the arguments ``words``, as one rank.
+    """What each task of a job runs, as one rank: ``main`` of ``tools/run_net.py`` with the arguments ``words``.
 
     When submitit's signal comes (the job is preempted or nearly out of time), the run saves a checkpoint after the
     current step and ends, and the job is queued again. ``words`` have ``--resume``, so it then continues.
     """
 
+    main: Callable[[argparse.Namespace], int]
     words: tuple[str, ...]
 
     def __call__(self) -> int:
@@ -69,7 +70,7 @@ class SlurmRun:
             os.kill(os.getpid(), signal.SIGTERM)
 
         signal.signal(number, stop)
-        status = run_cli(run_net_parser(), run_net.main, self.words)
+        status = run_cli(run_net_parser(), self.main, self.words)
         if status == 128 + signal.SIGTERM:
             came = time.monotonic()
             while not asked and time.monotonic() - came < _SECOND_SIGNAL:
@@ -87,8 +88,9 @@ class SlurmRun:
         return DelayedSubmission(self)
 
 
-def submit_run(args: argparse.Namespace) -> Any:
-    """Submit the run that ``args`` of ``tools/run_net.py`` describe; ``args.slurm`` has the words after ``--slurm``.
+def submit_run(args: argparse.Namespace, main: Callable[[argparse.Namespace], int]) -> Any:
+    """Submit the run that ``args`` of ``tools/run_net.py`` describe; ``args.slurm`` has the words after ``--slurm``,
+    and ``main`` does what they say.
 
     Returns:
         The ``submitit.Job``. Its logs are in the folder ``slurm`` of OUTPUT_DIR.
@@ -121,7 +123,7 @@ def submit_run(args: argparse.Namespace) -> Any:
             output / "slurm", cluster=cluster, slurm_max_num_timeout=_MOST_TIMEOUTS
         )
         executor.update_parameters(**_for_submitit(options))
-        return executor.submit(SlurmRun(tuple(words)))
+        return executor.submit(SlurmRun(main, tuple(words)))
     except (RuntimeError, ValueError, NameError) as error:
         raise UserError(f"--slurm: {str(error).strip().splitlines()[0]}") from error
 

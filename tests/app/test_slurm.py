@@ -45,7 +45,8 @@ def test_a_job_queued_again_gives_the_same_weights(write_config, tmp_path, root,
     config, output, straight = write_config(), tmp_path / "job", tmp_path / "straight"
     common = ("--cfg", config, "--num-gpus", 0, "SOLVER.MAX_EPOCH", 5)
     job = submit_run(
-        parsed(*common, "OUTPUT_DIR", output, "--slurm", "cluster=local", "time=5", f"tasks={tasks}")
+        parsed(*common, "OUTPUT_DIR", output, "--slurm", "cluster=local", "time=5", f"tasks={tasks}"),
+        main,
     )
     try:
         while not newest_checkpoint(output) and not job.done():
@@ -70,13 +71,12 @@ def test_a_job_queued_again_gives_the_same_weights(write_config, tmp_path, root,
 def test_a_cancelled_job_is_not_queued_again(write_config, tmp_path, monkeypatch):
     """Slurm cancels by SIGTERM alone."""
     monkeypatch.setattr("modist_det.app.slurm._SECOND_SIGNAL", 0.1)
-    monkeypatch.setattr("modist_det.app.run_net.main", lambda args: os.kill(os.getpid(), signal.SIGTERM))
     for name, value in (("EXECUTOR", "local"), ("LOCAL_NTASKS", "1"), ("LOCAL_JOB_ID", "7")):
         monkeypatch.setenv(f"SUBMITIT_{name}", value)
     before = signal.getsignal(signal.SIGUSR2)
     try:
         with pytest.raises(SystemExit) as ended:
-            SlurmRun(("--cfg", str(write_config())))()
+            SlurmRun(lambda args: os.kill(os.getpid(), signal.SIGTERM), ("--cfg", str(write_config())))()
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert ended.value.code == 128 + signal.SIGTERM
@@ -112,7 +112,7 @@ def test_what_slurm_gets(sbatch, write_config, tmp_path, capsys):
 
     sbatch.write_text("#!/bin/sh\necho invalid partition: gpu >&2; exit 1\n")
     with pytest.raises(UserError, match="--slurm: .*invalid partition: gpu"):
-        submit_run(parsed(*words))
+        submit_run(parsed(*words), main)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_what_slurm_gets(sbatch, write_config, tmp_path, capsys):
 )
 def test_wrong_parameters(sbatch, write_config, tmp_path, words, message):
     with pytest.raises(UserError, match=message):
-        submit_run(parsed("--cfg", write_config(), "OUTPUT_DIR", tmp_path / "job", "--slurm", *words))
+        submit_run(parsed("--cfg", write_config(), "OUTPUT_DIR", tmp_path / "job", "--slurm", *words), main)
 
 
 def test_without_slurm_or_submitit(write_config, tmp_path, monkeypatch):
     args = parsed("--cfg", write_config(), "OUTPUT_DIR", tmp_path / "job", "--slurm", "time=60")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="--slurm: Could not detect .srun."):
-        submit_run(args)
+        submit_run(args, main)
     usual = builtins.__import__
 
     def without(name, *rest, **named):
@@ -144,10 +144,10 @@ def test_without_slurm_or_submitit(write_config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match="needs submitit, which is not installed: pip install submitit$"):
-        submit_run(args)
+        submit_run(args, main)
 
 
 def test_a_run_is_not_started_over(detector_run, write_config):
     words = ("--cfg", write_config(), "OUTPUT_DIR", detector_run, "--slurm", "time=60")
     with pytest.raises(UserError, match="already holds checkpoints; continue with --resume"):
-        submit_run(parsed(*words))
+        submit_run(parsed(*words), main)
