@@ -61,7 +61,7 @@ class VideoResult(ABC):
         """Write the requested files."""
 
     def save(self, path: str | Path, *, top: int = 3, min_score: float | None = None) -> Path:
-        """Write the result; the name's end chooses the kind: .mp4, .json, .csv, .png.
+        """Write the result; the name's end chooses the kind: .mp4, .gif, .webp, .json, .csv, .png.
 
         Args:
             path: the file to write.
@@ -72,7 +72,14 @@ class VideoResult(ABC):
             UserError: another kind of file, the video itself, or the file cannot be written.
         """
         path = Path(path)
-        kinds = {".mp4": "video", ".json": "json", ".csv": "csv", ".png": "sheet"}
+        kinds = {
+            ".mp4": "video",
+            ".gif": "video",
+            ".webp": "video",
+            ".json": "json",
+            ".csv": "csv",
+            ".png": "sheet",
+        }
         if path.suffix.lower() not in kinds:
             raise UserError(f"a result is not saved as {path.name!r}; its name ends in {', '.join(kinds)}")
         if path.resolve() == self.video.resolve():

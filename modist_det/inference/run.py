@@ -19,6 +19,7 @@ from ..structures.actions import KeyframeActions, Tube, VideoHeader, top_actions
 from ..utils.errors import UserError
 from ..utils.progress import progress_bar
 from ..utils.spread import evenly_spread
+from ..video.animation import ANIMATIONS, AnimationWriter
 from ..video.frame_times import average_rate
 from ..video.info import output_size
 from ..video.scaling import FrameScaler
@@ -47,7 +48,8 @@ class Outputs:
     """Output files; None to skip a file.
 
     Attributes:
-        video: mp4 with the people drawn on its frames, and the sound.
+        video: mp4 with the people drawn on its frames, and the sound; or the beginning of it as .gif or .webp, see
+            :class:`.AnimationWriter`.
         json, csv, coco: see :class:`.VideoActions`.
         sheet: contact sheet (PNG) of evenly spaced frames.
         first_second: second of the first frame in the csv, see :meth:`.VideoActions.to_csv`.
@@ -270,7 +272,9 @@ def annotate(
     return report
 
 
-def video_writer(source: Source, outputs: Outputs) -> tuple[VideoWriter | None, tuple[int, int]]:
+def video_writer(
+    source: Source, outputs: Outputs
+) -> tuple[VideoWriter | AnimationWriter | None, tuple[int, int]]:
     """The writer of the annotated video (None without one) and the size (height, width) of its frames.
 
     They are drawn with the displayed aspect ratio.
@@ -279,6 +283,8 @@ def video_writer(source: Source, outputs: Outputs) -> tuple[VideoWriter | None, 
     height, width = drawing_size(source.height, float(source.width * aspect), outputs.short_side)
     if outputs.video is None:
         return None, (height, width)
+    if outputs.video.suffix.lower() in ANIMATIONS:
+        return AnimationWriter(outputs.video), (height, width)
     # Compensates for rounding to even numbers of pixels.
     rounding = Fraction(1)
     if aspect != 1:
@@ -303,7 +309,7 @@ def _result_writers(outputs: Outputs, header: VideoHeader) -> list[ResultWriter]
 class _Mp4:
     """The mp4. If a frame cannot be written, ``error`` has the reason and no file is left."""
 
-    def __init__(self, writer: VideoWriter) -> None:
+    def __init__(self, writer: VideoWriter | AnimationWriter) -> None:
         self._writer = writer
         self.error: UserError | None = None
 

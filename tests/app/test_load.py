@@ -74,13 +74,13 @@ def test_drawn_boxes_follow_the_track(detected):
 
 def test_saved_files(detected, classified, tmp_path):
     for name, result in (("d", detected), ("c", classified)):
-        for end in ("mp4", "json", "csv", "png"):
+        for end in ("mp4", "gif", "webp", "json", "csv", "png"):
             assert result.save(tmp_path / f"{name}.{end}").stat().st_size > 50
         assert result.to_dict() == json.loads((tmp_path / f"{name}.json").read_text())
         with open_video(tmp_path / f"{name}.mp4") as video:
             assert video.info.num_frames == 20
-    with pytest.raises(UserError, match=r"not saved as 'a.gif'"):
-        detected.save("a.gif")
+    with pytest.raises(UserError, match=r"not saved as 'a.avi'"):
+        detected.save("a.avi")
     assert detected.to_json(tmp_path / "a.result") == tmp_path / "a.result"  # the name is the user's
     assert json.loads((tmp_path / "a.result").read_text()) == detected.to_dict()
 
