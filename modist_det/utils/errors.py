@@ -54,5 +54,5 @@ def nearest(word: str, choices: Iterable[str], count: int = 1) -> str:
         likeness = (shared, letters.ratio())
         if max(likeness) >= _CLOSE:
             found.append((sum(likeness), choice))
-    close = [repr(choice) for _, choice in sorted(found, key=lambda pair: -pair[0])[:count]]
+    close = [repr(choice) for _, choice in sorted(found, reverse=True)[:count]]
     return f"; did you mean {' or '.join(close)}?" if close else ""

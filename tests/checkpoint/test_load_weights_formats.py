@@ -84,7 +84,8 @@ def test_pytorchvideo_classifiers(tmp_path, kind, wrapped):
     ours = _load(_classifier(backbone, 5), tmp_path / "hub.pyth", "pytorchvideo")
     logits = ours.head(ours.backbone(clip))[:, 0]
     assert expected.std() > 0.01
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    # A random network's logits go into the thousands: one near 0 has the rounding of those.
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from ...data.build import BadVideoMonitor, build_train_loader
 from ...data.catalog import DatasetCatalog
 from ...data.classification import ClassificationMapper
 from ...puppets.writers import write_video
-from ...video.packed import Video, write_index, write_shard
+from ...video.packed import Video, plan_shards, write_index, write_shard
 from .machine import describe_machine
 from .report import Report, Series
 
@@ -34,7 +34,7 @@ def benchmark_large_list(rows: int, workers: int, *, packed: bool) -> Report:
     """Time the steps to the first training batch of a generated list of ``rows`` videos, each a file of its own.
 
     Args:
-        packed: the videos are in a packed folder, which has each name but one video's bytes.
+        packed: the videos are in a packed folder.
     """
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -58,8 +58,8 @@ def _write(folder: Path, rows: int, packed: bool) -> Path:
     videos.mkdir()
     if packed:
         entries = [Video(f"{name}.mp4", str(first), first.stat().st_size, 0, {}) for name in names]
-        offset = write_shard(videos, 0, entries[:1])
-        write_index(videos, [entries], [offset * rows])
+        shards = plan_shards(entries, 1 << 28)
+        write_index(videos, shards, [write_shard(videos, i, shard) for i, shard in enumerate(shards)])
     else:
         for number in range(min(_CLASSES, rows)):
             (videos / f"class{number:03}").mkdir()
