@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from ..utils.errors import UserError
 from ..utils.files import atomic_path
 from ..utils.paths import local_path
-from .errors import VideoError
 
 __all__ = [
     "INDEX",
@@ -153,6 +152,8 @@ class PackedFolder:
             self._local_shard(int(self._shard[index])), int(self._offset[index]), int(self._size[index])
         )
         if reason := _why_unlike(part, name):
+            from .errors import VideoError  # loads PyAV, which tools that only list folders do without
+
             raise VideoError(
                 self.path / name,
                 f"its shard {part.shard} {reason}; copy the packed folder again, or pack the videos again",
