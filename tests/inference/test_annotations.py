@@ -13,7 +13,7 @@ from modist_det.utils.errors import UserError
 
 @pytest.fixture
 def result() -> VideoActions:
-    """Two seconds at 10 frames a second; person 3 is seen every 0.2 s from 0.4 to 1.6 s, in two parts."""
+    """Two seconds at 10 frames a second; person 3 is seen every 0.2 s from 0.4 to 1.6 s, in two parts, the later first."""
     header = VideoHeader("clip", 200, 100, {1: "walk", 4: "wave"}, "m", "p")
     times = np.arange(2, 7) * 0.2
     boxes = np.array([[0.1 * t, 0.2, 0.1 * t + 0.3, 0.8] for t in times], np.float32)
@@ -23,7 +23,7 @@ def result() -> VideoActions:
         ActionSegment(4, 0.6, 1.0, 0.45),
     )
     later = Tube(3, np.array([1.4, 1.6]), boxes[-2:], (ActionSegment(1, 1.4, 1.6, 0.5),))
-    return VideoActions(header, (), (Tube(3, times, boxes, actions), later), 2.0, 20)
+    return VideoActions(header, (), (later, Tube(3, times, boxes, actions)), 2.0, 20)
 
 
 def test_tracks_of_result(result):
@@ -31,7 +31,8 @@ def test_tracks_of_result(result):
     assert annotations.videos == {"clip": (200, 100, 20, 10.0)}
     (track,) = annotations.tracks
     assert (track.number, track.label, track.frames.tolist()) == (3, "person", list(range(4, 17)))
-    np.testing.assert_allclose(track.boxes[:8, 0], 0.1 * np.arange(4, 12) / 10 * 200, atol=1e-4)
+    # 2 pixels a frame up to 1.2 s; at 1.4 s the person is where it was at 1.0 s.
+    np.testing.assert_allclose(track.boxes[:, 0], [*range(8, 25, 2), 22, 20, 22, 24], atol=1e-4)
     assert track.drawn.tolist() == [frame % 2 == 0 for frame in range(4, 17)]
     found = {name: track.frames[here].tolist() for name, here in track.actions().items()}
     assert found == {"walk": [4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16], "wave": [6, 7, 8, 9, 10]}
@@ -39,6 +40,14 @@ def test_tracks_of_result(result):
     assert list(sure.actions()) == ["walk"] and len(sure.frames) == 13
     with pytest.raises(UserError, match="video clip has no frames"):
         tracks_of_result(VideoActions(result.header, (), result.tubes, 0.0, 0))
+
+
+def test_a_time_at_the_end_of_the_video_is_its_last_frame(result):
+    boxes = np.array([[0.1, 0.2, 0.4, 0.8]] * 2, np.float32)
+    tube = Tube(1, np.array([1.8, 2.0]), boxes, (ActionSegment(4, 1.8, 2.0, 0.9),))
+    (track,) = tracks_of_result(VideoActions(result.header, (), (tube,), 2.0, 20)).tracks
+    assert track.frames.tolist() == [18, 19]
+    assert track.frames[track.actions()["wave"]].tolist() == [18, 19]
 
 
 @pytest.mark.parametrize("name", FORMATS)

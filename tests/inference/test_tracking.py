@@ -79,6 +79,32 @@ def test_speed_is_learned_from_noisy_boxes():
     assert np.abs(errors).mean() < 0.8 * np.abs(naive).mean()
 
 
+def test_predictions_are_those_of_least_squares():
+    """One fit to all boxes: errors, speed at first and an acceleration between boxes, each by its standard deviation."""
+    rng = np.random.default_rng(0)
+    times = [0.0, 0.2, 0.5, 0.6, 1.1]
+    boxes = np.array([square(0.1 * second) for second in times]) + rng.normal(0, 0.01, (5, 4))
+    boxes = boxes.astype(np.float32)
+    tracker = Tracker()
+    # Rows of position and speed in terms of the unknowns: first position and speed, four accelerations.
+    place, speed = np.eye(6)[:2]
+    rows = [place / 0.05]
+    for number, second in enumerate(times):
+        tracker.update(second, people(boxes[number]))
+        if number:
+            passed, change = second - times[number - 1], np.eye(6)[number + 1]
+            place = place + passed * speed + passed**2 / 2 * change
+            speed = speed + passed * change
+            rows.append(place / 0.05)
+    rows += [np.eye(6)[1] / 0.5, *(np.eye(6)[2:] / 1.25)]
+    wide = boxes.astype(np.float64)
+    measured = np.hstack([(wide[:, :2] + wide[:, 2:]) / 2, wide[:, 2:] - wide[:, :2]])
+    found = np.linalg.lstsq(np.array(rows), np.vstack([measured / 0.05, np.zeros((5, 4))]))[0]
+    centre, size = (place + 0.4 * speed) @ found[:, :2], place @ found[:, 2:]  # constant size
+    (track,) = tracker.active
+    np.testing.assert_allclose(track.predict(1.5), [*(centre - size / 2), *(centre + size / 2)], atol=1e-9)
+
+
 def test_a_long_gap_ends_the_track():
     tracker = Tracker(max_gap=0.5)
     tracker.update(0.0, people(square(0.3)))
