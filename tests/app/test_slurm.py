@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,6 +81,29 @@ def test_a_cancelled_job_is_not_queued_again(write_config, tmp_path, monkeypatch
     finally:
         signal.signal(signal.SIGUSR2, before)
     assert ended.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("nodes", "address"), [(1, "127.0.0.1"), (2, "one")])
+def test_ranks_find_each_other(write_config, monkeypatch, nodes, address):
+    """Over several nodes at the first of them."""
+    job = SimpleNamespace(
+        num_nodes=nodes,
+        num_tasks=8,
+        global_rank=5,
+        local_rank=1,
+        raw_job_id="15041",
+        hostnames=["one", "two"],
+    )
+    job.USR_SIG = "USR2"
+    monkeypatch.setattr(submitit, "JobEnvironment", lambda: job)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before, found = signal.getsignal(signal.SIGUSR2), {}
+    try:
+        SlurmRun(lambda args: found.update(os.environ) or 0, ("--cfg", str(write_config())))()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    assert [found[name] for name in names] == ["5", "1", "8", address, "15041"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from modist_det.utils.errors import UserError
 
 @pytest.fixture
 def result() -> VideoActions:
-    """Two seconds at 10 frames a second; person 3 is seen every 0.2 s from 0.4 to 1.6 s, in two parts, the later first."""
+    """Two seconds at 10 frames a second; person 3 is seen every 0.2 s from 0.4 to 1.6 s, in two parts, later first."""
     header = VideoHeader("clip", 200, 100, {1: "walk", 4: "wave"}, "m", "p")
     times = np.arange(2, 7) * 0.2
     boxes = np.array([[0.1 * t, 0.2, 0.1 * t + 0.3, 0.8] for t in times], np.float32)

@@ -80,7 +80,7 @@ def test_speed_is_learned_from_noisy_boxes():
 
 
 def test_predictions_are_those_of_least_squares():
-    """One fit to all boxes: errors, speed at first and an acceleration between boxes, each by its standard deviation."""
+    """One fit to all boxes: errors, first speed and acceleration between boxes, each by its standard deviation."""
     rng = np.random.default_rng(0)
     times = [0.0, 0.2, 0.5, 0.6, 1.1]
     boxes = np.array([square(0.1 * second) for second in times]) + rng.normal(0, 0.01, (5, 4))
