@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
 
     from modist_det.data.motion_sources import find_sources
     from modist_det.utils.progress import progress_bar
-    from modist_det.video.packed import Video, part_of, plan_shards, write_index, write_shard
+    from modist_det.video.packed import Video, other_shards, part_of, plan_shards, write_index, write_shard
 
     out = Path(args.out)
     for given in args.inputs:
@@ -63,8 +63,13 @@ def main(args: argparse.Namespace) -> int:
             raise UserError(f"{path} is no file; tools/prepare_videos.py makes files of folders of frames")
         stat = Path(path).stat()
         videos.append(Video(name, path, stat.st_size, int(stat.st_mtime), facts.get(path, {})))
-    out.mkdir(parents=True, exist_ok=True)
     shards = plan_shards(videos, int(args.shard_size * 1e6))
+    if others := other_shards(out, len(shards)):
+        raise UserError(
+            f"{out} has {others[0].name}, but now there are {len(shards)} shards; delete those of the earlier packing "
+            f"({len(others)}), which webdataset would read, too, or choose another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
     with progress_bar("pack", "shard", len(shards)) as progress:
         offsets = []
         for number, shard in enumerate(shards):

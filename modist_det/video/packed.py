@@ -40,6 +40,7 @@ __all__ = [
     "folder_of_url",
     "is_folder",
     "open_bytes",
+    "other_shards",
     "packed_folder",
     "part_of",
     "plan_shards",
@@ -298,10 +299,21 @@ def folder_of_url(url: str) -> str:
 
 
 def plan_shards(videos: Sequence[Video], size: int) -> list[list[Video]]:
-    """Divide videos, in their order, into shards of about ``size`` bytes."""
+    """Divide videos, in their order, into shards of about ``size`` bytes.
+
+    Raises:
+        UserError: the names of two videos differ only in their ending, so webdataset would take them for one sample.
+    """
     shards: list[list[Video]] = []
+    names: dict[str, str] = {}  # by key
     room = 0
     for video in videos:
+        other = names.setdefault(_sample_key(video.name)[0], video.name)
+        if other != video.name:
+            first, second = sorted((other, video.name))
+            raise UserError(
+                f"{first} and {second} differ only in their ending, and would be one sample of webdataset; rename one"
+            )
         if room <= 0:
             shards.append([])
             room = size
@@ -310,13 +322,19 @@ def plan_shards(videos: Sequence[Video], size: int) -> list[list[Video]]:
     return shards
 
 
+def other_shards(folder: Path, count: int) -> list[Path]:
+    """The shards in a folder that are not among its first ``count``: those of an earlier packing."""
+    names = {_shard_name(number) for number in range(count)}
+    return sorted(path for path in folder.glob("*.tar") if path.stem.isdecimal() and path.name not in names)
+
+
 def write_shard(folder: Path, number: int, videos: Sequence[Video]) -> list[int]:
     """Write a shard unless it is there; gives the offset of each video.
 
     The folder's index is removed before a shard changes, since it would lead to other bytes.
 
     Raises:
-        UserError: a video has changed since it was listed.
+        UserError: a video is gone, or its size is no longer the one with which it was listed.
     """
     path = folder / _shard_name(number)
     wanted = [entry for video in videos for entry in _members(video)]
@@ -330,13 +348,24 @@ def write_shard(folder: Path, number: int, videos: Sequence[Video]) -> list[int]
             if i % 2:
                 tar.addfile(info, io.BytesIO(content))
                 continue
-            video = videos[i // 2]
-            with Path(video.path).open("rb") as file:
-                tar.addfile(info, file)
-                if file.read(1):
-                    raise UserError(f"{video.path} has grown while it was packed; run the command again")
+            _add(tar, info, videos[i // 2])
             offsets.append(tar.offset - -(-info.size // _BLOCK) * _BLOCK)
     return offsets
+
+
+def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, video: Video) -> None:
+    try:
+        file = Path(video.path).open("rb")  # noqa: SIM115  (closed below; errors of the shard's file are not its own)
+    except OSError as error:
+        raise UserError(f"{video.path} cannot be read: {error.strerror or error}") from error
+    with file:
+        try:
+            tar.addfile(info, file)
+        except OSError:
+            if os.fstat(file.fileno()).st_size == info.size:  # otherwise the file has ended too early
+                raise
+        if os.fstat(file.fileno()).st_size != info.size:
+            raise UserError(f"{video.path} has grown or shrunk while it was packed; run the command again")
 
 
 def write_index(folder: Path, shards: Sequence[Sequence[Video]], offsets: Sequence[Sequence[int]]) -> None:
@@ -360,17 +389,23 @@ def _shard_name(number: int) -> str:
     return f"{number:05}.tar"
 
 
-def _members(video: Video) -> list[tuple[tarfile.TarInfo, bytes]]:
-    """The two files of a sample; the first one's content is the video's."""
-    place, _, file = video.name.rpartition("/")
+def _sample_key(name: str) -> tuple[str, str]:
+    """What webdataset calls the sample of a video and, in it, the video."""
+    place, _, file = name.rpartition("/")
     stem, dot, kind = file.rpartition(".")
     key = f"{place}/" * bool(place) + (stem or file).replace("%", "%25").replace(".", "%2E")
+    return key, kind.lower() if dot else "bin"
+
+
+def _members(video: Video) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """The two files of a sample; the first one's content is the video's."""
+    key, kind = _sample_key(video.name)
     text = json.dumps({"name": video.name, **video.facts}, ensure_ascii=False).encode(
         errors="surrogateescape"
     )
     found = []
     for ending, size, content in (
-        (kind.lower() if dot else "bin", video.size, b""),
+        (kind, video.size, b""),
         ("json", len(text), text),
     ):
         info = tarfile.TarInfo(f"{key}.{ending}")

@@ -26,6 +26,7 @@ from modist_det.video.packed import (
     is_folder,
     open_bytes,
     part_of,
+    plan_shards,
     shards_of,
     status,
     write_index,
@@ -269,9 +270,69 @@ def test_no_index_leads_into_other_shards(tmp_path):
     write_shard(tmp_path, 0, [changed])
     assert not (tmp_path / INDEX).exists()
     assert b'"labels": [2]' in (tmp_path / "00000.tar").read_bytes()
-    path.write_bytes(bytes(2001))
-    with pytest.raises(UserError, match=r"v\.mp4 has grown"):
+
+
+def test_videos_that_change_while_they_are_packed(tmp_path):
+    """The error names the video, not the shard."""
+    path = tmp_path / "v.mp4"
+    video = Video("v.mp4", str(path), 2000, 0, {})
+    for size in (2001, 4000, 1999, 0):
+        path.write_bytes(bytes(size))
+        with pytest.raises(UserError, match=r"v\.mp4 has grown or shrunk while it was packed"):
+            write_shard(tmp_path, 0, [video])
+    path.unlink()
+    with pytest.raises(UserError, match=r"v\.mp4 cannot be read: No such file"):
         write_shard(tmp_path, 0, [video])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("names", "equal"),
+    [
+        (("a/v.mp4", "a/v.avi"), True),
+        (("v.mp4", "v.MP4"), True),
+        (("v", "v.mp4"), True),
+        (("a/v.mp4", "b/v.mp4"), False),
+        (("v.1.mp4", "v%2E1.mp4"), False),
+    ],
+)
+def test_videos_that_webdataset_would_take_for_one(names, equal):
+    videos = [Video(name, "", 10, 0, {}) for name in names]
+    if not equal:
+        assert plan_shards(videos, 15) == [videos]
+        return
+    with pytest.raises(UserError, match=f"{min(names)} and {max(names)} differ only in their ending"):
+        plan_shards(videos, 15)
+
+
+def test_shards_are_full():
+    """A shard is closed by the video with which it reaches its size."""
+    videos = [Video(f"{number}.mp4", "", size, 0, {}) for number, size in enumerate((10, 5, 4, 20, 1, 14))]
+    assert [[video.size for video in shard] for shard in plan_shards(videos, 15)] == [
+        [10, 5],
+        [4, 20],
+        [1, 14],
+    ]
+
+
+def test_shards_of_an_earlier_packing(folders, root, tmp_path):
+    """Webdataset would read them, too: nothing is written before they are gone."""
+    packed = shutil.copytree(folders[1], tmp_path / "packed")
+    (packed / "notes.tar").touch()
+    before = {path.name: path.read_bytes() for path in packed.iterdir()}
+
+    def pack(size):
+        command = [root / "tools" / "pack_videos.py", folders[0], "--out", packed, "--shard-size", size]
+        return run_program(command, cwd=tmp_path)
+
+    done = pack("1")
+    assert done.returncode == 1
+    assert f"{packed} has 00001.tar, but now there are 1 shards" in done.stderr
+    assert {path.name: path.read_bytes() for path in packed.iterdir()} == before
+    assert pack("0.012").returncode == 0
+    (packed / "00001.tar").unlink()
+    assert pack("1").returncode == 0
+    assert len(PackedFolder(packed)) == 5
 
 
 def test_the_index_stays_in_its_file(tmp_path):
