@@ -158,7 +158,10 @@ def _entries(folder: Path, subfolder: str, with_ending: bool, unknown: list[_Ent
     prefix = f"{subfolder}/" if subfolder else ""
     place = folder / subfolder
     try:
-        device = place.stat().st_dev if place.exists() else 0
+        try:
+            device = place.stat().st_dev
+        except OSError:  # in a packed folder; otherwise scan() has the same error
+            device = 0
         for entry in scan(place):
             name, rest = entry.name, (entry.path, *identity(entry, device))
             kind = extension(name)

@@ -53,6 +53,9 @@ def read_label_studio(path: Path, sizes: Sizes = unknown_size) -> TrackAnnotatio
             parts = [_ID.match(str(region.get("id", ""))) for region in regions]
             taken = {int(part[1]) for part in parts if part}
             free = (number for number in itertools.count(1) if number not in taken)
+            same_id: dict[Any, list[Any]] = {}
+            for region in regions:
+                same_id.setdefault(region.get("id"), []).append(region)
             for number, region in enumerate(regions):
                 if str(region["type"]).lower() == "videorectangle":
                     here = f"{where}, region {region.get('id', number)}"
@@ -63,7 +66,7 @@ def read_label_studio(path: Path, sizes: Sizes = unknown_size) -> TrackAnnotatio
                             videos[name] = size._replace(
                                 num_frames=frames, fps=frames / float(values["duration"])
                             )
-                        labels, texts = _labels(region, regions)
+                        labels, texts = _labels(region, same_id[region["id"]] if "id" in region else [])
                         shapes = list(_shapes(values["sequence"], size, texts, here))
                     part = parts[number]
                     track_number = int(part[1]) if part else next(free)
@@ -94,13 +97,13 @@ def _regions(task: Mapping[str, Any], where: str) -> list[Any]:
     return list(several[0]["result"]) if several else []
 
 
-def _labels(region: Mapping[str, Any], regions: list[Any]) -> tuple[str, dict[str, str]]:
-    """Label and attributes of a region; those of other tags are entries with its id."""
+def _labels(region: Mapping[str, Any], same_id: list[Any]) -> tuple[str, dict[str, str]]:
+    """Label and attributes of a region; those of other tags are entries with its id, ``same_id``."""
     labels = [str(label) for label in region["value"].get("labels") or ()]
     texts = dict.fromkeys(labels[1:], "true")
-    for other in regions:
+    for other in same_id:
         kind = str(other["type"]).lower()
-        if other is not region and "id" in region and other.get("id") == region["id"] and kind in _CHOICES:
+        if other is not region and kind in _CHOICES:
             chosen = [
                 str(choice[-1] if isinstance(choice, list) else choice) for choice in other["value"][kind]
             ]

@@ -166,7 +166,7 @@ def write_via3(path: Path, annotations: TrackAnnotations) -> None:
     Raises:
         UserError: the frame rate of a video is unknown.
     """
-    attributes: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, str] = {}  # numbers by name
     metadata: dict[str, dict[str, Any]] = {}
     numbers = {name: str(number) for number, name in enumerate(annotations.videos, 1)}
     for track in annotations.tracks:
@@ -188,7 +188,10 @@ def write_via3(path: Path, annotations: TrackAnnotations) -> None:
                     "flg": 0,
                     "z": [frame / size.fps],
                     "xy": [_RECTANGLE, x1, y1, x2 - x1, y2 - y1],
-                    "av": {_attribute(attributes, name): value for name, value in values.items()},
+                    "av": {
+                        attributes.setdefault(name, str(len(attributes) + 1)): value
+                        for name, value in values.items()
+                    },
                 }
     project = {
         "project": {
@@ -201,7 +204,7 @@ def write_via3(path: Path, annotations: TrackAnnotations) -> None:
             "vid_list": list(numbers.values()),
         },
         "config": {"file": {"loc_prefix": {"1": "", "2": "", "3": "", "4": ""}}},
-        "attribute": attributes,
+        "attribute": {number: _text_attribute(name) for name, number in attributes.items()},
         "file": {
             number: {"fid": number, "fname": f"{name}.mp4", "type": _VIDEO, "loc": 1, "src": ""}
             for name, number in numbers.items()
@@ -212,12 +215,7 @@ def write_via3(path: Path, annotations: TrackAnnotations) -> None:
     write_json(path, project)
 
 
-def _attribute(attributes: dict[str, dict[str, Any]], name: str) -> str:
-    """The number of a text attribute of boxes, which is added if it is new."""
-    for number, entry in attributes.items():
-        if entry["aname"] == name:
-            return number
-    number = str(len(attributes) + 1)
+def _text_attribute(name: str) -> dict[str, Any]:
+    """A text attribute of boxes."""
     facts = {"aname": name, "anchor_id": "FILE1_Z1_XY1", "type": _TEXT, "desc": "", "options": {}}
-    attributes[number] = {**facts, "default_option_id": ""}
-    return number
+    return {**facts, "default_option_id": ""}
