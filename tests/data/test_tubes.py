@@ -72,6 +72,12 @@ def final_annots(path) -> None:
     savemat(path, {"annot": np.array(entries, [("num_imgs", "O"), ("name", "O"), ("tubes", "O")])[None]})
 
 
+def _process(evaluator, record, scores):
+    """A batch of one keyframe."""
+    batch = {"video_id": [record.video_id], "second": [record.second], "original_boxes": [record.boxes]}
+    evaluator.process(batch, [{"scores": scores}])
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name in NAMES:
@@ -181,12 +187,7 @@ def test_several_actions_of_one_person(folder):
         scores = torch.zeros(len(record.boxes), 3)
         for row, actions in enumerate(record.actions):
             scores[row, np.array(actions) - 1] = 1
-        batch = {
-            "video_id": [record.video_id],
-            "second": [record.second],
-            "original_boxes": [record.boxes],
-        }
-        evaluator.process(batch, [{"scores": scores}])
+        _process(evaluator, record, scores)
     metrics = evaluator.evaluate()
     assert metrics["frame_mAP"] == metrics["video_mAP@0.5"] == pytest.approx(1)
 
@@ -263,12 +264,7 @@ def test_linking_of_another_protocol(folder, linking, best):
     cfg.merge_from_list(["TEST.TUBES.PROTOCOL", "yowo", "TEST.TUBES.LINKING", linking])
     evaluator = dataset.evaluator(cfg, folder)
     for record in dataset.records():
-        batch = {
-            "video_id": [record.video_id],
-            "second": [record.second],
-            "original_boxes": [record.boxes],
-        }
-        evaluator.process(batch, [{"scores": torch.tensor([[0.9]])}])
+        _process(evaluator, record, torch.tensor([[0.9]]))
     metrics = evaluator.evaluate()
     assert metrics["frame_mAP"] == pytest.approx(1, abs=1e-4)
     assert metrics["video_mAP@0.2"] == pytest.approx(best, abs=1e-4)
@@ -291,12 +287,7 @@ def test_the_second_class_of_a_box(folder, protocol, frame, tube):
         scores = torch.tensor([[0.5, 0.5]] * len(record.boxes))
         for row, (action,) in enumerate(record.actions):
             scores[row, 2 - action] = 0.6
-        batch = {
-            "video_id": [record.video_id],
-            "second": [record.second],
-            "original_boxes": [record.boxes],
-        }
-        evaluator.process(batch, [{"scores": scores}])
+        _process(evaluator, record, scores)
     metrics = evaluator.evaluate()
     assert (metrics["frame_mAP"] > 0, metrics["video_mAP@0.5"] > 0) == (frame, tube)
 
