@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Re-encode videos for training: small frames, a keyframe every few frames, times as they were.
 
-Clips of such files are read several times faster. Names stay (the ending becomes .mp4), so descriptions and
+Clips that begin long after a keyframe are read faster. Names stay (the ending becomes .mp4), so descriptions and
 annotations go on working: name the new folder as their 'videos:'. Each new file is read again before it counts.
 Finished files are kept: an interrupted run continues where it stopped. --shard divides the work among machines.
 """

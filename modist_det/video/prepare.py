@@ -1,7 +1,7 @@
 """Re-encode videos for training: small frames, frequent keyframes, verified times.
 
-A clip is read from the last keyframe before it on. Files from the internet have a keyframe every 2 to 10 seconds and
-frames of any size, so most of what is decoded is thrown away. Here frames keep their times, or get a constant rate.
+A clip is decoded from the last keyframe before it on. Where keyframes are seconds apart or frames are large, most of
+what is decoded is thrown away. Here frames keep their times, or get a constant rate.
 """
 
 from __future__ import annotations
