@@ -163,8 +163,11 @@ def _init(args: argparse.Namespace) -> int:
 
 def _kinetics(args: argparse.Namespace) -> int:
     rows = args.out.with_suffix(".csv")
-    if args.out.exists() and not args.force:
-        raise UserError(f"{args.out} exists; remove it, choose another name, or add --force")
+    if rows.resolve() == args.annotations.resolve():
+        raise UserError(f"{rows} would be written over by times of the clips; choose another name for --out")
+    for file in (args.out, rows):
+        if file.exists() and not args.force:
+            raise UserError(f"{file} exists; remove it, choose another name, or add --force")
     found, labelled = write_clip_annotations(args.annotations, args.videos, rows)
     settings = {"videos": args.videos, "label_map": args.label_map, "annotations": rows}
     write_description(args.out, {**settings, "num_classes": AVA_CLASSES}, force=args.force)

@@ -392,3 +392,29 @@ def test_help_starts_without_torch(root, arguments) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert result.returncode == 0 and "usage" in result.stdout, result.stderr
+
+
+def test_kinetics(run, tmp_path) -> None:
+    """Annotations of whole videos are described for their clips, and stay as they are."""
+    clips, source = tmp_path / "clips" / "run", tmp_path / "k.csv"
+    clips.mkdir(parents=True)
+    write_video(clips / "abc_000010_000020.mp4", np.zeros((50, 32, 32, 3), dtype=np.uint8), fps=5)
+    rows = "abc,12.500,0.1,0.1,0.5,0.9,5\ngone,3.000,0.1,0.1,0.5,0.9,5\n"
+    source.write_text(rows)
+    (tmp_path / "labels.pbtxt").write_text(LABELS)
+    command = ("kinetics", "--videos", clips.parent, "--annotations", source)
+    command += ("--label-map", tmp_path / "labels.pbtxt", "--out")
+    status, text = run(*command, tmp_path / "k.yaml")
+    assert status == 1 and "k.csv would be written over" in text and source.read_text() == rows
+    status, text = run(*command, tmp_path / "k.yaml", "--force")
+    assert status == 1 and source.read_text() == rows
+    status, text = run(*command, tmp_path / "train.yaml")
+    assert status == 0 and "1 of 2 labelled keyframes" in text, text
+    dataset = load_description(tmp_path / "train.yaml")
+    assert dataset.num_classes == 80
+    (record,) = dataset.records()
+    assert (record.video_id, record.time, record.actions) == ("run/abc_000010_000020", 2.5, ((5,),))
+    (tmp_path / "train.yaml").unlink()
+    status, text = run(*command, tmp_path / "train.yaml")
+    assert status == 1 and "train.csv exists" in text
+    assert run(*command, tmp_path / "train.yaml", "--force")[0] == 0
