@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import itertools
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -18,6 +20,8 @@ from modist_det.data.build import build_train_loader
 from modist_det.data.catalog import DatasetCatalog
 from modist_det.data.samplers import TrainSampler
 from modist_det.utils.errors import UserError
+from modist_det.utils.files import atomic_path
+from modist_det.video import packed
 from modist_det.video.listing import scan, walk
 from modist_det.video.packed import (
     INDEX,
@@ -59,6 +63,15 @@ def test_there_are_several_shards(folders):
     assert sorted(np.bincount(shards_of([str(folders[1] / name) for name in NAMES]))) == [2, 3]
 
 
+def test_shards_of_several_folders(folders, tmp_path):
+    """Their numbers differ from those of the same shards of another folder, and from those of plain files."""
+    other = shutil.copytree(folders[1], tmp_path / "other")
+    parents = (folders[1], other, folders[0])
+    numbers = shards_of([str(folder / name) for folder in parents for name in NAMES]).tolist()
+    assert [len(set(numbers[i : i + 5])) for i in (0, 5, 10)] == [2, 2, 5]
+    assert len(set(numbers)) == 9
+
+
 def test_listings_are_equal(folders):
     for subfolder in ("", "a", "b", "b/deep"):
         seen = [{(e.name, e.is_dir()) for e in scan(folder / subfolder)} for folder in folders]
@@ -82,7 +95,7 @@ def test_videos_are_equal(folders, name):
         assert file.read(9) == content[-5:]
         assert file.seek(3) == 3
         assert file.read(4) == content[3:7]
-    assert status(packed)[0] == len(content)
+    assert status(packed) == (len(content), (folders[1] / INDEX).stat().st_mtime_ns)
     with open_video(plain) as one, open_video(packed) as two:
         assert repr(one.info) == repr(two.info)
         count = one.info.num_frames
@@ -150,8 +163,16 @@ def test_packing_continues(folders, encode, root, tmp_path):
     (packed / shards[0]).write_bytes((packed / shards[0]).read_bytes()[:700])
     again = pack()
     assert [name for name in shards if again[name] != first[name]] == [shards[0]]
-    with open_bytes(packed / "a" / "one.mp4") as file:
-        assert file.read() == (plain / "a" / "one.mp4").read_bytes()
+    changed = plain / "top.mp4"
+    content = changed.read_bytes()
+    changed.write_bytes(content[:-1] + b"?")  # as long as before
+    os.utime(changed, (0, 0))
+    last = pack()
+    shard = part_of(packed / "top.mp4").shard.name
+    assert [name for name in shards if last[name] != again[name]] == [shard]
+    for name in NAMES:
+        with open_bytes(packed / name) as file:
+            assert file.read() == (plain / name).read_bytes()
 
 
 def test_a_server(folders, tmp_path, monkeypatch):
@@ -270,6 +291,24 @@ def test_no_index_leads_into_other_shards(tmp_path):
     write_shard(tmp_path, 0, [changed])
     assert not (tmp_path / INDEX).exists()
     assert b'"labels": [2]' in (tmp_path / "00000.tar").read_bytes()
+
+
+def test_the_index_goes_before_its_shard(tmp_path, monkeypatch):
+    path = tmp_path / "v.mp4"
+    path.write_bytes(bytes(2000))
+    video = Video("v.mp4", str(path), 2000, 0, {})
+    write_index(tmp_path, [[video]], [write_shard(tmp_path, 0, [video])])
+
+    @contextlib.contextmanager
+    def stopped(path):
+        with atomic_path(path) as temporary:
+            yield temporary
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packed, "atomic_path", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_shard(tmp_path, 0, [video._replace(changed=1)])
+    assert not (tmp_path / INDEX).exists()
 
 
 def test_videos_that_change_while_they_are_packed(tmp_path):

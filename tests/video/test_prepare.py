@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,8 +15,17 @@ from modist_det.data.motion_sources import find_sources
 from modist_det.utils.errors import UserError
 from modist_det.video.listing import Source
 from modist_det.video.packed import Video, write_index, write_shard
-from modist_det.video.prepare import PreparationSettings, prepare_videos, prepared_name, psnr, ssim
+from modist_det.video.prepare import (
+    PreparationSettings,
+    Prepared,
+    PreparedFile,
+    prepare_videos,
+    prepared_name,
+    psnr,
+    ssim,
+)
 from modist_det.video.reader import open_video
+from modist_det.video.writer import VideoWriter
 
 QUICK = {"preset": "ultrafast", "quality": 10}
 
@@ -59,14 +69,80 @@ def test_times_of_a_rate_that_ticks_do_not_divide(encode, tmp_path):
 
 def test_a_constant_rate_takes_the_nearest_frames(encode, read_number, tmp_path):
     source = encode(tmp_path / "clip.mp4", num_frames=20, rate=25)
-    outcome = _prepare(source, tmp_path / "new.mp4", keyframe_every=1, fps="10")
-    assert outcome.frames == 8  # 0.8 s
+    outcome = _prepare(source, tmp_path / "new.mp4", keyframe_every=1, fps="12")
+    assert outcome.frames == 10  # 0.8 s are 9.6 frames
     with open_video(tmp_path / "new.mp4") as new:
-        assert new.info.rate == 10
-        numbers = [read_number(frame) for frame in new.frames_at_indices(range(8))]
-    # at 0, 0.1, 0.2 ... s; 2.5 frames is nearest to 2 and 3, of which the earlier one counts
-    assert numbers == [0, 2, 5, 7, 10, 12, 15, 17]
+        assert new.info.rate == 12
+        numbers = [read_number(frame) for frame in new.frames_at_indices(range(10))]
+    # every 25 / 12 frames: the last but two is at 14.6; 12.5 is as near to 12 as to 13, and the earlier one counts
+    assert numbers == [0, 2, 4, 6, 8, 10, 12, 15, 17, 19]
     assert all(_keyframes(tmp_path / "new.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("short_side", "expected"),
+    [(50, (50, 76)), (41, (40, 62)), (64, (64, 96)), (500, (64, 96)), (0, (64, 96))],
+)
+def test_sizes(encode, tmp_path, short_side, expected):
+    """Both sides are the nearest even numbers, and small videos do not grow."""
+    source = encode(tmp_path / "clip.mp4", num_frames=2)
+    assert _prepare(source, tmp_path / "new.mp4", short_side=short_side).status == "made"
+    with open_video(tmp_path / "new.mp4") as new:
+        assert (new.info.height, new.info.width) == expected
+
+
+def test_settings_reach_the_encoder(encode, tmp_path):
+    """x264 writes its own into the file: no B-frames, no keyframes at cuts, no CABAC, which is slow to decode."""
+    source = encode(tmp_path / "clip.mp4", num_frames=4)
+    _prepare(source, tmp_path / "new.mp4", keyframe_every=3, preset="medium", quality=21)
+    content = (tmp_path / "new.mp4").read_bytes()
+    for option in (b"cabac=0", b"bframes=0", b"scenecut=0", b"keyint=3 ", b"crf=21.0", b"subme=7"):
+        assert option in content, option
+
+
+@pytest.mark.parametrize(("shift", "status"), [(2e-4, "failed"), (-2e-4, "failed"), (4e-5, "made")])
+def test_wrong_times_are_failures(encode, tmp_path, monkeypatch, shift, status):
+    source, write = encode(tmp_path / "clip.mp4", num_frames=10), VideoWriter.write
+    monkeypatch.setattr(
+        VideoWriter, "write", lambda self, image, second: write(self, image, second + shift * (second > 0.2))
+    )
+    outcome = _prepare(source, tmp_path / "new.mp4")
+    assert outcome.status == status
+    assert (tmp_path / "new.mp4").exists() == (status == "made")
+    if status == "failed":
+        assert f"{source}: frame " in outcome.reason
+        assert " of the new file is shown at 0." in outcome.reason
+
+
+def test_lost_frames_are_failures(encode, tmp_path, monkeypatch):
+    source, write = encode(tmp_path / "clip.mp4", num_frames=10, rate=10), VideoWriter.write
+    monkeypatch.setattr(
+        VideoWriter, "write", lambda self, image, second: second > 0.85 or write(self, image, second)
+    )
+    outcome = _prepare(source, tmp_path / "new.mp4")
+    assert outcome.reason == f"{source}: the new file has 9 frames instead of 10"
+    assert not (tmp_path / "new.mp4").exists()
+
+
+def test_what_is_reported(encode, tmp_path):
+    source = encode(tmp_path / "clip.mp4", num_frames=12)
+    outcome = _prepare(source, tmp_path / "new.mp4", quality=0)
+    assert outcome.bytes_before == source.stat().st_size
+    assert outcome.bytes_after == (tmp_path / "new.mp4").stat().st_size
+    assert 30 < outcome.psnr < 99
+    assert 0.95 < outcome.ssim < 1
+    worse = _prepare(source, tmp_path / "new.mp4", quality=45)
+    assert worse.psnr < outcome.psnr - 5
+    assert worse.ssim < outcome.ssim
+    assert min(outcome.clip_before, outcome.clip_after) > 0
+    one = PreparedFile("a", "b", "made", "", 9, 3_000_000, 2_000_000, 40.0, 0.9, 0.030, 0.010)
+    two = replace(one, psnr=38.0, ssim=0.8, clip_before=0.050, clip_after=0.020)
+    kept, failed = (PreparedFile("a", "b", status) for status in ("kept", "failed"))
+    assert Prepared([one, two, kept, failed, failed]).summary() == (
+        "2 videos made, 1 kept, 2 failed; 6.0 MB -> 4.0 MB; PSNR 39.0 dB (lowest 38.0), SSIM 0.8500 (lowest 0.8000); "
+        "a clip of 8 frames is read in 15.0 ms instead of 40.0"
+    )
+    assert Prepared([kept]).summary() == "0 videos made, 1 kept, 0 failed"
 
 
 def test_frame_folders_and_sound(encode, draw, read_number, tmp_path):
@@ -106,6 +182,9 @@ def test_in_place(encode, tmp_path):
         done = prepare_videos(sources, PreparationSettings(**QUICK), replace=True, show_progress=False)
         assert [file.status for file in done.files] == [expected] * 2
         assert sorted(path.name for path in tmp_path.iterdir()) == ["one.mp4", "two.mp4"]
+    other = _prepare(tmp_path / "one.mp4", tmp_path / "one.mp4", replace=True, keyframe_every=2)
+    assert other.status == "made"  # other settings
+    assert _keyframes(tmp_path / "one.mp4") == [True, False] * 6
 
 
 @pytest.mark.parametrize("replace", [False, True])
