@@ -164,6 +164,10 @@ def test_training_and_evaluation_with_context(tmp_path):
     model(_batch())["loss_action"].backward()
     assert all(p.grad is not None for p in model.head.parameters())
     assert [p["scores"].shape for p in model.eval()(_batch())] == [(2, 5), (0, 5), (1, 5)]
+    model.zero_grad()
+    maps = [torch.randn(2, model.backbone.out_channels[0], 1, 8, 8)]
+    model.train().head(maps, torch.zeros(0, 5)).sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.head.parameters())
 
     bank = {"a": {1: torch.randn(2, 6), 2: torch.randn(1, 6)}}
     torch.save(bank, tmp_path / "bank.pt")

@@ -134,8 +134,6 @@ class ACARHead(RoIHead):
                 f"ACARHead needs maps of at least 3x3 cells of {self.spatial_stride} pixels, not "
                 f"{tuple(image.shape[1:])}"
             )
-        if not len(actors):
-            return actors.new_zeros(0, self.fc1.out_features)
         places = torch.cat(
             [
                 image.expand(len(actors), -1, -1, -1),
