@@ -71,21 +71,27 @@ def _slow_and_fast(clip: torch.Tensor, alpha: int = 4) -> list[torch.Tensor]:
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("kind", ["slow", "i3d", "c2d", "slowfast"])
 def test_pytorchvideo_classifiers(tmp_path, kind, wrapped):
-    clip = _clip(8)
     if kind == "slowfast":
         theirs, backbone = randomize(pytorchvideo_slowfast(16, 5)), SlowFast(width=16)
-        expected = theirs(_slow_and_fast(clip))
     else:
         theirs, backbone = randomize(pytorchvideo_resnet(kind, 8, 5)), ResNet3D.preset(kind, width=8)
-        expected = theirs(clip)
     # PySlowFast wraps PyTorchVideo's networks once more.
     names = {("model." if wrapped else "") + name: tensor for name, tensor in theirs.state_dict().items()}
     torch.save({"model_state": names}, tmp_path / "hub.pyth")
     ours = _load(_classifier(backbone, 5), tmp_path / "hub.pyth", "pytorchvideo")
-    logits = ours.head(ours.backbone(clip))[:, 0]
-    assert expected.std() > 0.01
-    # A random network's logits go into the thousands: one near 0 has the rounding of those.
-    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
+
+    def logits(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        clip = _clip(8).to(dtype)
+        expected = theirs.to(dtype)(_slow_and_fast(clip) if kind == "slowfast" else clip)
+        return ours.to(dtype).head(ours.backbone(clip))[:, 0], expected
+
+    # A random network's logits go into the thousands: in float32, one near 0 has the rounding of those.
+    found, expected = logits(torch.float32)
+    exact, theirs_exact = logits(torch.float64)
+    assert theirs_exact.std() > 0.01
+    torch.testing.assert_close(exact, theirs_exact, rtol=0, atol=1e-9 * theirs_exact.abs().max().item())
+    rounding = (expected - theirs_exact).abs().max()
+    assert (found - exact).abs().max() < 4 * rounding
 
 
 @torch.no_grad()

@@ -79,46 +79,36 @@ def test_residual_and_relu(layer):
     assert torch.equal(residual, kept)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda conv, norm: conv.load_state_dict({"weight": torch.ones(6, 4, 3, 1, 1)}),
-        lambda conv, norm: norm.running_var.mul_(4),
-        lambda conv, norm: nn.init.constant_(norm.bias, 3),
-        lambda conv, norm: setattr(conv.weight, "data", torch.ones(6, 4, 3, 1, 1)),
-        lambda conv, norm: (conv.weight.data.mul_(2), conv.eval()),
-    ],
-    ids=["loaded", "statistics", "affine", "replaced", "behind PyTorch's back"],
-)
-def test_changed_weights_count(layer, change):
-    before = _packed(layer)
-    with torch.no_grad():
-        change(layer[0], layer[1])
-    after = _packed(layer)
-    assert not torch.allclose(before, after)
-    torch.testing.assert_close(after, _separate(layer))
-
-
-def test_training_after_inference(layer):
-    """A step changes the weights; the next inference uses them."""
-    conv, norm, x = layer
-    before = _packed(layer)
+def _train(conv: Conv3d, norm: nn.Module, x: torch.Tensor) -> None:
     optimizer = torch.optim.SGD([*conv.parameters(), *norm.parameters()], 0.01)
     conv.train(), norm.train()
     conv.then(x, norm).square().sum().backward()
     optimizer.step()
     conv.eval(), norm.eval()
-    after = _packed(layer)
-    assert not torch.allclose(before, after)
-    torch.testing.assert_close(after, _separate(layer))
 
 
-def test_fused_optimizer_in_evaluation_mode(layer):
-    """Its steps do not raise the versions of weights."""
-    conv, norm, x = layer
-    before = _packed(layer)
+def _fused_step(conv: Conv3d, norm: nn.Module, x: torch.Tensor) -> None:
+    """In evaluation mode. It does not raise the versions of weights."""
     conv.then(x, norm).square().sum().backward()
     torch.optim.AdamW(conv.parameters(), 0.1, fused=True).step()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _train,
+        _fused_step,
+        lambda conv, *_: conv.load_state_dict({"weight": torch.ones(6, 4, 3, 1, 1)}),
+        lambda conv, norm, x: norm.running_var.mul_(4),
+        lambda conv, norm, x: nn.init.constant_(norm.bias, 3),
+        lambda conv, *_: setattr(conv.weight, "data", torch.ones(6, 4, 3, 1, 1)),
+        lambda conv, *_: (conv.weight.data.mul_(2), conv.eval()),
+    ],
+    ids=["trained", "fused", "loaded", "statistics", "affine", "replaced", "behind PyTorch's back"],
+)
+def test_changed_weights_count(layer, change):
+    before = _packed(layer)
+    change(*layer)
     after = _packed(layer)
     assert not torch.allclose(before, after)
     torch.testing.assert_close(after, _separate(layer))

@@ -126,9 +126,10 @@ def test_roi_align_stays_in_float32_under_autocast():
     ramp = torch.arange(256.0).expand(1, 1, 1, 256, 256).to(torch.bfloat16)
     rois = torch.tensor([[0.0, 200, 0, 202, 8], [0.0, 201, 0, 203, 8]])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        pooled = head._pool(ramp, rois)
-    assert pooled.dtype == torch.float32
-    assert (pooled[1] - pooled[0]).item() == pytest.approx(1, abs=1e-4)
+        of_map, of_image = head._pool(ramp, rois), head.align(ramp[:, :, 0], rois)
+    for pooled in (of_map, of_image):
+        assert pooled.dtype == torch.float32
+        assert (pooled[1] - pooled[0]).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_classification_head_pools_all_pathways():
@@ -186,11 +187,12 @@ def test_config_reaches_the_heads():
     cfg.MODEL.NUM_CLASSES = 7
     node = cfg.MODEL.HEAD
     node.DROPOUT, node.ACTIVATION, node.ROI_RESOLUTION = 0.1, "softmax", 5
-    node.ROI_SAMPLING_RATIO, node.ROI_ALIGNED = 2, False
+    node.ROI_SAMPLING_RATIO, node.ROI_ALIGNED, node.INIT_STD = 2, False, 0.2
     backbone = ResNet3D(depth=18, width=8, dilate_res5=True)
     head = build_head(cfg, backbone)
     assert isinstance(head, RoIActionHead)
     assert head.projection.weight.shape == (7, 64)
+    assert head.projection.weight.std().item() == pytest.approx(0.2, rel=0.2)
     assert (head.dropout.p, head.activation, head.resolution) == (0.1, "softmax", 5)
     assert (head.sampling_ratio, head.aligned, head.spatial_stride) == (2, False, 16)
 
@@ -248,6 +250,8 @@ def test_exclusive_classes_have_a_softmax_and_its_loss():
     loss = torch.nn.functional.binary_cross_entropy(expected, targets, reduction="none").mean(dim=1)
     torch.testing.assert_close(bce_with_logits(changed, targets), loss)
     assert exclusive_logits(logits, 0) is logits
+    half = logits.bfloat16()
+    torch.testing.assert_close(exclusive_logits(half, 3), exclusive_logits(half.float(), 3), rtol=0, atol=0)
 
 
 def test_exclusive_classes_and_hidden_layers_by_config():
@@ -263,6 +267,11 @@ def test_exclusive_classes_and_hidden_layers_by_config():
     torch.testing.assert_close(head(maps, rois), exclusive_logits(logits, 3))
     scores = head.scores(head(maps, rois))
     torch.testing.assert_close(scores[:, :3].sum(dim=1), torch.ones(2))
-    cfg.MODEL.HEAD.EXCLUSIVE_CLASSES = 6
-    with pytest.raises(UserError, match="EXCLUSIVE_CLASSES is 6, but must be 0 or from 2 to the 5 classes"):
-        build_head(cfg, backbone)
+    cfg.MODEL.HEAD.EXCLUSIVE_CLASSES = 5
+    head = build_head(cfg, backbone).eval()
+    torch.testing.assert_close(head.scores(head(maps, rois)).sum(dim=1), torch.ones(2))
+    for wrong in (1, 6):
+        cfg.MODEL.HEAD.EXCLUSIVE_CLASSES = wrong
+        message = f"EXCLUSIVE_CLASSES is {wrong}, but must be 0 or from 2 to the 5 classes"
+        with pytest.raises(UserError, match=message):
+            build_head(cfg, backbone)

@@ -97,6 +97,7 @@ def test_pixels_and_motion_of_hidden_patches_are_predicted(name):
     torch.manual_seed(5)
     numbers = model(batch)
     assert set(numbers) == {"loss_pixels", "loss_motion", "explained"}
+    assert not numbers["explained"].requires_grad
 
     torch.manual_seed(5)
     clip, maps = model.normalizer(batch["video"][:, 0]), batch["motion"][:, 0]
@@ -169,6 +170,7 @@ def test_motion_is_asked_for_only_where_it_is_used():
     still[0, 0, :, :8, :8] = 255  # one cell of one channel
     target = model.motion_target(torch.zeros(2, 3, 4, 64, 64), still)
     assert target.shape == (2, 32, 8) and (target > 1).nonzero().tolist() == [[0, 0, 0], [0, 16, 0]]
+    assert len(target.round(decimals=3).unique()) == 2  # both channels have one mean and one deviation
 
 
 @pytest.mark.parametrize("name", ["VideoMAE", "MAEST"])

@@ -138,6 +138,10 @@ def test_a_frozen_motion_pathway_only_learns_its_projection():
             assert torch.equal(after[name], before[name])  # BN statistics, too
     for name in ("query.motion.projection.layers.0.weight", "query.visual.backbone.stem.conv.weight"):
         assert not torch.equal(after[name], before[name])
+    # MODEL.BACKBONE.FREEZE is for both pathways.
+    cfg.merge_from_list(["MODEL.MOTION_PATHWAY.FREEZE", False, "MODEL.BACKBONE.FREEZE", True])
+    learning = {name for name, p in build_model(cfg).query.named_parameters() if p.requires_grad}
+    assert learning and not any(".backbone." in name for name in learning)
 
 
 def test_the_motion_pathway_has_its_own_settings():
@@ -153,6 +157,9 @@ def test_rgb_only_builds_no_motion_pathway():
     batch = tiny_batch()
     del batch["motion"]
     assert {name for name in model(batch) if name.startswith("loss")} == {"loss_visual_visual"}
+    cfg = get_cfg()
+    cfg.MODEL.MOTION_PATHWAY.WEIGHTS = "run"
+    assert model.further_weights(cfg) == {}
 
 
 @pytest.mark.parametrize("motion_weight", [0.0, 1.0])
@@ -256,6 +263,10 @@ def test_motion_of_two_channels_has_its_own_mean():
     clip = model.normalizer["motion"](batch["motion"][:, 0])
     torch.testing.assert_close(clip, torch.zeros_like(clip), atol=1e-6, rtol=0)
     assert model(batch)["loss_visual_motion"].isfinite()
+    cfg = get_cfg()
+    for mean, expected in (([0.5, 0.25], [0.5, 0.25]), ([0.5], [0.5] * 3)):  # a single channel is repeated
+        type(model).complete_config(cfg, mean)
+        assert list(cfg.MODEL.MODIST.MOTION_MEAN) == expected
 
 
 class Transfers(TorchDispatchMode):

@@ -181,6 +181,7 @@ def test_nearest_names_a_close_word_or_nothing():
         ("X3D", ["a/i3d_r50_k400", "a/x3d_m_k400_long_name"], ["a/x3d_m_k400_long_name"]),
         ("solver.base_lrr", ["SOLVER.BETAS", "SOLVER.BASE_LR"], ["SOLVER.BASE_LR"]),
         ("b a", ["a c d", "c", "a b c"], ["a b c", "a c d"]),  # better ones first
+        ("a b", ["a x", "a z", "a y"], ["a z", "a y"]),  # of equally near ones the last by name
     ],
 )
 def test_nearest_names_what_has_the_same_words(word, choices, expected):
