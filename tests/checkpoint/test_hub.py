@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import socket
 import sys
+import time
 
 import pytest
 import torch
@@ -60,21 +62,26 @@ def test_a_revision(repo):
     commit = repo.commit_of("org/net")
     assert_loads(f"hf://org/net@{commit}")
     assert_loads(f"hf://org/net/pytorch_model.bin@{commit}")
-    assert f"/org/net/resolve/{commit}/pytorch_model.bin" in [path for _, path in repo.requests]
+    for path in (f"/api/models/org/net/revision/{commit}", f"/org/net/resolve/{commit}/pytorch_model.bin"):
+        assert path in [asked.partition("?")[0] for _, asked in repo.requests]
     with pytest.raises(UserError, match="org/net has no revision v9"):
         local_path("hf://org/net@v9")
 
 
 def test_what_was_read_once_is_there_without_a_network(repo, monkeypatch):
+    monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
+    with pytest.raises(UserError, match="hf://org/net is not in the cache.*MODIST_DET_OFFLINE"):
+        local_path("hf://org/net")  # there is no cache yet
+    monkeypatch.delenv("MODIST_DET_OFFLINE")
     path = local_path("hf://org/net")
     repo.failing = True
     monkeypatch.setenv("MODIST_DET_OFFLINE", "1")
     before = len(repo.requests)
-    assert local_path("hf://org/net") == path and len(repo.requests) == before
-    with pytest.raises(UserError, match="hf://org/other is not in the cache.*MODIST_DET_OFFLINE"):
-        local_path("hf://org/other")
-    with pytest.raises(UserError, match="hf://org/net/x.pth is not in the cache.*MODIST_DET_OFFLINE"):
-        local_path("hf://org/net/x.pth")
+    assert local_path("hf://org/net") == local_path(f"hf://org/net@{repo.commit_of('org/net')}") == path
+    assert len(repo.requests) == before
+    for other in ("hf://org/other", "hf://org/net/x.pth", "hf://org/net@v2"):
+        with pytest.raises(UserError, match=f"{other} is not in the cache.*MODIST_DET_OFFLINE"):
+            local_path(other)
 
 
 def test_no_network(repo, monkeypatch):
@@ -87,6 +94,16 @@ def test_no_network(repo, monkeypatch):
         assert "\n" not in str(caught.value) and "http://127.0.0.1:9" in str(caught.value)
 
 
+def test_a_hub_that_accepts_and_does_not_answer(repo, monkeypatch):
+    monkeypatch.setattr("modist_det.checkpoint.hub._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(hub.constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(UserError, match="cannot be reached.*check the connection"):
+            local_path("hf://org/net")
+    assert time.monotonic() - began < 5  # huggingface_hub's own limit is 10
+
+
 def test_errors_of_the_hub(repo):
     repo.repos["org/locked"] = {"model.safetensors": b""}
     repo.gated.add("org/locked")
@@ -94,7 +111,8 @@ def test_errors_of_the_hub(repo):
         "hf://org/nothing": r"has no model repository org/nothing, or it is private: .*HF_TOKEN",
         "hf://org/locked": r"is gated: ask for access on http://127.0.0.1:\d+/org/locked, then log in",
         "hf://org/locked/model.safetensors": "is gated",
-        "hf://org/net/gone.pth": "org/net has no file gone.pth",
+        "hf://org/net/gone.pth": "org/net has no file gone.pth; the form is",
+        "hf://org/net/torch_model.bin": "has no file torch_model.bin; did you mean 'pytorch_model.bin'",
         "hf://org/..net..": "hf://org/..net..: Repo id must",
         "hf://net": r"hf://net is not of the form hf://ORG/NAME\[/FILE\]\[@REVISION\]",
     }.items():
@@ -127,6 +145,7 @@ def test_without_the_package(monkeypatch):
         (["a.bin", "pytorch_model.bin", "model.safetensors"], "model.safetensors"),
         (["checkpoints/model_0000100.pth", "pytorch_model.bin"], "pytorch_model.bin"),
         (["checkpoints/model_0000099.pth", "checkpoints/model_0000100.pth"], "checkpoints/model_0000100.pth"),
+        (["checkpoints/model_0000200.pth", "model_0000100.pth"], "checkpoints/model_0000200.pth"),
         (["model_best.pth", "model_0000100.pth", "x.pth"], "model_best.pth"),
         (["README.md", "l16/net.pth", "config.json"], "l16/net.pth"),
     ],
@@ -138,6 +157,10 @@ def test_which_file_is_chosen(files, chosen):
 def test_no_file_is_guessed():
     with pytest.raises(UserError, match=r"several files of weights \(a.pth, b.pth\); name one"):
         choose_file(["b.pth", "a.pth"], HubPath("org/net"))
+    names = [f"{letter}.pth" for letter in "ihgfedcba"]
+    for count, end in ((8, r"i.pth\); name one"), (9, r"h.pth, \.\.\.\); name one")):
+        with pytest.raises(UserError, match=end):
+            choose_file(names[:count], HubPath("org/net"))
     with pytest.raises(UserError, match="no file of weights"):
         choose_file(["README.md"], HubPath("org/net"))
 

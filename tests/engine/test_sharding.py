@@ -81,6 +81,47 @@ def forget_second_half(folder):
     shutil.rmtree(folder / "inference")
 
 
+class Blocks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([torch.nn.Linear(4, 4)])
+        self.last = torch.nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.last(self.blocks[0](x)).sum()
+
+
+def test_where_weights_are_shares(tmp_path):
+    """Blocks are gathered for each pass alone, the rest until the step, and in ``gathered`` everything is."""
+    from torch.distributed.tensor import DTensor
+
+    def shares():
+        return {name.split(".")[0] for name, p in model.named_parameters() if isinstance(p, DTensor)}
+
+    model, x = Blocks(), torch.ones(2, 4)
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    try:
+        shard_model(model)
+        optimizer = torch.optim.AdamW(model.parameters())
+        for _ in range(2):
+            assert shares() == {"blocks", "last"}
+            loss = model(x)
+            assert shares() == {"blocks"}
+            loss.backward()
+            optimizer.step()
+            with sharding.gathered(model), torch.no_grad():
+                assert not shares()  # a process without data calls nothing, and others do not wait for it
+                assert model(x) < loss
+                assert not shares()
+        state = optimizer.state_dict()
+        for found, kind in ((state, DTensor), (sharding.whole(state), torch.Tensor)):
+            assert {type(found["state"][0][name]) for name in ("exp_avg", "exp_avg_sq")} == {kind}
+        again = sharding.shard_optimizer_state(sharding.whole(state), optimizer)["state"][0]
+        assert isinstance(again["exp_avg"], DTensor) and not isinstance(again["step"], DTensor)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_earlier_versions_of_torch_train_without_shares(monkeypatch):
     """torch 2.4 has no ``torch.distributed.tensor.DTensor``, 2.5 no ``fully_shard``."""
     for name in ("torch.distributed.tensor", "torch.distributed.fsdp"):
