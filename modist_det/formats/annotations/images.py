@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -95,16 +96,15 @@ class FrameImages:
 
     def tracks(self) -> list[AnnotatedTrack]:
         """The tracks of all boxes."""
+        following = {video: dict(pairwise(sorted(frames))) for video, frames in self._frames.items()}
         tracks = []
         for (video, number, label), several in self._shapes.items():
-            there = sorted(self._frames[video])
-            following = dict(zip(there, there[1:], strict=False))
             own = {shape.frame for shape in several}
             # The next image does not show the track: it ends here.
             ends = [
                 s._replace(frame=s.frame + 1, outside=True)
                 for s in several
-                if following.get(s.frame) not in own
+                if following[video].get(s.frame) not in own
             ]
             where = f"{self._path}, track {number} of video {video}"
             tracks.append(interpolate_shapes(video, number, label, [*several, *ends], where))
@@ -115,12 +115,13 @@ def frame_images(
     annotations: TrackAnnotations,
 ) -> Iterator[tuple[str, int, list[tuple[AnnotatedTrack, int]]]]:
     """All frames of all videos: video, frame, and the tracks that it shows, each with the row of its box."""
+    boxes: dict[str, dict[int, list[tuple[AnnotatedTrack, int]]]] = {}
+    for track in annotations.tracks:
+        shown = boxes.setdefault(track.video, {})
+        for row, frame in enumerate(track.frames.tolist()):
+            shown.setdefault(frame, []).append((track, row))
     for video, size in annotations.videos.items():
-        shown: dict[int, list[tuple[AnnotatedTrack, int]]] = {}
-        for track in annotations.tracks:
-            if track.video == video:
-                for row, frame in enumerate(track.frames.tolist()):
-                    shown.setdefault(frame, []).append((track, row))
+        shown = boxes.get(video, {})
         for frame in range(size.num_frames or max(shown, default=-1) + 1):
             yield video, frame, shown.get(frame, [])
 
