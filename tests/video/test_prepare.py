@@ -163,6 +163,26 @@ def test_frame_folders_and_sound(encode, draw, read_number, tmp_path):
             assert len(container.streams.audio) == sound
 
 
+def test_sound_before_the_first_frame_is_dropped(encode, tmp_path):
+    """Two seconds of sound from 0 on, of which the video begins at 1 s."""
+    source = encode(tmp_path / "late.mkv", num_frames=50, pts=range(25, 75), sound=True)
+    assert _prepare(source, tmp_path / "new.mp4", sound=True).status == "made"
+    with av.open(str(tmp_path / "new.mp4")) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        times = [float(packet.pts * packet.time_base) for packet in packets]
+    assert 0 <= times[0] < 0.1
+    assert 0.85 < times[-1] < 1.1
+
+
+def test_pixels_keep_their_shape(draw, tmp_path):
+    with VideoWriter(tmp_path / "wide.mp4", 64, 96, Fraction(25), pixel_aspect=Fraction(4, 3)) as writer:
+        for number in range(3):
+            writer.write(draw(number), number / 25)
+    assert _prepare(tmp_path / "wide.mp4", tmp_path / "new.mp4").status == "made"
+    with open_video(tmp_path / "new.mp4") as video:
+        assert video.pixel_aspect == Fraction(4, 3)
+
+
 def test_finished_files_are_kept_and_changed_ones_made_again(encode, tmp_path):
     source, target = encode(tmp_path / "clip.mp4", num_frames=12), tmp_path / "new.mp4"
     assert [_prepare(source, target).status for _ in range(2)] == ["made", "kept"]
