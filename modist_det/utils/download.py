@@ -77,12 +77,16 @@ class _Broken(Exception):
     Attributes:
         pause: seconds to wait, as requested by the server.
         slow: data still arrived, but far too slowly.
+        unknown_host: the server's name is unknown: it is misspelled, or there is no network.
     """
 
-    def __init__(self, reason: str, pause: float = 0.0, slow: bool = False) -> None:
+    def __init__(
+        self, reason: str, pause: float = 0.0, slow: bool = False, unknown_host: bool = False
+    ) -> None:
         super().__init__(reason)
         self.pause = pause
         self.slow = slow
+        self.unknown_host = unknown_host
 
 
 def download(
@@ -203,6 +207,10 @@ def _transfer(url: str, path: Path, part: Path, size: int | None, transfer: Tran
             after = part.stat().st_size if part.exists() else 0
             resumed = resumed or after > 0
             failures = 1 if after > before and not broken.slow else failures + 1
+            if broken.unknown_host and failures == 1 and not resumed:
+                raise UserError(
+                    f"{url} could not be downloaded{_way(url)}: {broken}. {_by_hand(path)}"
+                ) from broken
             if failures >= transfer.attempts:
                 lacking = "enough bytes" if broken.slow else "a new byte"
                 raise UserError(
@@ -263,7 +271,7 @@ def _attempt(url: str, path: Path, part: Path, size: int | None, transfer: Trans
             raise _Broken(str(pace), slow=True) from error
         if isinstance(error, _Broken):
             raise
-        raise _Broken(_reason(error)) from error
+        raise _Broken(_reason(error), unknown_host=_is_unknown_host(error)) from error
     except ValueError as error:  # from urllib, for malformed addresses and headers
         raise UserError(f"{url} or the server's response is malformed ({error}). {_by_hand(path)}") from error
 
@@ -369,6 +377,11 @@ def _reason(error: Exception) -> str:
     if isinstance(inner, TimeoutError):
         return "the server does not respond"
     return str(inner) or type(inner).__name__
+
+
+def _is_unknown_host(error: Exception) -> bool:
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    return isinstance(inner, socket.gaierror) and inner.errno == socket.EAI_NONAME
 
 
 def why_silent(url: str, patience: float) -> str:

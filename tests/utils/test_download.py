@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import socket
 import time
 import urllib.request
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import modist_det.checkpoint  # noqa: F401 - registers its kinds of paths
 from modist_det.utils.cache import cache_folder, cached_path, fetch, lock_file, read_lock
 from modist_det.utils.download import Transfer, _Redirects, download, why_incomplete
 from modist_det.utils.errors import UserError
@@ -238,6 +240,21 @@ def test_a_dead_proxy_is_named_without_its_password(cache, monkeypatch):
 def test_nobody_listens(cache):
     with pytest.raises(UserError, match="could not be downloaded: .*refused.*2 attempts"):
         fetch("http://127.0.0.1:9/model.pyth", transfer=Transfer(2, 0.01, 0.5))
+
+
+@pytest.mark.parametrize(("number", "requests"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 4)])
+def test_an_unknown_host_is_not_asked_again(cache, monkeypatch, number, requests):
+    asked = []
+
+    def look_up(host, *args, **kwargs):
+        asked.append(host)
+        raise socket.gaierror(number, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(UserError, match=r"could not be downloaded: .*no such name.* put it at") as caught:
+        fetch("https://weights.example/a.pth", transfer=QUICK)
+    assert len(asked) == requests
+    assert ("attempts" in str(caught.value)) == (requests > 1)
 
 
 def test_the_first_hash_counts(server, cache):
