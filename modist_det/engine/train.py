@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fvcore.nn.precise_bn import update_bn_stats
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -469,6 +468,9 @@ def _recompute_bn_statistics(model: nn.Module, batches: Iterator[Batch], number:
 
     Nothing else in the model changes. If this fails, nothing changes, because the model may then be saved.
     """
+    # Imported here because fvcore.nn prints a deprecation warning of torch.
+    from fvcore.nn.precise_bn import update_bn_stats
+
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     done = False
     with kept_modes(model), torch.no_grad():
