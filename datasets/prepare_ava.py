@@ -168,6 +168,11 @@ def _kinetics(args: argparse.Namespace) -> int:
     for file in (args.out, rows):
         if file.exists() and not args.force:
             raise UserError(f"{file} exists; remove it, choose another name, or add --force")
+    missing = [str(path) for path in (args.annotations, args.label_map, *args.videos) if not path.exists()]
+    if missing:
+        raise UserError(
+            f"missing: {', '.join(missing)}. How to get them: section AVA-Kinetics of datasets/README.md"
+        )
     found, labelled = write_clip_annotations(args.annotations, args.videos, rows)
     settings = {"videos": args.videos, "label_map": args.label_map, "annotations": rows}
     write_description(args.out, {**settings, "num_classes": AVA_CLASSES}, force=args.force)

@@ -418,3 +418,16 @@ def test_kinetics(run, tmp_path) -> None:
     status, text = run(*command, tmp_path / "train.yaml")
     assert status == 1 and "train.csv exists" in text
     assert run(*command, tmp_path / "train.yaml", "--force")[0] == 0
+
+
+def test_kinetics_names_all_that_is_missing(run, tmp_path):
+    (tmp_path / "videos").mkdir()
+    status, text = run(
+        *("kinetics", "--annotations", tmp_path / "k.csv", "--videos", tmp_path / "videos"),
+        *("--label-map", tmp_path / "ava.pbtxt", "--out", tmp_path / "train.yaml"),
+    )
+    assert status == 1
+    assert text == (
+        f"error: missing: {tmp_path / 'k.csv'}, {tmp_path / 'ava.pbtxt'}. "
+        "How to get them: section AVA-Kinetics of datasets/README.md\n"
+    )
