@@ -6,6 +6,7 @@ process, as in a collective operation, would never notice the signal; so :func:`
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
@@ -83,8 +84,18 @@ def stop_on_signals(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for timer in () if until_exit else timers:
-            timer.cancel()
+        if until_exit:
+            atexit.register(_end_on_signals)
+        else:
+            for timer in timers:
+                timer.cancel()
+
+
+def _end_on_signals() -> None:
+    """From now on, signals end the process at once: raised in a function of ``atexit``, :exc:`KeyboardInterrupt` would
+    print a traceback, or abort the process while C++ code ends its threads."""
+    for number in stop_signals():
+        signal.signal(number, lambda number, _: end_now(number, f"stopped by {signal.Signals(number).name}"))
 
 
 def heard() -> None:

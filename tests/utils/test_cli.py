@@ -152,6 +152,19 @@ with stop_on_signals(patience=0.3, grace=0.5), atomic_path("a.txt") as temporary
     assert not list(tmp_path.iterdir())
 
 
+def test_a_signal_during_the_exit_ends_it_without_a_traceback():
+    script = """
+import atexit, os, signal
+from modist_det.utils.cli import make_parser, run_cli
+def main(args):
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)  # like a second Ctrl-C, while torch is taken down
+atexit.register(print, "not reached")
+run_cli(make_parser("Does a thing.", "  thing"), main)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nstopped by SIGINT\n")
+
+
 def test_other_errors_keep_their_traceback():
     def bug(args):
         raise ZeroDivisionError
