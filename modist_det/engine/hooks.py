@@ -407,6 +407,7 @@ class StopOnSignalHook(Hook):
         self._previous: dict[int, Any] = {}
         self._closed = threading.Event()
         self._came = 0.0
+        self._insisting: threading.Thread | None = None
 
     def before_train(self, trainer: Trainer) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -425,6 +426,9 @@ class StopOnSignalHook(Hook):
 
     def close(self) -> None:
         self._closed.set()
+        if self._insisting is not None:
+            # It holds the trainer. Were it the last to, it would free tensors while Python ends, and abort.
+            self._insisting.join()
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -443,7 +447,8 @@ class StopOnSignalHook(Hook):
         if trainer.may_stop_now:
             raise Stopped(number)
         logger.warning("%s: stopping after this step; the checkpoint is saved", signal.Signals(number).name)
-        threading.Thread(target=self._insist, args=(trainer, number), daemon=True).start()
+        self._insisting = threading.Thread(target=self._insist, args=(trainer, number), daemon=True)
+        self._insisting.start()
 
     def _insist(self, trainer: Trainer, number: int) -> None:
         """Send the signal again if the step does not end because no data arrives."""

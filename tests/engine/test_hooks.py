@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -120,7 +121,10 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(tmp_path):
     stop = hooks.StopOnSignalHook()
     saving = hooks.CheckpointHook(checkpointer, lambda t: {"model": t.model.state_dict()}, period=0)
     stream = ({"id": ["stop" if n == 2 else str(n)]} for n in itertools.count())
+    threads = set(threading.enumerate())
     trainer = run(100, stop, saving, stream=stream)
+    # One that held the trainer and outlived the run freed tensors while Python ended, which aborts.
+    assert set(threading.enumerate()) <= threads
     assert trainer.iteration == 3 and trainer.stop_signal == signal.SIGTERM
     assert [p.name for p in checkpointer.saved()] == ["model_0000003.pth"]
     assert signal.getsignal(signal.SIGTERM) is before
