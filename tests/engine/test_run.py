@@ -75,7 +75,9 @@ def assert_equal_states(first: dict, second: dict) -> None:
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(monkeypatch):
+    """Here and in the processes that tests start: sums of another number of threads are rounded otherwise."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
