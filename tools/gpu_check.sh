@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks a machine with CUDA, in at most 8 minutes on one GPU: the tests marked `cuda`, then the speed of four models.
+# Checks a machine with CUDA: the tests marked `cuda`, at most 200 s each, then the speed of four models, at most 90 s each time.
 #   bash tools/gpu_check.sh               needs modist_det (with torch and torchvision) and: pip install pytest pytest-timeout
 #   bash tools/gpu_check.sh --device cpu  what of it runs without a GPU, with small models
 # GPU_CHECK_OUT names the folder of the results (default output/gpu_check).
