@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -85,7 +86,7 @@ class _Region(NamedTuple):
 
 
 @dataclass(eq=False)
-class _OnnxDetector:
+class _OnnxDetector(ABC):
     """Base of the families: reads the file, runs on one or more regions of a frame, and suppresses duplicates.
 
     Args:
@@ -167,9 +168,9 @@ class _OnnxDetector:
         moved = (boxes * scale + np.array([x1, y1] * 2)) / np.array([width, height] * 2)
         return moved.astype(np.float32), scores
 
+    @abstractmethod
     def _forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes (N, 4) in [0, 1] of ``image`` and person scores (N,), all of the network's output."""
-        raise NotImplementedError
 
     def _run(self, blob: Any) -> NDArray[np.float32]:
         try:
