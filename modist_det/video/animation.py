@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..utils.errors import UserError
 from ..utils.files import atomic_path
 
 __all__ = ["ANIMATIONS", "AnimationWriter"]
@@ -62,18 +61,15 @@ class AnimationWriter:
         stands = np.diff([*self._moments, self._moments[-1] + 1]) * 1000 / self._rate
         first, *others = self._images
         options = ANIMATIONS[self.path.suffix.lower()]
-        try:
-            with atomic_path(self.path) as temporary, temporary.open("wb") as file:
-                first.save(
-                    file,
-                    save_all=True,
-                    append_images=others,
-                    duration=stands.round().astype(int).tolist(),
-                    loop=0,
-                    **options,
-                )
-        except OSError as failure:
-            raise UserError(f"cannot write animation {self.path}: {failure}") from failure
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            first.save(
+                file,
+                save_all=True,
+                append_images=others,
+                duration=stands.round().astype(int).tolist(),
+                loop=0,
+                **options,
+            )
 
     def write(self, image: NDArray[np.uint8], second: float) -> None:
         """Add a frame uint8 (H, W, 3), RGB, shown at ``second``, which is later than the one before."""
