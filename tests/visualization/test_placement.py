@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modist_det.visualization.placement import HEAD_SHARE, Label, Placer
+from modist_det.visualization.placement import HEAD_SHARE, Label, Place, Placer
 
 HEIGHT, WIDTH = 480, 640
 SIZES = [(20, 16), (90, 16), (90, 32), (90, 48)]
@@ -114,6 +114,40 @@ def test_who_fills_the_frame_has_the_label_below_the_head():
     assert places[0].box[1] >= HEAD_SHARE * HEIGHT and places[0].size == 3
 
 
+def body(box) -> Label:
+    """Somebody without a label whose lower part is the box, and whose head is far above the image."""
+    x1, y1, x2, y2 = box
+    assert y1 <= 0
+    return Label(box, (x1, -2000, x2, y2), [])
+
+
+@pytest.mark.parametrize(("covered", "corner"), [(0.5, (275, 184)), (2.0, (365, 200))])
+def test_the_first_position_unless_it_covers_somebody(covered, corner):
+    """Half a pixel of 16 is no reason for another position, but two are: right of the box is the next."""
+    person = Label(1, (275, 200, 365, 400), [(90, 16)])
+    places = Placer()([body((0, 0, WIDTH, 184 + covered)), person], HEIGHT, WIDTH)
+    assert places[1] == Place(0, (*corner, corner[0] + 90, corner[1] + 16))
+
+
+def test_inside_their_own_box_is_worse_than_on_half_of_somebody_else():
+    person = Label(1, (0, 100, WIDTH, 400), [(90, 16)])
+    others = [body((0, 0, WIDTH, 93)), whose_head_is((0, 400, WIDTH, HEIGHT))]  # 9 of 16 pixels above the box
+    places = Placer()([*others, person], HEIGHT, WIDTH)
+    assert places[2].box == (0, 84, 90, 100)
+    above = [body((0, 0, WIDTH, 97)), others[1]]  # 13 of 16
+    assert Placer()([*above, person], HEIGHT, WIDTH)[2].box[1] >= 190
+
+
+def test_a_line_is_worse_than_on_most_of_somebody_else():
+    """The next free place is 10 rows away, below somebody else; 12 of 16 pixels above the box are on a third."""
+    person, other = Label(1, (0, 100, WIDTH, 300), [(90, 16)]), Label(2, (0, 231, WIDTH, 460), [])
+    inside = [person.box]
+    places = Placer()([body((0, 0, WIDTH, 96)), other, person], HEIGHT, WIDTH, inside)
+    assert places[2] == Place(0, (0, 84, 90, 100))
+    (*_, far) = Placer()([body((0, 0, WIDTH, 99)), other, person], HEIGHT, WIDTH, inside)  # 15 of 16
+    assert far.box[1] >= 460 and far.leader is not None
+
+
 def whose_head_is(box) -> Label:
     """Somebody without a label."""
     x1, y1, x2, y2 = box
@@ -127,6 +161,9 @@ def test_a_line_leads_to_a_label_that_is_not_at_its_box():
     places = Placer()([*lane, person], HEIGHT, WIDTH)
     check([*lane, person], places)
     assert places[3].leader is not None and places[3].box[1] >= 330 and places[3].size == 2
+    assert (
+        places[3].box[0] <= 310 <= places[3].box[2] and places[3].box[1] < 330 + 16
+    )  # the nearest free place
     closed = [*lane, whose_head_is((280, 260, 340, 300)), person]
     assert Placer()(closed, HEIGHT, WIDTH) == [None] * 5
 
@@ -146,6 +183,31 @@ def test_a_second_row_costs_nobody_the_first():
     check(people, places)
     assert [place.size for place in places] == [0, 0]
     assert Placer()(people[1:], HEIGHT, WIDTH)[0].size == 1
+
+
+def test_a_position_is_kept_until_another_is_much_better():
+    """Somebody walks over the label, which stays while they cover at most a third of it, and stays away afterwards."""
+    placer, corners = Placer(), []
+    for covered, right in (
+        (0, 365),
+        (5, 365),
+        (6, 365),
+        (16, 365),
+        (0, 385),
+    ):  # pixels of 16; edge of the box
+        person = Label(1, (275, 200, right, 400), [(90, 16)])
+        place = placer([body((0, 0, WIDTH, 184 + covered)), person], HEIGHT, WIDTH)[1]
+        corners.append(place.box[:2])
+    assert corners == [(275, 184), (275, 184), (365, 200), (365, 200), (385, 200)]
+
+
+@pytest.mark.parametrize(("free", "size"), [(16, 0), (24, 1)])
+def test_a_second_row_does_not_cover_half_of_somebody(free, size):
+    """Above the box; below it is a head."""
+    person = Label(1, (0, 100, WIDTH, 400), [(90, 16), (90, 32)])
+    others = [body((0, 0, WIDTH, 100 - free)), whose_head_is((0, 400, WIDTH, HEIGHT))]
+    place = Placer()([*others, person], HEIGHT, WIDTH)[2]
+    assert (place.size, place.box[3]) == (size, 100)
 
 
 def test_labels_are_calm():
