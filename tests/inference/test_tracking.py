@@ -63,6 +63,13 @@ def test_a_double_box_starts_no_track():
     ]
 
 
+def test_a_box_where_somebody_was_is_no_double_box():
+    tracker = Tracker()
+    tracker.update(0.0, people(square(0.3)))
+    tracker.update(0.2, people(square(0.31, side=0.06)))  # too small to be the same person, who is not seen
+    assert [(track.id, track.last) for track in tracker.active] == [(1, 0.0), (2, 0.2)]
+
+
 def test_speed_is_learned_from_noisy_boxes():
     """Steps of 0.05 with errors of 0.01: the prediction is nearer than the last step continued."""
     rng = np.random.default_rng(0)
