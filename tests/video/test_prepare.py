@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -24,7 +25,7 @@ from modist_det.video.prepare import (
     psnr,
     ssim,
 )
-from modist_det.video.reader import open_video
+from modist_det.video.reader import VideoReader, open_video
 from modist_det.video.writer import VideoWriter
 
 QUICK = {"preset": "ultrafast", "quality": 10}
@@ -121,6 +122,15 @@ def test_lost_frames_are_failures(encode, tmp_path, monkeypatch):
     )
     outcome = _prepare(source, tmp_path / "new.mp4")
     assert outcome.reason == f"{source}: the new file has 9 frames instead of 10"
+    assert not (tmp_path / "new.mp4").exists()
+
+
+def test_frames_that_cannot_be_decoded_are_counted(encode, tmp_path, monkeypatch):
+    source, decoded = encode(tmp_path / "clip.mp4", num_frames=10), VideoReader.all_frames
+    monkeypatch.setattr(VideoReader, "all_frames", lambda self, size: islice(decoded(self, size), 8))
+    outcome = _prepare(source, tmp_path / "new.mp4")
+    assert outcome.status == "failed"
+    assert f"{source}: it has 10 frames, of which 8 can be decoded" in outcome.reason
     assert not (tmp_path / "new.mp4").exists()
 
 
