@@ -270,7 +270,9 @@ def test_shards_that_do_not_fit_the_index(folders, tmp_path):
         VideoError, match=rf"one\.mp4.*{shard.name} is cut off after {offset + size - 1} bytes"
     ):
         open_video(video)
-    for other in (content[512:], content.replace(b"a/one.mp4", b"a/two.mp4", 1)):
+    header = offset - 512
+    other_size = content[: header + 124] + b"00000000007\0" + content[header + 136 :]
+    for other in (content[512:], content.replace(b"a/one.mp4", b"a/two.mp4", 1), other_size):
         shard.write_bytes(other)
         with pytest.raises(VideoError, match=rf"{shard.name} is not the one of which {INDEX} was made"):
             open_video(video)
