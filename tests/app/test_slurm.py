@@ -122,21 +122,33 @@ def test_what_slurm_gets(sbatch, write_config, tmp_path, capsys):
     output = tmp_path / "job"
     words = ["--cfg", str(write_config()), "--slurm", "partition=gpu", "time=60", "nodes=2", "gpus=8"]
     words += ["mem=1.5", "signal_delay_s=300", "SEED", "3", "--debug", "OUTPUT_DIR", str(output)]
+    words += ["--import", "json", "--import", "csv", "--num-gpus", "0"]
     assert run_cli(run_net_parser(), main, words) == 0
     assert capsys.readouterr().out == f"submitted job 41; its log: {output}/slurm/41_0_log.out\n"
     script = Path(tmp_path / "script").read_text()
     asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
     wanted = "partition=gpu time=60 nodes=2 gpus-per-node=8 ntasks-per-node=8 job-name=job requeue mem=1536MB"
     assert asked >= {*wanted.split(), "signal=USR2@300"}
+    assert not any(option.startswith("error=") for option in asked)  # one log for both streams
     job = submitit.core.utils.DelayedSubmission.load(output / "slurm/41_submitted.pkl")
     args = parsed(*job.function.words)
     assert (args.resume, args.debug, args.slurm) == (True, True, None)
+    assert (args.imports, args.num_gpus, args.eval_only) == (["json", "csv"], 0, False)
     assert args.overrides == ["SEED", "3", "OUTPUT_DIR", str(output)]
     assert job.function.checkpoint().function == job.function
 
+    # To evaluate the run's checkpoint is no second start.
+    (output / "checkpoints").mkdir()
+    (output / "checkpoints/model_0000001.pth").touch()
+    submit_run(parsed("--eval-only", *(word for word in words if word != "gpus=8")), main)
+    assert "#SBATCH --ntasks-per-node=1\n" in Path(tmp_path / "script").read_text()
+    job = submitit.core.utils.DelayedSubmission.load(output / "slurm/41_submitted.pkl")
+    args = parsed(*job.function.words)
+    assert (args.eval_only, args.resume) == (True, False)
+
     sbatch.write_text("#!/bin/sh\necho invalid partition: gpu >&2; exit 1\n")
     with pytest.raises(UserError, match="--slurm: .*invalid partition: gpu"):
-        submit_run(parsed(*words), main)
+        submit_run(parsed("--eval-only", *words), main)
 
 
 @pytest.mark.parametrize(

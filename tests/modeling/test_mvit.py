@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from modist_det.checkpoint import load_weights
+from modist_det.checkpoint.mvit import keys_of_mvit
 from modist_det.config import get_cfg
 from modist_det.model_zoo import config_of_file, from_file
 from modist_det.modeling import (
@@ -184,6 +185,27 @@ def test_configs_that_no_network_here_has(tmp_path, changes, message):
     path = _pyslowfast_file(tmp_path / "mvit.pyth", MViT((4, 32, 32), **UNUSUAL), **changes)
     with pytest.raises(UserError, match=message):
         from_file(path)
+
+
+def test_what_a_config_lacks_is_left_to_ours():
+    assert keys_of_mvit({"DATA": {"NUM_FRAMES": 16, "TRAIN_CROP_SIZE": 224}}, "file") == {}
+    node = {"DEPTH": 3, "NUM_HEADS": None, "POOL_KV_STRIDE": []}
+    found = {"MODEL.BACKBONE.NAME": "MViT", "MODEL.MVIT.DEPTH": 3}
+    stride = "MODEL.MVIT.POOL_KV_STRIDE_ADAPTIVE"
+    assert keys_of_mvit({"MVIT": node, "DATA": {"NUM_FRAMES": 16}}, "file") == found | {stride: []}
+    node["POOL_KV_STRIDE_ADAPTIVE"] = [1, 8, 8]
+    assert keys_of_mvit({"MVIT": node}, "file") == found | {stride: [1, 8, 8]}
+    for queries, given, first in (
+        ([[0, 2, 1, 1], [1, 1, 2, 2]], [[0, 2, 4, 4], [1, 2, 2, 2]], [4, 4, 4]),
+        ([[1, 1, 8, 8]], [[0, 1, 4, 4], [1, 1, 1, 1]], [1, 4, 4]),
+    ):
+        node = {"DEPTH": 2, "POOL_Q_STRIDE": queries, "POOL_KV_STRIDE": given}
+        assert keys_of_mvit({"MVIT": node}, "file")[stride] == first
+    for damaged in (3, {"POOL_KV_STRIDE": [[]]}):
+        with pytest.raises(
+            UserError, match="file: the sections MVIT and DATA of its config are not PySlowFast's"
+        ):
+            keys_of_mvit({"MVIT": damaged}, "file")
 
 
 # Version 2: projects/mvitv2 of PySlowFast, for Something-Something, since 217.6 million of L for Kinetics do not follow
