@@ -52,10 +52,10 @@ def test_a_gap_is_bridged_by_motion_and_interpolated():
 
 
 def test_a_double_box_starts_no_track():
-    """It lies inside the box of somebody who is tracked; a person beside them is new."""
+    """85 % of it are inside the box of somebody who is tracked; who is half inside is new."""
     tracker = Tracker()
     tracker.update(0.0, people(square(0.3)))
-    inner, outer = [0.31, 0.45, 0.49, 0.6], square(0.45)
+    inner, outer = [0.33, 0.45, 0.53, 0.6], square(0.4)
     tracker.update(0.2, people(square(0.3), inner, outer))
     assert sorted(track.boxes[0].round(2).tolist() for track in tracker.active) == [
         pytest.approx(square(0.3)),
@@ -115,9 +115,10 @@ def test_predictions_are_those_of_least_squares():
 def test_a_long_gap_ends_the_track():
     tracker = Tracker(max_gap=0.5)
     tracker.update(0.0, people(square(0.3)))
-    assert [t.id for t in tracker.update(0.6, people(square(0.3)))] == [1]
+    assert [t.id for t in tracker.update(0.75, people(square(0.3)))] == [1]
     assert [t.id for t in tracker.active] == [2]
-    assert [t.id for t in tracker.finish()] == [2]
+    assert tracker.update(1.25, people(square(0.3))) == []  # just short enough
+    assert [(t.id, t.last) for t in tracker.finish()] == [(2, 1.25)]
 
 
 def test_weak_boxes_go_on_but_do_not_begin():
@@ -127,6 +128,12 @@ def test_weak_boxes_go_on_but_do_not_begin():
     tracker.update(0.2, people(square(0.6), square(0.1), scores=[0.2, 0.2]))
     (track,) = tracker.active
     assert len(track.times) == 2 and track.strong_hits == 1
+    # A third of the union is enough for a strong box, and not for a weak one.
+    for second, score in ((0.3, 0.2), (0.35, 0.9)):
+        other = Tracker()
+        other.update(0.0, people(square(0.1)))
+        other.update(second, people(square(0.2), scores=[score]))
+        assert len(other.active[0].times) == 1 + (score > 0.5)
     # A strong box of somebody else does not lose against the weak one.
     tracker.update(0.4, people(square(0.12), square(0.1), scores=[0.3, 0.8]))
     assert track.scores[-1] == pytest.approx(0.8)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from modist_det.visualization import labels, overlay
@@ -10,6 +11,7 @@ from modist_det.visualization.overlay import (
     drawing_size,
     person_color,
 )
+from modist_det.visualization.placement import Place, Placer
 
 GREY = np.full((480, 640, 3), 120, np.uint8)
 
@@ -58,6 +60,35 @@ def test_crowds_and_small_people_get_one_line():
 
     assert dark(1, 0.4) > 2 * dark(1, 0.03)
     assert dark(1, 0.4) > 2 * dark(12, 0.4)
+
+
+def test_labels_keep_off_the_note_and_their_positions():
+    """The placer of the video is asked, and hears where the note is written."""
+    placer, given = Placer(), []
+
+    def spy(labels, height, width, reserved):
+        given.append(reserved)
+        return placer(labels, height, width, reserved)
+
+    draw_overlay(GREY, [PersonOverlay(1, (0.3, 0.5, 0.6, 0.9))], "0:01.0", spy)
+    (((x1, y1, x2, y2),),) = given
+    written_on = (draw_overlay(GREY, [], "0:01.0") != GREY).any(axis=2)
+    assert written_on[y1:y2, x1:x2].sum() == written_on.sum() > 50
+
+
+def test_a_label_is_dark_and_its_line_has_its_color_and_a_dark_edge():
+    canvas = GREY.copy()
+    labels.draw_label(canvas, Place(0, (10, 10, 60, 26), ((60, 18), (200, 18))), ["a"], 0.4, (250, 0, 0))
+    assert canvas[11, 50].tolist() == [30] * 3 and canvas[9, 50].tolist() == [120] * 3
+    assert canvas[18, 100, 0] > 200 and canvas[18, 100, 1:].max() < 10
+    assert canvas[[17, 19], 100].max() < 60 and canvas[18, 210].tolist() == [120] * 3
+
+
+def test_long_text_is_shortened_in_the_middle():
+    text = labels.fit_text("the first of many words and the last", 0.4, 120)
+    assert text.startswith("the f") and text.endswith("last") and ".." in text
+    assert 100 < labels.label_size([text], 0.4)[0] <= 120
+    assert labels.label_size(["a"], 0.4)[0] == cv2.getTextSize("a", labels.FONT, 0.4, 1)[0][0] + 8
 
 
 def test_sizes():

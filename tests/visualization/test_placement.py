@@ -158,12 +158,21 @@ def test_a_line_leads_to_a_label_that_is_not_at_its_box():
     """The person is in a lane between heads that is too narrow for the label; below it the image is free."""
     lane = [whose_head_is(box) for box in ((0, 0, 280, 330), (340, 0, WIDTH, 330), (280, 0, 340, 180))]
     person = Label(9, (300, 180, 320, 240), SIZES[1:])
-    places = Placer()([*lane, person], HEIGHT, WIDTH)
-    check([*lane, person], places)
+    placer, reserved = Placer(), [(0, 420, WIDTH, HEIGHT)]  # beyond the label
+    places = placer([*lane, person], HEIGHT, WIDTH, reserved)
+    check([*lane, person], places, reserved)
     assert places[3].leader is not None and places[3].box[1] >= 330 and places[3].size == 2
     assert (
         places[3].box[0] <= 310 <= places[3].box[2] and places[3].box[1] < 330 + 16
     )  # the nearest free place
+    x1, y1, x2, y2 = places[3].box
+    walked = Label(9, (303, 180, 323, 240), SIZES[1:])
+    assert placer([*lane, walked], HEIGHT, WIDTH, reserved)[3].box == (
+        x1 + 3,
+        y1,
+        x2 + 3,
+        y2,
+    )  # the label walks along
     closed = [*lane, whose_head_is((280, 260, 340, 300)), person]
     assert Placer()(closed, HEIGHT, WIDTH) == [None] * 5
 
@@ -208,6 +217,11 @@ def test_a_second_row_does_not_cover_half_of_somebody(free, size):
     others = [body((0, 0, WIDTH, 100 - free)), whose_head_is((0, 400, WIDTH, HEIGHT))]
     place = Placer()([*others, person], HEIGHT, WIDTH)[2]
     assert (place.size, place.box[3]) == (size, 100)
+
+
+def test_a_version_that_is_taller_than_the_image_is_not_taken():
+    (place,) = Placer()([label(1, (100, 0, 200, 0))], 40, WIDTH)
+    assert (place.size, place.box[1], place.box[3]) == (2, 0, 32)
 
 
 def test_labels_are_calm():
