@@ -31,6 +31,17 @@ def test_a_box_is_drawn_on_its_edges_and_the_image_is_kept(truth):
     assert drawn[20, 100].argmax() == (1 if truth else 0)  # green, orange
 
 
+@pytest.mark.parametrize("truth", [False, True])
+def test_text_has_the_color_of_the_box_and_is_above_detections_and_below_truth(truth):
+    box, image = (0.25, 0.4, 0.75, 0.6), np.full((300, 400, 3), 128, np.uint8)
+    drawn = draw_people(image, [BoxLabels(box, ("walk",), truth)])
+    changed = (drawn != draw_people(image, [BoxLabels(box, (), truth)])).any(axis=2)
+    rows = np.flatnonzero(changed.any(axis=1))
+    assert rows.min() >= 179 if truth else rows.max() <= 121
+    red, green, blue = drawn[changed].max(axis=0).astype(int)
+    assert green > red + 50 if truth else red > blue + 50
+
+
 def test_text_at_any_edge_stays_on_the_image():
     for box in ((0.0, 0.0, 0.1, 0.1), (0.95, 0.9, 1.0, 1.0), (0.9, 0.0, 1.0, 0.05)):
         for truth in (False, True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from modist_det.visualization import labels, overlay
 from modist_det.visualization.overlay import (
@@ -80,8 +81,16 @@ def test_a_label_is_dark_and_its_line_has_its_color_and_a_dark_edge():
     canvas = GREY.copy()
     labels.draw_label(canvas, Place(0, (10, 10, 60, 26), ((60, 18), (200, 18))), ["a"], 0.4, (250, 0, 0))
     assert canvas[11, 50].tolist() == [30] * 3 and canvas[9, 50].tolist() == [120] * 3
+    assert canvas[10:26, 10:60].min(axis=2).max() > 200  # white text
     assert canvas[18, 100, 0] > 200 and canvas[18, 100, 1:].max() < 10
     assert canvas[[17, 19], 100].max() < 60 and canvas[18, 210].tolist() == [120] * 3
+
+
+@pytest.mark.parametrize("share", [7.0, -7.0])
+def test_bars_end_with_their_label(share):
+    canvas = GREY.copy()
+    labels.draw_label(canvas, Place(0, (100, 10, 150, 26)), ["a"], 0.4, (250, 0, 0), [share])
+    assert (canvas[:, :100] == 120).all() and (canvas[:, 150:] == 120).all()
 
 
 def test_long_text_is_shortened_in_the_middle():
