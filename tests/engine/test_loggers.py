@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modist_det.config import get_cfg
-from modist_det.engine.loggers import LOGGER_REGISTRY, build_loggers
+from modist_det.engine.loggers import LOGGER_REGISTRY, build_loggers, project_of, run_name
 from modist_det.utils.errors import UserError
 
 FIRST = {"loss": 0.5, "lr": 0.1}
@@ -45,6 +45,30 @@ def test_mlflow(tmp_path, monkeypatch):
     for name, step, value in (("loss", 3, 0.5), ("val/mAP", 5, 0.25)):
         (point,) = client.get_metric_history(run.info.run_id, name)
         assert (point.step, point.value) == (step, value)
+    # The run goes on, and another one in the same experiment begins.
+    for name in ("fights", "falls"):
+        cfg = get_cfg(
+            None, ["LOGGERS", ["MLflow"], "OUTPUT_DIR", str(tmp_path / name), "DATASETS.TRAIN", ["x" * 600]]
+        )
+        Path(cfg.OUTPUT_DIR).mkdir(exist_ok=True)
+        build_loggers(cfg)
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(
+        ("fights", "falls"), "RUNNING"
+    )
+    assert len(runs["falls"].data.params["DATASETS.TRAIN"]) == 500
+
+
+def test_names_of_runs_and_projects(tmp_path, monkeypatch):
+    (tmp_path / "study/fights").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "study/fights")
+    cfg = get_cfg()
+    cfg.OUTPUT_DIR = "."
+    assert (project_of(cfg), run_name(cfg)) == ("study", "fights")
+    cfg.LOGGER_PROJECT = "actions"
+    assert project_of(cfg) == "actions"
+    cfg.LOGGER_PROJECT, cfg.OUTPUT_DIR = "", "/out"
+    assert project_of(cfg) == "modist_det"
 
 
 def test_trackio(tmp_path, monkeypatch):
