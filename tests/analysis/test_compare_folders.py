@@ -58,6 +58,13 @@ def test_significance_where_the_data_is_here(runs, tiny_puppets):
     assert "\nmAP " not in text and re.search("unknown: .*fast has no results on puppets_train", text)
 
 
+def test_significance_only_on_a_test_set_of_all_runs(runs):
+    config = runs / "fast" / "config.yaml"
+    config.write_text(config.read_text().replace("/train.yaml", "/val.yaml"))
+    text = compare_folders([runs / "slow", runs / "fast"])
+    assert "\nmAP " not in text and "significant" not in text
+
+
 def test_results_on_other_data_and_runs_of_one_name(runs):
     """``evaluate --data`` writes into a folder of its own inside the run."""
     other = runs / "again" / "fast"

@@ -50,6 +50,12 @@ def test_text_at_any_edge_stays_on_the_image():
             assert drawn.shape == GRAY.shape and (drawn != without).sum() > 300
 
 
+def test_text_wider_than_the_image_is_shortened():
+    box = (0.25, 0.5, 0.75, 0.9)
+    drawn = draw_people(GRAY, [BoxLabels(box, ("a very long name of an action " * 3,))])
+    assert (drawn != draw_people(GRAY, [BoxLabels(box, ())])).sum() > 300
+
+
 def test_a_sheet_has_rows_and_columns_of_equal_cells():
     sheet = contact_sheet([GRAY] * 5, [str(n) for n in range(5)], columns=2, cell_width=100)
     # cells of 100x50 under a bar of 22, three rows

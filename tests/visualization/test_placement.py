@@ -103,6 +103,8 @@ def test_one_person_has_the_whole_label_above_the_box_at_its_left():
     box = (100, 200, 200, 400)
     (place,) = Placer()([label(1, box)], HEIGHT, WIDTH)
     assert place.box == (100, 152, 190, 200) and place.size == 3 and place.leader is None
+    (whole,) = Placer()([label(1, (100.7, 200, 200, 400))], HEIGHT, WIDTH)
+    assert whole.box == (101, 152, 191, 200)
     (below,) = Placer()([label(1, box, below=True)], HEIGHT, WIDTH)
     assert below.box == (100, 400, 190, 448)
 
@@ -146,6 +148,11 @@ def test_a_line_is_worse_than_on_most_of_somebody_else():
     assert places[2] == Place(0, (0, 84, 90, 100))
     (*_, far) = Placer()([body((0, 0, WIDTH, 99)), other, person], HEIGHT, WIDTH, inside)  # 15 of 16
     assert far.box[1] >= 460 and far.leader is not None
+    low = Label(
+        1, person.box, [(90, 8)]
+    )  # of lower rows the line has twice as many, and two people are as bad as one
+    crowded = [body((0, 0, WIDTH, 100)), body((0, 0, WIDTH, 100)), other, low]
+    assert Placer()(crowded, HEIGHT, WIDTH, inside)[3] == Place(0, (0, 92, 90, 100))
 
 
 def whose_head_is(box) -> Label:
