@@ -152,6 +152,7 @@ def test_a_second_push_replaces_the_first(run, hub_server, logged_in):
 def test_what_push_refuses(run, hub_server, monkeypatch, tmp_path):
     for to, message in {
         "hf://me/fights/model.pth": "names more than a repository; push to hf://me/fights",
+        "hf://me/fights@v1": "names more than a repository; push to hf://me/fights",
         "me/fights": "me/fights is not of the form hf://ORG/NAME",
         "hf://me/fights": "log in",
     }.items():
